@@ -1,0 +1,22 @@
+"""Errors that are the user's to mend, and the one way a command reports them."""
+
+import sys
+from collections.abc import Callable
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class UserError(ValueError):
+    """Bad input: one line that says what was got, what was wanted and what to do."""
+
+
+def run(main: Callable[[], int]) -> int:
+    """Runs a command's main; a UserError becomes one line on stderr and exit code 2."""
+    try:
+        return main()
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        return INTERRUPTED
