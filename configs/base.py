@@ -1,9 +1,9 @@
 """base: phase 1, a GPT trained from scratch on general text. The one complete config.
 
-Source: MyPT domain adaptation guide, "Phase 1". There: val about 2.2 after 128,000 steps, 24 to 48 hours
-on an A100. The guide's table (3e-4, 128,000 steps, warmup 2,000) wins over the JSON file that its
-command names (1.5e-4, 315,000 steps, warmup 5 %). Values that the guide leaves out are the original's:
-clip 1.0, betas 0.9 / 0.95, evaluation every 2,000 steps.
+Source: MyPT domain adaptation guide, "Phase 1". There: val about 2.2 after 128,000 steps, 24 to
+48 hours on an A100. The guide's table (3e-4, 128,000 steps, warmup 2,000) wins over the JSON file
+that its command names (1.5e-4, 315,000 steps, warmup 5 %). Values that the guide leaves out are
+the original's: clip 1.0, betas 0.9 / 0.95, evaluation every 2,000 steps.
 
     python -m mypt_jax.main --config=configs/base.py              # 759,656,064 parameters
     python -m mypt_jax.main --config=configs/base.py:tiny         # CPU, about two minutes
@@ -13,8 +13,9 @@ Every key stands here once, with its unit. Stage files change a few of them thro
 computes literals from its argument only, never one key from another.
 """
 
-from configs import common
 from ml_collections import ConfigDict
+
+from configs import common
 
 
 def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:

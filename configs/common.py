@@ -35,8 +35,8 @@ _FULL = dict(
     log_every_steps=10,
 )
 
-# A size is a shape, a batch, and what to multiply the guide's steps and learning rates by. The factors
-# are 1 except at tiny, where a few hundred steps must show what the guide's tens of thousands show.
+# A size is a shape, a batch, and what to multiply the guide's steps and learning rates by. The
+# factors are 1 except at tiny, where a few hundred steps must show what tens of thousands show.
 SIZES = {
     "tiny": dict(
         n_layer=4,
@@ -61,7 +61,7 @@ _SHAPE_KEYS = ("vocab_size", "block_size", "n_layer", "n_head", "n_embd")
 
 
 def parse_argument(arg: str) -> tuple[str, int | None, str]:
-    """Splits "SIZE|RUN[,batch=N][,lr_scaling=sqrt|none]". Raises ValueError with what is allowed."""
+    """Splits "SIZE|RUN[,batch=N][,lr_scaling=sqrt|none]"; ValueError says what is allowed."""
     name, *options = (arg or DEFAULT_ARGUMENT).split(",")
     batch, lr_scaling = None, "sqrt"
     for option in options:

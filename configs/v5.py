@@ -1,7 +1,7 @@
 """v5: balanced. Continues v3 with less replay: domain knowledge for a general-purpose model.
 
-Source: MyPT domain adaptation guide, "Run v5". There, after 44,000 steps: eval/domain 3.709, eval/general 2.214
-(-26 % and -1 % against base).
+Source: MyPT domain adaptation guide, "Run v5". There, after 44,000 steps: eval/domain 3.709,
+eval/general 2.214 (-26 % and -1 % against base).
 
     python -m mypt_jax.main --config=configs/v5.py
     python -m mypt_jax.main --config=configs/v5.py:tiny          # CPU, about a minute

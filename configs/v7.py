@@ -1,7 +1,7 @@
 """v7: domain expert. Continues v3 at a higher learning rate than v5.
 
-Source: MyPT domain adaptation guide, "Run v7". There, after 38,000 steps: eval/domain 3.460, eval/general 2.290
-(-31 % and +3 % against base).
+Source: MyPT domain adaptation guide, "Run v7". There, after 38,000 steps: eval/domain 3.460,
+eval/general 2.290 (-31 % and +3 % against base).
 
     python -m mypt_jax.main --config=configs/v7.py
     python -m mypt_jax.main --config=configs/v7.py:tiny          # CPU, about a minute

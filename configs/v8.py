@@ -1,8 +1,8 @@
 """v8: maximum domain. Continues v7 at the highest learning rate.
 
-Source: MyPT domain adaptation guide, "Run v8". There, after 19,000 steps: eval/domain 3.257, eval/general 2.360
-(-35 % and +6 % against base; domain perplexity 26.1). The guide's command leaves the warmup at 1,790;
-its run table says 380, which wins.
+Source: MyPT domain adaptation guide, "Run v8". There, after 19,000 steps: eval/domain 3.257,
+eval/general 2.360 (-35 % and +6 % against base; domain perplexity 26.1). The guide's command
+leaves the warmup at 1,790; its run table says 380, which wins.
 
     python -m mypt_jax.main --config=configs/v8.py
     python -m mypt_jax.main --config=configs/v8.py:tiny          # CPU, about a minute
