@@ -1,0 +1,75 @@
+"""The document: one text with its origin, and the error of a file that cannot be read."""
+
+import dataclasses
+from typing import BinaryIO
+
+from data_pipeline import errors
+
+MAX_FILE_BYTES = 64 * 1024 * 1024
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """One text and where it comes from; readers fill `id` and `text`, the build the rest.
+
+    `split_key` is the name of the document's near-duplicate cluster: documents that share it must
+    land on the same side of a train/val split.
+    """
+
+    id: str
+    text: str
+    source: str = ""
+    role: str = ""
+    lang: str = ""
+    licence: str = ""
+    origin: str = ""
+    path: str = ""
+    split_key: str = ""
+
+
+class ReadError(errors.UserError):
+    """A file that a reader refuses; `kind` is the short name under which a report counts it."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(message)
+        self.kind = kind
+
+
+def read_bytes(stream: BinaryIO, *, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """Returns the whole stream; raises ReadError("too_large") above max_bytes."""
+    data = stream.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise ReadError("too_large", f"{path}: more than {max_bytes} bytes")
+    return data
+
+
+def decode(data: bytes, *, path: str, encodings: tuple[str, ...] = ("utf-8",)) -> str:
+    """Returns the text with LF line ends and without a byte order mark.
+
+    The first of `encodings` that fits is used; raises ReadError("undecodable") if none does.
+    NUL never occurs in text, so its presence means a binary file.
+    """
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encodings = ("utf-16",)
+    for encoding in encodings:
+        try:
+            text = data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+        if "\0" in text:
+            break
+        return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+    raise ReadError("undecodable", f"{path}: not text in {' or '.join(encodings)}")
+
+
+def read_text(
+    stream: BinaryIO,
+    *,
+    path: str,
+    encodings: tuple[str, ...] = ("utf-8",),
+    max_bytes: int = MAX_FILE_BYTES,
+) -> str:
+    """read_bytes, then decode."""
+    return decode(
+        read_bytes(stream, path=path, max_bytes=max_bytes), path=path, encodings=encodings
+    )
