@@ -1,0 +1,294 @@
+"""Causal self-attention by backend, with optional document masking, and its start-up self-test.
+
+Axes: B batch, L length, H query heads, G key/value heads, R = H / G, K head size, M key positions.
+
+Every backend is one function (q_BLHK, k_BLGK, v_BLGK, segments_BL or None) -> out_BLHK that scales
+by 1/sqrt(K), lets position i see positions j <= i only, and, where segments are given, only those
+with the same segment number.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.pallas.ops.tpu.splash_attention import (
+    splash_attention_kernel as splash_kernel,
+)
+from jax.experimental.pallas.ops.tpu.splash_attention import (
+    splash_attention_mask as splash_mask,
+)
+from jax.sharding import PartitionSpec
+
+from data_pipeline import errors
+
+BACKENDS = ("xla", "cudnn", "splash", "splash_interpret")
+# Mesh axes over which splash is mapped by hand: XLA cannot partition a Pallas kernel itself.
+BATCH_MESH_AXES = ("data", "fsdp")
+HEAD_MESH_AXIS = "tensor"
+SPLASH_LANES = 128  # splash works on key blocks of a multiple of this many positions
+SPLASH_BLOCK = 512
+
+Attend = Callable[..., jax.Array]
+
+
+def resolve(name: str, device: jax.Device) -> str:
+    """Returns the backend that `name` means on `device`; "auto" asks the device.
+
+    Raises UserError for a name that does not exist or cannot run on this platform.
+    """
+    platform = "gpu" if device.platform in ("cuda", "rocm") else device.platform
+    if name == "auto":
+        if platform == "tpu":
+            return "splash"
+        if platform == "gpu" and _compute_capability(device) >= 8.0:
+            return "cudnn"
+        return "xla"
+    if name not in BACKENDS:
+        raise errors.UserError(
+            f"model.attention is {name!r}, wanted auto or one of {', '.join(BACKENDS)}"
+        )
+    needs = {"cudnn": "gpu", "splash": "tpu"}.get(name)
+    if needs and platform != needs:
+        raise errors.UserError(
+            f"model.attention={name} needs a {needs}, this device is a {platform}: use auto or xla"
+        )
+    if name == "cudnn" and _compute_capability(device) < 8.0:
+        raise errors.UserError(
+            f"model.attention=cudnn needs compute capability 8.0, this GPU has "
+            f"{_compute_capability(device)}: use auto or xla"
+        )
+    return name
+
+
+def _compute_capability(device: jax.Device) -> float:
+    """CUDA compute capability as a number (8.0 is an A100); 0 where the device has none."""
+    try:
+        return float(getattr(device, "compute_capability", 0.0))
+    except ValueError:  # ROCm reports an architecture name such as gfx942
+        return 0.0
+
+
+def segments_from_eot(tokens_BL: jax.Array, eot: int) -> jax.Array:
+    """Document number of every position, counted in its row; EOT belongs to the one it ends."""
+    ends_BL = (tokens_BL == eot).astype(jnp.int32)
+    return jnp.cumsum(ends_BL, axis=1) - ends_BL
+
+
+def attend(
+    backend: str,
+    q_BLHK: jax.Array,
+    k_BLGK: jax.Array,
+    v_BLGK: jax.Array,
+    *,
+    segments_BL: jax.Array | None,
+) -> jax.Array:
+    """Causal attention of a whole window through the named backend; out_BLHK in q's dtype."""
+    function = {
+        "xla": _xla,
+        "cudnn": _cudnn,
+        "splash": _splash,
+        "splash_interpret": functools.partial(_splash, interpret=True),
+    }[backend]
+    return function(q_BLHK, k_BLGK, v_BLGK, segments_BL)
+
+
+def attend_masked(
+    q_BLHK: jax.Array, k_BMGK: jax.Array, v_BMGK: jax.Array, mask_BLM: jax.Array
+) -> jax.Array:
+    """Attention under an explicit boolean mask (True is visible); softmax in fp32.
+
+    The mask may have a leading 1 in place of B. Plain XLA: also the cached decode step uses it.
+    """
+    B, L, H, K = q_BLHK.shape
+    G = k_BMGK.shape[2]
+    q_BLGRK = q_BLHK.reshape(B, L, G, H // G, K)
+    scores_BGRLM = jnp.einsum(
+        "blgrk,bmgk->bgrlm", q_BLGRK, k_BMGK, preferred_element_type=jnp.float32
+    )
+    scores_BGRLM = jnp.where(
+        mask_BLM[:, None, None], scores_BGRLM / math.sqrt(K), jnp.finfo(jnp.float32).min
+    )
+    weights_BGRLM = jax.nn.softmax(scores_BGRLM, axis=-1).astype(v_BMGK.dtype)
+    out_BLGRK = jnp.einsum("bgrlm,bmgk->blgrk", weights_BGRLM, v_BMGK)
+    return out_BLGRK.reshape(B, L, H, K)
+
+
+def visible(length: int, segments_BL: jax.Array | None) -> jax.Array:
+    """Boolean mask [B or 1, L, L]: causal, and within one document where segments are given."""
+    positions_L = jnp.arange(length)
+    mask_BLM = (positions_L[:, None] >= positions_L[None, :])[None]
+    if segments_BL is not None:
+        mask_BLM = mask_BLM & (segments_BL[:, :, None] == segments_BL[:, None, :])
+    return mask_BLM
+
+
+def _xla(q_BLHK, k_BLGK, v_BLGK, segments_BL):
+    return attend_masked(q_BLHK, k_BLGK, v_BLGK, visible(q_BLHK.shape[1], segments_BL))
+
+
+def _cudnn(q_BLHK, k_BLGK, v_BLGK, segments_BL):
+    if q_BLHK.dtype not in (jnp.bfloat16, jnp.float16):
+        raise errors.UserError(
+            f"model.attention=cudnn computes in bfloat16, got {q_BLHK.dtype}: "
+            "set model.compute_dtype=bfloat16 or model.attention=xla"
+        )
+    mask = None if segments_BL is None else visible(q_BLHK.shape[1], segments_BL)[:, None]
+    return jax.nn.dot_product_attention(
+        q_BLHK, k_BLGK, v_BLGK, mask=mask, is_causal=True, implementation="cudnn"
+    )
+
+
+def _splash(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, interpret: bool = False):
+    """Splash attention, mapped by hand over the mesh that jax.set_mesh made current, if any."""
+    run = functools.partial(_splash_local, interpret=interpret)
+    mesh = jax.sharding.get_abstract_mesh()
+    axes = () if mesh.empty else mesh.axis_names
+    batch_axes = tuple(a for a in BATCH_MESH_AXES if a in axes and mesh.shape[a] > 1)
+    head_axis = (
+        HEAD_MESH_AXIS if HEAD_MESH_AXIS in axes and mesh.shape[HEAD_MESH_AXIS] > 1 else None
+    )
+    if not batch_axes and head_axis is None:
+        return run(q_BLHK, k_BLGK, v_BLGK, segments_BL)
+    if head_axis is not None and k_BLGK.shape[2] % mesh.shape[head_axis]:
+        # Fewer key heads than tensor shards: give each query head its own copy of its key head.
+        repeats = q_BLHK.shape[2] // k_BLGK.shape[2]
+        k_BLGK, v_BLGK = (jnp.repeat(x, repeats, axis=2) for x in (k_BLGK, v_BLGK))
+    heads = PartitionSpec(batch_axes or None, None, head_axis, None)
+    rows = PartitionSpec(batch_axes or None, None)
+    return jax.shard_map(
+        run,
+        in_specs=(heads, heads, heads, None if segments_BL is None else rows),
+        out_specs=heads,
+        check_vma=False,
+    )(q_BLHK, k_BLGK, v_BLGK, segments_BL)
+
+
+def _splash_local(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, interpret):
+    L, H, K = q_BLHK.shape[1:]
+    if L % SPLASH_LANES:
+        raise errors.UserError(
+            f"model.attention=splash needs block_size to be a multiple of {SPLASH_LANES}, "
+            f"got {L}: change model.block_size or set model.attention=xla"
+        )
+    block = math.gcd(L, SPLASH_BLOCK)
+    kernel = splash_kernel.make_splash_mha(
+        splash_mask.MultiHeadMask([splash_mask.CausalMask((L, L))] * H),
+        head_shards=1,
+        q_seq_shards=1,
+        interpret=interpret,
+        block_sizes=splash_kernel.BlockSizes(
+            block_q=block,
+            block_kv=block,
+            block_kv_compute=block,
+            block_q_dkv=block,
+            block_kv_dkv=block,
+            block_kv_dkv_compute=block,
+            block_q_dq=block,
+            block_kv_dq=block,
+        ),
+    )
+    q_BHLK = (q_BLHK * (1 / math.sqrt(K))).swapaxes(1, 2)  # the kernel itself does not scale
+    k_BGLK, v_BGLK = k_BLGK.swapaxes(1, 2), v_BLGK.swapaxes(1, 2)
+    if segments_BL is None:
+        out_BHLK = jax.vmap(kernel)(q_BHLK, k_BGLK, v_BGLK)
+    else:
+        ids = splash_kernel.SegmentIds(q=segments_BL, kv=segments_BL)
+        out_BHLK = jax.vmap(kernel)(q_BHLK, k_BGLK, v_BGLK, ids)
+    return out_BHLK.swapaxes(1, 2).astype(q_BLHK.dtype)
+
+
+def self_test(
+    backend: str | Attend,
+    *,
+    n_head: int,
+    n_kv_head: int,
+    head_size: int,
+    length: int,
+    compute_dtype: str,
+    document_mask: bool,
+) -> None:
+    """Compares a backend with an fp32 reference on a small packed batch, forward and gradient.
+
+    A second pass replaces everything that one position may not see and wants its output unchanged
+    to the last bit, so a leak smaller than the rounding of compute_dtype is found too. `backend` is
+    a name or a function (q, k, v, segments_BL) -> out. Raises UserError that names the fault. Such
+    leaks happen: https://github.com/AI-Hypercomputer/maxtext/issues/4476.
+    """
+    name = backend if isinstance(backend, str) else getattr(backend, "__name__", "function")
+    if isinstance(backend, str):
+        function = lambda q, k, v, s: attend(backend, q, k, v, segments_BL=s)  # noqa: E731
+    else:
+        function = backend
+    n_kv_head = n_kv_head or n_head
+    heads = n_head // n_kv_head * min(n_kv_head, 2)
+    keys = jax.random.split(jax.random.key(0), 4)
+    shapes = [(2, length, h, head_size) for h in (heads, min(n_kv_head, 2), min(n_kv_head, 2))]
+    q, k, v = (
+        jax.random.normal(key, shape, jnp.float32).astype(compute_dtype)
+        for key, shape in zip(keys[:3], shapes, strict=True)
+    )
+    weight = jax.random.normal(keys[3], shapes[0], jnp.float32)
+    # Row 0 has three documents, row 1 two; no boundary falls on a kernel block.
+    cuts = np.zeros((2, length), np.int32)
+    cuts[0, [length // 3, length - 3]] = 1
+    cuts[1, length // 2 + 1] = 1
+    segments = jnp.asarray(np.cumsum(cuts, axis=1)) if document_mask else None
+
+    _refuse_leaks(name, function, q, k, v, segments)
+    wide = [x.astype(jnp.float32) for x in (q, k, v)]
+    got = _value_and_gradients(function, (q, k, v), segments, weight)
+    with jax.default_matmul_precision("highest"):
+        want = _value_and_gradients(_xla, wide, segments, weight)
+    limit = 2e-2 if compute_dtype == "bfloat16" else 2e-3
+    for part, g, w in zip(("output", "dq", "dk", "dv"), got, want, strict=True):
+        scale = float(np.sqrt(np.mean(np.square(w))))
+        error = float(np.sqrt(np.mean(np.square(g - w)))) / scale
+        if not error <= limit:
+            raise errors.UserError(
+                f"attention backend {name} is wrong on this device: {part} differs from the fp32 "
+                f"reference by {error:.1e} of its size, wanted at most {limit:.0e}: "
+                "set model.attention=xla"
+            )
+
+
+def _value_and_gradients(function, qkv, segments, weight):
+    """Output and the gradients of sum(output * weight), as fp32 NumPy arrays."""
+
+    @jax.jit
+    def compute(q, k, v):
+        out, pull = jax.vjp(lambda q, k, v: function(q, k, v, segments), q, k, v)
+        return out, *pull(weight.astype(out.dtype))
+
+    return [np.asarray(x, np.float32) for x in compute(*qkv)]
+
+
+def _refuse_leaks(name, function, q, k, v, segments):
+    """Raises UserError when a query's output changes with what that query must not see."""
+    length = q.shape[1]
+    run = jax.jit(lambda k, v: function(q, k, v, segments))
+    plain = np.asarray(run(k, v).astype(jnp.float32))
+    at = length // 2  # the position whose past alone may matter
+    future = jnp.arange(length)[None, :, None, None] > at
+    changed = np.asarray(
+        run(jnp.where(future, 3 * k + 1, k), jnp.where(future, 5.0, v)).astype(jnp.float32)
+    )
+    if not np.array_equal(plain[:, : at + 1], changed[:, : at + 1]):
+        raise errors.UserError(
+            f"attention backend {name} leaks from the future on this device: "
+            "set model.attention=xla"
+        )
+    if segments is None:
+        return
+    other = (segments != segments[:, -1:])[:, :, None, None]
+    changed = np.asarray(
+        run(jnp.where(other, 3 * k + 1, k), jnp.where(other, 5.0, v)).astype(jnp.float32)
+    )
+    last = np.asarray(segments == segments[:, -1:])
+    if not np.array_equal(plain[last], changed[last]):
+        raise errors.UserError(
+            f"attention backend {name} leaks across documents on this device: "
+            "set model.attention=xla or model.document_mask=False"
+        )
