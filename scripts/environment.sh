@@ -1,0 +1,40 @@
+# Sourced by quickstart.sh and test.sh: finds a Python and makes a virtual environment.
+
+# find_python [VERSION]: prints an interpreter of that version (as 3.12), or of any from 3.11 on,
+# that can make virtual environments. Version managers leave commands on the PATH that do not run,
+# so each candidate is tried.
+find_python() {
+  local wanted="${1:-}" candidate
+  local candidates=(python3 python python3.13 python3.12 python3.11)
+  [[ -n "$wanted" ]] && candidates=("python$wanted" python3 python)
+  candidates+=("${PYENV_ROOT:-$HOME/.pyenv}"/versions/"${wanted:-3.1}"*/bin/python3)
+  for candidate in "${candidates[@]}"; do
+    if "$candidate" - "$wanted" >/dev/null 2>&1 <<'PYTHON'; then
+import ensurepip, sys, venv
+version = "%d.%d" % sys.version_info[:2]
+sys.exit(sys.version_info < (3, 11) or sys.argv[1] not in ("", version))
+PYTHON
+      command -v "$candidate"
+      return 0
+    fi
+  done
+  echo "error: no Python ${wanted:-3.11 or newer} with the venv module found; install one" \
+    "(Debian: python3-venv) or put it on the PATH" >&2
+  return 2
+}
+
+# make_environment DIR PYTHON REQUIREMENTS...: does nothing when DIR already holds exactly these.
+make_environment() {
+  local directory="$1" python="$2" file stamp
+  shift 2
+  local arguments=()
+  for file in "$@"; do arguments+=(-r "$file"); done
+  # A changed requirements file, another set of them or another interpreter installs again.
+  stamp="$directory/installed-$({ "$python" --version; echo "$@"; cat requirements*.txt; } |
+    cksum | cut -d' ' -f1)"
+  [[ -e "$stamp" ]] && return 0
+  "$python" -m venv "$directory"
+  "$directory/bin/python" -m pip install --quiet --disable-pip-version-check \
+    --upgrade pip "${arguments[@]}"
+  touch "$stamp"
+}

@@ -1,0 +1,227 @@
+"""Trains a chain of stages, each one from its parent: configs/STAGE.py by configs/STAGE.py.
+
+    python scripts/run_chain.py --size=tiny                       # base, v3, v5, v7, v8
+    python scripts/run_chain.py --size=750m,batch=96 --stages=v8  # v8 and the ancestors it lacks
+    python scripts/run_chain.py --size=tiny --stages=mine         # configs/mine.py, by name
+
+A finished stage is skipped and an interrupted one resumes, so on a preemptible machine the same
+command is run again until it exits 0. Each stage is a process of its own, the same as typing
+`python -m mypt_jax.main --config=configs/STAGE.py:SIZE`; its exit code is passed on.
+"""
+
+import argparse
+import importlib.util
+import os
+import posixpath
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # run as a file: Python puts scripts/ on the path, not the root
+
+from etils import epath  # noqa: E402
+
+from data_pipeline import errors  # noqa: E402
+
+STAGES = ("base", "v3", "v5", "v7", "v8")
+# What a stage's exit code asks of the user; the codes are mypt_jax.main's.
+MEANING = {
+    3: "forgetting passed guard.max_forgetting; see the run's metrics, lower peak_lr or add replay",
+    4: "the loss diverged; lower optim.peak_lr",
+    5: "no valid checkpoint or dataset",
+    6: "the watchdog saw no step; see the stacks above",
+    7: "another host was lost; run the same command again to resume",
+    8: "storage failed",
+    75: "preempted; run the same command again to resume",
+}
+# What own stage files raise when they do not fit the argument; anything else is a bug of ours.
+_CONFIG_ERRORS = (
+    ImportError,
+    SyntaxError,
+    AttributeError,
+    TypeError,
+    ValueError,
+    KeyError,
+    OSError,
+)
+# These say which run a stage is, so one value cannot serve all stages.
+_OWN_KEYS = ("workdir", "init_from", "stage")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage file at one size: where it writes and what it starts from."""
+
+    name: str
+    workdir: str
+    parent: str  # run path, "" for scratch
+    parent_step: str  # what stands behind the path's @, "" for the final step
+
+
+def _exists(*parts: str) -> bool:
+    try:
+        return epath.Path(parts[0]).joinpath(*parts[1:]).exists()
+    except ImportError as error:  # the cloud's file system is an extra package
+        raise errors.UserError(f"{parts[0]}: {error} (requirements-cloud.txt)") from error
+
+
+def finished(run: str) -> bool:
+    return _exists(run, "finished.json")
+
+
+def _placed(path: str, runs_dir: str) -> str:
+    """A path under runs/, moved to the directory of --runs_dir."""
+    path = path.rstrip("/").removeprefix("./")
+    inside = path.removeprefix("runs/")
+    return path if inside == path else f"{runs_dir.rstrip('/')}/{inside}"
+
+
+def load_stage(name: str, argument: str, runs_dir: str) -> Stage:
+    """Reads configs/NAME.py; UserError when it is missing or does not accept the argument."""
+    path = ROOT / "configs" / f"{name}.py"
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.py") if "get_config" in p.read_text())
+        raise errors.UserError(f"no stage file configs/{name}.py; there are: {', '.join(known)}")
+    spec = importlib.util.spec_from_file_location(f"configs.{name}", path)
+    try:
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        config = module.get_config(argument)
+        workdir, parent = config.workdir, config.init_from
+    except _CONFIG_ERRORS as error:
+        raise errors.UserError(f"configs/{name}.py:{argument}: {error}") from error
+    parent, _, step = ("" if parent == "scratch" else parent).partition("@")
+    return Stage(name, _placed(workdir, runs_dir), _placed(parent, runs_dir), step)
+
+
+def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | None:
+    """The stage that writes this run: the file of the directory's name, else any that does."""
+    likely = posixpath.basename(workdir)
+    others = sorted(p.stem for p in (ROOT / "configs").glob("*.py") if p.stem != likely)
+    for name in (likely, *others):
+        try:
+            stage = load(name)
+        except errors.UserError:
+            continue  # a file that does not fit this argument cannot be the one
+        if stage.workdir == workdir:
+            return stage
+    return None
+
+
+def plan(names: list[str], load: Callable[[str], Stage]) -> list[Stage]:
+    """The named stages with their unfinished ancestors, parents first."""
+    ordered: dict[str, Stage] = {}
+
+    def ready(stage: Stage) -> bool:
+        # A named step of a run that never finishes (a guard stopped it) is a parent, too.
+        return finished(stage.parent) or (
+            stage.parent_step.isdecimal()
+            and _exists(stage.parent, "checkpoints", stage.parent_step)
+        )
+
+    def add(stage: Stage, children: tuple[str, ...]) -> None:
+        if stage.workdir in children:
+            raise errors.UserError(
+                f"stages start from each other: {' <- '.join((*children, stage.workdir))}"
+            )
+        if stage.parent and not ready(stage):
+            parent = find_stage(stage.parent, load)
+            if parent is None:
+                raise errors.UserError(
+                    f"stage {stage.name} starts from {stage.parent}, which is not a finished run "
+                    "and which no file in configs/ trains; import it, or correct init_from"
+                )
+            add(parent, (*children, stage.workdir))
+        ordered.setdefault(stage.workdir, stage)
+
+    for name in names:
+        add(load(name), ())
+    return list(ordered.values())
+
+
+def command(stage: Stage, argument: str, moved: bool, overrides: list[str]) -> list[str]:
+    line = [sys.executable, "-m", "mypt_jax.main", f"--config=configs/{stage.name}.py:{argument}"]
+    if moved:
+        line.append(f"--config.workdir={stage.workdir}")
+        if stage.parent:
+            at = f"@{stage.parent_step}" if stage.parent_step else ""
+            line.append(f"--config.init_from={stage.parent}{at}")
+    return line + overrides
+
+
+def run_stage(line: list[str]) -> int:
+    """Runs one stage to its end and returns its exit code; signals go to it, once each."""
+    # A process group of its own: Ctrl-C would otherwise reach the stage from the terminal and
+    # again from here, and a second one means "at once".
+    child = subprocess.Popen(line, process_group=0)
+
+    def forward(signum, frame):
+        child.send_signal(signum)
+
+    kept = {s: signal.signal(s, forward) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        code = child.wait()
+    finally:
+        for signum, handler in kept.items():
+            signal.signal(signum, handler)
+    return code if code >= 0 else 128 - code
+
+
+def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    parser = argparse.ArgumentParser(
+        description="Train a chain of stages. --config.KEY=VALUE goes to every stage.",
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--size", default="750m", help="tiny, 150m, 350m, 750m, or what follows a stage's colon"
+    )
+    parser.add_argument("--stages", default="", help="names in configs/, by commas; default: all")
+    parser.add_argument("--runs_dir", default="runs", help="in place of runs/: a path or gs://...")
+    parser.add_argument("--dry_run", action="store_true", help="print the commands, run nothing")
+    parser.add_argument("--times", default="", help="file for one line with the seconds per stage")
+    args, overrides = parser.parse_known_args(argv)
+    for override in overrides:
+        key, equals, _ = override.removeprefix("--config.").partition("=")
+        if not override.startswith("--config.") or not equals:
+            raise errors.UserError(f"got {override!r}; wanted --config.KEY=VALUE or an option")
+        if key in _OWN_KEYS:
+            raise errors.UserError(
+                f"--config.{key} would give every stage the same {key}; set it in configs/, "
+                "or move all runs with --runs_dir=DIR"
+            )
+    return args, overrides
+
+
+def main(argv: list[str] | None = None) -> int:
+    args, overrides = parse_arguments(argv)
+    os.chdir(ROOT)  # runs/, data/ and configs/ are meant from here
+    names = [name for name in args.stages.split(",") if name] or list(STAGES)
+    seconds = []
+    for stage in plan(names, lambda name: load_stage(name, args.size, args.runs_dir)):
+        if finished(stage.workdir):
+            print(f"{stage.name}: finished in {stage.workdir}, skipped", flush=True)
+            continue
+        line = command(stage, args.size, args.runs_dir != "runs", overrides)
+        print(f"{stage.name}: {shlex.join(line)}", flush=True)
+        if args.dry_run:
+            continue
+        start = time.monotonic()
+        code = run_stage(line)
+        seconds.append(f"{stage.name} {time.monotonic() - start:.0f} s")
+        if code:
+            hint = MEANING.get(code, "see its message above")
+            print(f"error: stage {stage.name} ended with exit code {code}: {hint}", file=sys.stderr)
+            return code
+    if args.times:
+        Path(args.times).write_text(", ".join(seconds) or "all finished before")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(errors.run(main))

@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Makes the environment that the tests need and runs them.
+#
+#   bash scripts/test.sh                      what every change must pass
+#   bash scripts/test.sh --all                also what needs torch, Ray, a browser, libtpu or minutes
+#   bash scripts/test.sh --python=3.12        on another interpreter
+#   bash scripts/test.sh tests/test_optim.py -x    anything else goes to pytest
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source scripts/environment.sh
+
+version="" all=0 arguments=()
+for argument in "$@"; do
+  case "$argument" in
+    --all) all=1 ;;
+    --python=*) version="${argument#*=}" ;;
+    *) arguments+=("$argument") ;;
+  esac
+done
+
+python="$(find_python "$version")"
+directory=".venv-test${version:+-$version}"
+requirements=(requirements-test.txt)
+selection=()
+if ((all)); then
+  selection=(-m "")
+  for file in requirements-{interop,ray,report,cloud,eval,tpu}.txt; do
+    [[ -e "$file" ]] && requirements+=("$file")
+  done
+fi
+make_environment "$directory" "$python" "${requirements[@]}"
+echo "environment: $directory, $("$directory/bin/python" --version), ready after $SECONDS s"
+
+# An accelerator would change what the tests measure; XLA on CPU is what they were written for.
+export JAX_PLATFORMS=cpu
+"$directory/bin/python" -m pytest --durations=15 \
+  ${selection[@]+"${selection[@]}"} ${arguments[@]+"${arguments[@]}"}
+echo "tests: $SECONDS s with the environment"
