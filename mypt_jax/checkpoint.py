@@ -1,0 +1,241 @@
+"""Checkpoints: Orbax behind one module, every step verified by its manifest.
+
+A step is a directory `checkpoints/<step>/` with the items `params` and `rest` (optimizer state and
+counters), `meta.json`, and `manifest.json`, written last: without it the step does not exist.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from data_pipeline.errors import UserError
+from mypt_jax import exits, integrity, lineage, run
+
+META = "meta.json"
+_TEMPORARY = ".orbax-checkpoint-tmp"
+
+
+class Loaded(NamedTuple):
+    """Parameters of a run on the host, with what the run says of itself."""
+
+    params: dict
+    config: dict
+    record: dict  # lineage
+    meta: dict
+    path: str
+    step: int
+
+
+def tree_table(tree: Any) -> dict[str, list]:
+    """{leaf name: [shape, dtype]}, to compare trees by before arrays are read."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    name = jax.tree_util.keystr
+    return {
+        name(path, simple=True, separator="/"): [list(x.shape), str(x.dtype)] for path, x in leaves
+    }
+
+
+def check_tree(wanted: Mapping, stored: Mapping, *, where: str) -> None:
+    """Raises UserError that names the first leaf which is missing, extra or of another shape."""
+    for name in sorted({*wanted, *stored}):
+        if name not in stored:
+            raise UserError(f"{where}: {name} is missing; the config wants {wanted[name]}")
+        if name not in wanted:
+            raise UserError(f"{where}: {name} {stored[name]} is not in the configured model")
+        if list(wanted[name]) != list(stored[name]):
+            raise UserError(f"{where}: {name} is {stored[name]}, the config wants {wanted[name]}")
+
+
+class Checkpointer:
+    """Saves in the background, verifies, restores and retains the steps of one run.
+
+    Saving: arrays are copied, written by Orbax, then a thread adds meta.json and the manifest and
+    removes steps that are no longer wanted. A failure there is raised by the next `poll`.
+    """
+
+    def __init__(self, workdir: str, *, keep: Callable[[list[int]], set[int]]):
+        """`keep` says which of the committed steps stay."""
+        self._workdir = workdir
+        self._keep = keep
+        self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._is_writer = jax.process_index() == 0
+
+    def save(self, step: int, state: Mapping, meta: Mapping) -> None:
+        """Starts to save {"params": .., and the rest}; returns when the arrays are copied."""
+        self.wait()
+        rest = {key: value for key, value in state.items() if key != "params"}
+        path = os.path.abspath(run.step_dir(self._workdir, step))
+        meta = {
+            **meta,
+            "step": step,
+            "tree": {"params": tree_table(state["params"]), "rest": tree_table(rest)},
+        }
+        if self._is_writer:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(state["params"]), rest=ocp.args.StandardSave(rest)
+        )
+        try:
+            self._orbax.save(path, args=items, force=True)
+        except (OSError, ValueError) as error:
+            raise exits.StorageFailure(f"step {step} could not be saved: {error}") from error
+        self._thread = threading.Thread(target=self._commit, args=(path, meta), daemon=True)
+        self._thread.start()
+
+    def _commit(self, path: str, meta: dict) -> None:
+        try:
+            self._orbax.wait_until_finished()
+            if self._is_writer:
+                lineage.write_json(os.path.join(path, META), meta)
+                integrity.write_manifest(path)
+                self.prune()
+        except BaseException as error:  # noqa: B036 (any failure is handed to the main thread)
+            self._error = error
+
+    def prune(self) -> None:
+        """Removes committed steps that `keep` does not name, and what broken saves left behind."""
+        committed = [
+            step
+            for step in run.steps(self._workdir)
+            if integrity.is_committed(run.step_dir(self._workdir, step))
+        ]
+        for step in set(committed) - self._keep(committed):
+            directory = run.step_dir(self._workdir, step)
+            os.remove(os.path.join(directory, integrity.MANIFEST))  # no longer a step from here on
+            shutil.rmtree(directory)
+
+    def clean(self) -> None:
+        """Removes what saves that were killed have left behind: the owner of the run calls it."""
+        directory = run.join(self._workdir, run.CHECKPOINTS)
+        if self._is_writer and os.path.isdir(directory):
+            for name in os.listdir(directory):
+                path = os.path.join(directory, name)
+                unfinished = name.isdecimal() and not integrity.is_committed(path)
+                if unfinished or _TEMPORARY in name:
+                    shutil.rmtree(path)
+
+    def poll(self) -> None:
+        """Raises StorageFailure when a background save has failed."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise exits.StorageFailure(
+                f"a background save failed ({type(error).__name__}: {error}); "
+                f"the step before it is intact in {self._workdir}"
+            ) from error
+
+    def wait(self) -> None:
+        """Blocks until the save in progress is committed. Raises StorageFailure."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self.poll()
+
+    def close(self) -> None:
+        self.wait()
+        self._orbax.close()
+
+    def newest_valid(self, *, fallback: bool) -> tuple[int | None, list[str]]:
+        """(step, reasons why newer ones were passed over); step None when there are no steps.
+
+        Raises NoValidState when steps exist but none is valid, or the newest is not and fallback
+        is off: never a silent start from scratch.
+        """
+        reasons: list[str] = []
+        for step in reversed(run.steps(self._workdir)):
+            reason = integrity.fault(run.step_dir(self._workdir, step))
+            if not reason:
+                return step, reasons
+            reasons.append(f"step {step}: {reason}")
+            if not fallback:
+                raise exits.NoValidState(
+                    f"{self._workdir}: the newest checkpoint is invalid ({reasons[0]}) and "
+                    "checkpoint.fallback is False"
+                )
+        # Steps without a manifest are saves that never finished. If there are no others, nothing
+        # was ever saved, and starting anew loses nothing.
+        if all("no manifest" in reason for reason in reasons):
+            return None, reasons
+        raise exits.NoValidState(
+            f"{self._workdir}: no valid checkpoint ({'; '.join(reasons)}); "
+            "remove the run to start anew"
+        )
+
+    def restore(self, step: int, abstract_state: Mapping) -> tuple[dict, dict]:
+        """(state, meta) of a verified step, placed as `abstract_state` says, strictly matched."""
+        path = os.path.abspath(run.step_dir(self._workdir, step))
+        meta = read_meta(path)
+        rest = {key: value for key, value in abstract_state.items() if key != "params"}
+        check_tree(tree_table(abstract_state["params"]), meta["tree"]["params"], where=path)
+        check_tree(tree_table(rest), meta["tree"]["rest"], where=path)
+        items = ocp.args.Composite(
+            params=ocp.args.StandardRestore(abstract_state["params"]),
+            rest=ocp.args.StandardRestore(rest),
+        )
+        restored = self._orbax.restore(path, args=items)
+        return {"params": restored.params, **restored.rest}, meta
+
+    def finish(self, step: int, *, keep_optimizer: bool) -> None:
+        """Pins the final step; without keep_optimizer it keeps parameters only."""
+        self.wait()
+        if self._is_writer and not keep_optimizer:
+            directory = run.step_dir(self._workdir, step)
+            integrity.forget(directory, "rest")  # first, so that a kill here leaves a valid step
+            shutil.rmtree(os.path.join(directory, "rest"), ignore_errors=True)
+
+
+def read_meta(directory: str) -> dict:
+    return lineage.read_json(os.path.join(directory, META), what="checkpoint")
+
+
+def restore_params(path: str, step: int, abstract_params: Mapping | None) -> dict:
+    """Parameters of a verified step: placed as `abstract_params` says, or on the host as NumPy.
+
+    Raises NoValidState when the step fails its manifest, UserError when shapes or dtypes differ.
+    """
+    directory = os.path.abspath(run.step_dir(path, step))
+    reason = integrity.fault(directory)
+    if reason:
+        raise exits.NoValidState(f"{path}: checkpoint of step {step} is invalid: {reason}")
+    table = read_meta(directory)["tree"]["params"]
+    directory = os.path.join(directory, "params")
+    if abstract_params is not None:
+        check_tree(tree_table(abstract_params), table, where=f"{path}@{step}")
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(directory, abstract_params)
+    nested: dict = {}
+    for name in table:
+        *parents, leaf = name.split("/")
+        node = nested
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = ocp.RestoreArgs(restore_type=np.ndarray)
+    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
+        return checkpointer.restore(directory, args=ocp.args.PyTreeRestore(restore_args=nested))
+
+
+def load_params(spec: str) -> Loaded:
+    """Parameters of the run that `spec` names (PATH, PATH@STEP or PATH@best), on the host."""
+    path, step = run.resolve_step(spec)
+    params = restore_params(path, step, None)
+    meta = read_meta(run.step_dir(path, step))
+    return Loaded(params, run.config(path), meta["lineage"], meta, path, step)
+
+
+def write_finished_run(workdir: str, params: Mapping, config: Mapping, record: Mapping) -> None:
+    """Writes imported parameters as a finished run that a stage can start from."""
+    checkpointer = Checkpointer(workdir, keep=set)
+    checkpointer.save(0, {"params": params}, {"lineage": record, "imported": True})
+    checkpointer.close()
+    lineage.write_json(run.join(workdir, run.CONFIG), dict(config))
+    lineage.write_json(run.join(workdir, lineage.FILE), dict(record))
+    digest = lineage.params_sha256(params)
+    done = {"step": 0, "run_id": record["run_id"], "params_sha256": digest, "wall_secs": 0.0}
+    lineage.write_json(run.join(workdir, run.FINISHED), {**done, "eval": {}})

@@ -1,0 +1,49 @@
+"""Why a run ends other than by finishing: one exception and exit code each (README has a table)."""
+
+
+class RunEnd(Exception):
+    """A planned end of the process; main turns it into one line on stderr and `code`."""
+
+    code = 1
+
+
+class ForgettingStop(RunEnd):
+    """The forgetting guard ended the run."""
+
+    code = 3
+
+
+class Divergence(RunEnd):
+    """Too many non-finite steps in a row."""
+
+    code = 4
+
+
+class NoValidState(RunEnd):
+    """No valid checkpoint, or data that vanished or changed."""
+
+    code = 5
+
+
+class WatchdogTimeout(RunEnd):
+    """No step ended for watchdog_secs."""
+
+    code = 6
+
+
+class LostPeer(RunEnd):
+    """Another process of the run is gone, or another owner took the run over."""
+
+    code = 7
+
+
+class StorageFailure(RunEnd):
+    """A checkpoint or metrics file could not be written."""
+
+    code = 8
+
+
+class Preempted(RunEnd):
+    """Asked to stop by a signal or the time budget; everything is saved, run again to resume."""
+
+    code = 75

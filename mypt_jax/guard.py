@@ -1,0 +1,114 @@
+"""Guards: forgetting at evaluations, non-finite steps and loss spikes between them.
+
+Plain Python over numbers that the device has already judged; the loop acts on what is returned.
+"""
+
+import math
+from collections.abc import Mapping
+
+from mypt_jax import exits
+
+# Limits of the guide, as share of the base stage's general loss: 2.25, 2.35, 2.40 and 2.50 there
+# are +1 %, +5.5 %, +8 % and +12 % of its 2.23.
+VERDICTS = (
+    (0.01, "excellent"),
+    (0.055, "good"),
+    (0.08, "acceptable for a domain model"),
+    (0.12, "beyond the guide's runs"),
+)
+RISK = "catastrophic forgetting risk"
+NOT_WORTH_IT = 0.15  # the guide: more than 15 % general loss is usually not worth it
+
+
+def verdict(forgetting: float) -> str:
+    """The guide's word for a general loss that is `forgetting` (a share) above the base stage's."""
+    for limit, word in VERDICTS:
+        if forgetting <= limit:
+            return word
+    return RISK if forgetting <= NOT_WORTH_IT else f"{RISK}, usually not worth it"
+
+
+def forgetting(general_loss: float, baseline_loss: float) -> dict[str, float]:
+    """General loss against the base stage's, in nats/token and in percent."""
+    nats = general_loss - baseline_loss
+    return {"forgetting/nats": nats, "forgetting/percent": 100 * nats / baseline_loss}
+
+
+class ForgettingGuard:
+    """Judges an evaluation against the limit; acts only beyond two standard errors."""
+
+    def __init__(self, *, action: str, max_forgetting: float):
+        self._action = action
+        self._limit = max_forgetting
+
+    def judge(self, *, general_loss: float, baseline_loss: float, stderr: float) -> tuple[str, str]:
+        """("", "warn", "stop" or "rollback", and the line that says why)."""
+        share = general_loss / baseline_loss - 1
+        word = verdict(share)
+        figures = (
+            f"general loss {general_loss:.4f}, base {baseline_loss:.4f} nats/token: forgetting "
+            f"{100 * share:+.1f} % ({word})"
+        )
+        excess = general_loss - baseline_loss * (1 + self._limit)
+        if excess > 2 * stderr:
+            return self._action, f"{figures}, limit {100 * self._limit:.1f} %"
+        if share > VERDICTS[1][0]:
+            return "warn", figures
+        return "", figures
+
+
+class StepGuard:
+    """Counts non-finite steps and finds loss spikes. Its state is saved with every checkpoint."""
+
+    def __init__(self, *, max_nonfinite_steps: int, spike_sigma: float, spike_window: int):
+        self._max_nonfinite = max_nonfinite_steps
+        self._sigma = spike_sigma
+        self._window = spike_window
+        self._losses: list[float] = []
+        self.nonfinite_steps = 0
+        self._in_a_row = 0
+
+    def state(self) -> dict:
+        return {
+            "losses": list(self._losses),
+            "nonfinite_steps": self.nonfinite_steps,
+            "in_a_row": self._in_a_row,
+        }
+
+    def restore(self, state: Mapping) -> None:
+        self._losses = list(state["losses"])
+        self.nonfinite_steps = state["nonfinite_steps"]
+        self._in_a_row = state["in_a_row"]
+
+    def threshold(self) -> float:
+        """Loss above which a step is a spike: mean + sigma * std of the window, inf until full.
+
+        The newest loss is left out: the loop reads losses one step late, and after a resume none
+        is missing, so that the threshold is the same function of the step in both cases.
+        """
+        losses = self._losses[:-1]
+        if len(losses) < self._window:
+            return math.inf
+        mean = sum(losses) / len(losses)
+        std = math.sqrt(sum((loss - mean) ** 2 for loss in losses) / len(losses))
+        return mean + self._sigma * std
+
+    def add(self, step: int, loss: float, grad_norm: float) -> str:
+        """Takes one step's figures; returns a line for the user, or "". Raises Divergence."""
+        if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+            self.nonfinite_steps += 1
+            self._in_a_row += 1
+            if self._in_a_row >= self._max_nonfinite:
+                raise exits.Divergence(
+                    f"step {step}: {self._in_a_row} non-finite steps in a row (loss {loss}, "
+                    f"grad_norm {grad_norm}); the last good parameters are kept; a lower "
+                    "optim.peak_lr is the usual remedy"
+                )
+            return (
+                f"step {step}: loss {loss}, grad_norm {grad_norm}: parameters left unchanged "
+                f"(batch {step - 1})"
+            )
+        self._in_a_row = 0
+        limit = self.threshold()
+        self._losses = [*self._losses, loss][-(self._window + 1) :]
+        return f"step {step}: loss spike {loss:.4f}, threshold {limit:.4f}" if loss > limit else ""

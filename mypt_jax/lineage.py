@@ -1,0 +1,116 @@
+"""What a checkpoint knows about its ancestors: plain dictionaries, written as JSON.
+
+A lineage record holds the parent, every ancestor with what it was trained on and how it ended, the
+data of this run, tokens seen per source so far, and the base stage's evaluation (`baseline`)
+against which forgetting is measured.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+
+import numpy as np
+
+from data_pipeline.errors import UserError
+
+SCHEMA = 1
+FILE = "lineage.json"
+
+
+def params_sha256(params: Mapping) -> str:
+    """SHA-256 over names, dtypes, shapes and bytes of all parameters, ordered by name."""
+    digest = hashlib.sha256()
+    for name, array in sorted(flatten(params).items()):
+        array = np.asarray(array)
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).view(np.uint8).reshape(-1).data)
+    return digest.hexdigest()
+
+
+def flatten(tree: Mapping, prefix: str = "") -> dict:
+    """{"a": {"b": x}} -> {"a/b": x}."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}/"))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def new(*, config: Mapping, run_id: str, created: str, data: dict, tokenizer: dict) -> dict:
+    """The lineage of a run that starts from scratch."""
+    return {
+        "schema": SCHEMA,
+        "stage": config["stage"],
+        "size": config["size"],
+        "run_id": run_id,
+        "created": created,
+        "parent": None,
+        "ancestors": [],
+        "data": data,
+        "tokenizer": tokenizer,
+        "tokens_by_source": {},
+        "baseline": None,
+        "notes": [],
+    }
+
+
+def child_of(parent: dict, record: dict, *, path: str, step: int, digest: str, **facts) -> dict:
+    """`record` with its parent: the run at `path`, whose lineage is `parent`, at `step`.
+
+    `facts`: the parent's peak_lr, replay_ratio, config and eval ({name: nats/token}, may be empty).
+    """
+    own = {
+        "stage": parent["stage"],
+        "path": path,
+        "step": step,
+        "params_sha256": digest,
+        "tokens_by_source": parent["tokens_by_source"],
+        "data_fingerprint": parent["data"].get("fingerprint", ""),
+        **facts,
+    }
+    baseline = parent["baseline"]
+    if baseline is None and facts["eval"]:
+        baseline = {"stage": parent["stage"], "path": path, "eval": facts["eval"]}
+    return {
+        **record,
+        "parent": {key: own[key] for key in ("path", "stage", "step", "params_sha256")},
+        "ancestors": [*parent["ancestors"], own],
+        "baseline": baseline,
+    }
+
+
+def total_tokens_by_source(record: dict) -> dict[str, int]:
+    """Tokens seen per source by this run and all its ancestors."""
+    total: dict[str, int] = {}
+    for seen in [a["tokens_by_source"] for a in record["ancestors"]] + [record["tokens_by_source"]]:
+        for key, tokens in seen.items():
+            total[key] = total.get(key, 0) + tokens
+    return total
+
+
+def read_json(path: str, *, what: str) -> dict:
+    """A JSON object from a file. Raises UserError that names the file."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            value = json.load(file)
+    except FileNotFoundError:
+        raise UserError(f"{what}: {path} does not exist") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{what}: {path} cannot be read as JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{what}: {path} holds a {type(value).__name__}, wanted an object")
+    return value
+
+
+def write_json(path: str, value: dict) -> None:
+    """Writes JSON so that a reader sees the old file or the new one, never a half."""
+    temporary = f"{path}.tmp"
+    with open(temporary, "w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)

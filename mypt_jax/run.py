@@ -1,0 +1,136 @@
+"""A run directory: where its files are, and what can be read from them without JAX."""
+
+import json
+import math
+import os
+import re
+
+from data_pipeline.errors import UserError
+from mypt_jax import lineage
+
+CONFIG = "config.json"
+CONFIG_DIFF = "config_diff.json"
+METRICS = "metrics.jsonl"
+FINISHED = "finished.json"
+CHECKPOINTS = "checkpoints"
+EVALUATIONS = "eval"
+
+
+def join(workdir: str, *names: str) -> str:
+    return os.path.join(workdir, *names)
+
+
+def step_dir(workdir: str, step: int) -> str:
+    return os.path.join(workdir, CHECKPOINTS, f"{step:08d}")
+
+
+def eval_file(workdir: str, step: int) -> str:
+    return os.path.join(workdir, EVALUATIONS, f"step_{step:08d}.npz")
+
+
+def steps(workdir: str) -> list[int]:
+    """Steps that have a checkpoint directory (valid or not), ascending."""
+    directory = os.path.join(workdir, CHECKPOINTS)
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def config(workdir: str) -> dict:
+    return lineage.read_json(join(workdir, CONFIG), what=f"run {workdir}")
+
+
+def record(workdir: str) -> dict:
+    """The lineage of the run."""
+    return lineage.read_json(join(workdir, lineage.FILE), what=f"run {workdir}")
+
+
+def finished(workdir: str) -> dict | None:
+    path = join(workdir, FINISHED)
+    return lineage.read_json(path, what=f"run {workdir}") if os.path.exists(path) else None
+
+
+def metrics(workdir: str) -> list[dict]:
+    """Rows of metrics.jsonl in the order of their steps; a torn last line is left out.
+
+    Raises UserError for a broken line elsewhere, naming file and line.
+    """
+    path = join(workdir, METRICS)
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = file.read().split("\n")
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            if number >= len(lines) - 1:  # the process died while it wrote this line
+                break
+            raise UserError(f"{path} line {number} is not JSON; remove that line") from None
+    return sorted(rows, key=lambda row: row["step"])
+
+
+def losses(row: dict) -> dict[str, float]:
+    """{"domain": .., "general": .., "domain/cwe": ..}: finite losses of a row's evaluation."""
+    found = {}
+    for key, value in row.items():
+        name = re.fullmatch(r"eval/(.+)/loss", key)
+        if name and value is not None and math.isfinite(value):
+            found[name[1]] = value
+    return found
+
+
+def best_step(workdir: str, *, max_forgetting: float) -> int | None:
+    """The saved step of lowest domain loss whose forgetting is allowed, None without one."""
+    saved = set(steps(workdir))
+    candidates = []
+    for row in metrics(workdir):
+        domain, forgetting = row.get("eval/domain/loss"), row.get("forgetting/percent", 0.0)
+        if row["step"] in saved and domain is not None and forgetting is not None:
+            if forgetting <= 100 * max_forgetting:
+                candidates.append((domain, row["step"]))
+    return min(candidates)[1] if candidates else None
+
+
+def make_command(path: str) -> str:
+    """The command that would make the run at `path`, guessed from where it lies."""
+    size, stage = os.path.split(os.path.normpath(path))
+    argument = f":{os.path.basename(size)}" if os.path.basename(size) else ""
+    return f"python -m mypt_jax.main --config=configs/{stage}.py{argument}"
+
+
+def parse_spec(spec: str) -> tuple[str, str]:
+    """ "PATH", "PATH@STEP" or "PATH@best" -> (path, "" | digits | "best"). Raises UserError."""
+    path, at, which = spec.rpartition("@")
+    if not at:
+        return spec, ""
+    if which != "best" and not which.isdecimal():
+        raise UserError(f"init_from {spec!r}: after @ stands a step number or the word best")
+    return path, which
+
+
+def resolve_step(spec: str) -> tuple[str, int]:
+    """(path, step) that `spec` names. Raises UserError when the run is missing or unfinished."""
+    path, which = parse_spec(spec)
+    if not os.path.isfile(join(path, CONFIG)):
+        raise UserError(f"there is no run at {path}; make it with: {make_command(path)}")
+    have = steps(path)
+    if which == "best":
+        limit = config(path)["guard"]["max_forgetting"]
+        step = best_step(path, max_forgetting=limit)
+        if step is None:
+            raise UserError(f"run {path} has no saved step with an allowed evaluation; use @STEP")
+        return path, step
+    if which:
+        if int(which) not in have:
+            raise UserError(f"run {path} has no checkpoint of step {which}; it has {have}")
+        return path, int(which)
+    done = finished(path)
+    if done is None:
+        raise UserError(
+            f"run {path} is not finished (checkpoints: {have}); finish it with: "
+            f"{make_command(path)}  or name a step: {path}@STEP"
+        )
+    return path, done["step"]

@@ -1,0 +1,179 @@
+"""Where arrays live: the mesh, and one table from logical axes to mesh axes.
+
+Mesh axes: `data` (replicas, across slices), `fsdp` (parameters, optimizer state and the batch are
+split), `tensor` (heads, MLP width and vocabulary are split).
+"""
+
+import math
+from collections.abc import Callable
+
+import jax
+import numpy as np
+import optax
+from jax.experimental import mesh_utils, multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from data_pipeline.errors import UserError
+
+MESH_AXES = ("data", "fsdp", "tensor")
+BATCH_AXES = ("data", "fsdp")
+
+# Within one array a mesh axis is used once, by the first logical axis that asks for it: the
+# `embed` of a parameter is split over fsdp, that of an activation is not, `batch` took fsdp.
+RULES: dict[str | None, tuple[str, ...]] = {
+    "batch": BATCH_AXES,
+    "embed": ("fsdp",),
+    "vocab": ("tensor",),
+    "qkv": ("tensor",),
+    "heads": ("tensor",),
+    "mlp": ("tensor",),
+    "length": (),
+    "layer": (),
+    None: (),
+}
+
+
+def partition_spec(logical_axes: tuple[str | None, ...]) -> P:
+    """The mesh axes of an array whose dims have these logical names."""
+    used: set[str] = set()
+    dims = []
+    for name in logical_axes:
+        axes = tuple(axis for axis in RULES[name] if axis not in used)
+        used.update(axes)
+        dims.append(axes if len(axes) > 1 else axes[0] if axes else None)
+    return P(*dims)
+
+
+def resolve_mesh(
+    *, data: int, fsdp: int, tensor: int, num_devices: int, num_slices: int, batch_size: int
+) -> tuple[tuple[int, int, int], str]:
+    """Sizes of the three mesh axes and a note for the user ("" when there is nothing to say).
+
+    data = 0 is auto: the largest divisor of the batch goes to the batch axes (parameters split over
+    them within a slice), what is left to `tensor`. -1 fills one axis with what the others leave.
+    Raises UserError when the sizes do not multiply to the device count or do not divide the batch.
+    """
+    if data == 0 and (fsdp, tensor) == (1, 1):
+        batch_devices = max(
+            n for n in range(1, num_devices + 1) if num_devices % n == 0 and batch_size % n == 0
+        )
+        slices = math.gcd(batch_devices, num_slices)
+        sizes = (slices, batch_devices // slices, num_devices // batch_devices)
+        if sizes[2] == 1:
+            return sizes, ""
+        better = 12 * num_devices
+        return sizes, (
+            f"mesh: batch {batch_size} keeps only {batch_devices} of {num_devices} devices apart; "
+            f"the others split each matrix, which is slower: batch={better} is the faster choice"
+        )
+    if data == 0:
+        data = 1 if -1 in (fsdp, tensor) else -1
+    sizes = [data, fsdp, tensor]
+    if sizes.count(-1) > 1 or any(n == 0 or n < -1 for n in sizes):
+        raise UserError(f"mesh: got {tuple(sizes)}, wanted positive sizes and at most one -1")
+    if -1 in sizes:
+        rest = math.prod(n for n in sizes if n != -1)
+        sizes[sizes.index(-1)] = max(1, num_devices // rest)
+    if math.prod(sizes) != num_devices:
+        raise UserError(
+            f"mesh: data x fsdp x tensor = {' x '.join(map(str, sizes))} = {math.prod(sizes)}, "
+            f"but there are {num_devices} devices; --config.mesh.data=-1 fills the rest"
+        )
+    parts = sizes[0] * sizes[1]
+    if batch_size % parts:
+        raise UserError(
+            f"mesh: batch_size {batch_size} is not divisible by data x fsdp = {sizes[0]} x "
+            f"{sizes[1]}; {parts * max(1, batch_size // parts)} is"
+        )
+    return tuple(sizes), ""
+
+
+def check_dims(sizes: tuple[int, int, int], *, n_embd: int, n_head: int, vocab_size: int) -> None:
+    """Raises UserError when a split dim is not divisible by its mesh axis."""
+    _, fsdp, tensor = sizes
+    for key, value, axis, size in (
+        ("n_embd", n_embd, "fsdp", fsdp),
+        ("n_head", n_head, "tensor", tensor),
+        ("vocab_size", vocab_size, "tensor", tensor),
+    ):
+        if value % size:
+            fits = max(n for n in range(1, size + 1) if value % n == 0)
+            raise UserError(
+                f"mesh: {key} {value} is not divisible by mesh.{axis} {size}; "
+                f"--config.mesh.{axis}={fits} is a size that divides it"
+            )
+
+
+def make_mesh(sizes: tuple[int, int, int], devices: list | None = None) -> Mesh:
+    """The device mesh; across slices (joined by the data-centre network) `data` is outer."""
+    devices = list(devices) if devices is not None else jax.devices()
+    types = (AxisType.Auto,) * len(MESH_AXES)
+    slices = num_slices(devices)
+    if slices > 1:
+        inner = (sizes[0] // slices, sizes[1], sizes[2])
+        array = mesh_utils.create_hybrid_device_mesh(inner, (slices, 1, 1), devices=devices)
+        return Mesh(array, MESH_AXES, axis_types=types)
+    return jax.make_mesh(sizes, MESH_AXES, axis_types=types, devices=devices)
+
+
+def num_slices(devices: list) -> int:
+    return len({getattr(device, "slice_index", 0) for device in devices})
+
+
+def constrain_to(mesh: Mesh) -> Callable[[jax.Array, tuple[str | None, ...]], jax.Array]:
+    """A function that pins an activation to the mesh by its logical axes; used inside jit."""
+    if mesh.size == 1:
+        return lambda x, logical_axes: x
+
+    def constrain(x, logical_axes):
+        return jax.lax.with_sharding_constraint(
+            x, NamedSharding(mesh, partition_spec(logical_axes))
+        )
+
+    return constrain
+
+
+def state_shardings(mesh: Mesh, abstract_state: dict, param_axes: Callable, tx) -> dict:
+    """Shardings of {"params", "opt_state", ...scalars}; moments lie where their parameters lie."""
+
+    def of_param(path, _):
+        return NamedSharding(mesh, partition_spec(param_axes(tuple(key.key for key in path))))
+
+    replicated = NamedSharding(mesh, P())
+    params = jax.tree_util.tree_map_with_path(of_param, abstract_state["params"])
+    opt_state = optax.tree_map_params(
+        tx,
+        lambda _, sharding: sharding,
+        abstract_state["opt_state"],
+        params,
+        transform_non_params=lambda _: replicated,
+    )
+    rest = {key: replicated for key in abstract_state if key not in ("params", "opt_state")}
+    return {"params": params, "opt_state": opt_state, **rest}
+
+
+def local_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
+    """(index, count): this process reads part `index` of `count` equal parts of a batch.
+
+    Processes that hold the same rows (a tensor axis across hosts) get the same part.
+    """
+    here = jax.process_index()
+    owners: dict[int, set[tuple[int, int]]] = {}
+    indices = NamedSharding(mesh, P(BATCH_AXES)).devices_indices_map((batch_size,))
+    for device, (rows,) in indices.items():
+        owners.setdefault(device.process_index, set()).add(rows.indices(batch_size)[:2])
+    parts = sorted({tuple(sorted(rows)) for rows in owners.values()})
+    return parts.index(tuple(sorted(owners[here]))), len(parts)
+
+
+def global_batch(mesh: Mesh, rows: np.ndarray) -> jax.Array:
+    """[B_local, ...] of every process -> one [B, ...] array split over the batch axes."""
+    return jax.make_array_from_process_local_data(NamedSharding(mesh, P(BATCH_AXES)), rows)
+
+
+def to_host(x: jax.Array) -> np.ndarray:
+    """The whole array as NumPy on every process."""
+    if x.is_fully_addressable or x.is_fully_replicated:
+        return np.asarray(x)
+    return multihost_utils.process_allgather(x, tiled=True)
