@@ -64,29 +64,29 @@ class StepGuard:
         self._max_nonfinite = max_nonfinite_steps
         self._sigma = spike_sigma
         self._window = spike_window
-        self._losses: list[float] = []
+        self._losses: list[tuple[int, float]] = []  # (step, loss), finite ones only
         self.nonfinite_steps = 0
         self._in_a_row = 0
 
     def state(self) -> dict:
         return {
-            "losses": list(self._losses),
+            "losses": [list(entry) for entry in self._losses],
             "nonfinite_steps": self.nonfinite_steps,
             "in_a_row": self._in_a_row,
         }
 
     def restore(self, state: Mapping) -> None:
-        self._losses = list(state["losses"])
+        self._losses = [(step, loss) for step, loss in state["losses"]]
         self.nonfinite_steps = state["nonfinite_steps"]
         self._in_a_row = state["in_a_row"]
 
-    def threshold(self) -> float:
-        """Loss above which a step is a spike: mean + sigma * std of the window, inf until full.
+    def threshold(self, step: int) -> float:
+        """Loss above which `step` is a spike: mean + sigma * std of the window, inf until full.
 
-        The newest loss is left out: the loop reads losses one step late, and after a resume none
-        is missing, so that the threshold is the same function of the step in both cases.
+        It looks at finite losses up to step - 2 only: the loop reads losses one step late, a
+        resumed one has them all, and the threshold must be the same in both.
         """
-        losses = self._losses[:-1]
+        losses = [loss for at, loss in self._losses if at <= step - 2][-self._window :]
         if len(losses) < self._window:
             return math.inf
         mean = sum(losses) / len(losses)
@@ -109,6 +109,6 @@ class StepGuard:
                 f"(batch {step - 1})"
             )
         self._in_a_row = 0
-        limit = self.threshold()
-        self._losses = [*self._losses, loss][-(self._window + 1) :]
+        limit = self.threshold(step)
+        self._losses = [*self._losses, (step, loss)][-(self._window + 2) :]
         return f"step {step}: loss spike {loss:.4f}, threshold {limit:.4f}" if loss > limit else ""

@@ -1,0 +1,320 @@
+"""validate(config): every check that needs no device, once, before anything is written.
+
+What comes out is what runs: num_steps and warmup_steps resolved, sources and parent opened.
+"""
+
+import difflib
+import math
+import os
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from data_pipeline import mixture as mixtures
+from data_pipeline import tokenizer as tokenizers
+from data_pipeline.errors import UserError
+from mypt_jax import lineage, optim, run
+
+CHOICES = {
+    "model.mlp": ("plain", "gated"),
+    "model.activation": ("gelu", "gelu_tanh", "silu"),
+    "model.norm": ("layernorm", "rmsnorm"),
+    "model.position": ("learned", "rope"),
+    "model.init": ("scaled_normal", "torch"),
+    "model.param_dtype": ("float32", "bfloat16"),
+    "model.compute_dtype": ("auto", "float32", "bfloat16"),
+    "model.attention": ("auto", "splash", "cudnn", "xla"),
+    "model.remat": ("none", "dots", "full"),
+    "optim.schedule": optim.SCHEDULES,
+    "guard.action": ("stop", "warn", "rollback"),
+}
+POSITIVE = (
+    "num_steps batch_size accumulation_steps model.vocab_size model.block_size model.n_layer "
+    "model.n_head model.n_embd model.loss_chunks model.norm_eps model.rope_theta optim.peak_lr "
+    "optim.eps optim.clip_norm eval.every_steps eval.windows eval.min_windows "
+    "checkpoint.keep_last log.every_steps data.prefetch_batches guard.max_nonfinite_steps "
+    "guard.spike_sigma guard.spike_window guard.max_forgetting"
+).split()
+NOT_NEGATIVE = (
+    "seed domain_epochs model.n_kv_head model.mlp_width optim.warmup_steps optim.weight_decay "
+    "eval.batch_size eval.parent_tolerance_nats checkpoint.every_secs checkpoint.every_steps "
+    "checkpoint.keep_best time_budget_secs watchdog_secs profile.start_step profile.num_steps"
+).split()
+SHARES = (  # in [low, high)
+    ("model.dropout", 0.0, 1.0),
+    ("optim.beta1", 0.0, 1.0),
+    ("optim.beta2", 0.0, 1.0),
+)
+# What two runs must share for one to start from the other's parameters.
+ARCHITECTURE = (
+    "vocab_size block_size n_layer n_head n_kv_head n_embd mlp_width mlp activation norm norm_eps "
+    "position rope_theta rope_scaling tied_embeddings qkv_bias proj_bias mlp_bias head_bias "
+    "param_dtype"
+).split()
+LOW_REPLAY = 0.10  # the guide: less than 10 % replay risks catastrophic forgetting
+MANY_EPOCHS, MEMORISATION_EPOCHS = 5.0, 10.0
+
+
+class Parent(NamedTuple):
+    """Where a stage starts: a run, a step of it, its config and its lineage."""
+
+    path: str
+    step: int
+    config: dict
+    record: dict
+
+
+class Validated(NamedTuple):
+    """The resolved config with what was opened to check it."""
+
+    config: dict
+    mixture: mixtures.Mixture
+    tokenizer: tokenizers.Tokenizer
+    parent: Parent | None
+    notes: list[str]  # lines for the user
+
+
+def get(config: Mapping, key: str):
+    """config["optim"]["peak_lr"] by "optim.peak_lr"."""
+    for name in key.split("."):
+        config = config[name]
+    return config
+
+
+def validate(config: Mapping, *, overridden: Collection[str] = ()) -> Validated:
+    """Checks and resolves a config; `overridden` names the keys given on the command line.
+
+    Raises UserError with one line: what was got, what is wanted, what to do.
+    """
+    config = _plain(config)
+    _check_values(config)
+    _check_workdir(config["workdir"])
+    mixture = _open_mixture(config, overridden)
+    tokenizer = _check_tokenizer(config, mixture)
+    notes = _resolve_length(config, mixture, overridden)
+    _check_recorded_parent(config)
+    parent = _open_parent(config, tokenizer)
+    if parent is not None and config["data"]["replay_ratio"] < LOW_REPLAY:
+        notes.append(
+            f"warning: replay_ratio {config['data']['replay_ratio']:g} is under {LOW_REPLAY:g}: "
+            "the guide sees a risk of catastrophic forgetting there"
+        )
+    notes += _coverage_notes(config, mixture)
+    return Validated(config, mixture, tokenizer, parent, notes)
+
+
+def _plain(config: Mapping) -> dict:
+    """A deep copy as dictionaries and tuples."""
+    copy = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            copy[key] = _plain(value)
+        else:
+            copy[key] = tuple(value) if isinstance(value, (list, tuple)) else value
+    return copy
+
+
+def _check_values(config: dict) -> None:
+    for key, value in lineage.flatten(config).items():
+        values = value if isinstance(value, tuple) else (value,)
+        if any(isinstance(v, float) and not math.isfinite(v) for v in values):
+            raise UserError(f"{key.replace('/', '.')} is {value}, wanted a finite number")
+    for key, allowed in CHOICES.items():
+        if get(config, key) not in allowed:
+            near = difflib.get_close_matches(str(get(config, key)), allowed, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise UserError(f"{key} is {get(config, key)!r}, wanted {' | '.join(allowed)}{hint}")
+    for key in POSITIVE:
+        if not get(config, key) > 0:
+            raise UserError(f"{key} is {get(config, key)}, wanted a positive number")
+    for key in NOT_NEGATIVE:
+        if get(config, key) < 0:
+            raise UserError(f"{key} is {get(config, key)}, wanted 0 or more")
+    for key, low, high in SHARES:
+        if not low <= get(config, key) < high:
+            raise UserError(f"{key} is {get(config, key)}, wanted {low:g} <= value < {high:g}")
+    if not 0.0 <= config["data"]["replay_ratio"] <= 1.0:
+        raise UserError(
+            f"data.replay_ratio is {config['data']['replay_ratio']}, wanted 0..1 (a share, not %)"
+        )
+    _check_model(config["model"])
+    if config["batch_size"] % config["accumulation_steps"]:
+        raise UserError(
+            f"batch_size {config['batch_size']} is not divisible by accumulation_steps "
+            f"{config['accumulation_steps']}"
+        )
+    if not config["workdir"]:
+        raise UserError("workdir is empty, wanted a directory to write to")
+
+
+def _check_model(model: dict) -> None:
+    if model["n_embd"] % model["n_head"]:
+        divisors = [n for n in range(1, model["n_embd"] + 1) if model["n_embd"] % n == 0]
+        near = min(divisors, key=lambda n: abs(n - model["n_head"]))
+        raise UserError(
+            f"model.n_embd {model['n_embd']} is not divisible by model.n_head {model['n_head']}; "
+            f"n_head={near} would do"
+        )
+    kv_heads = model["n_kv_head"] or model["n_head"]
+    if model["n_head"] % kv_heads:
+        raise UserError(
+            f"model.n_head {model['n_head']} is not divisible by model.n_kv_head {kv_heads}"
+        )
+    if model["position"] == "rope" and model["n_embd"] // model["n_head"] % 2:
+        raise UserError(
+            f"model.position=rope turns pairs: n_embd / n_head is "
+            f"{model['n_embd'] // model['n_head']}, wanted an even number"
+        )
+
+
+def _check_workdir(workdir: str) -> None:
+    """Raises UserError when `workdir` cannot be made or written to; creates nothing."""
+    path = os.path.abspath(os.path.expanduser(workdir))
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if not os.path.isdir(path):
+        raise UserError(f"workdir {workdir}: {path} is a file, wanted a directory")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UserError(f"workdir {workdir}: {path} is not writable")
+
+
+def _open_mixture(config: dict, overridden: Collection[str]) -> mixtures.Mixture:
+    data = config["data"]
+    if data["mixture"]:
+        mixture = mixtures.from_manifest(data["mixture"])
+        given = data["replay_ratio"]
+        if "data.replay_ratio" in overridden and not math.isclose(given, mixture.replay_ratio):
+            raise UserError(
+                f"data.replay_ratio {given} differs from the {mixture.replay_ratio} of "
+                f"data.mixture={data['mixture']}; leave one of the two out"
+            )
+        data["replay_ratio"] = mixture.replay_ratio
+        return mixture
+    return mixtures.build(
+        domain=data["domain"],
+        general=data["general"],
+        domain_weights=data["domain_weights"],
+        general_weights=data["general_weights"],
+        replay_ratio=data["replay_ratio"],
+    )
+
+
+def _check_tokenizer(config: dict, mixture: mixtures.Mixture) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.get(config["data"]["tokenizer"])
+    vocab_size = config["model"]["vocab_size"]
+    if tokenizer.vocab_size > vocab_size:
+        raise UserError(
+            f"model.vocab_size {vocab_size} is smaller than the {tokenizer.vocab_size} ids of "
+            f"tokenizer {tokenizer.name}; wanted {tokenizer.padded_vocab_size}"
+        )
+    for component in mixture.components:
+        dataset = component.dataset
+        if dataset.tokenizer_sha256 != tokenizer.sha256:
+            raise UserError(
+                f"dataset {dataset.path} was made with tokenizer {dataset.tokenizer} "
+                f"({dataset.tokenizer_sha256[:12]}), the config has {tokenizer.name} "
+                f"({tokenizer.sha256[:12]}); prepare it again or set data.tokenizer"
+            )
+        if dataset.max_id >= vocab_size:
+            raise UserError(
+                f"dataset {dataset.path} holds token id {dataset.max_id}, "
+                f"model.vocab_size is {vocab_size}"
+            )
+    return tokenizer
+
+
+def _domain_tokens(mixture: mixtures.Mixture) -> int:
+    parts = [c for c in mixture.components if c.role == "domain"]
+    return sum(c.dataset.sources[c.source].tokens["train"] for c in parts)
+
+
+def _resolve_length(
+    config: dict, mixture: mixtures.Mixture, overridden: Collection[str]
+) -> list[str]:
+    """Sets num_steps from domain_epochs, and warmup_steps from a fraction; returns notes."""
+    notes = []
+    if config["domain_epochs"]:
+        if "num_steps" in overridden:
+            raise UserError(
+                f"num_steps {config['num_steps']} and domain_epochs {config['domain_epochs']} are "
+                "both given; leave one out"
+            )
+        share = 1 - config["data"]["replay_ratio"]
+        if share == 0:
+            raise UserError("domain_epochs is given, but replay_ratio 1.0 trains on no domain text")
+        tokens = config["domain_epochs"] * _domain_tokens(mixture) / share
+        per_step = config["batch_size"] * config["model"]["block_size"]
+        config["num_steps"] = max(1, round(tokens / per_step))
+        notes.append(
+            f"num_steps {config['num_steps']}: {config['domain_epochs']:g} epochs of "
+            f"{_domain_tokens(mixture):,} domain tokens at {share:.0%} of {per_step:,} tokens/step"
+        )
+    warmup = config["optim"]["warmup_steps"]
+    if 0 < warmup < 1:
+        config["optim"]["warmup_steps"] = max(1, round(warmup * config["num_steps"]))
+        notes.append(f"warmup_steps {config['optim']['warmup_steps']}: {warmup:g} of num_steps")
+    elif warmup != int(warmup):
+        raise UserError(f"optim.warmup_steps is {warmup}, wanted whole steps or a share below 1")
+    config["optim"]["warmup_steps"] = int(config["optim"]["warmup_steps"])
+    if config["optim"]["warmup_steps"] > config["num_steps"]:
+        raise UserError(
+            f"optim.warmup_steps {config['optim']['warmup_steps']} is longer than the run, "
+            f"num_steps {config['num_steps']}; --config.optim.warmup_steps=0.05 is a share of it"
+        )
+    return notes
+
+
+def _check_recorded_parent(config: dict) -> None:
+    """A run that exists keeps its parent: init_from must be the recorded one."""
+    path = run.join(config["workdir"], run.CONFIG)
+    if not os.path.exists(path):
+        return
+    recorded = lineage.read_json(path, what="run")
+    if recorded.get("init_from") != config["init_from"]:
+        raise UserError(
+            f"init_from is {config['init_from']}, but the run at {config['workdir']} was started "
+            f"from {recorded.get('init_from')}; another parent wants another --config.workdir"
+        )
+
+
+def _open_parent(config: dict, tokenizer: tokenizers.Tokenizer) -> Parent | None:
+    if config["init_from"] == "scratch":
+        return None
+    if not config["init_from"]:
+        raise UserError("init_from is empty, wanted scratch or a run (PATH, PATH@STEP, PATH@best)")
+    path, step = run.resolve_step(config["init_from"])
+    if os.path.realpath(path) == os.path.realpath(config["workdir"]):
+        raise UserError(f"init_from {path} is the workdir itself; a run resumes without init_from")
+    parent = Parent(path, step, run.config(path), run.record(path))
+    for key in ARCHITECTURE:
+        own, theirs = config["model"][key], parent.config["model"].get(key)
+        theirs = tuple(theirs) if isinstance(theirs, list) else theirs
+        if own != theirs:
+            raise UserError(
+                f"model.{key} is {own}, but the parent {path} has {theirs}; a stage keeps its "
+                f"parent's architecture (--config.model.{key}={theirs})"
+            )
+    theirs = parent.record["tokenizer"]["sha256"]
+    if theirs != tokenizer.sha256:
+        raise UserError(
+            f"parent {path} was trained with tokenizer {parent.record['tokenizer']['name']} "
+            f"({theirs[:12]}), the config has {tokenizer.name} ({tokenizer.sha256[:12]})"
+        )
+    return parent
+
+
+def _coverage_notes(config: dict, mixture: mixtures.Mixture) -> list[str]:
+    """One line per source with its epochs at this length, and warnings above 5 and 10."""
+    total = config["num_steps"] * config["batch_size"] * config["model"]["block_size"]
+    notes = []
+    for part in mixture.components:
+        tokens = part.dataset.sources[part.source].tokens["train"]
+        if part.share == 0:
+            continue
+        epochs = float(part.share) * total / tokens
+        line = f"{part.key}: {float(part.share):.2%} of {total:,} tokens, {epochs:.2f} epochs"
+        if part.role == "domain" and epochs > MEMORISATION_EPOCHS:
+            line = f"warning: {line}: memorisation; fewer steps or more text"
+        elif part.role == "domain" and epochs > MANY_EPOCHS:
+            line = f"warning: {line}: above {MANY_EPOCHS:g} (2 to 5 is good)"
+        notes.append(line)
+    return notes

@@ -1,0 +1,196 @@
+"""Losses per source and role on a fixed list of windows, with standard errors over documents.
+
+Axes: W windows, L length, D documents. Loss is nats per token; all sums are float64 on the host.
+"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from mypt_jax import attention, loss, sharding
+
+ROLES = ("domain", "general")
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What one source was measured at: sums per document, from which everything else follows."""
+
+    nll_sum_D: np.ndarray  # float64, nats
+    tokens_D: np.ndarray  # int64, target tokens
+    doc_D: np.ndarray  # int64, which documents of the source's val split
+    loss_W: np.ndarray  # float64, nats/token
+    text_nll: float  # nats, of the tokens that stand for text (not EOT)
+    text_bytes: int
+
+    @property
+    def tokens(self) -> int:
+        return int(self.tokens_D.sum())
+
+
+def make_nll(
+    graphdef: nnx.GraphDef,
+    *,
+    constrain: Callable,
+    num_chunks: int,
+    document_mask: bool,
+    eot: int,
+) -> Callable[[Mapping, jax.Array], jax.Array]:
+    """A jitted (params, windows [B, L + 1]) -> nll [B, L], fp32, without dropout."""
+
+    @jax.jit
+    def nll(params, windows):
+        model = nnx.merge(graphdef, nnx.State(params))
+        inputs_BL, targets_BL = windows[:, :-1], windows[:, 1:]
+        hidden_BLD = model(
+            inputs_BL,
+            segments_BL=attention.segments_from_eot(inputs_BL, eot) if document_mask else None,
+            constrain=constrain,
+        )
+        return loss.token_nll(model, hidden_BLD, targets_BL, num_chunks=num_chunks)
+
+    return nll
+
+
+def score(
+    nll: Callable[[Mapping, jax.Array], jax.Array],
+    params: Mapping,
+    plan: Mapping,
+    *,
+    mesh: Mesh,
+    batch_size: int,
+    token_bytes: np.ndarray,
+    between_batches: Callable[[], None] = lambda: None,
+) -> dict[str, Score]:
+    """Scores every source of `plan` ({key: EvalWindows}), in full batches over all sources.
+
+    `between_batches` is called after each batch, so that a signal ends an evaluation early.
+    """
+    windows = np.concatenate([source.tokens for source in plan.values()])
+    rows = np.arange(-(-len(windows) // batch_size) * batch_size) % len(windows)
+    part, parts = sharding.local_rows(mesh, batch_size)
+    size = batch_size // parts
+    results = []
+    for start in range(0, len(rows), batch_size):
+        mine = rows[start + part * size : start + (part + 1) * size]
+        results.append(nll(params, sharding.global_batch(mesh, windows[mine])))
+        between_batches()
+    nll_WL = np.concatenate([sharding.to_host(x) for x in results])[: len(windows)]
+    scores, first = {}, 0
+    for key, source in plan.items():
+        last = first + len(source.tokens)
+        scores[key] = _score(
+            nll_WL[first:last].astype(np.float64),
+            source.doc_WL,
+            token_bytes[source.tokens[:, 1:]],
+        )
+        first = last
+    return scores
+
+
+def _score(nll_WL: np.ndarray, doc_WL: np.ndarray, bytes_WL: np.ndarray) -> Score:
+    doc_D, inverse = np.unique(doc_WL, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    is_text = bytes_WL > 0
+    return Score(
+        nll_sum_D=np.bincount(inverse, weights=nll_WL.reshape(-1), minlength=len(doc_D)),
+        tokens_D=np.bincount(inverse, minlength=len(doc_D)).astype(np.int64),
+        doc_D=doc_D.astype(np.int64),
+        loss_W=nll_WL.mean(axis=1),
+        text_nll=float(nll_WL[is_text].sum()),
+        text_bytes=int(bytes_WL.sum()),
+    )
+
+
+def mean_and_stderr(nll_sum_D: np.ndarray, tokens_D: np.ndarray) -> tuple[float, float]:
+    """Mean per token and its standard error with documents as the units that were drawn.
+
+    Tokens of one document are not independent, so the error is that of a ratio of cluster sums
+    (Cochran 1977, "Sampling Techniques", section 3.12). One document: the error is unknown, nan.
+    """
+    tokens = tokens_D.sum()
+    mean = float(nll_sum_D.sum() / tokens)
+    count = len(tokens_D)
+    if count < 2:
+        return mean, math.nan
+    residual_D = nll_sum_D - mean * tokens_D
+    return mean, float(np.sqrt(count / (count - 1) * np.sum(residual_D**2)) / tokens)
+
+
+def _figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
+    scores = list(scores)
+    mean, stderr = mean_and_stderr(
+        np.concatenate([s.nll_sum_D for s in scores]),
+        np.concatenate([s.tokens_D for s in scores]),
+    )
+    text_bytes = sum(s.text_bytes for s in scores)
+    text_nll = sum(s.text_nll for s in scores)
+    return {
+        f"eval/{name}/loss": mean,
+        f"eval/{name}/stderr": stderr,
+        f"eval/{name}/perplexity": math.exp(mean) if mean < 700 else math.inf,
+        f"eval/{name}/bits_per_byte": text_nll / math.log(2) / max(1, text_bytes),
+    }
+
+
+def rows(scores: Mapping[str, Score], shares: Mapping[str, float]) -> dict[str, float]:
+    """Metrics of an evaluation: per role, per source, and `val`, weighted by this mixture."""
+    row: dict[str, float] = {}
+    for role in ROLES:
+        of_role = [s for key, s in scores.items() if key.split("/")[0] == role]
+        if of_role:
+            row.update(_figures(role, of_role))
+    for key, source in scores.items():
+        row.update(_figures(key, [source]))
+    known = {key: share for key, share in shares.items() if key in scores and share > 0}
+    if known:
+        total = sum(known.values())
+        row["eval/val/loss"] = (
+            sum(share * row[f"eval/{key}/loss"] for key, share in known.items()) / total
+        )
+    return row
+
+
+def save(path: str, scores: Mapping[str, Score]) -> None:
+    """Writes the sums per document, from which runs are compared in pairs."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    arrays = {}
+    for key, source in scores.items():
+        for field in ("nll_sum_D", "tokens_D", "doc_D", "loss_W"):
+            arrays[f"{key}/{field}"] = getattr(source, field)
+    temporary = f"{path}.tmp.npz"
+    np.savez_compressed(temporary, **arrays)
+    os.replace(temporary, path)
+
+
+def paired_difference(path_a: str, path_b: str, name: str) -> tuple[float, float] | None:
+    """(a - b, standard error), nats/token, over the documents that both evaluations saw alike.
+
+    `name` is a role or "role/source". None when they share no source measured on equal windows.
+    """
+    nll, tokens = [], []
+    with (
+        np.load(path_a, allow_pickle=False) as a,
+        np.load(path_b, allow_pickle=False) as b,
+    ):
+        for field in a.files:
+            key, _, kind = field.rpartition("/")
+            if kind != "nll_sum_D" or not f"{key}/".startswith(f"{name}/") or field not in b.files:
+                continue
+            same = all(
+                np.array_equal(a[f"{key}/{part}"], b[f"{key}/{part}"])
+                for part in ("doc_D", "tokens_D")
+            )
+            if same:
+                nll.append(a[field] - b[field])
+                tokens.append(a[f"{key}/tokens_D"])
+    if not nll:
+        return None
+    return mean_and_stderr(np.concatenate(nll), np.concatenate(tokens))
