@@ -122,7 +122,7 @@ def plan(names: list[str], load: Callable[[str], Stage]) -> list[Stage]:
         # A named step of a run that never finishes (a guard stopped it) is a parent, too.
         return finished(stage.parent) or (
             stage.parent_step.isdecimal()
-            and _exists(stage.parent, "checkpoints", stage.parent_step)
+            and _exists(stage.parent, "checkpoints", f"{int(stage.parent_step):08d}")
         )
 
     def add(stage: Stage, children: tuple[str, ...]) -> None:

@@ -1,0 +1,78 @@
+"""Run directories written by hand, in the format that training leaves behind."""
+
+import json
+from pathlib import Path
+
+SOURCES = {
+    "domain/cwe": {"dataset": "data/d", "share": 0.8, "fingerprint": "f1", "licence": "CWE-ToU"},
+    "general/wiki": {"dataset": "data/g", "share": 0.2, "fingerprint": "f2", "licence": "CC-BY-SA"},
+}
+
+
+def evaluation(domain: float, general: float) -> dict[str, float]:
+    """The evaluation keys of a metrics row; val is the mixture of the two."""
+    losses = {"domain": domain, "general": general, "val": 0.8 * domain + 0.2 * general}
+    losses |= {"domain/cwe": domain, "general/wiki": general}
+    row = {f"eval/{name}/loss": loss for name, loss in losses.items()}
+    return row | {"eval/domain/bits_per_byte": domain / 2}
+
+
+def write_run(
+    root: Path,
+    stage: str,
+    *,
+    parent: str | None,
+    start: tuple[float, float],
+    final: tuple[float, float],
+    peak_lr: float = 3e-5,
+    replay_ratio: float = 0.2,
+    num_steps: int = 20,
+    finished: bool = True,
+    baseline: tuple[float, float] | None = None,
+) -> Path:
+    """One run whose (domain, general) losses go from start to final; returns its directory."""
+    run = root / stage
+    run.mkdir(parents=True)
+    config = {"stage": stage, "size": "tiny", "workdir": str(run), "num_steps": num_steps}
+    config["init_from"] = str(root / parent) if parent else "scratch"
+    config |= {"optim": {"peak_lr": peak_lr}, "data": {"replay_ratio": replay_ratio}}
+    (run / "config.json").write_text(json.dumps(config))
+    facts = {"path": str(root / str(parent)), "stage": parent, "step": 20, "params_sha256": "a"}
+    record = {"schema": 1, "stage": stage, "size": "tiny", "run_id": "r", "created": stage}
+    record |= {"parent": facts if parent else None, "ancestors": [facts] if parent else []}
+    record |= {"data": {"fingerprint": "f", "sources": SOURCES}, "tokenizer": {"name": "gpt2"}}
+    record["tokens_by_source"] = {"domain/cwe": 800, "general/wiki": 200}
+    record["notes"] = []
+    losses = dict(zip(("domain", "general"), baseline or (), strict=False))
+    record["baseline"] = {"stage": "base", "path": "", "eval": losses} if baseline else None
+    (run / "lineage.json").write_text(json.dumps(record))
+    last = num_steps if finished else num_steps // 2
+    rows = [{"step": 0, **evaluation(*start)}]
+    for step in range(5, last + 1, 5):
+        rows.append({"step": step, "loss": 4.0, "lr": peak_lr, "tokens": 100 * step})
+        rows[-1] |= {"tokens_per_sec": 900.0 + step, "wall_secs": 2.0 * step, "grad_norm": 1.0}
+        rows[-1] |= {"share/domain/cwe": 0.79, "share/general/wiki": 0.21}
+        rows[-1] |= {"epochs/domain/cwe": 0.5, "epochs/general/wiki": 0.1}
+    rows[-1] |= evaluation(*final)
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    if finished:
+        done = {"step": last, "run_id": "r", "params_sha256": f"digest of {stage}"}
+        (run / "finished.json").write_text(json.dumps(done | {"wall_secs": 42.0, "eval": {}}))
+    return run
+
+
+def write_guide_chain(root: Path) -> None:
+    """The guide's five stages with the guide's results."""
+    base, v3, v5 = (5.038, 2.227), (3.921, 2.177), (3.709, 2.214)
+    v7, v8 = (3.460, 2.290), (3.257, 2.360)
+    write_run(root, "base", parent=None, start=(10.8, 10.8), final=base, peak_lr=3e-4)
+    for stage, parent, start, final, rate, replay in (
+        ("v3", "base", base, v3, 3e-5, 0.3),
+        ("v5", "v3", v3, v5, 5e-5, 0.2),
+        ("v7", "v3", v3, v7, 7e-5, 0.2),
+        ("v8", "v7", v7, v8, 9e-5, 0.2),
+    ):
+        write_run(
+            root, stage, parent=parent, start=start, final=final, peak_lr=rate,
+            replay_ratio=replay, baseline=base,
+        )  # fmt: skip
