@@ -1,0 +1,63 @@
+"""Signals that ask the process to stop: SIGTERM and SIGINT, seen even while XLA holds the thread.
+
+Python runs signal handlers between bytecodes of the main thread, and a compilation or a device
+wait can hold that thread for minutes. A pipe given to `signal.set_wakeup_fd` is written at once
+by the C handler; a thread reads it.
+"""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+from mypt_jax import exits
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Interrupts:
+    """Before `arm` a signal ends the process at once with exit code 75: nothing is to be saved.
+
+    After it the first signal sets `requested`, which the loop answers by saving; a second one ends
+    the process at once, and the newest committed checkpoint stays what it was.
+    """
+
+    def __init__(self, *, time_budget_secs: float):
+        self.requested = ""
+        self._armed = False
+        self._deadline = time.monotonic() + time_budget_secs if time_budget_secs else None
+        read_end, write_end = os.pipe()
+        os.set_blocking(write_end, False)
+        for number in SIGNALS:
+            signal.signal(number, lambda *_: None)
+        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
+        threading.Thread(target=self._listen, args=(read_end,), daemon=True).start()
+
+    def _listen(self, read_end: int) -> None:
+        while data := os.read(read_end, 1):
+            if data[0] not in SIGNALS:
+                continue
+            name = signal.Signals(data[0]).name
+            if not self._armed or self.requested:
+                state = "before anything was to be saved" if not self._armed else "again"
+                os.write(sys.stderr.fileno(), f"{name} {state}: leaving at once\n".encode())
+                os._exit(exits.Preempted.code)
+            self.requested = name
+
+    def arm(self) -> None:
+        """From here on there is something to save."""
+        self._armed = True
+
+    def reason(self) -> str:
+        """Why the run should save and leave, or ""."""
+        if self.requested:
+            return self.requested
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            return "the time budget is used up"
+        return ""
+
+    def check(self) -> None:
+        """Raises Preempted when asked to stop; for places where everything is saved already."""
+        if self.reason():
+            raise exits.Preempted(f"{self.reason()}: saved; run the same command again to resume")

@@ -1,0 +1,143 @@
+"""The only module that prints or writes metrics: metrics.jsonl, trackers and the progress line."""
+
+import json
+import math
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Mapping
+
+from mypt_jax import run
+
+
+def to_json(row: Mapping) -> str:
+    """One line of JSON; values that are not finite become null, because JSON has no NaN."""
+    clean = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+    return json.dumps(clean, allow_nan=False)
+
+
+class Stopwatch:
+    """Durations of the steps since the last row, evaluations and saves left out, in seconds."""
+
+    def __init__(self):
+        self._steps: list[float] = []
+        self._waits: list[float] = []
+        self._since = time.monotonic()
+
+    def restart(self) -> None:
+        """What happened since the last step (evaluation, save) does not count as a step's time."""
+        self._since = time.monotonic()
+
+    def waited(self, secs: float) -> None:
+        self._waits.append(secs)
+
+    def step_done(self) -> None:
+        now = time.monotonic()
+        self._steps.append(now - self._since)
+        self._since = now
+
+    def figures(self, tokens_per_step: int) -> dict[str, float]:
+        """Measured fields of a row; starts the next interval."""
+        steps, waits = self._steps, self._waits
+        self._steps, self._waits = [], []
+        if not steps:
+            return {}
+        total = max(sum(steps), 1e-9)
+        return {
+            "tokens_per_sec": tokens_per_step * len(steps) / total,
+            "step_secs": total / len(steps),
+            "step_p50_secs": statistics.median(steps),
+            "step_p95_secs": sorted(steps)[math.ceil(0.95 * len(steps)) - 1],
+            "input_wait_secs": sum(waits),
+        }
+
+
+class Metrics:
+    """Writes rows, each step once, and shows progress. Silent on all processes but the first."""
+
+    def __init__(self, workdir: str, *, is_writer: bool, trackers: Iterable, num_steps: int):
+        self._path = run.join(workdir, run.METRICS)
+        self._is_writer = is_writer
+        self._trackers = list(trackers) if is_writer else []
+        self._num_steps = num_steps
+        self._bar = is_writer and sys.stderr.isatty()
+        self._bar_open = False
+
+    def cut(self, last_step: int) -> None:
+        """Removes rows later than `last_step`, which a resumed run writes again."""
+        if not (self._is_writer and os.path.exists(self._path)):
+            return
+        rows = [row for row in run.metrics(os.path.dirname(self._path)) if row["step"] <= last_step]
+        temporary = f"{self._path}.tmp"
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.writelines(to_json(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self._path)
+
+    def write(self, row: Mapping) -> None:
+        """Appends a row to metrics.jsonl and hands it to the trackers."""
+        if not self._is_writer:
+            return
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(to_json(row) + "\n")
+        for tracker in self._trackers:
+            tracker.write(row["step"], row)
+        self._show(row)
+
+    def note(self, line: str) -> None:
+        """A line for the user, once."""
+        if self._is_writer:
+            self._close_bar()
+            print(line, flush=True)
+
+    def close(self) -> None:
+        self._close_bar()
+        for tracker in self._trackers:
+            tracker.close()
+
+    def _show(self, row: Mapping) -> None:
+        """The progress of a row: a bar on a terminal, else a line."""
+        text = _text(row, self._num_steps)
+        if not self._bar:
+            print(text, flush=True)
+            return
+        width = max(10, min(30, shutil.get_terminal_size().columns - len(text) - 3))
+        done = round(width * row["step"] / self._num_steps)
+        if any(key.startswith("eval/") for key in row):
+            self._close_bar()
+            print(text, file=sys.stderr, flush=True)
+            return
+        bar = "#" * done + "." * (width - done)
+        print(f"\r\033[K[{bar}] {text}", end="", file=sys.stderr, flush=True)
+        self._bar_open = True
+
+    def _close_bar(self) -> None:
+        if self._bar_open:
+            print(file=sys.stderr, flush=True)
+            self._bar_open = False
+
+
+def _text(row: Mapping, num_steps: int) -> str:
+    """step 40/86  loss 4.1234  lr 3e-04  12,345 tok/s  ETA 0:01:02  domain 4.59  general 5.77"""
+    parts = [f"step {row['step']}/{num_steps}"]
+    if row.get("loss") is not None:
+        parts.append(f"loss {row['loss']:.4f}")
+    if "lr" in row:
+        parts.append(f"lr {row['lr']:.2e}")
+    if "tokens_per_sec" in row:
+        left = max(0, round((num_steps - row["step"]) * row["step_secs"]))
+        parts.append(f"{row['tokens_per_sec']:,.0f} tok/s")
+        parts.append(f"ETA {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
+    for role in ("domain", "general", "val"):
+        value = row.get(f"eval/{role}/loss")
+        if value is not None:
+            parts.append(f"{role} {value:.4f}")
+    if row.get("forgetting/percent") is not None:
+        parts.append(f"forgetting {row['forgetting/percent']:+.1f} %")
+    return "  ".join(parts)

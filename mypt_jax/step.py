@@ -1,0 +1,193 @@
+"""The compiled programs of a run: initialisation, the train step and the evaluation forward pass.
+
+Axes: B batch, L length, A accumulation steps.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from mypt_jax import attention, evaluate, loss, model, optim, sharding
+
+
+class Program(NamedTuple):
+    """Everything compiled for one config on one mesh; `abstract_state` has shapes and places."""
+
+    mesh: Mesh
+    model_config: dict  # with "auto" resolved for these devices
+    abstract_state: dict
+    init: Callable[[], dict]
+    from_params: Callable[[Mapping], dict]
+    step: Callable[[dict, jax.Array, float], tuple[dict, dict]]
+    nll: Callable[[Mapping, jax.Array], jax.Array]
+    notes: list[str]
+
+
+def resolve_model(config: Mapping, device: jax.Device) -> dict:
+    """config.model with attention and compute_dtype chosen for the device.
+
+    auto is bfloat16 on TPUs and on GPUs of compute capability 8.0 or more, float32 elsewhere.
+    """
+    resolved = dict(config)
+    resolved["attention"] = attention.resolve(config["attention"], device)
+    if config["compute_dtype"] == "auto":
+        modern = device.platform == "tpu" or (
+            device.platform == "gpu" and float(getattr(device, "compute_capability", 0)) >= 8.0
+        )
+        resolved["compute_dtype"] = "bfloat16" if modern else "float32"
+    return resolved
+
+
+def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
+    """Compiles nothing yet; `devices` may be those of a topology that is not here (plan)."""
+    devices = list(devices) if devices is not None else jax.devices()
+    sizes, note = sharding.resolve_mesh(
+        **config["mesh"],
+        num_devices=len(devices),
+        num_slices=sharding.num_slices(devices),
+        batch_size=config["batch_size"] // config["accumulation_steps"],
+    )
+    resolved = resolve_model(config["model"], devices[0])
+    sharding.check_dims(
+        sizes,
+        n_embd=resolved["n_embd"],
+        n_head=resolved["n_kv_head"] or resolved["n_head"],
+        vocab_size=resolved["vocab_size"],
+    )
+    mesh = sharding.make_mesh(sizes, devices)
+    tx = optim.make_optimizer(**_only(config["optim"], optim.make_optimizer))
+    schedule = optim.make_schedule(
+        num_steps=config["num_steps"],
+        **_only(config["optim"], optim.make_schedule, without=("num_steps",)),
+    )
+
+    def new_params():
+        return nnx.split(model.GPT(rngs=nnx.Rngs(config["seed"]), **resolved), nnx.Param)
+
+    graphdef = nnx.eval_shape(new_params)[0]
+
+    def from_params(params):
+        return {
+            "params": params,
+            "opt_state": tx.init(params),
+            "step": jnp.zeros((), jnp.int32),
+        }
+
+    def init():
+        return from_params(nnx.to_pure_dict(new_params()[1]))
+
+    shapes = jax.eval_shape(init)
+    shardings = sharding.state_shardings(mesh, shapes, model.param_axes, tx)
+    constrain = sharding.constrain_to(mesh)
+    nll = evaluate.make_nll(
+        graphdef,
+        constrain=constrain,
+        num_chunks=resolved["loss_chunks"],
+        document_mask=resolved["document_mask"],
+        eot=eot,
+    )
+    train_step = functools.partial(
+        _train_step,
+        batch_loss=_batch_loss(graphdef, resolved, constrain, eot),
+        tx=tx,
+        schedule=schedule,
+        accumulation_steps=config["accumulation_steps"],
+        seed=config["seed"],
+        skip_spikes=config["guard"]["skip_spikes"],
+    )
+    replicated = NamedSharding(mesh, P())
+    return Program(
+        mesh=mesh,
+        model_config=resolved,
+        abstract_state=jax.tree.map(
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
+        ),
+        init=jax.jit(init, out_shardings=shardings),
+        from_params=jax.jit(from_params, out_shardings=shardings, donate_argnums=0),
+        step=jax.jit(
+            train_step,
+            donate_argnums=0,
+            in_shardings=(shardings, NamedSharding(mesh, P(sharding.BATCH_AXES)), replicated),
+            out_shardings=(shardings, replicated),
+        ),
+        nll=nll,
+        notes=[note] if note else [],
+    )
+
+
+def _only(config: Mapping, function: Callable, without: tuple[str, ...] = ()) -> dict:
+    """The entries of a config group that `function` takes."""
+    names = function.__code__.co_varnames[
+        : function.__code__.co_argcount + function.__code__.co_kwonlyargcount
+    ]
+    return {key: config[key] for key in names if key not in without}
+
+
+def _batch_loss(graphdef, resolved: Mapping, constrain: Callable, eot: int) -> Callable:
+    """(params, windows [B, L + 1], dropout key) -> mean loss, nats/token, fp32."""
+
+    def batch_loss(params, windows, key):
+        gpt = nnx.merge(graphdef, nnx.State(params))
+        inputs_BL, targets_BL = windows[:, :-1], windows[:, 1:]
+        hidden_BLD = gpt(
+            inputs_BL,
+            dropout_key=key if resolved["dropout"] else None,
+            segments_BL=(
+                attention.segments_from_eot(inputs_BL, eot) if resolved["document_mask"] else None
+            ),
+            constrain=constrain,
+        )
+        nll_BL = loss.token_nll(gpt, hidden_BLD, targets_BL, num_chunks=resolved["loss_chunks"])
+        return nll_BL.mean()
+
+    return batch_loss
+
+
+def _loss_and_gradients(batch_loss, params, windows, key, accumulation_steps):
+    """Loss and gradients of the whole batch, computed in equal parts one after another."""
+    if accumulation_steps == 1:
+        return jax.value_and_grad(batch_loss)(params, windows, key)
+    # Part a takes rows a, a + A, ...: every device splits its own rows, none are moved.
+    size = windows.shape[0] // accumulation_steps
+    parts = windows.reshape(size, accumulation_steps, -1).swapaxes(0, 1)
+
+    def add(total, part):
+        index, rows = part
+        new = jax.value_and_grad(batch_loss)(params, rows, jax.random.fold_in(key, index))
+        return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, new), None
+
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), params)
+    total, _ = jax.lax.scan(
+        add, (jnp.zeros((), jnp.float32), zeros), (jnp.arange(accumulation_steps), parts)
+    )
+    loss_sum, gradients = jax.tree.map(lambda x: x / accumulation_steps, total)
+    return loss_sum, jax.tree.map(lambda g, p: g.astype(p.dtype), gradients, params)
+
+
+def _train_step(
+    state, windows, max_loss, *, batch_loss, tx, schedule, accumulation_steps, seed, skip_spikes
+):
+    """One update. A non-finite loss or gradient changes nothing but the step count."""
+    key = jax.random.fold_in(jax.random.key(seed), state["step"])
+    value, gradients = _loss_and_gradients(
+        batch_loss, state["params"], windows, key, accumulation_steps
+    )
+    grad_norm = optax.global_norm(gradients)
+    lr = schedule(state["step"])
+    updates, opt_state = tx.update(gradients, state["opt_state"], state["params"])
+    params = jax.tree.map(lambda p, u: (p - lr * u).astype(p.dtype), state["params"], updates)
+    accepted = jnp.isfinite(value) & jnp.isfinite(grad_norm)
+    if skip_spikes:
+        accepted &= value <= max_loss
+    new = {"params": params, "opt_state": opt_state}
+    old = {"params": state["params"], "opt_state": state["opt_state"]}
+    new = jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)
+    figures = {"loss": value, "grad_norm": grad_norm, "lr": lr}
+    return {**new, "step": state["step"] + 1}, figures
