@@ -1,0 +1,93 @@
+"""Where metrics also go: TensorBoard event files, and Weights & Biases where asked for.
+
+Names are those of metrics.jsonl. A tracker has write(step, row) and close(); metrics.py calls them
+on the first process only. Neither is needed to resume: metrics.jsonl stays the record.
+"""
+
+import math
+import os
+from collections.abc import Mapping
+from typing import Protocol
+
+from tensorboardX import SummaryWriter
+
+from data_pipeline.errors import UserError
+
+EVENTS = "events"
+
+
+class Tracker(Protocol):
+    def write(self, step: int, row: Mapping) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def _scalars(row: Mapping) -> dict[str, float]:
+    """The row's finite numbers; run_id and the like are no curves, and `step` is the axis."""
+    return {
+        key: float(value)
+        for key, value in row.items()
+        if isinstance(value, int | float) and math.isfinite(value) and key != "step"
+    }
+
+
+class TensorBoard:
+    """Event files under <workdir>/events, written without TensorFlow."""
+
+    def __init__(self, workdir: str, *, first_step: int):
+        """`first_step`: TensorBoard hides what an interrupted run logged at it and later."""
+        self._writer = SummaryWriter(
+            os.path.join(workdir, EVENTS), purge_step=first_step or None, flush_secs=10
+        )
+
+    def write(self, step: int, row: Mapping) -> None:
+        for key, value in _scalars(row).items():
+            self._writer.add_scalar(key, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class WandB:
+    """A run of Weights & Biases; WANDB_MODE=offline keeps it on disk under <workdir>/wandb."""
+
+    def __init__(self, workdir: str, *, project: str, run_id: str, config: Mapping):
+        try:
+            import wandb
+        except ImportError as error:
+            raise UserError(
+                f"log.wandb_project={project!r} needs wandb, which is not installed: "
+                "pip install -r requirements-wandb.txt, or leave log.wandb_project empty"
+            ) from error
+        self._run = wandb.init(
+            project=project,
+            name=f"{config['size']}/{config['stage']}",
+            id=run_id,
+            resume="allow",
+            dir=workdir,
+            config=dict(config),
+        )
+        # W&B's own counter never goes back, which a resumed run must be able to.
+        self._run.define_metric("step")
+        self._run.define_metric("*", step_metric="step")
+
+    def write(self, step: int, row: Mapping) -> None:
+        self._run.log({"step": step, **_scalars(row)})
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+def start(
+    workdir: str, *, config: Mapping, run_id: str, first_step: int, tensorboard: bool, project: str
+) -> list[Tracker]:
+    """The trackers that the config asks for. Raises UserError when one is not installed.
+
+    `run_id` names the run over all its resumptions; `first_step` is the first that will be written.
+    """
+    found: list[Tracker] = []
+    if project:
+        found.append(WandB(workdir, project=project, run_id=run_id, config=config))
+    if tensorboard:
+        found.append(TensorBoard(workdir, first_step=first_step))
+    return found
