@@ -1,0 +1,211 @@
+"""Sources -> windows -> mixture -> batches: a pure function of (data, seed, step).
+
+Element k of the mixture is a window of one source; row r of batch s is element s * batch_size + r.
+Nothing else is state, so any number of hosts can go on from any step.
+"""
+
+import functools
+import hashlib
+import json
+import queue
+import sys
+import threading
+from collections.abc import Iterator
+
+import grain
+import numpy as np
+
+from data_pipeline import errors, mixture, schedule, streams, windows
+
+# What an evaluation reads belongs to the same interface.
+EvalWindows = windows.EvalWindows
+eval_windows = windows.eval_windows
+plan_eval = windows.plan_eval
+
+# Part of the fingerprint: raised when the same settings would give other windows.
+_ORDER_VERSION = 1
+
+
+class _Windows:
+    """The windows of one source's train split: number and, for each epoch, where they start."""
+
+    def __init__(self, stream: streams.TokenStream, *, block_size: int, seed: int, key: str):
+        self._stream = stream
+        self._block_size = block_size
+        self._identity = f"{seed}/{key}"
+        if len(stream) < block_size + 1:
+            raise errors.UserError(
+                f"{stream.name} has {len(stream)} tokens, one window needs {block_size + 1}: "
+                "give more text or a smaller model.block_size"
+            )
+        # The same number in every epoch, whatever the phase: indexing stays a pure function.
+        self.per_epoch = max(1, (len(stream) - block_size) // block_size)
+        self._phases = min(block_size, len(stream) - self.per_epoch * block_size)
+
+    @functools.lru_cache(maxsize=64)  # noqa: B019 (lives as long as the loader)
+    def phase(self, epoch: int) -> int:
+        """Tokens skipped at the start of an epoch, so that epochs cut the text differently."""
+        digest = hashlib.blake2b(f"{self._identity}/{epoch}".encode(), digest_size=8).digest()
+        return int.from_bytes(digest, "little") % self._phases
+
+    def read(self, index: int, window: int) -> np.ndarray:
+        """int32[L + 1]: `window` of the epoch that element `index` of the endless source is in."""
+        start = self.phase(index // self.per_epoch) + window * self._block_size
+        return self._stream.read(start, start + self._block_size + 1)
+
+
+class _Selection(grain.transforms.DatasetSelectionMap):
+    """The schedule in grain's terms."""
+
+    def __init__(self, order: schedule.Schedule):
+        self._order = order
+
+    def __len__(self) -> int:
+        return sys.maxsize
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        return self._order[index]
+
+
+class TrainLoader:
+    """The batches of a stage, by number; usable from any step, from several threads, without any."""
+
+    def __init__(
+        self,
+        mixed: mixture.Mixture,
+        *,
+        block_size: int,
+        batch_size: int,
+        seed: int,
+        process_index: int,
+        process_count: int,
+    ):
+        """`batch_size` is global; this process reads its contiguous part of every batch."""
+        if block_size < 1 or batch_size < 1:
+            raise errors.UserError(
+                f"block_size {block_size} and batch_size {batch_size}: at least 1 is wanted"
+            )
+        if batch_size % process_count:
+            raise errors.UserError(
+                f"batch_size {batch_size} does not divide among {process_count} processes: "
+                f"choose a multiple of {process_count}"
+            )
+        assert 0 <= process_index < process_count
+        self._mixture = mixed
+        self._settings = {"seed": seed, "batch_size": batch_size, "block_size": block_size}
+        self._batch_size = batch_size
+        self._first_row = process_index * batch_size // process_count
+        self._rows = batch_size // process_count
+        self._block_size = block_size
+        self._drawn = [one for one in mixed.components if one.share]
+        self._windows = [
+            _Windows(one.data.stream("train"), block_size=block_size, seed=seed, key=one.key)
+            for one in self._drawn
+        ]
+        self._order = schedule.Schedule([one.share for one in self._drawn])
+        self._dataset = grain.MapDataset.select_from_datasets(
+            [
+                # Shuffle before repeat: every epoch is a permutation, each another one.
+                grain.MapDataset.range(of_source.per_epoch)
+                .seed(_source_seed(seed, one.key))
+                .shuffle()
+                .repeat()
+                .map_with_index(of_source.read)
+                for one, of_source in zip(self._drawn, self._windows, strict=True)
+            ],
+            _Selection(self._order),
+        )
+
+    def batch(self, step: int) -> np.ndarray:
+        """Returns int32[rows of this process, block_size + 1] of batch `step`, counted from 0."""
+        first = step * self._batch_size + self._first_row
+        tokens = np.empty((self._rows, self._block_size + 1), np.int32)
+        for row in range(self._rows):
+            tokens[row] = self._dataset[first + row]
+        return tokens
+
+    def counts(self, step: int) -> dict[str, int]:
+        """Returns for each source the windows in batches 0..step-1, all processes together."""
+        drawn = self._order.counts(step * self._batch_size)
+        found = {one.key: 0 for one in self._mixture.components}
+        return found | {one.key: n for one, n in zip(self._drawn, drawn, strict=True)}
+
+    def epochs(self, step: int) -> dict[str, float]:
+        """Returns for each source how often batches 0..step-1 went through its windows."""
+        found = {key: float(n) for key, n in self.counts(step).items()}
+        for one, of_source in zip(self._drawn, self._windows, strict=True):
+            found[one.key] /= of_source.per_epoch
+        return found
+
+    def describe(self) -> dict:
+        """Returns everything that decides the batches; equal descriptions give equal batches."""
+        return {"order": _ORDER_VERSION, **self._settings, "sources": self._mixture.describe()}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the description without paths."""
+        content = {"order": _ORDER_VERSION, **self._settings, "mixture": self._mixture.fingerprint}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def prefetch(self, start_step: int, depth: int) -> "Prefetch":
+        """Returns an iterator of (step, batch) from `start_step` on, made by a thread."""
+        return Prefetch(self, start_step, depth)
+
+
+def _source_seed(seed: int, key: str) -> int:
+    """Sources of equal length must not be shuffled alike; grain takes 32-bit seeds."""
+    digest = hashlib.blake2b(f"{seed}/{key}/order".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "little") & 0x7FFFFFFF
+
+
+class Prefetch:
+    """Keeps `depth` batches ready; what fails in the thread is raised where they are taken."""
+
+    def __init__(self, loader: TrainLoader, start_step: int, depth: int):
+        assert depth >= 1
+        self._queue: queue.Queue = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._ended = False
+        self._thread = threading.Thread(
+            target=self._run, args=(loader, start_step), name="prefetch", daemon=True
+        )
+        self._thread.start()
+
+    def _run(self, loader: TrainLoader, step: int) -> None:
+        try:
+            while not self._stop.is_set():
+                self._put((step, loader.batch(step)))
+                step += 1
+        except BaseException as error:  # handed to the consumer, whatever it is
+            self._put(error)
+
+    def _put(self, item) -> None:
+        while not self._stop.is_set():
+            try:
+                return self._queue.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        return self
+
+    def __next__(self) -> tuple[int, np.ndarray]:
+        if self._ended:
+            raise StopIteration
+        item = self._queue.get()
+        if isinstance(item, BaseException):
+            self._ended = True
+            raise item
+        return item
+
+    def close(self) -> None:
+        """Ends the thread; safe to call twice."""
+        self._stop.set()
+        self._ended = True
+        self._thread.join()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()

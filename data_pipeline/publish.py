@@ -1,0 +1,124 @@
+"""Writing so that a reader sees all of it or none: stage beside the target, fsync, rename."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from data_pipeline import errors
+
+
+@contextlib.contextmanager
+def staged_directory(out_dir: Path) -> Iterator[Path]:
+    """Yields an empty directory beside `out_dir` that becomes `out_dir` when the block succeeds.
+
+    What an interrupted attempt left is removed first. Raises UserError when `out_dir` holds
+    anything, cannot be written, is being written by another process, or the disk is full.
+    """
+    out_dir = Path(os.path.abspath(out_dir))
+    check_free(out_dir)
+    staging = out_dir.parent / f".{out_dir.name}.partial"
+    with _readable_failures(out_dir):
+        staging.mkdir(parents=True, exist_ok=True)
+        with locked(staging):
+            _empty(staging)
+            try:
+                yield staging
+                sync_tree(staging)
+                os.rename(staging, out_dir)
+                sync_directory(out_dir.parent)
+            except BaseException:
+                shutil.rmtree(staging, ignore_errors=True)
+                raise
+
+
+def check_free(out_dir: Path) -> None:
+    """Raises UserError when `out_dir` is a file, or a directory that holds anything."""
+    if out_dir.is_dir():
+        if any(out_dir.iterdir()):
+            raise errors.UserError(f"{out_dir} is not empty: remove it or choose another directory")
+    elif out_dir.exists() or out_dir.is_symlink():
+        raise errors.UserError(f"{out_dir} is a file, a directory is wanted: choose another path")
+
+
+@contextlib.contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Holds an exclusive lock on a directory; raises UserError when another process has it."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise errors.UserError(
+                f"{directory} is being written by another command: wait for it to end"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _readable_failures(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        fixes = {
+            errno.ENOSPC: "the disk is full: free some space and run the same command again",
+            errno.EDQUOT: "the disk quota is used up: free some space and run the command again",
+            errno.EACCES: "no permission to write there: choose another directory",
+            errno.EROFS: "the file system is read-only: choose another directory",
+            errno.ENOTDIR: "a part of the path is a file: choose another directory",
+            errno.EEXIST: "a part of the path is a file: choose another directory",
+            errno.EFBIG: "the file size limit is reached: raise it or make smaller shards",
+        }
+        if error.errno not in fixes:
+            raise
+        where = error.filename or target
+        raise errors.UserError(f"cannot write {where}: {fixes[error.errno]}") from None
+
+
+def write_json(path: Path, content) -> None:
+    """Replaces `path` by the JSON of `content` in one step."""
+    with _readable_failures(path):
+        temporary = path.with_name(f".{path.name}.partial")
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(content, file, indent=1, ensure_ascii=False)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_directory(path.parent)
+
+
+@contextlib.contextmanager
+def appending(directory: Path) -> Iterator[None]:
+    """Locks an existing dataset for one writer and turns a full disk into a UserError."""
+    with _readable_failures(directory), locked(directory):
+        yield
+
+
+def sync_directory(path: Path) -> None:
+    """Makes the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_tree(root: Path) -> None:
+    """Makes every directory below `root` durable; its files sync themselves."""
+    for directory, _, _ in os.walk(root):
+        sync_directory(Path(directory))
+
+
+def _empty(directory: Path) -> None:
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

@@ -1,0 +1,115 @@
+"""Sources of few documents are cut into pieces, so that train and val can share a single book."""
+
+import collections
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from data_pipeline import errors, pieces, tokenise, tokenizer
+from data_pipeline.corpus import document
+
+FEW_DOCUMENTS = 100
+PIECE_TOKENS = 2000
+# Val takes runs of neighbouring pieces: a piece alone would have its context in train.
+_LONGEST_RUN = 16
+_SAMPLE_CHARS = 100_000
+
+
+class Gate:
+    """Passes documents through, but holds a source back on disk until it has enough of them."""
+
+    def __init__(self, directory: Path, *, vocabulary: tokenizer.Tokenizer, val_fraction: float):
+        self._directory = directory
+        self._vocabulary = vocabulary
+        self._val_fraction = val_fraction
+        self._held: dict[str, _Held] = {}
+        self.documents: collections.Counter[str] = collections.Counter()
+        self.empty: collections.Counter[str] = collections.Counter()
+        self.long: collections.Counter[str] = collections.Counter()
+        self.licences: dict[str, collections.Counter[str]] = {}
+        self.cut: set[str] = set()
+
+    def texts(self, documents: Iterable[document.Document]) -> Iterator[tokenise.Text]:
+        """Yields what is to be encoded; a document longer than a million characters in parts."""
+        last: dict[str, str] = {}
+        for item in documents:
+            source = item.source
+            if not item.text.strip():
+                self.empty[source] += 1
+                continue
+            if not item.id or last.get(source) != item.id:
+                # A reader that cuts a huge file yields its parts one after the other.
+                self.documents[source] += 1
+                last[source] = item.id
+                self.licences.setdefault(source, collections.Counter())[item.licence] += 1
+            if len(item.text) > pieces.MAX_DOCUMENT_CHARS:
+                self.long[source] += 1
+            for part in pieces.cut(item.text, target_chars=pieces.MAX_DOCUMENT_CHARS):
+                text = tokenise.Text(source, part, item.split_key, item.path or item.id)
+                yield from self._pass(text, item.id)
+        for source, held in self._held.items():
+            if self.documents[source] < FEW_DOCUMENTS:
+                self.cut.add(source)
+                yield from self._pieces(source, held)
+
+    def _pass(self, text: tokenise.Text, identity: str) -> Iterator[tokenise.Text]:
+        source = text.source
+        if self.documents[source] < FEW_DOCUMENTS:
+            if source not in self._held:
+                self._held[source] = _Held(self._directory / f"{source}.held")
+            self._held[source].add(text, identity)
+            return
+        if source in self._held:
+            for held, _ in self._held.pop(source).read():
+                yield held
+        yield text
+
+    def _pieces(self, source: str, held: "_Held") -> Iterator[tokenise.Text]:
+        sample, keys = "", collections.Counter()
+        for text, identity in held.read():
+            if len(sample) < _SAMPLE_CHARS:
+                sample += text.text[:_SAMPLE_CHARS]
+            if text.split_key:
+                keys[(text.split_key, identity)] += 1
+        shared = collections.Counter(key for key, _ in keys)
+        try:
+            sample_tokens = max(1, len(self._vocabulary.encode(sample)))
+        except UnicodeEncodeError:
+            raise errors.UserError(
+                f"source {source}: a lone surrogate in its text: mend it, or pass --bad_text=replace"
+            ) from None
+        target_chars = max(1, PIECE_TOKENS * len(sample) // sample_tokens)
+        wanted = self._val_fraction * held.chars / target_chars
+        run = min(max(int(wanted / 4), 1), _LONGEST_RUN)
+        number, current = 0, None
+        for text, identity in held.read():
+            if identity != current:
+                number, current = 0, identity
+            for piece in pieces.cut(text.text, target_chars=target_chars):
+                # Near-duplicates of another document stay whole: their pieces resemble each other.
+                whole = shared[text.split_key] > 1
+                key = text.split_key if whole else f"{source}/{identity}/{number // run}"
+                yield tokenise.Text(source, piece, key, text.origin)
+                number += 1
+
+
+class _Held:
+    """Texts of one source waiting in a JSON Lines file."""
+
+    def __init__(self, path: Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        self._file = open(path, "w", encoding="ascii")
+        self.chars = 0
+
+    def add(self, text: tokenise.Text, identity: str) -> None:
+        self.chars += len(text.text)
+        row = [text.source, text.text, text.split_key, text.origin, identity]
+        self._file.write(json.dumps(row) + "\n")
+
+    def read(self) -> Iterator[tuple[tokenise.Text, str]]:
+        self._file.close()
+        with open(self._path, encoding="ascii") as file:
+            for line in file:
+                *fields, identity = json.loads(line)
+                yield tokenise.Text(*fields), identity
