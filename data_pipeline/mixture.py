@@ -129,13 +129,13 @@ def components_of(role: str, directories: Sequence[str]) -> tuple[Component, ...
 def _role_components(
     role: str, directories: tuple, weights: tuple, role_share: Fraction
 ) -> list[Component]:
-    opened = [shards.open_dataset(directory) for directory in directories]
+    opened = [_open_entry(entry) for entry in directories]
     if weights and len(weights) != len(opened):
         raise errors.UserError(
             f"data.{role}_weights has {len(weights)} numbers, data.{role} {len(opened)} "
             "directories: give one number for each, or none"
         )
-    found = [(dataset, name) for dataset in opened for name in dataset.sources]
+    found = [(dataset, name) for dataset, names in opened for name in names]
     for position, (dataset, name) in enumerate(found):
         for other, other_name in found[:position]:
             if name == other_name:
@@ -145,7 +145,9 @@ def _role_components(
                 )
     if not weights:
         tokens = [dataset.sources[name].tokens["train"] for dataset, name in found]
-        shares = _by_tokens(tokens, role, opened) if role_share else [Fraction(0)] * len(tokens)
+        shares = (
+            _by_tokens(tokens, role, directories) if role_share else [Fraction(0)] * len(tokens)
+        )
     else:
         shares = []
         fractions = [exact(weight, f"data.{role}_weights") for weight in weights]
@@ -153,10 +155,10 @@ def _role_components(
             raise errors.UserError(
                 f"data.{role}_weights is {weights}: no negative number and one positive is wanted"
             )
-        for dataset, weight in zip(opened, fractions, strict=True):
-            tokens = [source.tokens["train"] for source in dataset.sources.values()]
+        for entry, (dataset, names), weight in zip(directories, opened, fractions, strict=True):
+            tokens = [dataset.sources[name].tokens["train"] for name in names]
             inside = (
-                _by_tokens(tokens, role, [dataset])
+                _by_tokens(tokens, role, [entry])
                 if role_share and weight
                 else [Fraction(0)] * len(tokens)
             )
@@ -167,11 +169,23 @@ def _role_components(
     ]
 
 
-def _by_tokens(tokens: list[int], role: str, opened: list[shards.Dataset]) -> list[Fraction]:
+def _open_entry(entry: str) -> tuple[shards.Dataset, list[str]]:
+    """A directory with all its sources, or with the one behind #: DIR#SOURCE."""
+    directory, _, name = entry.partition("#")
+    dataset = shards.open_dataset(directory)
+    if name and name not in dataset.sources:
+        raise errors.UserError(
+            f"{directory} has no source {name!r}; it has {', '.join(dataset.sources)}"
+        )
+    return dataset, [name] if name else list(dataset.sources)
+
+
+def _by_tokens(tokens: list[int], role: str, entries: Sequence[str]) -> list[Fraction]:
     """Shares in proportion to tokens, in _TOKEN_PARTS parts by largest remainder."""
     if sum(tokens) == 0:
-        paths = ", ".join(dataset.path for dataset in opened)
-        raise errors.UserError(f"{paths}: no train tokens for the {role} role: give other data")
+        raise errors.UserError(
+            f"{', '.join(entries)}: no train tokens for the {role} role: give other data"
+        )
     if len(tokens) == 1:
         return [Fraction(1)]
     exact_parts = [Fraction(count * _TOKEN_PARTS, sum(tokens)) for count in tokens]

@@ -183,12 +183,33 @@ class Checkpointer:
         return {"params": restored.params, **restored.rest}, meta
 
     def finish(self, step: int, *, keep_optimizer: bool) -> None:
-        """Pins the final step; without keep_optimizer it keeps parameters only."""
+        """Keeps `step` and the best ones; without keep_optimizer only their parameters."""
         self.wait()
-        if self._is_writer and not keep_optimizer:
-            directory = run.step_dir(self._workdir, step)
+        for saved in run.steps(self._workdir) if self._is_writer and not keep_optimizer else ():
+            directory = run.step_dir(self._workdir, saved)
             integrity.forget(directory, "rest")  # first, so that a kill here leaves a valid step
             shutil.rmtree(os.path.join(directory, "rest"), ignore_errors=True)
+
+
+def start(
+    checkpointer: Checkpointer, program, *, parent, fallback: bool
+) -> tuple[dict, dict | None, list[str]]:
+    """(state, meta of the resumed step or None, notes). The order of starting:
+
+    1. The workdir has a valid checkpoint: resume everything from it.
+    2. init_from names a run: its parameters only, strictly matched; optimizer and step are fresh.
+    3. Scratch: only where init_from is the word scratch, so that `parent` is None.
+    """
+    step, reasons = checkpointer.newest_valid(fallback=fallback)
+    notes = [f"warning: passed over checkpoint of {reason}" for reason in reasons]
+    checkpointer.clean()
+    if step is not None:
+        state, meta = checkpointer.restore(step, program.abstract_state)
+        return state, meta, notes
+    if parent is not None:
+        params = restore_params(parent.path, parent.step, program.abstract_state["params"])
+        return program.from_params(params), None, notes
+    return program.init(), None, notes
 
 
 def read_meta(directory: str) -> dict:

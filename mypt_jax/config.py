@@ -68,6 +68,7 @@ class Validated(NamedTuple):
 
     config: dict
     mixture: mixtures.Mixture
+    extra: list[mixtures.Component]  # evaluated, never trained on
     tokenizer: tokenizers.Tokenizer
     parent: Parent | None
     notes: list[str]  # lines for the user
@@ -89,7 +90,10 @@ def validate(config: Mapping, *, overridden: Collection[str] = ()) -> Validated:
     _check_values(config)
     _check_workdir(config["workdir"])
     mixture = _open_mixture(config, overridden)
-    tokenizer = _check_tokenizer(config, mixture)
+    extra = _open_extra(config["eval"]["extra"])
+    components = [*mixture.components, *extra]
+    tokenizer = _check_tokenizer(config, components)
+    mixtures.check_overlap(components)
     notes = _resolve_length(config, mixture, overridden)
     _check_recorded_parent(config)
     parent = _open_parent(config, tokenizer)
@@ -99,7 +103,7 @@ def validate(config: Mapping, *, overridden: Collection[str] = ()) -> Validated:
             "the guide sees a risk of catastrophic forgetting there"
         )
     notes += _coverage_notes(config, mixture)
-    return Validated(config, mixture, tokenizer, parent, notes)
+    return Validated(config, mixture, extra, tokenizer, parent, notes)
 
 
 def _plain(config: Mapping) -> dict:
@@ -187,7 +191,7 @@ def _open_mixture(config: dict, overridden: Collection[str]) -> mixtures.Mixture
                 f"data.replay_ratio {given} differs from the {mixture.replay_ratio} of "
                 f"data.mixture={data['mixture']}; leave one of the two out"
             )
-        data["replay_ratio"] = mixture.replay_ratio
+        data["replay_ratio"] = float(mixture.replay_ratio)
         return mixture
     return mixtures.build(
         domain=data["domain"],
@@ -198,7 +202,17 @@ def _open_mixture(config: dict, overridden: Collection[str]) -> mixtures.Mixture
     )
 
 
-def _check_tokenizer(config: dict, mixture: mixtures.Mixture) -> tokenizers.Tokenizer:
+def _open_extra(entries: tuple[str, ...]) -> list[mixtures.Component]:
+    components = []
+    for entry in entries:
+        role, equals, directory = entry.partition("=")
+        if not equals or role not in mixtures.ROLES:
+            raise UserError(f"eval.extra has {entry!r}, wanted domain=DIR or general=DIR")
+        components += mixtures.components_of(role, (directory,))
+    return components
+
+
+def _check_tokenizer(config: dict, components: list[mixtures.Component]) -> tokenizers.Tokenizer:
     tokenizer = tokenizers.get(config["data"]["tokenizer"])
     vocab_size = config["model"]["vocab_size"]
     if tokenizer.vocab_size > vocab_size:
@@ -206,7 +220,7 @@ def _check_tokenizer(config: dict, mixture: mixtures.Mixture) -> tokenizers.Toke
             f"model.vocab_size {vocab_size} is smaller than the {tokenizer.vocab_size} ids of "
             f"tokenizer {tokenizer.name}; wanted {tokenizer.padded_vocab_size}"
         )
-    for component in mixture.components:
+    for component in components:
         dataset = component.dataset
         if dataset.tokenizer_sha256 != tokenizer.sha256:
             raise UserError(
@@ -281,6 +295,9 @@ def _open_parent(config: dict, tokenizer: tokenizers.Tokenizer) -> Parent | None
         return None
     if not config["init_from"]:
         raise UserError("init_from is empty, wanted scratch or a run (PATH, PATH@STEP, PATH@best)")
+    path, _ = run.parse_spec(config["init_from"])
+    if run.steps(config["workdir"]) and not os.path.exists(path):
+        return None  # a run that resumes needs its parent no more
     path, step = run.resolve_step(config["init_from"])
     if os.path.realpath(path) == os.path.realpath(config["workdir"]):
         raise UserError(f"init_from {path} is the workdir itself; a run resumes without init_from")

@@ -34,27 +34,27 @@ def forgetting(general_loss: float, baseline_loss: float) -> dict[str, float]:
     return {"forgetting/nats": nats, "forgetting/percent": 100 * nats / baseline_loss}
 
 
-class ForgettingGuard:
-    """Judges an evaluation against the limit; acts only beyond two standard errors."""
+def judge(
+    *,
+    general_loss: float,
+    baseline_loss: float,
+    stderr: float,
+    action: str,
+    max_forgetting: float,
+) -> tuple[str, str]:
+    """("" or "warn", or `action` when the limit is passed, and the line that says why).
 
-    def __init__(self, *, action: str, max_forgetting: float):
-        self._action = action
-        self._limit = max_forgetting
-
-    def judge(self, *, general_loss: float, baseline_loss: float, stderr: float) -> tuple[str, str]:
-        """("", "warn", "stop" or "rollback", and the line that says why)."""
-        share = general_loss / baseline_loss - 1
-        word = verdict(share)
-        figures = (
-            f"general loss {general_loss:.4f}, base {baseline_loss:.4f} nats/token: forgetting "
-            f"{100 * share:+.1f} % ({word})"
-        )
-        excess = general_loss - baseline_loss * (1 + self._limit)
-        if excess > 2 * stderr:
-            return self._action, f"{figures}, limit {100 * self._limit:.1f} %"
-        if share > VERDICTS[1][0]:
-            return "warn", figures
-        return "", figures
+    Passed means by more than two standard errors; an unknown error (nan) counts as none.
+    """
+    share = general_loss / baseline_loss - 1
+    figures = (
+        f"general loss {general_loss:.4f}, base {baseline_loss:.4f} nats/token: forgetting "
+        f"{100 * share:+.1f} % ({verdict(share)})"
+    )
+    excess = general_loss - baseline_loss * (1 + max_forgetting)
+    if excess > 2 * (stderr if math.isfinite(stderr) else 0.0):
+        return action, f"{figures}, limit {100 * max_forgetting:g} %"
+    return ("warn" if share > VERDICTS[0][0] else ""), figures
 
 
 class StepGuard:

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
 
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
-        train.run(config.validate(_CONFIG.value, overridden=overridden))
+        train.run_stage(config.validate(_CONFIG.value, overridden=overridden))
     except UserError as error:
         return _fail(error)
     except exits.RunEnd as end:

@@ -21,6 +21,11 @@ def to_json(row: Mapping) -> str:
     return json.dumps(clean, allow_nan=False)
 
 
+def say(line: str) -> None:
+    """A line for the user outside a run."""
+    print(line, flush=True)
+
+
 class Stopwatch:
     """Durations of the steps since the last row, evaluations and saves left out, in seconds."""
 

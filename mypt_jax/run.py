@@ -82,16 +82,19 @@ def losses(row: dict) -> dict[str, float]:
     return found
 
 
-def best_step(workdir: str, *, max_forgetting: float) -> int | None:
-    """The saved step of lowest domain loss whose forgetting is allowed, None without one."""
-    saved = set(steps(workdir))
+def has_eval(row: dict) -> bool:
+    return any(key.startswith("eval/") for key in row)
+
+
+def best_steps(workdir: str, saved: list[int], *, max_forgetting: float) -> list[int]:
+    """Of the saved steps those with an allowed forgetting, lowest domain loss first."""
     candidates = []
     for row in metrics(workdir):
-        domain, forgetting = row.get("eval/domain/loss"), row.get("forgetting/percent", 0.0)
-        if row["step"] in saved and domain is not None and forgetting is not None:
-            if forgetting <= 100 * max_forgetting:
+        domain, percent = row.get("eval/domain/loss"), row.get("forgetting/percent", 0.0)
+        if row["step"] in saved and domain is not None and percent is not None:
+            if percent <= 100 * max_forgetting:
                 candidates.append((domain, row["step"]))
-    return min(candidates)[1] if candidates else None
+    return [step for _, step in sorted(candidates)]
 
 
 def make_command(path: str) -> str:
@@ -119,10 +122,10 @@ def resolve_step(spec: str) -> tuple[str, int]:
     have = steps(path)
     if which == "best":
         limit = config(path)["guard"]["max_forgetting"]
-        step = best_step(path, max_forgetting=limit)
-        if step is None:
+        best = best_steps(path, have, max_forgetting=limit)
+        if not best:
             raise UserError(f"run {path} has no saved step with an allowed evaluation; use @STEP")
-        return path, step
+        return path, best[0]
     if which:
         if int(which) not in have:
             raise UserError(f"run {path} has no checkpoint of step {which}; it has {have}")

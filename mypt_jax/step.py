@@ -4,6 +4,7 @@ Axes: B batch, L length, A accumulation steps.
 """
 
 import functools
+import os
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -28,6 +29,16 @@ class Program(NamedTuple):
     step: Callable[[dict, jax.Array, float], tuple[dict, dict]]
     nll: Callable[[Mapping, jax.Array], jax.Array]
     notes: list[str]
+
+
+def set_up_jax(*, deterministic: bool, compile_cache: str) -> None:
+    """Process-wide settings of JAX; before the first use of a device."""
+    if deterministic:
+        flags = os.environ.get("XLA_FLAGS", "")
+        os.environ["XLA_FLAGS"] = f"{flags} --xla_gpu_deterministic_ops=true".strip()
+    if compile_cache:
+        jax.config.update("jax_compilation_cache_dir", os.path.expanduser(compile_cache))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 def resolve_model(config: Mapping, device: jax.Device) -> dict:

@@ -1,0 +1,281 @@
+"""What one process holds while it works on a run, and how a run is started or resumed."""
+
+import dataclasses
+import datetime
+import os
+import time
+import uuid
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from data_pipeline import loader as loaders
+from data_pipeline import mixture as mixtures
+from data_pipeline.errors import UserError
+from mypt_jax import checkpoint, guard, interrupt, lineage, metrics, run, sharding, step
+from mypt_jax.config import ARCHITECTURE, Parent, Validated
+
+# Keys in which a resumed run may not differ: its saved state would mean something else.
+FIXED = ("init_from", *(f"model/{key}" for key in ARCHITECTURE))
+
+
+@dataclasses.dataclass
+class Session:
+    """A run at work. `row` holds the training figures of the newest step, read from the device."""
+
+    config: dict
+    parent: Parent | None
+    program: step.Program
+    mixture: mixtures.Mixture
+    loader: loaders.TrainLoader
+    plan: dict  # {key: loaders.EvalWindows}
+    token_bytes: np.ndarray  # bytes of text per token id
+    checkpointer: checkpoint.Checkpointer
+    metrics: metrics.Metrics
+    interrupts: interrupt.Interrupts
+    guard: guard.StepGuard
+    record: dict  # lineage
+    started: float  # time.monotonic() at which this run had begun if it had never stopped
+    row: dict
+
+    @property
+    def workdir(self) -> str:
+        return self.config["workdir"]
+
+    @property
+    def is_writer(self) -> bool:
+        return jax.process_index() == 0
+
+    def wall_secs(self) -> float:
+        return time.monotonic() - self.started
+
+    def tokens(self, done: int) -> int:
+        return done * self.config["batch_size"] * self.config["model"]["block_size"]
+
+    def tokens_by_source(self, done: int) -> dict[str, int]:
+        size = self.config["model"]["block_size"]
+        return {key: int(n) * size for key, n in self.loader.counts(done).items()}
+
+    def meta(self, done: int) -> dict:
+        """What is saved beside the arrays of step `done`."""
+        self.record["tokens_by_source"] = self.tokens_by_source(done)
+        return {
+            "lineage": self.record,
+            "row": self.row,
+            "guard": self.guard.state(),
+            "wall_secs": self.wall_secs(),
+            "data": {"fingerprint": self.loader.fingerprint, "describe": self.loader.describe()},
+        }
+
+
+def open_session(
+    validated: Validated, program: step.Program, interrupts: interrupt.Interrupts
+) -> tuple[Session, dict, int]:
+    """(session, state, completed steps). Writes to the workdir only when all checks have passed."""
+    config = validated.config
+    loader, plan = _open_data(validated, program)
+    checkpointer = checkpoint.Checkpointer(config["workdir"], keep=_retention(config))
+    state, meta, notes = checkpoint.start(
+        checkpointer, program, parent=validated.parent, fallback=config["checkpoint"]["fallback"]
+    )
+    done = int(state["step"])
+    session = Session(
+        config=config,
+        parent=validated.parent,
+        program=program,
+        mixture=validated.mixture,
+        loader=loader,
+        plan=plan,
+        token_bytes=validated.tokenizer.token_bytes(),
+        checkpointer=checkpointer,
+        metrics=metrics.Metrics(
+            config["workdir"],
+            is_writer=jax.process_index() == 0,
+            trackers=(),
+            num_steps=config["num_steps"],
+        ),
+        interrupts=interrupts,
+        guard=guard.StepGuard(
+            max_nonfinite_steps=config["guard"]["max_nonfinite_steps"],
+            spike_sigma=config["guard"]["spike_sigma"],
+            spike_window=config["guard"]["spike_window"],
+        ),
+        record=meta["lineage"] if meta else _new_record(validated, loader, program, state),
+        started=time.monotonic() - (meta["wall_secs"] if meta else 0.0),
+        row=dict(meta["row"]) if meta else {},
+    )
+    if meta:
+        notes += _resume(session, meta, done)
+    else:
+        session.metrics.cut(-1)
+    if session.is_writer:
+        _write_description(session)
+    for note in [*validated.notes, *program.notes, *_plan_notes(plan), *notes]:
+        session.metrics.note(note)
+    return session, state, done
+
+
+def _open_data(validated: Validated, program: step.Program) -> tuple[loaders.TrainLoader, dict]:
+    config = validated.config
+    part, parts = sharding.local_rows(program.mesh, config["batch_size"])
+    loader = loaders.TrainLoader(
+        validated.mixture,
+        block_size=config["model"]["block_size"],
+        batch_size=config["batch_size"],
+        seed=config["seed"],
+        process_index=part,
+        process_count=parts,
+    )
+    plan = loaders.plan_eval(
+        [*validated.mixture.components, *validated.extra],
+        windows_per_role=config["eval"]["windows"],
+        min_per_source=config["eval"]["min_windows"],
+        block_size=config["model"]["block_size"],
+    )
+    return loader, plan
+
+
+def _plan_notes(plan: Mapping) -> list[str]:
+    return [f"evaluation of {key}: {source.note}" for key, source in plan.items() if source.note]
+
+
+def _retention(config: Mapping) -> Callable[[list[int]], set[int]]:
+    """The newest steps, the best ones inside the allowed forgetting, and the last of the stage."""
+
+    def keep(committed: list[int]) -> set[int]:
+        best = run.best_steps(
+            config["workdir"], committed, max_forgetting=config["guard"]["max_forgetting"]
+        )
+        newest = committed[-config["checkpoint"]["keep_last"] :]
+        return {*newest, *best[: config["checkpoint"]["keep_best"]], config["num_steps"]}
+
+    return keep
+
+
+def numerics(config: Mapping, program: step.Program) -> dict:
+    """What two evaluations must share for their losses to be equal to the last bit."""
+    device = program.mesh.devices.flat[0]
+    model = program.model_config
+    keys = ("compute_dtype", "attention", "document_mask", "scan_layers", "loss_chunks")
+    return {
+        "platform": device.platform,
+        "device_kind": device.device_kind,
+        "mesh": list(program.mesh.devices.shape),
+        "jax": jax.__version__,
+        "eval_batch_size": config["eval"]["batch_size"] or config["batch_size"],
+        **{key: model[key] for key in keys},
+    }
+
+
+def _new_record(
+    validated: Validated, loader: loaders.TrainLoader, program: step.Program, state: Mapping
+) -> dict:
+    """The lineage of a run that begins now."""
+    config, parent = validated.config, validated.parent
+    sources = {
+        part.key: {
+            "dataset": part.dataset.path,
+            "share": str(part.share),
+            "fingerprint": part.dataset.fingerprint,
+            "licence": part.dataset.sources[part.source].licence,
+        }
+        for part in validated.mixture.components
+    }
+    tokenizer = validated.tokenizer
+    record = lineage.new(
+        config=config,
+        run_id=uuid.uuid4().hex[:12],
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        data={"fingerprint": loader.fingerprint, "sources": sources},
+        tokenizer={"name": tokenizer.name, "sha256": tokenizer.sha256},
+    )
+    record["numerics"] = numerics(config, program)
+    if parent is None:
+        return record
+    finished = run.finished(parent.path)
+    if finished and finished["step"] == parent.step:
+        digest = finished["params_sha256"]
+    else:
+        digest = lineage.params_sha256(jax.tree.map(sharding.to_host, dict(state["params"])))
+    row = next((r for r in run.metrics(parent.path) if r["step"] == parent.step), {})
+    return lineage.child_of(
+        parent.record,
+        record,
+        path=parent.path,
+        step=parent.step,
+        digest=digest,
+        peak_lr=parent.config["optim"]["peak_lr"],
+        replay_ratio=parent.config["data"]["replay_ratio"],
+        eval=run.losses(row),
+        config=parent.config,
+    )
+
+
+def _resume(session: Session, meta: Mapping, done: int) -> list[str]:
+    """Checks that the saved state still means the same, and cuts rows that come again."""
+    config, notes = session.config, [f"resumed {session.workdir} at step {done}"]
+    old, new = lineage.flatten(run.config(session.workdir)), lineage.flatten(config)
+    for key in sorted({*old, *new}):
+        before, now = _as_json(old.get(key)), _as_json(new.get(key))
+        if before == now:
+            continue
+        if key in FIXED:
+            raise UserError(
+                f"{key.replace('/', '.')} is {now}, but the run at {session.workdir} was started "
+                f"with {before}; another value wants another --config.workdir"
+            )
+        notes.append(f"changed at resume: {key.replace('/', '.')}: {before} -> {now}")
+    notes += _check_data(session, meta["data"], done)
+    session.guard.restore(meta["guard"])
+    rows = [r for r in run.metrics(session.workdir) if r["step"] == done and run.has_eval(r)]
+    if rows:
+        session.row = rows[0]
+    # A row that waits for its evaluation is written again, with it.
+    session.metrics.cut(done if rows or not eval_due(config, done) else done - 1)
+    return notes
+
+
+def _check_data(session: Session, saved: Mapping, done: int) -> list[str]:
+    if saved["fingerprint"] == session.loader.fingerprint:
+        return []
+    before, now = (
+        lineage.flatten(_as_json(value)) for value in (saved["describe"], session.loader.describe())
+    )
+    changes = [
+        f"{key.replace('/', '.')}: {before.get(key)} -> {now.get(key)}"
+        for key in sorted({*before, *now})
+        if before.get(key) != now.get(key)
+    ]
+    line = f"the data of {session.workdir} changed since step {done} ({'; '.join(changes)})"
+    if not session.config["data"]["allow_change"]:
+        raise UserError(f"{line}; --config.data.allow_change=True goes on and records it")
+    session.record["notes"].append(line)
+    return [f"warning: {line}"]
+
+
+def _as_json(value):
+    """Tuples as lists, the form in which JSON gives them back."""
+    if isinstance(value, Mapping):
+        return {key: _as_json(entry) for key, entry in value.items()}
+    return [_as_json(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
+def eval_due(config: Mapping, done: int) -> bool:
+    return done % config["eval"]["every_steps"] == 0 or done == config["num_steps"]
+
+
+def _write_description(session: Session) -> None:
+    """config.json, its difference to the parent's, and lineage.json."""
+    os.makedirs(session.workdir, exist_ok=True)
+    lineage.write_json(run.join(session.workdir, run.CONFIG), session.config)
+    lineage.write_json(run.join(session.workdir, lineage.FILE), session.record)
+    if session.parent is not None:
+        own = lineage.flatten(_as_json(session.config))
+        theirs = lineage.flatten(session.parent.config)
+        diff = {
+            key: [theirs.get(key), own.get(key)]
+            for key in sorted({*own, *theirs})
+            if own.get(key) != theirs.get(key)
+        }
+        lineage.write_json(run.join(session.workdir, run.CONFIG_DIFF), diff)

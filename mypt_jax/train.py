@@ -1,0 +1,288 @@
+"""The training loop: get batch, step, maybe save, maybe evaluate.
+
+`done` counts completed updates. The figures of a step are read from the device after the next one
+was sent there, so that the device never waits for the host.
+"""
+
+import time
+
+import numpy as np
+
+from data_pipeline.errors import UserError
+from mypt_jax import (
+    checkpoint,
+    evaluate,
+    exits,
+    guard,
+    interrupt,
+    lineage,
+    metrics,
+    run,
+    session,
+    sharding,
+    step,
+)
+from mypt_jax.config import Validated
+
+
+def run_stage(validated: Validated) -> None:
+    """Trains a stage to its end, resuming what is there. Raises RunEnd and UserError."""
+    config = validated.config
+    if _is_finished(config):
+        return
+    interrupts = interrupt.Interrupts(time_budget_secs=config["time_budget_secs"])
+    step.set_up_jax(deterministic=config["deterministic"], compile_cache=config["compile_cache"])
+    program = step.build(config, eot=validated.tokenizer.eot)
+    work, state, done = session.open_session(validated, program, interrupts)
+    interrupts.arm()
+    try:
+        if session.eval_due(config, done) and not run.has_eval(work.row):
+            _evaluate(work, state, done)
+        kept = _act_on_forgetting(work, done)
+        if kept is None:
+            state, done = _loop(work, state, done)
+            kept = _act_on_forgetting(work, done)
+        _finish(work, done if kept is None else kept)
+    finally:
+        work.metrics.close()
+        work.checkpointer.close()
+
+
+def _is_finished(config: dict) -> bool:
+    finished = run.finished(config["workdir"])
+    if finished is None:
+        return False
+    if config["num_steps"] > finished["step"] and "rolled_back_from" not in finished:
+        raise UserError(
+            f"run {config['workdir']} finished at step {finished['step']} without keeping its "
+            f"optimizer state; num_steps {config['num_steps']} wants another --config.workdir"
+        )
+    metrics.say(f"run {config['workdir']} is finished (step {finished['step']}); nothing to do")
+    return True
+
+
+def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
+    """Trains until num_steps or until the forgetting guard has something to do."""
+    config, program = work.config, work.program
+    watch = metrics.Stopwatch()
+    last_save = time.monotonic()
+    pending = None
+    batches = work.loader.prefetch(done, config["data"]["prefetch_batches"])
+    try:
+        while done < config["num_steps"]:
+            wait_start = time.monotonic()
+            _, rows = next(batches)
+            watch.waited(time.monotonic() - wait_start)
+            windows = sharding.global_batch(program.mesh, rows)
+            max_loss = np.float32(work.guard.threshold(done + 1))
+            state, figures = program.step(state, windows, max_loss)
+            if pending is not None:
+                _read(work, *pending, watch)
+            done += 1
+            pending = (done, figures)
+            work.checkpointer.poll()
+
+            stop = work.interrupts.reason()
+            evaluates = session.eval_due(config, done)
+            if not (stop or evaluates or _save_due(config, done, last_save)):
+                continue
+            _read(work, *pending, watch)
+            pending = None
+            work.checkpointer.save(done, state, work.meta(done))
+            last_save = time.monotonic()
+            if stop:
+                work.checkpointer.wait()
+                work.interrupts.check()
+            if evaluates:
+                _evaluate(work, state, done)
+                if work.row.get("guard/action") in ("stop", "rollback"):
+                    break
+            watch.restart()
+    finally:
+        batches.close()
+    return state, done
+
+
+def _save_due(config: dict, done: int, last_save: float) -> bool:
+    every_steps, every_secs = (
+        config["checkpoint"]["every_steps"],
+        config["checkpoint"]["every_secs"],
+    )
+    if every_steps and done % every_steps == 0:
+        return True
+    return bool(every_secs) and time.monotonic() - last_save >= every_secs
+
+
+def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwatch) -> None:
+    """Takes the figures of step `done` from the device; writes its row when one is due."""
+    loss, grad_norm, lr = (float(figures[key]) for key in ("loss", "grad_norm", "lr"))
+    watch.step_done()
+    note = work.guard.add(done, loss, grad_norm)
+    if note:
+        work.metrics.note(f"warning: {note}")
+    work.row = {"step": done, "loss": loss, "lr": lr, "grad_norm": grad_norm}
+    due = done % work.config["log"]["every_steps"] == 0
+    evaluates = session.eval_due(work.config, done)
+    if not (due or evaluates):
+        return
+    counts = work.loader.counts(done)
+    windows = max(1, sum(counts.values()))
+    epochs = work.loader.epochs(done)
+    work.row |= {
+        "nonfinite_steps": work.guard.nonfinite_steps,
+        "tokens": work.tokens(done),
+        **watch.figures(work.tokens(1)),
+        **{f"share/{key}": int(n) / windows for key, n in counts.items()},
+        **{f"epochs/{key}": float(epochs[key]) for key in counts},
+    }
+    if not evaluates:  # an evaluation writes the row, with its own figures in it
+        _write_row(work)
+
+
+def _write_row(work: session.Session) -> None:
+    row = {**work.row, "wall_secs": work.wall_secs(), "run_id": work.record["run_id"]}
+    work.metrics.write(row)
+
+
+def _evaluate(work: session.Session, state: dict, done: int) -> None:
+    """Scores every source, compares with parent and base, writes the row of this step."""
+    start = time.monotonic()
+    scores = evaluate.score(
+        work.program.nll,
+        state["params"],
+        work.plan,
+        mesh=work.program.mesh,
+        batch_size=work.config["eval"]["batch_size"] or work.config["batch_size"],
+        token_bytes=work.token_bytes,
+        between_batches=work.interrupts.check if done else lambda: None,
+    )
+    shares = {part.key: float(part.share) for part in work.mixture.components}
+    row = evaluate.rows(scores, shares)
+    path = run.eval_file(work.workdir, done)
+    if work.is_writer:
+        evaluate.save(path, scores)
+    if done == 0 and work.parent is not None:
+        _compare_with_parent(work, row, path)
+    row |= _forgetting(work, row, scores, path)
+    work.row = {"step": done, **work.row, **row, "eval_secs": time.monotonic() - start}
+    _write_row(work)
+
+
+def _compare_with_parent(work: session.Session, row: dict, path: str) -> None:
+    """At step 0 the model is the parent's, and so must be its losses.
+
+    Raises UserError when a source that both evaluated on the same windows differs: exactly where
+    hardware and numerics are the same, beyond eval.parent_tolerance_nats elsewhere.
+    """
+    parent = work.parent
+    theirs = work.record["ancestors"][-1]["eval"]
+    if not theirs:
+        if work.record["baseline"] is None:
+            work.record["baseline"] = {
+                "stage": parent.record["stage"],
+                "path": parent.path,
+                "step": parent.step,
+                "eval": run.losses(row),
+            }
+        work.metrics.note(f"parent {parent.path} evaluated nothing: this evaluation is its own")
+        return
+    same = parent.record.get("numerics") == work.record["numerics"]
+    tolerance = 0.0 if same else work.config["eval"]["parent_tolerance_nats"]
+    parent_path = run.eval_file(parent.path, parent.step)
+    compared = 0
+    for key in work.plan:
+        if key not in theirs or evaluate.paired_difference(path, parent_path, key) is None:
+            work.metrics.note(f"{key}: new here, or measured on other windows than the parent's")
+            continue
+        compared += 1
+        gap = abs(row[f"eval/{key}/loss"] - theirs[key])
+        if not gap <= tolerance:
+            raise UserError(
+                f"{key}: step 0 has loss {row[f'eval/{key}/loss']:.6f}, the parent {parent.path} "
+                f"ended with {theirs[key]:.6f}; tolerance {tolerance:g} nats "
+                "(eval.parent_tolerance_nats): the model is not the one that the parent saved"
+            )
+    work.metrics.note(
+        f"step 0 equals the parent's end on {compared} sources (tolerance {tolerance:g} nats)"
+    )
+
+
+def _forgetting(work: session.Session, row: dict, scores: dict, path: str) -> dict:
+    """General loss against the base stage's over the sources that both measured, and its judge."""
+    baseline = work.record["baseline"]
+    common = [
+        key for key in scores if baseline and key.startswith("general/") and key in baseline["eval"]
+    ]
+    if not common:
+        return {}
+    weights = np.array([scores[key].tokens for key in common], float)
+    weights /= weights.sum()
+    own = float(weights @ [row[f"eval/{key}/loss"] for key in common])
+    base = float(weights @ [baseline["eval"][key] for key in common])
+    if not np.isfinite(own):
+        return {}
+    found = guard.forgetting(own, base)
+    base_path = run.eval_file(baseline["path"], baseline.get("step", 0))
+    paired = evaluate.paired_difference(path, base_path, "general")
+    found["forgetting/stderr"] = paired[1] if paired else row["eval/general/stderr"]
+    action, line = guard.judge(
+        general_loss=own,
+        baseline_loss=base,
+        stderr=found["forgetting/stderr"],
+        action=work.config["guard"]["action"],
+        max_forgetting=work.config["guard"]["max_forgetting"],
+    )
+    if action:
+        work.metrics.note(f"{'warning' if action == 'warn' else 'guard'}: {line}")
+    return {**found, "guard/action": action}
+
+
+def _act_on_forgetting(work: session.Session, done: int) -> int | None:
+    """Ends the run as guard.action says; the step to finish with, None to go on."""
+    action = work.row.get("guard/action", "")
+    if action not in ("stop", "rollback"):
+        return None
+    percent = work.row["forgetting/percent"]
+    line = f"step {done}: forgetting {percent:+.1f} % is over guard.max_forgetting"
+    work.record["notes"].append(f"guard {action}: {line}")
+    if work.is_writer:
+        lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
+    if action == "stop":
+        raise exits.ForgettingStop(
+            f"{line} {work.config['guard']['max_forgetting']:g}; more replay, a lower rate, or "
+            "--config.guard.action=warn"
+        )
+    limit = work.config["guard"]["max_forgetting"]
+    inside = [
+        row["step"]
+        for row in run.metrics(work.workdir)
+        if row["step"] in run.steps(work.workdir)
+        and row.get("forgetting/percent") is not None
+        and row["forgetting/percent"] <= 100 * limit
+    ]
+    if not inside:
+        raise exits.ForgettingStop(f"{line}, and no saved step inside it to roll back to")
+    work.metrics.note(f"guard: {line}: rolled back to step {max(inside)}")
+    return max(inside)
+
+
+def _finish(work: session.Session, kept: int) -> None:
+    """Pins step `kept` as the run's result and writes finished.json, the last thing of a stage."""
+    work.checkpointer.finish(kept, keep_optimizer=work.config["checkpoint"]["keep_optimizer"])
+    row = next((r for r in run.metrics(work.workdir) if r["step"] == kept), {})
+    if not work.is_writer:
+        return
+    digest = lineage.params_sha256(checkpoint.restore_params(work.workdir, kept, None))
+    work.record["tokens_by_source"] = work.tokens_by_source(kept)
+    lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
+    finished = {
+        "step": kept,
+        "run_id": work.record["run_id"],
+        "params_sha256": digest,
+        "wall_secs": work.wall_secs(),
+        "eval": run.losses(row),
+    }
+    if work.row.get("guard/action") == "rollback":
+        finished["rolled_back_from"] = work.row["step"]
+    lineage.write_json(run.join(work.workdir, run.FINISHED), finished)
+    work.metrics.note(f"finished {work.workdir} at step {kept} in {work.wall_secs():.0f} s")
