@@ -1,7 +1,7 @@
 """Token streams stored as fixed-size records: plain ArrayRecord files, or a TFDS dataset of them.
 
-Record r of a split holds the tokens r * RECORD_TOKENS and following; the last one is shorter. Neither
-kind needs TensorFlow. Document ends and hashes stay in the .idx and .doc files of the shards.
+Record r of a split holds the tokens r * RECORD_TOKENS and following; the last one is shorter.
+Neither kind needs TensorFlow. Document ends and hashes stay in the shards' .idx and .doc files.
 """
 
 import glob

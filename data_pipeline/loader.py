@@ -68,7 +68,7 @@ class _Selection(grain.transforms.DatasetSelectionMap):
 
 
 class TrainLoader:
-    """The batches of a stage, by number; usable from any step, from several threads, without any."""
+    """The batches of a stage, by number: from any step, in any order, with or without threads."""
 
     def __init__(
         self,

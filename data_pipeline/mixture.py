@@ -1,4 +1,4 @@
-"""Which sources a stage trains on, in which exact shares, and that none is evaluated on them too."""
+"""Which sources a stage trains on, in which exact shares; no text is trained and evaluated on."""
 
 import dataclasses
 import hashlib

@@ -10,7 +10,7 @@ _BLANK_LINES = re.compile(r"\n[ \t]*\n+")
 
 
 def cut(text: str, *, target_chars: int) -> Iterator[str]:
-    """Yields pieces of at least about half and at most `target_chars`, each cut where it hurts least.
+    """Yields pieces of about half to the whole of `target_chars`, cut where it hurts least.
 
     Line ends around a cut are dropped, indentation is kept. A text that fits is yielded as it is.
     """
@@ -30,8 +30,8 @@ def _cut_point(text: str, start: int, limit: int) -> tuple[int, int]:
     """Returns (end of this piece, start of the next): the last good place in the second half."""
     middle = (start + limit) // 2
     found = None
-    for found in _BLANK_LINES.finditer(text, middle, limit):
-        pass
+    for blank in _BLANK_LINES.finditer(text, middle, limit):
+        found = blank
     if found:
         return found.start(), found.end()
     line_end = text.rfind("\n", middle, limit)

@@ -33,7 +33,7 @@ _NO_HASHES = np.zeros(0, np.uint64)
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """How documents become a dataset; saved in its manifest, together with what the command adds."""
+    """How documents become a dataset; saved in its manifest with what the command adds."""
 
     seed: int
     val_fraction: float

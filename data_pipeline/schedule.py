@@ -1,7 +1,7 @@
 """The order of sources in a mixture: exact shares, every prefix within one window of them.
 
-Tijdeman's rule for the chairman assignment problem (Discrete Mathematics 32, 1980): with k sources no
-prefix of N windows differs from N * share by more than 1 - 1 / (2 (k - 1)). Taking the largest
+Tijdeman's rule for the chairman assignment problem (Discrete Mathematics 32, 1980): with k sources
+no prefix of N windows differs from N * share by more than 1 - 1 / (2 (k - 1)). Taking the largest
 deficit, or fixed strides, does not keep that bound for three or more sources.
 """
 

@@ -43,7 +43,7 @@ def select(
     """Decides for one source; reads only the table of its documents, twice.
 
     Sources of many documents use a threshold on the split hash, which an append can repeat. Where
-    few pieces make that too coarse (`cut`), the lowest hashes are val until the fraction is reached.
+    few pieces make that too coarse (`cut`), the lowest hashes are val up to the fraction.
     """
     available = duplicates = 0
     for _, rows, dropped in store.rows(source):

@@ -129,7 +129,7 @@ def split_entry(entries: list[dict], *, text_bytes: int) -> dict:
 def manifest_of(
     *, vocabulary: tokenizer.Tokenizer, sources: dict[str, dict], settings: list[dict]
 ) -> dict:
-    """Returns a dataset's manifest; holds no time and no absolute path, so equal builds are equal."""
+    """Returns a dataset's manifest; without times or absolute paths, so equal builds are equal."""
     every = [
         shard
         for entry in sources.values()

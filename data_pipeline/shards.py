@@ -1,6 +1,6 @@
 """The on-disk token dataset: open it cheaply, verify it thoroughly.
 
-    manifest.json                          schema, tokenizer, per source and split: shards and counts
+    manifest.json                          schema, tokenizer, shards and counts of every source
     <source>/{train,val}/shard_00000.bin   token ids, little-endian uint16 (uint32 above 65,536 ids)
     <source>/{train,val}/shard_00000.idx   uint64 per document: its end in the shard, EOT included
     <source>/{train,val}/shard_00000.doc   uint64 per document: hash of its text

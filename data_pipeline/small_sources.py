@@ -76,7 +76,7 @@ class Gate:
             sample_tokens = max(1, len(self._vocabulary.encode(sample)))
         except UnicodeEncodeError:
             raise errors.UserError(
-                f"source {source}: a lone surrogate in its text: mend it, or pass --bad_text=replace"
+                f"source {source}: a lone surrogate in the text: mend it or pass --bad_text=replace"
             ) from None
         target_chars = max(1, PIECE_TOKENS * len(sample) // sample_tokens)
         wanted = self._val_fraction * held.chars / target_chars

@@ -1,7 +1,7 @@
 """Tokenised documents on disk, bucketed by their place in the seeded order.
 
-Memory stays bounded for any input: documents are appended to the bucket of their order key's leading
-bits, and read back one bucket at a time, sorted.
+Memory stays bounded for any input: documents are appended to the bucket of their order key's
+leading bits, and read back one bucket at a time, sorted.
 """
 
 import os

@@ -1,7 +1,7 @@
 """One source's split as one stream of token ids, whatever stores it.
 
-A stream is a random access data source in grain's sense (`len`, `[i]`, stable `repr`, picklable) that
-also takes slices. Back ends: flat shard files here, ArrayRecord and TFDS in `array_record`.
+A stream is a random access data source in grain's sense (`len`, `[i]`, stable `repr`, picklable)
+that also takes slices. Back ends: flat shard files here, ArrayRecord and TFDS in `array_record`.
 """
 
 import bisect

@@ -19,7 +19,7 @@ class EvalWindows:
 
 
 def eval_windows(source: shards.Source, *, block_size: int, num_windows: int) -> EvalWindows:
-    """Returns windows spread evenly over the whole val split; all of them once where it has fewer."""
+    """Returns windows spread evenly over the whole val split; all of them where it has fewer."""
     stream = source.stream("val")
     whole = (len(stream) - 1) // block_size
     if whole < 1:

@@ -1,4 +1,4 @@
-"""Makes the demo's two token datasets, data/demo/domain and data/demo/general, without a network."""
+"""Makes the demo's token datasets, data/demo/domain and data/demo/general, without a network."""
 
 import argparse
 import sys
