@@ -5,7 +5,7 @@ Flags to a validated config to train.run; nothing else. Exit codes: README, "Exi
 
 import sys
 
-from absl import app, flags
+from absl import app, flags, logging
 from ml_collections import config_flags
 
 from data_pipeline.errors import UserError
@@ -36,12 +36,13 @@ def _parse(argv: list[str]) -> list[str]:
 
 def main(argv: list[str]) -> int:
     del argv
+    logging.set_verbosity(logging.WARNING)  # Orbax reports every save at INFO
     # Imported here, so that a wrong flag is answered at once.
     from mypt_jax import config, train
 
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
-        train.run_stage(config.validate(_CONFIG.value, overridden=overridden))
+        train.run_stage(config.validate(_CONFIG.value.to_dict(), overridden=overridden))
     except UserError as error:
         return _fail(error)
     except exits.RunEnd as end:
