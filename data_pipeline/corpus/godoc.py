@@ -1,0 +1,60 @@
+"""Go sources -> the documentation comments, each above its declaration.
+
+Comments directly above package, func (methods too), type, var and const, in both forms.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from data_pipeline.corpus import document
+
+MAX_CHARS = 4 * 1024 * 1024
+_DECLARATION = re.compile(r"(package|func|type|var|const)\b")
+_DIRECTIVE = re.compile(r"//(?:go:|line |export |extern |\s*\+build)")
+
+
+def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+    """Yields the file's documentation as one document."""
+    text = convert(document.read_text(stream, path=path, max_bytes=MAX_CHARS))
+    if text:
+        yield document.Document(id=path, text=text, path=path)
+
+
+def convert(raw: str) -> str:
+    """Returns every comment that belongs to a declaration; a licence header belongs to none."""
+    blocks: list[str] = []
+    comment: list[str] = []
+    in_block = in_raw_string = False
+    for line in raw.split("\n"):
+        stripped = line.strip()
+        if in_raw_string:
+            in_raw_string = stripped.count("`") % 2 == 0
+        elif in_block:
+            end = stripped.find("*/")
+            comment.append(line.rstrip() if end < 0 else stripped[:end])
+            in_block = end < 0
+        elif stripped.startswith("/*"):
+            end = stripped.find("*/", 2)
+            comment = [stripped[2:] if end < 0 else stripped[2:end]]
+            in_block = end < 0
+        elif stripped.startswith("//"):
+            if not _DIRECTIVE.match(stripped):
+                comment.append(line.lstrip()[2:].removeprefix(" "))
+        elif comment and (_DECLARATION.match(line) or _is_member(line)):
+            text = "\n".join(comment).strip("\n").rstrip()
+            if text.strip():
+                head = stripped.removesuffix("{").rstrip()
+                body = "\n".join(f"    {each}".rstrip() for each in text.split("\n"))
+                blocks.append(f"{head}\n{body}")
+            comment = []
+            in_raw_string = stripped.count("`") % 2 == 1
+        else:
+            comment = []
+            in_raw_string = stripped.count("`") % 2 == 1
+    return "\n\n".join(blocks)
+
+
+def _is_member(line: str) -> bool:
+    """An exported field, method of an interface or name of a group: one tab, then a capital."""
+    return line.startswith("\t") and line[1:2].isupper()

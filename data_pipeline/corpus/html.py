@@ -1,0 +1,184 @@
+"""HTML -> plain text with the standard library's parser, for pages of a known layout.
+
+Elements are skipped by their name or by a whole word of their class: "ad" never meets "heading".
+"""
+
+import html
+import html.parser
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from data_pipeline.corpus import document
+
+MAX_CHARS = 16 * 1024 * 1024
+MAX_DEPTH = 400
+_VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
+_SKIPPED = frozenset(
+    """script style noscript template svg math head nav footer aside form button select iframe
+    object canvas video audio""".split()
+)
+_SKIPPED_ROLES = frozenset("navigation banner contentinfo search complementary".split())
+_SKIPPED_CLASSES = frozenset(
+    """nav navbar navigation sidebar footer header-nav breadcrumb breadcrumbs toc headerlink
+    cookie-banner skip-link sphinxsidebar related noprint menu""".split()
+)
+_BLOCKS = frozenset(
+    """address article blockquote body dd div dl dt fieldset figure figcaption h1 h2 h3 h4 h5 h6
+    header hgroup hr li main ol p pre section table tbody td tfoot th thead tr ul details summary
+    caption center dir menu html""".split()
+)
+# An end tag is optional for these; the next of the same kind closes them.
+_SELF_CLOSING = frozenset("p li dt dd td th tr option".split())
+_SPACES = re.compile(r"[ \t\r\f\v\n]+")
+
+
+def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+    """Yields the page as one document."""
+    raw = document.read_text(stream, path=path, encodings=("utf-8", "latin-1"), max_bytes=MAX_CHARS)
+    text = convert(raw)
+    if text:
+        yield document.Document(id=path, text=text, path=path)
+
+
+def convert(raw: str, *, fragment: bool = False) -> str:
+    """Returns the text of a page, or of a fragment, blocks separated by a blank line."""
+    if fragment and "<" not in raw:
+        # Most documentation comments: nothing to parse.
+        blocks = re.split(r"\n[ \t]*\n", html.unescape(raw))
+        return "\n\n".join(b for b in (_SPACES.sub(" ", b).strip() for b in blocks) if b)
+    extractor = _Extractor()
+    extractor.feed(raw)
+    extractor.close()
+    return extractor.text()
+
+
+class _Extractor(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__(convert_charrefs=True)
+        self._blocks: list[str] = []
+        self._current: list[str] = []
+        self._open: list[tuple[str, bool]] = []  # element, whether it is skipped
+        self._skipping = 0
+        self._pre = 0
+        self._lead = ""
+        self._cells: list[str] | None = None
+
+    def text(self) -> str:
+        self._flush()
+        return "\n\n".join(self._blocks)
+
+    def handle_starttag(self, tag, attributes):
+        if tag in _VOID:
+            # A void element is never open: in a skipped region it must not swallow the page.
+            if tag == "br" and not self._skipping:
+                self._current.append("\n" if self._pre else "\x00")
+            elif tag == "hr":
+                self._flush()
+            return
+        if tag in _SELF_CLOSING:
+            self._close_same(tag)
+        if tag in _BLOCKS and not self._skipping:
+            self._start_block(tag)
+        skipped = self._is_skipped(tag, attributes)
+        if len(self._open) < MAX_DEPTH:
+            self._open.append((tag, skipped))
+            self._skipping += skipped
+
+    def handle_startendtag(self, tag, attributes):
+        if tag in _VOID:
+            self.handle_starttag(tag, attributes)
+
+    def handle_endtag(self, tag):
+        if not any(name == tag for name, _ in self._open):
+            return
+        while self._open:
+            name, skipped = self._open.pop()
+            self._skipping -= skipped
+            if not self._skipping:
+                self._end_block(name)
+            if name == tag:
+                return
+
+    def handle_data(self, data):
+        if not self._skipping:
+            self._current.append(data if self._pre else _SPACES.sub(" ", data))
+
+    def _is_skipped(self, tag, attributes) -> bool:
+        if tag in _SKIPPED:
+            return True
+        values = dict(attributes)
+        if (values.get("role") or "").lower() in _SKIPPED_ROLES:
+            return True
+        classes = (values.get("class") or "").lower().split()
+        return tag not in ("body", "html", "main") and not _SKIPPED_CLASSES.isdisjoint(classes)
+
+    def _close_same(self, tag):
+        """<li> closes an open <li> of the same list; a list inside of it is a boundary."""
+        for name, _ in reversed(self._open):
+            if name == tag:
+                self.handle_endtag(tag)
+                return
+            if name in ("ul", "ol", "dl", "table", "div", "section", "td", "th", "li"):
+                return
+
+    def _start_block(self, tag):
+        if tag == "tr":
+            self._flush()
+            self._cells = []
+        elif tag in ("td", "th"):
+            self._flush_cell()
+        elif self._cells is not None:
+            # Blocks in a cell of a table stay on the row's line.
+            self._current.append(" ")
+        else:
+            self._flush()
+            if tag == "li":
+                self._lead = "- "
+        if tag == "pre":
+            self._pre += 1
+
+    def _end_block(self, tag):
+        if tag == "pre":
+            self._flush()
+            self._pre = max(0, self._pre - 1)
+        elif tag in ("td", "th"):
+            self._flush_cell()
+        elif tag == "tr":
+            self._flush_cell()
+            cells, self._cells = self._cells or [], None
+            if any(cells):
+                self._add(" | ".join(cells), glued=bool(self._blocks) and self._in_table)
+                self._in_table = True
+        elif tag == "table":
+            self._in_table = False
+        elif tag in _BLOCKS and self._cells is None:
+            self._flush()
+
+    _in_table = False
+
+    def _flush_cell(self):
+        if self._cells is not None and self._current:
+            text = " ".join("".join(self._current).replace("\x00", " ").split())
+            self._current.clear()
+            if text:
+                self._cells.append(text)
+
+    def _flush(self):
+        raw = "".join(self._current)
+        self._current.clear()
+        if self._pre:
+            text = "\n".join(line.rstrip() for line in raw.strip("\n").split("\n"))
+        else:
+            lines = [line.strip() for line in _SPACES.sub(" ", raw).split("\x00")]
+            text = "\n".join(line for line in lines if line)
+        if text.strip():
+            lead, self._lead = self._lead, ""
+            glued = bool(lead and self._blocks and self._blocks[-1].startswith("- "))
+            self._add(lead + text, glued=glued)
+
+    def _add(self, text: str, *, glued: bool):
+        if glued:
+            self._blocks[-1] += "\n" + text
+        else:
+            self._blocks.append(text)

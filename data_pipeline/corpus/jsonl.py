@@ -1,0 +1,74 @@
+"""JSON lines, plain or Zstandard -> one document per line. Also what a build itself writes."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from typing import BinaryIO
+
+import zstandard
+
+from data_pipeline.corpus import document
+
+MAX_LINE_BYTES = 64 * 1024 * 1024
+_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
+_FIELDS = tuple(field.name for field in dataclasses.fields(document.Document))
+
+
+def read(
+    stream: BinaryIO, *, path: str, text_key: str = "text", id_key: str = "id"
+) -> Iterator[document.Document]:
+    """Yields the text of each line's object; raises ReadError("json_broken") at the first bad one.
+
+    Fields with the names of Document's are taken over where they are strings.
+    """
+    for number, line in enumerate(_lines(stream, path)):
+        if not line.strip():
+            continue
+        try:
+            found = json.loads(document.decode(line, path=path))
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, document.ReadError):
+                raise
+            raise document.ReadError("json_broken", f"{path}:{number + 1}: {error}") from error
+        text = found.get(text_key) if isinstance(found, dict) else None
+        if not isinstance(text, str):
+            raise document.ReadError("json_broken", f"{path}:{number + 1}: no {text_key!r} string")
+        values = {
+            key: found[key] for key in _FIELDS if isinstance(found.get(key), str) and key != "text"
+        }
+        identity = found.get(id_key)
+        values["id"] = str(identity) if identity is not None else f"{path}#{number}"
+        values.setdefault("path", path)
+        yield document.Document(text=text.encode("utf-8", "ignore").decode(), **values)
+
+
+def _lines(stream: BinaryIO, path: str) -> Iterator[bytes]:
+    head = stream.read(4)
+    pending = head
+    if head == _ZSTD_MAGIC:
+        source = zstandard.ZstdDecompressor().stream_reader(
+            _Prepended(head, stream), read_across_frames=True
+        )
+        pending = b""
+    else:
+        source = stream
+    try:
+        while chunk := source.read(1 << 18):
+            pending += chunk
+            *lines, pending = pending.split(b"\n")
+            yield from lines
+            if len(pending) > MAX_LINE_BYTES:
+                raise document.ReadError("too_large", f"{path}: a line above {MAX_LINE_BYTES}")
+    except zstandard.ZstdError as error:
+        raise document.ReadError("truncated", f"{path}: {error}") from error
+    if pending:
+        yield pending
+
+
+class _Prepended:
+    def __init__(self, head: bytes, stream: BinaryIO):
+        self._head, self._stream = head, stream
+
+    def read(self, size: int = -1) -> bytes:
+        head, self._head = self._head, b""
+        return head + self._stream.read(size - len(head) if size >= 0 else -1)

@@ -1,0 +1,190 @@
+"""docutils tree -> plain text."""
+
+import re
+
+from docutils import nodes
+
+_SPACES = re.compile(r"[ \t]*\n[ \t]*")
+_SKIPPED = (
+    nodes.system_message,
+    nodes.comment,
+    nodes.target,
+    nodes.substitution_definition,
+    nodes.raw,
+    nodes.image,
+    nodes.footnote_reference,
+    nodes.problematic,
+    nodes.pending,
+    nodes.decoration,
+    nodes.meta,
+    nodes.label,
+    nodes.colspec,
+    nodes.transition,
+)
+
+
+def render(tree: nodes.document) -> str:
+    """Returns the text of a parsed document; blocks are separated by a blank line."""
+    return "\n\n".join(_blocks(tree)).strip("\n")
+
+
+def _blocks(node: nodes.Element) -> list[str]:
+    found: list[str] = []
+    for child in node.children:
+        found += _block(child)
+    return found
+
+
+def _block(node: nodes.Node) -> list[str]:
+    if isinstance(node, _SKIPPED):
+        return []
+    if isinstance(node, nodes.Text):
+        return [_flow(node.astext())] if node.astext().strip() else []
+    handler = _HANDLERS.get(type(node))
+    if handler:
+        return handler(node)
+    if isinstance(node, nodes.TextElement):
+        text = _inline(node).strip()
+        return [text] if text else []
+    return _blocks(node)
+
+
+def _inline(node: nodes.Node) -> str:
+    parts: list[str] = []
+    for child in node.children:
+        if isinstance(child, nodes.Text):
+            parts.append(child.astext())
+        elif isinstance(child, nodes.problematic):
+            # Markup that does not parse is shown as it is written.
+            parts.append(child.astext())
+        elif not isinstance(child, _SKIPPED):
+            parts.append(_inline(child))
+    return _flow("".join(parts))
+
+
+def _flow(text: str) -> str:
+    return _SPACES.sub("\n", text)
+
+
+def _verbatim(node) -> list[str]:
+    text = node.astext().strip("\n")
+    return [text] if text.strip() else []
+
+
+def _indented(blocks: list[str], first: str, rest: str) -> str:
+    """Joins blocks, the first line after `first`, all others after `rest`."""
+    lines = "\n\n".join(blocks).split("\n")
+    return "\n".join(
+        [first + lines[0]] + [rest + line if line.strip() else "" for line in lines[1:]]
+    )
+
+
+def _list(markers):
+    def handler(node):
+        items = []
+        for number, item in enumerate(node.children):
+            blocks = _blocks(item)
+            if blocks:
+                marker = markers(node, number)
+                items.append(_indented(blocks, marker, " " * len(marker)))
+        return ["\n".join(items)] if items else []
+
+    return handler
+
+
+def _number(node, offset) -> str:
+    return f"{int(node.get('start', 1)) + offset}. "
+
+
+def _definition_list(node) -> list[str]:
+    found = []
+    for item in node.children:
+        terms = [
+            _inline(child)
+            for child in item.children
+            if isinstance(child, nodes.term | nodes.classifier)
+        ]
+        body = [
+            block
+            for child in item.children
+            if isinstance(child, nodes.definition)
+            for block in _blocks(child)
+        ]
+        head = " : ".join(term for term in terms if term)
+        found.append(head + ("\n" + _indented(body, "    ", "    ") if body else ""))
+    return found
+
+
+def _field_list(node) -> list[str]:
+    lines = []
+    for item in node.children:
+        if not isinstance(item, nodes.field) or len(item.children) != 2:
+            continue
+        body = _blocks(item.children[1])
+        name = _inline(item.children[0])
+        lines.append(_indented(body, f"{name}: ", "    ") if body else f"{name}:")
+    return ["\n".join(lines)] if lines else []
+
+
+def _option_list(node) -> list[str]:
+    lines = []
+    for item in node.children:
+        if len(item.children) == 2:
+            options = ", ".join(option.astext() for option in item.children[0].children)
+            body = _blocks(item.children[1])
+            lines.append(options + ("\n" + _indented(body, "    ", "    ") if body else ""))
+    return ["\n".join(lines)] if lines else []
+
+
+def _table(node) -> list[str]:
+    found = [_inline(child) for child in node.children if isinstance(child, nodes.title)]
+    rows = []
+    for row in node.findall(nodes.row):
+        cells = [" ".join(" ".join(_blocks(entry)).split()) for entry in row.children]
+        if any(cells):
+            rows.append(" | ".join(cells))
+    return [*found, "\n".join(rows)] if rows else found
+
+
+def _line_block(node) -> list[str]:
+    lines = []
+
+    def walk(block, indent):
+        for child in block.children:
+            if isinstance(child, nodes.line_block):
+                walk(child, indent + 1)
+            else:
+                lines.append("    " * indent + _inline(child))
+
+    walk(node, 0)
+    return ["\n".join(lines)]
+
+
+def _quote(node) -> list[str]:
+    blocks = _blocks(node)
+    return [_indented(blocks, "    ", "    ")] if blocks else []
+
+
+def _container(node) -> list[str]:
+    """A directive: what follows the signature of a described object is indented below it."""
+    if not node.children or not isinstance(node.children[0], nodes.literal_block):
+        return _blocks(node)
+    head = _verbatim(node.children[0])
+    body = [block for child in node.children[1:] for block in _block(child)]
+    return head + ([_indented(body, "    ", "    ")] if body else [])
+
+
+_HANDLERS = {
+    nodes.literal_block: _verbatim,
+    nodes.doctest_block: _verbatim,
+    nodes.math_block: _verbatim,
+    nodes.bullet_list: _list(lambda node, number: "- "),
+    nodes.enumerated_list: _list(_number),
+    nodes.definition_list: _definition_list,
+    nodes.field_list: _field_list,
+    nodes.option_list: _option_list,
+    nodes.table: _table,
+    nodes.line_block: _line_block,
+    nodes.block_quote: _quote,
+    nodes.container: _container,
+}

@@ -1,0 +1,105 @@
+"""Lines of a roff page: requests, conditions, definitions, arguments."""
+
+import re
+from collections.abc import Iterator
+
+_ARGUMENT = re.compile(r'[ \t]*(?:"((?:[^"]|"")*)"?|((?:\\.|[^ \t\\])+))')
+CONTROL = ".'"
+CONDITIONS = frozenset({".if", ".ie", ".el", "'if", "'ie", "'el"})
+BLANK = (" ", "\t")
+_NAME = re.compile(r"[.'][ \t]*([^\s\\]*)")
+COMMENT = re.compile(r"(?<!\\)\\[\"#].*")
+
+
+def joined(line: str, waiting: Iterator[str]) -> str:
+    """Joins a line that ends in a single backslash with those that follow."""
+    while line.endswith("\\") and not line.endswith("\\\\") and len(line) < 100_000:
+        line = line[:-1] + next(waiting, "")
+    return line
+
+
+def name_of(line: str) -> tuple[str, str]:
+    """Splits ".name arguments"; roff allows spaces after the dot."""
+    match = _NAME.match(line)
+    return match.group(1), line[match.end() :]
+
+
+def resolved(line: str, waiting: Iterator[str], held: list[bool]) -> tuple[str, int]:
+    """Resolves conditions at the start of a line: what is left of it, and the braces it opened."""
+    opened = 0
+    while is_request(line):
+        name, rest = name_of(line)
+        if name not in ("if", "ie", "el"):
+            break
+        holds = not held[0] if name == "el" else _condition(rest)
+        rest = rest.lstrip() if name == "el" else _after_condition(rest)
+        held[0] = holds
+        if not holds:
+            _skip_braces(rest, waiting)
+            return ".", opened
+        if rest.startswith("\\{"):
+            opened += 1
+            rest = rest[2:].lstrip()
+        line = rest or "."
+    return line, opened
+
+
+def is_request(line: str) -> bool:
+    """Whether the line is a request or macro call, not text."""
+    return line[:1] in (".", "'") and len(line) > 1
+
+
+def is_comment(line: str) -> bool:
+    """Whether nothing of the line is ever shown."""
+    return line.startswith(('.\\"', "'\\\"", "'''", ".\\#")) or line.strip() in (".", "'")
+
+
+def split_arguments(text: str) -> list[str]:
+    """Splits a macro's arguments at spaces outside of double quotes."""
+    found = []
+    for quoted, word in _ARGUMENT.findall(text):
+        found.append(quoted.replace('""', '"') if quoted or not word else word)
+    return found
+
+
+def _condition(rest: str) -> bool:
+    """Whether a condition holds for plain output: n yes, t no, all that is computed no."""
+    rest = rest.lstrip()
+    negated = rest.startswith("!")
+    word = rest.lstrip("!")[:1]
+    return (word == "n") != negated
+
+
+def _after_condition(rest: str) -> str:
+    """What stands behind the condition on its line."""
+    rest = rest.lstrip().lstrip("!")
+    if rest[:1] in ("'", '"'):
+        quote = rest[0]
+        parts = rest.split(quote, 3)
+        return parts[3].lstrip() if len(parts) == 4 else ""
+    if rest[:1] in ("n", "t", "o", "e") and rest[1:2] in (" ", "\\", "\t", "."):
+        return rest[1:].lstrip()
+    depth = 0
+    for position, character in enumerate(rest):
+        if character == "(":
+            depth += 1
+        elif character == ")":
+            depth -= 1
+        elif depth <= 0 and (character in " \t" or rest.startswith("\\{", position)):
+            return rest[position:].lstrip()
+    return ""
+
+
+def _skip_braces(rest: str, waiting: Iterator[str]) -> None:
+    depth = rest.count("\\{") - rest.count("\\}")
+    while depth > 0:
+        line = next(waiting, None)
+        if line is None:
+            return
+        depth += line.count("\\{") - line.count("\\}")
+
+
+def skip_to(waiting: Iterator[str], end: str) -> None:
+    for line in waiting:
+        if line.startswith(end) and line.rstrip() == end:
+            return
