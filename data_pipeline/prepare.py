@@ -4,16 +4,17 @@ Nothing depends on the order of the input, on the number of workers or on earlie
 documents and settings give the same bytes.
 """
 
-import collections
 import dataclasses
 import re
+import types
 from collections.abc import Iterable
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from data_pipeline import (
+    budget,
+    build_report,
     errors,
     hashing,
     publish,
@@ -29,55 +30,7 @@ from data_pipeline.corpus import document
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NO_HASHES = np.zeros(0, np.uint64)
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """How documents become a dataset; saved in its manifest with what the command adds."""
-
-    seed: int
-    val_fraction: float
-    tokens_per_shard: int
-    total_tokens: int | None  # None: everything
-    weights: dict[str, Fraction]  # relative, for sources that are named here; others have weight 1
-    repeat: bool
-    max_repeat: int
-    allow_short: bool
-    workers: int  # not saved: it changes nothing
-
-    def check(self) -> None:
-        """Raises UserError for values that cannot be meant."""
-        if not 0 <= self.val_fraction < 1:
-            raise errors.UserError(f"val_fraction {self.val_fraction}: 0 <= fraction < 1 is wanted")
-        if self.tokens_per_shard < 1:
-            raise errors.UserError(
-                f"tokens_per_shard {self.tokens_per_shard}: at least 1 is wanted"
-            )
-        if self.total_tokens is not None and self.total_tokens < 1:
-            raise errors.UserError(f"total_tokens {self.total_tokens}: at least 1 is wanted")
-        if self.workers < 1 or self.max_repeat < 1:
-            raise errors.UserError("workers and max_repeat: at least 1 is wanted")
-        for name, weight in self.weights.items():
-            if weight <= 0:
-                raise errors.UserError(f"weight of {name} is {weight}: a positive one is wanted")
-
-
-@dataclasses.dataclass(frozen=True)
-class SourceReport:
-    """What became of one source."""
-
-    name: str
-    documents_read: int
-    empty: int
-    long: int  # cut because they exceed a million characters
-    duplicates: int
-    in_other_val: int  # left out of train because another source has the same text in val
-    cut: bool  # fewer than 100 documents: cut into pieces of about 2,000 tokens
-    available_tokens: int
-    wanted_tokens: int | None
-    tokens: dict[str, int]
-    documents: dict[str, int]
-    passes: int  # how often train was repeated
+_NO_GROUPS = types.MappingProxyType({})
 
 
 def build_dataset(
@@ -85,13 +38,15 @@ def build_dataset(
     *,
     out_dir: Path,
     vocabulary: tokenizer.Tokenizer,
-    settings: Settings,
+    settings: budget.Settings,
     recorded: dict,
+    groups: dict[str, str] = _NO_GROUPS,
     excluded: np.ndarray = _NO_HASHES,
-) -> list[SourceReport]:
+) -> list[build_report.SourceReport]:
     """Writes `documents` as a token dataset at `out_dir`, which must not exist or be empty.
 
-    `recorded` is saved in the manifest beside the settings; texts whose hash is in `excluded`
+    `recorded` is saved in the manifest beside the settings. Weights belong to the groups that
+    `groups` names for sources (read when all documents were); texts whose hash is in `excluded`
     (uint64[N]) are left out. Raises UserError before anything appears at `out_dir`.
     """
     settings.check()
@@ -101,6 +56,7 @@ def build_dataset(
             root=staging,
             vocabulary=vocabulary,
             settings=settings,
+            groups=groups,
             excluded=excluded,
             first_shard=lambda source, split: 0,
         )
@@ -112,7 +68,7 @@ def build_dataset(
     return reports
 
 
-def _saved(settings: Settings) -> dict:
+def _saved(settings: budget.Settings) -> dict:
     saved = dataclasses.asdict(settings)
     del saved["workers"]
     saved["weights"] = {name: str(weight) for name, weight in settings.weights.items()}
@@ -124,10 +80,11 @@ def write_sources(
     *,
     root: Path,
     vocabulary: tokenizer.Tokenizer,
-    settings: Settings,
+    settings: budget.Settings,
+    groups: dict[str, str],
     excluded: np.ndarray,
     first_shard,
-) -> tuple[dict[str, dict], list[SourceReport]]:
+) -> tuple[dict[str, dict], list[build_report.SourceReport]]:
     """Writes shards below `root`; returns manifest entries by source, and the reports."""
     work = root / "work"
     gate = small_sources.Gate(
@@ -145,8 +102,9 @@ def write_sources(
         )
     store.flush()
     sources = sorted(gate.documents)
-    _check_sources(sources, gate, settings)
-    targets = _targets(sources, settings)
+    _check_sources(sources, gate)
+    have = {source: selection.available(store, source, excluded)[0] for source in sources}
+    targets = budget.targets(have, groups=groups, settings=settings)
     chosen = {
         source: selection.select(
             store,
@@ -158,7 +116,7 @@ def write_sources(
         )
         for source in sources
     }
-    _check_lengths(chosen, targets, settings)
+    budget.check_repeats(chosen, targets, settings=settings)
     every_val = np.unique(np.concatenate([one.val_docs for one in chosen.values()]))
     entries, reports = {}, []
     for source in sources:
@@ -179,7 +137,16 @@ def write_sources(
             "licences": dict(sorted(licences.items())),
             "splits": written.splits,
         }
-        reports.append(_report(source, gate, chosen[source], targets[source], written))
+        reports.append(
+            build_report.of_source(
+                gate,
+                chosen[source],
+                wanted_tokens=targets[source],
+                splits=written.splits,
+                in_other_val=written.in_other_val,
+                passes=written.passes,
+            )
+        )
     _remove(work)
     return entries, reports
 
@@ -194,54 +161,13 @@ def _named(documents: Iterable[document.Document]):
         yield item
 
 
-def _check_sources(sources: list[str], gate: small_sources.Gate, settings: Settings) -> None:
+def _check_sources(sources: list[str], gate: small_sources.Gate) -> None:
     empty = sorted(set(gate.empty) - set(sources))
     if empty or not sources:
         raise errors.UserError(
             f"no text in {', '.join(empty) or 'the input'}: every document is empty; "
             "give other files"
         )
-    unknown = sorted(set(settings.weights) - set(sources))
-    if unknown:
-        raise errors.UserError(
-            f"weight for {', '.join(unknown)}, which is no source: have {', '.join(sources)}"
-        )
-
-
-def _targets(sources: list[str], settings: Settings) -> dict[str, int | None]:
-    """Tokens per source: the total by weight, rounded by largest remainder."""
-    if settings.total_tokens is None:
-        if settings.weights:
-            raise errors.UserError("weights need a total: add --total_tokens=N")
-        return dict.fromkeys(sources)
-    weights = {source: settings.weights.get(source, Fraction(1)) for source in sources}
-    whole = sum(weights.values())
-    exact = {source: settings.total_tokens * weight / whole for source, weight in weights.items()}
-    targets = {source: int(value) for source, value in exact.items()}
-    by_remainder = sorted(sources, key=lambda source: (targets[source] - exact[source], source))
-    for source in by_remainder[: settings.total_tokens - sum(targets.values())]:
-        targets[source] += 1
-    return targets
-
-
-def _check_lengths(chosen: dict, targets: dict, settings: Settings) -> None:
-    """With one source the total is a ceiling; with several a short one would change the weights."""
-    if len(chosen) == 1 or settings.allow_short or settings.total_tokens is None:
-        return
-    for source, one in chosen.items():
-        have, target = one.available_tokens, targets[source]
-        passes = settings.max_repeat if settings.repeat else 1
-        most = one.val_tokens + passes * (have - one.val_tokens) if have < target else target
-        if most < target:
-            total = min(
-                settings.total_tokens * other.available_tokens // targets[name]
-                for name, other in chosen.items()
-            )
-            raise errors.UserError(
-                f"source {source} has {have} tokens, its weight needs {target}: "
-                f"{target - most} are missing; pass --repeat, or --allow_short, or "
-                f"--total_tokens={total} at most"
-            )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,7 +184,7 @@ def _write_source(
     store: spill.Spill,
     root: Path,
     vocabulary: tokenizer.Tokenizer,
-    settings: Settings,
+    settings: budget.Settings,
     excluded: np.ndarray,
     every_val: np.ndarray,
     first_shard,
@@ -319,55 +245,7 @@ def _add(writer, row, size: int, tokens: np.ndarray, vocabulary: tokenizer.Token
     writer.add(piece, doc_hash=int(row["doc"]), text_bytes=text_bytes)
 
 
-def _report(source, gate, chosen, target, written: _Written) -> SourceReport:
-    return SourceReport(
-        name=source,
-        documents_read=gate.documents[source],
-        empty=gate.empty[source],
-        long=gate.long[source],
-        duplicates=chosen.duplicates,
-        in_other_val=written.in_other_val,
-        cut=source in gate.cut,
-        available_tokens=chosen.available_tokens,
-        wanted_tokens=target,
-        tokens={split: entry["tokens"] for split, entry in written.splits.items()},
-        documents={split: entry["documents"] for split, entry in written.splits.items()},
-        passes=written.passes,
-    )
-
-
 def _remove(directory: Path) -> None:
     for path in sorted(directory.rglob("*"), reverse=True):
         path.rmdir() if path.is_dir() else path.unlink()
     directory.rmdir()
-
-
-def describe(reports: list[SourceReport]) -> list[str]:
-    """Returns lines that say what became of each source, for a command to print."""
-    lines, totals = [], collections.Counter()
-    for one in reports:
-        totals.update(one.tokens)
-        notes = [
-            f"{count} {what}"
-            for count, what in (
-                (one.empty, "empty documents skipped"),
-                (one.duplicates, "duplicates dropped"),
-                (one.long, "documents cut at a million characters"),
-                (one.in_other_val, "left out: in another source's val"),
-            )
-            if count
-        ]
-        if one.cut:
-            notes.append("fewer than 100 documents: cut at blank lines into pieces")
-        if one.passes > 1:
-            notes.append(f"train repeated {one.passes} times")
-        if one.wanted_tokens is not None and sum(one.tokens.values()) < one.wanted_tokens:
-            notes.append(f"{one.wanted_tokens} tokens asked for")
-        lines.append(
-            f"{one.name}: {one.documents_read} documents, "
-            f"train {one.tokens['train']} tokens in {one.documents['train']}, "
-            f"val {one.tokens['val']} in {one.documents['val']}"
-            + (f" ({'; '.join(notes)})" if notes else "")
-        )
-    lines.append(f"total: train {totals['train']} tokens, val {totals['val']}")
-    return lines

@@ -31,6 +31,15 @@ def _is_val(split, threshold: int, val_keys, train_keys) -> np.ndarray:
     return (below | np.isin(split, val_keys)) & ~np.isin(split, train_keys)
 
 
+def available(store: spill.Spill, source: str, excluded: np.ndarray) -> tuple[int, int]:
+    """Returns (tokens of a source's distinct documents, duplicates among them)."""
+    tokens = duplicates = 0
+    for _, rows, dropped in store.rows(source):
+        tokens += int(rows["tokens"][~np.isin(rows["doc"], excluded)].sum())
+        duplicates += dropped
+    return tokens, duplicates
+
+
 def select(
     store: spill.Spill,
     source: str,
@@ -40,16 +49,13 @@ def select(
     cut: bool,
     excluded: np.ndarray,
 ) -> Selection:
-    """Decides for one source; reads only the table of its documents, twice.
+    """Decides for one source; reads only the table of its documents.
 
     Sources of many documents use a threshold on the split hash, which an append can repeat. Where
     few pieces make that too coarse (`cut`), the lowest hashes are val up to the fraction.
     """
-    available = duplicates = 0
-    for _, rows, dropped in store.rows(source):
-        available += int(rows["tokens"][~np.isin(rows["doc"], excluded)].sum())
-        duplicates += dropped
-    limit = available if limit_tokens is None else min(limit_tokens, available)
+    have, duplicates = available(store, source, excluded)
+    limit = have if limit_tokens is None else min(limit_tokens, have)
     taken = [
         (rows["split"], rows["doc"], tokens)
         for _, rows, tokens in take(store, source, limit_tokens=limit, excluded=excluded)
@@ -76,7 +82,7 @@ def select(
         )
     return Selection(
         source=source,
-        available_tokens=available,
+        available_tokens=have,
         limit_tokens=limit,
         val_tokens=int(tokens[chosen].sum()),
         duplicates=duplicates,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import errors, prepare, shards, tokenizer  # noqa: E402
+from data_pipeline import budget, build_report, errors, prepare, shards, tokenizer  # noqa: E402
 from data_pipeline.corpus import demo  # noqa: E402
 
 _ROLES = ("domain", "general")
@@ -39,7 +39,7 @@ def main(argv=None) -> int:
             demo.documents(role),
             out_dir=out_dir,
             vocabulary=vocabulary,
-            settings=prepare.Settings(
+            settings=budget.Settings(
                 seed=args.seed,
                 val_fraction=args.val_fraction,
                 tokens_per_shard=args.tokens_per_shard,
@@ -53,7 +53,7 @@ def main(argv=None) -> int:
             recorded={"command": "prepare_demo", "role": role},
         )
         print(f"{out_dir} ({time.monotonic() - started:.1f} s)")
-        for line in prepare.describe(reports):
+        for line in build_report.describe(reports):
             print(f"  {line}")
     return 0
 
