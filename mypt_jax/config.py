@@ -12,7 +12,7 @@ from typing import NamedTuple
 from data_pipeline import mixture as mixtures
 from data_pipeline import tokenizer as tokenizers
 from data_pipeline.errors import UserError
-from mypt_jax import lineage, optim, run
+from mypt_jax import lineage, optim, run, stage_file
 
 CHOICES = {
     "model.mlp": ("plain", "gated"),
@@ -81,8 +81,12 @@ def get(config: Mapping, key: str):
     return config
 
 
-def validate(config: Mapping, *, overridden: Collection[str] = ()) -> Validated:
+def validate(
+    config: Mapping, *, overridden: Collection[str] = (), stage: Mapping | None = None
+) -> Validated:
     """Checks and resolves a config; `overridden` names the keys given on the command line.
+
+    `stage`: the stage file's own values, to say what an override changed.
 
     Raises UserError with one line: what was got, what is wanted, what to do.
     """
@@ -102,6 +106,8 @@ def validate(config: Mapping, *, overridden: Collection[str] = ()) -> Validated:
             f"warning: replay_ratio {config['data']['replay_ratio']:g} is under {LOW_REPLAY:g}: "
             "the guide sees a risk of catastrophic forgetting there"
         )
+    if stage and "batch_size" in overridden:
+        notes.append(stage_file.length_note(stage, config))
     notes += _coverage_notes(config, mixture)
     return Validated(config, mixture, extra, tokenizer, parent, notes)
 

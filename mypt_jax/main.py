@@ -1,6 +1,6 @@
 """python -m mypt_jax.main --config=configs/v8.py[:SIZE] [--config.KEY=VALUE ...]
 
-Flags to a validated config to train.run; nothing else. Exit codes: README, "Exit codes".
+Flags to a validated config to train.run_stage; nothing else. Exit codes: README, "Exit codes".
 """
 
 import sys
@@ -9,28 +9,26 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from data_pipeline.errors import UserError
-from mypt_jax import exits
+from mypt_jax import exits, metrics, stage_file
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A stage file, configs/v8.py[:SIZE].")
-
-
-def _fail(message: object, code: int = 2) -> int:
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
-    return code
+_STAGE: dict = {}  # the stage file's own values, before overrides
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """Parses flags and reads the config file, with one line and exit code 2 on bad input."""
+    """Parses flags and reads the stage file; bad input is one line and exit code 2."""
     try:
+        given = [a.partition("=")[2] for a in argv if a.lstrip("-").startswith("config=")]
+        if not given:
+            raise UserError("no --config=FILE given; for example --config=configs/v8.py:tiny")
+        stage = stage_file.load(given[-1])
+        stage_file.check_keys(argv[1:], stage)
+        _STAGE.update(stage.to_dict())
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise UserError(f"unexpected argument {rest[1]!r}; values are given as --config.KEY=V")
-        if _CONFIG.value is None:
-            raise UserError("no --config given; for example --config=configs/v8.py:tiny")
-    except (flags.Error, UserError, ValueError, TypeError, AttributeError, KeyError) as error:
-        sys.exit(_fail(error))
-    except (OSError, ImportError) as error:
-        sys.exit(_fail(f"the config file cannot be read: {error}"))
+    except (flags.Error, UserError, ValueError, TypeError, AttributeError) as error:
+        sys.exit(metrics.fail(error, 2))
     return rest
 
 
@@ -42,11 +40,12 @@ def main(argv: list[str]) -> int:
 
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
-        train.run_stage(config.validate(_CONFIG.value.to_dict(), overridden=overridden))
+        validated = config.validate(_CONFIG.value.to_dict(), overridden=overridden, stage=_STAGE)
+        train.run_stage(validated)
     except UserError as error:
-        return _fail(error)
+        return metrics.fail(error, 2)
     except exits.RunEnd as end:
-        return _fail(end, end.code)
+        return metrics.fail(end, end.code)
     return 0
 
 

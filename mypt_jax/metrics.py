@@ -7,7 +7,7 @@ import shutil
 import statistics
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from mypt_jax import run
 
@@ -24,6 +24,12 @@ def to_json(row: Mapping) -> str:
 def say(line: str) -> None:
     """A line for the user outside a run."""
     print(line, flush=True)
+
+
+def fail(message: object, code: int) -> int:
+    """One line on stderr for an end that is not success; returns `code`."""
+    print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    return code
 
 
 class Stopwatch:
@@ -65,10 +71,12 @@ class Stopwatch:
 class Metrics:
     """Writes rows, each step once, and shows progress. Silent on all processes but the first."""
 
-    def __init__(self, workdir: str, *, is_writer: bool, trackers: Iterable, num_steps: int):
+    trackers: list  # where rows also go; set when the run is known to start
+
+    def __init__(self, workdir: str, *, is_writer: bool, num_steps: int):
         self._path = run.join(workdir, run.METRICS)
         self._is_writer = is_writer
-        self._trackers = list(trackers) if is_writer else []
+        self.trackers = []
         self._num_steps = num_steps
         self._bar = is_writer and sys.stderr.isatty()
         self._bar_open = False
@@ -91,7 +99,7 @@ class Metrics:
             return
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(to_json(row) + "\n")
-        for tracker in self._trackers:
+        for tracker in self.trackers:
             tracker.write(row["step"], row)
         self._show(row)
 
@@ -103,7 +111,7 @@ class Metrics:
 
     def close(self) -> None:
         self._close_bar()
-        for tracker in self._trackers:
+        for tracker in self.trackers:
             tracker.close()
 
     def _show(self, row: Mapping) -> None:

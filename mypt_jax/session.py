@@ -13,7 +13,17 @@ import numpy as np
 from data_pipeline import loader as loaders
 from data_pipeline import mixture as mixtures
 from data_pipeline.errors import UserError
-from mypt_jax import checkpoint, guard, interrupt, lineage, metrics, run, sharding, step
+from mypt_jax import (
+    checkpoint,
+    guard,
+    interrupt,
+    lineage,
+    metrics,
+    run,
+    sharding,
+    step,
+    trackers,
+)
 from mypt_jax.config import ARCHITECTURE, Parent, Validated
 
 # Keys in which a resumed run may not differ: its saved state would mean something else.
@@ -80,6 +90,7 @@ def open_session(
         checkpointer, program, parent=validated.parent, fallback=config["checkpoint"]["fallback"]
     )
     done = int(state["step"])
+    record = meta["lineage"] if meta else _new_record(validated, loader, program, state)
     session = Session(
         config=config,
         parent=validated.parent,
@@ -92,7 +103,6 @@ def open_session(
         metrics=metrics.Metrics(
             config["workdir"],
             is_writer=jax.process_index() == 0,
-            trackers=(),
             num_steps=config["num_steps"],
         ),
         interrupts=interrupts,
@@ -101,7 +111,7 @@ def open_session(
             spike_sigma=config["guard"]["spike_sigma"],
             spike_window=config["guard"]["spike_window"],
         ),
-        record=meta["lineage"] if meta else _new_record(validated, loader, program, state),
+        record=record,
         started=time.monotonic() - (meta["wall_secs"] if meta else 0.0),
         row=dict(meta["row"]) if meta else {},
     )
@@ -111,6 +121,14 @@ def open_session(
         session.metrics.cut(-1)
     if session.is_writer:
         _write_description(session)
+        session.metrics.trackers = trackers.start(
+            session.workdir,
+            config=config,
+            run_id=record["run_id"],
+            first_step=done,
+            tensorboard=config["log"]["tensorboard"],
+            project=config["log"]["wandb_project"],
+        )
     for note in [*validated.notes, *program.notes, *_plan_notes(plan), *notes]:
         session.metrics.note(note)
     return session, state, done

@@ -1,0 +1,73 @@
+"""A stage file of configs/, loaded by its name: "configs/v8.py" or "configs/v8.py:ARGUMENT"."""
+
+import difflib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterable, Mapping
+
+from ml_collections import ConfigDict
+
+from data_pipeline.errors import UserError
+from mypt_jax import lineage
+
+
+def load(spec: str) -> ConfigDict:
+    """The config of a stage file as it stands, without overrides. Raises UserError."""
+    path, colon, argument = spec.partition(":")
+    if not os.path.isfile(path):
+        directory = os.path.dirname(path) or "."
+        have = [n for n in _listed(directory) if n.endswith(".py") and not n.startswith("_")]
+        there = f"; {directory} has {', '.join(have)}" if have else ""
+        raise UserError(f"config file {path} does not exist{there}")
+    root = os.path.dirname(os.path.dirname(os.path.abspath(path)))
+    if root not in sys.path:  # so that an own stage file finds `from configs import base`
+        sys.path.append(root)
+    module_spec = importlib.util.spec_from_file_location("stage_file_config", path)
+    module = importlib.util.module_from_spec(module_spec)
+    try:
+        module_spec.loader.exec_module(module)
+        return module.get_config(argument) if colon else module.get_config()
+    except UserError:
+        raise
+    except (ValueError, TypeError, AttributeError, KeyError, ImportError, SyntaxError) as error:
+        raise UserError(f"{spec}: {type(error).__name__}: {error}") from error
+
+
+def check_keys(arguments: Iterable[str], config: ConfigDict) -> None:
+    """Raises UserError for a --config.KEY that the stage does not have, with the nearest one."""
+    keys = {key.replace("/", ".") for key in lineage.flatten(config.to_dict())}
+    for argument in arguments:
+        name = argument.lstrip("-").partition("=")[0]
+        if not (argument.startswith("-") and name.startswith("config.")):
+            continue
+        key = name.removeprefix("config.")
+        if key in keys or any(known.startswith(f"{key}.") for known in keys):
+            continue
+        leaf = key.rpartition(".")[2]
+        same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
+        near = same_leaf or difflib.get_close_matches(key, keys, 1, 0.5)
+        hint = f"; did you mean --config.{near[0]}?" if near else ""
+        raise UserError(f"unknown config key {key}{hint}")
+
+
+def length_note(stage: Mapping, config: Mapping) -> str:
+    """What a bare override of batch_size or num_steps does to the stage's tokens; "" if nothing.
+
+    `stage`: the config without overrides; `config`: the resolved one.
+    """
+
+    def tokens(of: Mapping) -> int:
+        return of["num_steps"] * of["batch_size"] * of["model"]["block_size"]
+
+    if stage["batch_size"] == config["batch_size"]:
+        return ""
+    return (
+        f"batch_size {config['batch_size']} instead of {stage['batch_size']} changes nothing else: "
+        f"{tokens(config):,} tokens, {tokens(config) / tokens(stage):.2f} times the stage's "
+        f"{tokens(stage):,}; the argument batch={config['batch_size']} keeps its tokens"
+    )
+
+
+def _listed(directory: str) -> list[str]:
+    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
