@@ -18,10 +18,7 @@ _STAGE: dict = {}  # the stage file's own values, before overrides
 def _parse(argv: list[str]) -> list[str]:
     """Parses flags and reads the stage file; bad input is one line and exit code 2."""
     try:
-        given = [a.partition("=")[2] for a in argv if a.lstrip("-").startswith("config=")]
-        if not given:
-            raise UserError("no --config=FILE given; for example --config=configs/v8.py:tiny")
-        stage = stage_file.load(given[-1])
+        stage = stage_file.load(stage_file.named_by(argv))
         stage_file.check_keys(argv[1:], stage)
         _STAGE.update(stage.to_dict())
         rest = flags.FLAGS(argv)

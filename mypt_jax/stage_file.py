@@ -12,6 +12,15 @@ from data_pipeline.errors import UserError
 from mypt_jax import lineage
 
 
+def named_by(argv: list[str]) -> str:
+    """The value of --config in a command line, as --config=FILE or --config FILE."""
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        if name in ("--config", "-config"):
+            return value if equals else following
+    raise UserError("no --config=FILE given; for example --config=configs/v8.py:tiny")
+
+
 def load(spec: str) -> ConfigDict:
     """The config of a stage file as it stands, without overrides. Raises UserError."""
     path, colon, argument = spec.partition(":")

@@ -1,0 +1,113 @@
+"""Shared by all tests: small token datasets, and the trainer as a real process."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+# A model that compiles and steps in moments; the code path is that of the full size.
+SMALL = {
+    "model.n_layer": 2,
+    "model.n_head": 2,
+    "model.n_embd": 64,
+    "model.block_size": 32,
+    "batch_size": 8,
+    "num_steps": 12,
+    "optim.warmup_steps": 2,
+    "eval.every_steps": 6,
+    "eval.windows": 24,
+    "eval.min_windows": 4,
+    "log.every_steps": 2,
+    "log.tensorboard": False,
+}
+
+
+def documents(source: str, count: int, seed: int):
+    """Texts with a vocabulary of their own, so that one source can be told from another."""
+    from data_pipeline.corpus import document
+
+    rng = random.Random(f"{source}/{seed}")
+    words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 7))) for _ in range(60)]
+    for number in range(count):
+        lines = [" ".join(rng.choices(words, k=12)) for _ in range(rng.randint(6, 30))]
+        yield document.Document(
+            id=f"{source}-{number}", text="\n".join(lines) + "\n", source=source, licence="MIT"
+        )
+
+
+def build_dataset(out_dir: Path, sources: dict[str, int], seed: int = 0) -> Path:
+    """A token dataset (gpt2-4096) with `sources`: {name: documents}."""
+    from data_pipeline import prepare, tokenizer
+
+    settings = prepare.Settings(
+        seed=seed,
+        val_fraction=0.2,
+        tokens_per_shard=20_000,
+        total_tokens=None,
+        weights={},
+        repeat=False,
+        max_repeat=1,
+        allow_short=False,
+        workers=1,
+    )
+    texts = (text for name, count in sources.items() for text in documents(name, count, seed))
+    prepare.build_dataset(
+        texts,
+        out_dir=out_dir,
+        vocabulary=tokenizer.get("gpt2-4096"),
+        settings=settings,
+        recorded={"command": "test"},
+    )
+    return out_dir
+
+
+@pytest.fixture(scope="session")
+def datasets(tmp_path_factory) -> dict[str, str]:
+    """{"domain": directory with two sources, "general": directory with one}."""
+    root = tmp_path_factory.mktemp("data")
+    domain = build_dataset(root / "domain", {"manuals": 120, "laws": 110})
+    general = build_dataset(root / "general", {"encyclopedia": 150})
+    return {"domain": str(domain), "general": str(general)}
+
+
+@pytest.fixture(scope="session")
+def compile_cache(tmp_path_factory) -> str:
+    """One XLA cache for all processes of a test run: the second start of a shape is quick."""
+    shared = os.environ.get("MYPT_TEST_COMPILE_CACHE")
+    return shared or str(tmp_path_factory.getbasetemp() / "xla")
+
+
+@pytest.fixture
+def small(datasets, compile_cache):
+    """Overrides {key: value} for a SMALL run on the small datasets."""
+    return {
+        **SMALL,
+        "data.domain": datasets["domain"],
+        "data.general": datasets["general"],
+        "compile_cache": compile_cache,
+    }
+
+
+def command(stage: str, overrides: dict) -> list[str]:
+    """The command line of a stage, at :tiny unless `stage` says otherwise."""
+    spec = stage if "/" in stage else f"configs/{stage}.py:tiny"
+    flags = [f"--config.{key}={value}" for key, value in overrides.items()]
+    return [sys.executable, "-m", "mypt_jax.main", f"--config={spec}", *flags]
+
+
+def train(stage: str, overrides: dict, *, timeout: float = 300, **environment: str):
+    """Runs a stage to its end as a process of its own; returns subprocess.CompletedProcess."""
+    return subprocess.run(
+        command(stage, overrides),
+        cwd=ROOT,
+        env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+    )
