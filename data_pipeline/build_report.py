@@ -15,6 +15,7 @@ class SourceReport:
     empty: int
     long: int  # cut because they exceed a million characters
     duplicates: int
+    known: int  # left out: the dataset, or an excluded one, holds the same text
     in_other_val: int  # left out of train because another source has the same text in val
     cut: bool  # fewer than 100 documents: cut into pieces of about 2,000 tokens
     available_tokens: int
@@ -41,6 +42,7 @@ def of_source(
         empty=gate.empty[source],
         long=gate.long[source],
         duplicates=chosen.duplicates,
+        known=gate.known[source] + chosen.known,
         in_other_val=in_other_val,
         cut=source in gate.cut,
         available_tokens=chosen.available_tokens,
@@ -61,6 +63,7 @@ def describe(reports: list[SourceReport]) -> list[str]:
             for count, what in (
                 (one.empty, "empty documents skipped"),
                 (one.duplicates, "duplicates dropped"),
+                (one.known, "left out: there already"),
                 (one.long, "documents cut at a million characters"),
                 (one.in_other_val, "left out: in another source's val"),
             )

@@ -12,6 +12,11 @@ def bytes_hash(content: bytes) -> int:
     return _digest(content, b"document")
 
 
+def text_hash(text: str) -> int:
+    """bytes_hash of a text; lone surrogates, which UTF-8 cannot hold, count as three bytes each."""
+    return bytes_hash(text.encode("utf-8", "surrogatepass"))
+
+
 def split_hash(key: str) -> int:
     """Returns where in 0..2^64-1 a split key falls; val is everything below its fraction.
 

@@ -60,7 +60,11 @@ def build_dataset(
             excluded=excluded,
             first_shard=lambda source, split: 0,
         )
-        saved = _saved(settings) | recorded
+        if not entries:
+            raise errors.UserError(
+                "every document is in an excluded dataset: nothing is left; give other files"
+            )
+        saved = saved_settings(settings) | recorded
         manifest = shard_writer.manifest_of(
             vocabulary=vocabulary, sources=entries, settings=[saved]
         )
@@ -68,7 +72,7 @@ def build_dataset(
     return reports
 
 
-def _saved(settings: budget.Settings) -> dict:
+def saved_settings(settings: budget.Settings) -> dict:
     saved = dataclasses.asdict(settings)
     del saved["workers"]
     saved["weights"] = {name: str(weight) for name, weight in settings.weights.items()}
@@ -88,7 +92,10 @@ def write_sources(
     """Writes shards below `root`; returns manifest entries by source, and the reports."""
     work = root / "work"
     gate = small_sources.Gate(
-        work / "held", vocabulary=vocabulary, val_fraction=settings.val_fraction
+        work / "held",
+        vocabulary=vocabulary,
+        val_fraction=settings.val_fraction,
+        excluded=excluded,
     )
     store = spill.Spill(work / "spill", dtype=vocabulary.dtype, seed=settings.seed)
     texts = gate.texts(_named(documents))
@@ -104,6 +111,11 @@ def write_sources(
     sources = sorted(gate.documents)
     _check_sources(sources, gate)
     have = {source: selection.available(store, source, excluded)[0] for source in sources}
+    sources = [source for source in sources if have[source]]
+    if not sources:
+        _remove(work)
+        return {}, []
+    have = {source: have[source] for source in sources}
     targets = budget.targets(have, groups=groups, settings=settings)
     chosen = {
         source: selection.select(
@@ -135,6 +147,7 @@ def write_sources(
         entries[source] = {
             "licence": " AND ".join(sorted(name for name in licences if name)),
             "licences": dict(sorted(licences.items())),
+            "cut_texts": [f"{one:016x}" for one in gate.cut.get(source, ())],
             "splits": written.splits,
         }
         reports.append(

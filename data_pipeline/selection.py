@@ -16,6 +16,7 @@ class Selection:
     limit_tokens: int
     val_tokens: int
     duplicates: int
+    known: int  # left out: in `excluded`
     threshold: int  # a document is val when its split hash is below this,
     val_keys: np.ndarray  # or among these (sorted uint64),
     train_keys: np.ndarray  # but not among these
@@ -31,13 +32,15 @@ def _is_val(split, threshold: int, val_keys, train_keys) -> np.ndarray:
     return (below | np.isin(split, val_keys)) & ~np.isin(split, train_keys)
 
 
-def available(store: spill.Spill, source: str, excluded: np.ndarray) -> tuple[int, int]:
-    """Returns (tokens of a source's distinct documents, duplicates among them)."""
-    tokens = duplicates = 0
+def available(store: spill.Spill, source: str, excluded: np.ndarray) -> tuple[int, int, int]:
+    """Returns (tokens of a source's distinct documents, duplicates and excluded ones)."""
+    tokens = duplicates = known = 0
     for _, rows, dropped in store.rows(source):
-        tokens += int(rows["tokens"][~np.isin(rows["doc"], excluded)].sum())
+        new = ~np.isin(rows["doc"], excluded)
+        tokens += int(rows["tokens"][new].sum())
         duplicates += dropped
-    return tokens, duplicates
+        known += int((~new).sum())
+    return tokens, duplicates, known
 
 
 def select(
@@ -54,7 +57,7 @@ def select(
     Sources of many documents use a threshold on the split hash, which an append can repeat. Where
     few pieces make that too coarse (`cut`), the lowest hashes are val up to the fraction.
     """
-    have, duplicates = available(store, source, excluded)
+    have, duplicates, known = available(store, source, excluded)
     limit = have if limit_tokens is None else min(limit_tokens, have)
     taken = [
         (rows["split"], rows["doc"], tokens)
@@ -86,6 +89,7 @@ def select(
         limit_tokens=limit,
         val_tokens=int(tokens[chosen].sum()),
         duplicates=duplicates,
+        known=known,
         threshold=threshold,
         val_keys=np.sort(val_keys),
         train_keys=train_keys,

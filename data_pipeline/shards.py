@@ -157,6 +157,17 @@ def _from_manifest(root: Path, manifest: dict) -> Dataset:
     return dataset
 
 
+def known_hashes(dataset: Dataset) -> np.ndarray:
+    """Returns the sorted content hashes of every document, and of the texts that were cut."""
+    tables = [np.zeros(0, np.uint64)]
+    for source in dataset.sources.values():
+        tables += [source.stream(split).doc_hashes for split in SPLITS]
+    if dataset.storage != legacy.STORAGE:
+        for entry in read_manifest(Path(dataset.path))["sources"].values():
+            tables.append(np.array([int(one, 16) for one in entry.get("cut_texts", ())], np.uint64))
+    return np.unique(np.concatenate(tables))
+
+
 def path_of(root: Path) -> Path:
     """Returns the directory as given, without dots and doubled slashes."""
     return Path(os.path.normpath(root))

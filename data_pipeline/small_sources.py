@@ -5,7 +5,9 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from data_pipeline import errors, pieces, tokenise, tokenizer
+import numpy as np
+
+from data_pipeline import errors, hashing, pieces, tokenise, tokenizer
 from data_pipeline.corpus import document
 
 FEW_DOCUMENTS = 100
@@ -18,7 +20,15 @@ _SAMPLE_CHARS = 100_000
 class Gate:
     """Passes documents through, but holds a source back on disk until it has enough of them."""
 
-    def __init__(self, directory: Path, *, vocabulary: tokenizer.Tokenizer, val_fraction: float):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        vocabulary: tokenizer.Tokenizer,
+        val_fraction: float,
+        excluded: np.ndarray,
+    ):
+        self._excluded = frozenset(excluded.tolist())
         self._directory = directory
         self._vocabulary = vocabulary
         self._val_fraction = val_fraction
@@ -27,7 +37,9 @@ class Gate:
         self.empty: collections.Counter[str] = collections.Counter()
         self.long: collections.Counter[str] = collections.Counter()
         self.licences: dict[str, collections.Counter[str]] = {}
-        self.cut: set[str] = set()
+        self.known: collections.Counter[str] = collections.Counter()  # left out: in `excluded`
+        # The uncut texts of each source that was cut, so that an append recognises them.
+        self.cut: dict[str, list[int]] = {}
 
     def texts(self, documents: Iterable[document.Document]) -> Iterator[tokenise.Text]:
         """Yields what is to be encoded; a document longer than a million characters in parts."""
@@ -45,11 +57,14 @@ class Gate:
             if len(item.text) > pieces.MAX_DOCUMENT_CHARS:
                 self.long[source] += 1
             for part in pieces.cut(item.text, target_chars=pieces.MAX_DOCUMENT_CHARS):
+                if self._excluded and hashing.text_hash(part) in self._excluded:
+                    self.known[source] += 1
+                    continue
                 text = tokenise.Text(source, part, item.split_key, item.path or item.id)
                 yield from self._pass(text, item.id)
         for source, held in self._held.items():
             if self.documents[source] < FEW_DOCUMENTS:
-                self.cut.add(source)
+                self.cut[source] = []
                 yield from self._pieces(source, held)
 
     def _pass(self, text: tokenise.Text, identity: str) -> Iterator[tokenise.Text]:
@@ -85,6 +100,7 @@ class Gate:
         for text, identity in held.read():
             if identity != current:
                 number, current = 0, identity
+            self.cut[source].append(hashing.text_hash(text.text))
             for piece in pieces.cut(text.text, target_chars=target_chars):
                 # Near-duplicates of another document stay whole: their pieces resemble each other.
                 whole = shared[text.split_key] > 1

@@ -1,0 +1,121 @@
+"""Adding documents to a dataset: new shards first, the manifest last, in one step."""
+
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from data_pipeline import (
+    budget,
+    build_report,
+    errors,
+    prepare,
+    publish,
+    shard_writer,
+    shards,
+    tokenizer,
+)
+from data_pipeline.corpus import document
+
+
+def append_documents(
+    documents: Iterable[document.Document],
+    *,
+    dataset_dir: Path,
+    vocabulary: tokenizer.Tokenizer,
+    settings: budget.Settings,
+    recorded: dict,
+    groups: dict[str, str],
+) -> list[build_report.SourceReport]:
+    """Adds documents that the dataset does not hold yet; returns what became of them.
+
+    A reader sees the old dataset or the new one: existing shards are never touched, and new ones
+    count only when the manifest names them. Raises UserError for another tokenizer or storage.
+    """
+    settings.check()
+    root = Path(dataset_dir)
+    if not root.is_dir():
+        raise errors.UserError(
+            f"no dataset directory {root}: make it with prepare_weighted_dataset"
+        )
+    with publish.appending(root):
+        dataset = shards.open_dataset(root)
+        if dataset.storage != "shards":
+            raise errors.UserError(
+                f"{root} is stored as {dataset.storage}, which is only read: append to the shards "
+                "that it was made from"
+            )
+        if dataset.tokenizer_sha256 != vocabulary.sha256:
+            raise errors.UserError(
+                f"{root} has {dataset.tokenizer} tokens (vocabulary "
+                f"{dataset.tokenizer_sha256[:12]}), not {vocabulary.name} "
+                f"({vocabulary.sha256[:12]}): append with the same tokenizer"
+            )
+        manifest = shards.read_manifest(root)
+        staging = root / ".append.partial"
+        shutil.rmtree(staging, ignore_errors=True)
+        staging.mkdir()
+        try:
+            added, reports = prepare.write_sources(
+                documents,
+                root=staging,
+                vocabulary=vocabulary,
+                settings=settings,
+                groups=groups,
+                excluded=shards.known_hashes(dataset),
+                first_shard=lambda source, split: _next_number(manifest, source, split),
+            )
+            if added:
+                _move(staging, root)
+                saved = prepare.saved_settings(settings) | recorded
+                merged = shard_writer.manifest_of(
+                    vocabulary=vocabulary,
+                    sources=_merged(manifest["sources"], added),
+                    settings=[*manifest["settings"], saved],
+                )
+                publish.write_json(root / shards.MANIFEST, merged)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    return reports
+
+
+def _next_number(manifest: dict, source: str, split: str) -> int:
+    """One more than the last shard that counts; an interrupted append's files are overwritten."""
+    if source not in manifest["sources"]:
+        return 0
+    names = [shard["file"] for shard in manifest["sources"][source]["splits"][split]["shards"]]
+    return max((int(name.rpartition("_")[2]) + 1 for name in names), default=0)
+
+
+def _move(staging: Path, root: Path) -> None:
+    for path in sorted(staging.rglob("*")):
+        if path.is_file():
+            target = root / path.relative_to(staging)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(path, target)
+    publish.sync_tree(root)
+
+
+def _merged(old: dict, added: dict) -> dict:
+    merged = dict(old)
+    for source, entry in added.items():
+        if source not in old:
+            merged[source] = entry
+            continue
+        licences = dict(old[source]["licences"])
+        for name, count in entry["licences"].items():
+            licences[name] = licences.get(name, 0) + count
+        merged[source] = {
+            "licence": " AND ".join(sorted(name for name in licences if name)),
+            "licences": dict(sorted(licences.items())),
+            "cut_texts": [*old[source].get("cut_texts", ()), *entry["cut_texts"]],
+            "splits": {
+                split: shard_writer.split_entry(
+                    [*old[source]["splits"][split]["shards"], *entry["splits"][split]["shards"]],
+                    text_bytes=old[source]["splits"][split]["text_bytes"]
+                    + entry["splits"][split]["text_bytes"],
+                )
+                for split in shards.SPLITS
+            },
+        }
+    return dict(sorted(merged.items()))

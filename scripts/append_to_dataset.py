@@ -1,0 +1,71 @@
+"""Adds texts to a token dataset; whoever reads it meanwhile sees the old one or the new one.
+
+    python scripts/append_to_dataset.py --dataset_dir data/itsec_v3_tokenized \\
+        --source swiss_law:data/swiss_law_domain/fedlex_de_en.txt --target_tokens 50000000
+"""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from data_pipeline import (  # noqa: E402
+    append,
+    budget,
+    build_report,
+    errors,
+    inputs,
+    options,
+    shards,
+    tokenizer,
+)
+
+
+def main(argv=None) -> int:
+    """Prints what was added and what was there already."""
+    parser = options.Parser(__doc__.splitlines()[0])
+    parser.add_argument("--dataset_dir", type=Path, required=True)
+    parser.add_argument("--source", action="append", required=True, help="NAME:paths (repeatable)")
+    parser.add_argument("--target_tokens", type=int, help="at most this many; default: everything")
+    parser.add_argument("--tokenizer", help="only to be sure: must be the dataset's")
+    options.add_build(parser, val_fraction=None)
+    options.add_inputs(parser)
+    args = parser.parse_args(argv)
+    dataset = shards.open_dataset(args.dataset_dir)
+    specs = options.parse_specs(args.source)
+    chosen = options.input_options(args)
+    fraction = args.val_fraction
+    if fraction is None:  # the dataset's own, so that its split rule goes on
+        fraction = dataset.settings[0].get("val_fraction", 0.1)
+    groups: dict[str, str] = {}
+    reports = append.append_documents(
+        inputs.documents(specs, chosen, groups=groups),
+        dataset_dir=args.dataset_dir,
+        vocabulary=tokenizer.get(args.tokenizer or dataset.tokenizer),
+        settings=budget.Settings(
+            seed=args.seed,
+            val_fraction=fraction,
+            tokens_per_shard=args.tokens_per_shard,
+            total_tokens=args.target_tokens,
+            weights={},
+            repeat=False,
+            max_repeat=1,
+            allow_short=True,
+            workers=args.workers,
+        ),
+        recorded={"command": "append_to_dataset", **options.recorded_inputs(specs, chosen)},
+        groups=groups,
+    )
+    if not reports:
+        print(f"{args.dataset_dir}: every document is there already, nothing was added")
+        return 0
+    for line in build_report.describe(reports):
+        print(line)
+    now = shards.open_dataset(args.dataset_dir)
+    total = sum(source.tokens["train"] for source in now.sources.values())
+    print(f"{args.dataset_dir}: {total} train tokens in {len(now.sources)} sources now")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(errors.run(main))
