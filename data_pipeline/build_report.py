@@ -53,6 +53,26 @@ def of_source(
     )
 
 
+def of_known(gate: small_sources.Gate, source: str) -> SourceReport:
+    """Returns the report of a source all of whose documents were left out."""
+    nothing = {"train": 0, "val": 0}
+    return SourceReport(
+        name=source,
+        documents_read=gate.documents[source],
+        empty=gate.empty[source],
+        long=gate.long[source],
+        duplicates=0,
+        known=gate.known[source],
+        in_other_val=0,
+        cut=False,
+        available_tokens=0,
+        wanted_tokens=None,
+        tokens=nothing,
+        documents=nothing,
+        passes=1,
+    )
+
+
 def describe(reports: list[SourceReport]) -> list[str]:
     """Returns lines that say what became of each source, for a command to print."""
     lines, totals = [], collections.Counter()

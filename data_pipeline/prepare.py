@@ -6,6 +6,7 @@ documents and settings give the same bytes.
 
 import dataclasses
 import re
+import shutil
 import types
 from collections.abc import Iterable
 from pathlib import Path
@@ -111,10 +112,11 @@ def write_sources(
     sources = sorted(gate.documents)
     _check_sources(sources, gate)
     have = {source: selection.available(store, source, excluded)[0] for source in sources}
+    reports = [build_report.of_known(gate, source) for source in sources if not have[source]]
     sources = [source for source in sources if have[source]]
     if not sources:
-        _remove(work)
-        return {}, []
+        shutil.rmtree(work, ignore_errors=True)
+        return {}, reports
     have = {source: have[source] for source in sources}
     targets = budget.targets(have, groups=groups, settings=settings)
     chosen = {
@@ -130,7 +132,7 @@ def write_sources(
     }
     budget.check_repeats(chosen, targets, settings=settings)
     every_val = np.unique(np.concatenate([one.val_docs for one in chosen.values()]))
-    entries, reports = {}, []
+    entries = {}
     for source in sources:
         written = _write_source(
             chosen[source],
@@ -160,7 +162,7 @@ def write_sources(
                 passes=written.passes,
             )
         )
-    _remove(work)
+    shutil.rmtree(work)
     return entries, reports
 
 
@@ -256,9 +258,3 @@ def _add(writer, row, size: int, tokens: np.ndarray, vocabulary: tokenizer.Token
         piece = np.append(piece[:-1], piece.dtype.type(vocabulary.eot))
         text_bytes = int(vocabulary.token_bytes()[piece].sum())
     writer.add(piece, doc_hash=int(row["doc"]), text_bytes=text_bytes)
-
-
-def _remove(directory: Path) -> None:
-    for path in sorted(directory.rglob("*"), reverse=True):
-        path.rmdir() if path.is_dir() else path.unlink()
-    directory.rmdir()

@@ -56,9 +56,6 @@ def main(argv=None) -> int:
         recorded={"command": "append_to_dataset", **options.recorded_inputs(specs, chosen)},
         groups=groups,
     )
-    if not reports:
-        print(f"{args.dataset_dir}: every document is there already, nothing was added")
-        return 0
     for line in build_report.describe(reports):
         print(line)
     now = shards.open_dataset(args.dataset_dir)
