@@ -232,6 +232,10 @@ def _kinship(candidate: Run, run: Run) -> int:
     return int(os.path.normpath(parent["path"]) == recorded)
 
 
+def _nearness(one: Run, other: Run) -> int:
+    return len(os.path.commonpath([os.path.abspath(one.path), os.path.abspath(other.path)]))
+
+
 def read_runs(root: Path) -> list[Run]:
     """Every run at and under root, linked to its parent, in the order of the lineage.
 
@@ -250,7 +254,8 @@ def read_runs(root: Path) -> list[Run]:
         unique = stages.count(run.stage) == 1
         run.name = run.stage if unique else os.path.relpath(run.path, root)
         if run.is_domain_stage:
-            nearest = max(runs, key=lambda other, run=run: _kinship(other, run))
+            # Of copies, the one nearby: runs that were archived as a whole keep to themselves.
+            nearest = max(runs, key=lambda o, run=run: (_kinship(o, run), _nearness(o, run)))
             run.parent = nearest if _kinship(nearest, run) else None
     for run in sorted(runs, key=lambda run: (str(run.record.get("created", "")), run.name)):
         if run.parent is not None:

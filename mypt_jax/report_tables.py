@@ -66,7 +66,7 @@ def init_text(run: Run) -> str:
     return run.parent.name if run.parent else run.record["parent"]["path"]
 
 
-def _baseline(runs: Sequence[Run]) -> Mapping[str, float]:
+def baseline_of(runs: Sequence[Run]) -> Mapping[str, float]:
     """The lineage's baseline; an imported base evaluated nothing, but its stages know it."""
     return next((run.baseline for run in runs if run.baseline), {})
 
@@ -87,7 +87,7 @@ def summary(runs: Sequence[Run]) -> Table:
         )
         for run in runs
     )
-    start = _baseline(runs)
+    start = baseline_of(runs)
     note = "Baseline: " + ", ".join(f"{role} {loss_text(start.get(role))}" for role in ROLES)
     note += " nats/token; general change is forgetting, against that baseline"
     return Table("Experiment summary", (*header, "General change", "Verdict"), rows, note + ".")
@@ -127,7 +127,7 @@ def decision_matrix(runs: Sequence[Run]) -> Table:
 
 def target_metrics(runs: Sequence[Run]) -> Table:
     stages = [run for run in runs if run.is_domain_stage]
-    baseline = _baseline(runs)
+    baseline = baseline_of(runs)
 
     def row(name: str, first: str, cells: list[tuple[float | None, str]]) -> tuple[str, ...]:
         known = [(value, run.name) for (value, _), run in zip(cells, stages, strict=True)]
@@ -261,7 +261,7 @@ def as_json(groups: Sequence[Sequence[Run]]) -> dict:
     for runs in groups:
         result.append(
             {
-                "baseline": {k: _number(v) for k, v in _baseline(runs).items()},
+                "baseline": {k: _number(v) for k, v in baseline_of(runs).items()},
                 "runs": [_run_json(run) for run in runs],
                 "decision": {p: run and run.name for p, _, run in report_rules.decide(runs)},
             }

@@ -37,9 +37,15 @@ def write_run(
     config["init_from"] = str(root / parent) if parent else "scratch"
     config |= {"optim": {"peak_lr": peak_lr}, "data": {"replay_ratio": replay_ratio}}
     (run / "config.json").write_text(json.dumps(config))
-    facts = {"path": str(root / str(parent)), "stage": parent, "step": 20, "params_sha256": "a"}
+    facts = {"path": str(root / str(parent)), "stage": parent, "step": 20}
+    facts["params_sha256"] = f"digest of {parent}"
+    above = root / str(parent) / "lineage.json"
+    ancestors = json.loads(above.read_text())["ancestors"] if above.is_file() else []
     record = {"schema": 1, "stage": stage, "size": "tiny", "run_id": "r", "created": stage}
-    record |= {"parent": facts if parent else None, "ancestors": [facts] if parent else []}
+    record |= {
+        "parent": facts if parent else None,
+        "ancestors": [*ancestors, facts] if parent else [],
+    }
     record |= {"data": {"fingerprint": "f", "sources": SOURCES}, "tokenizer": {"name": "gpt2"}}
     record["tokens_by_source"] = {"domain/cwe": 800, "general/wiki": 200}
     record["notes"] = []
@@ -54,6 +60,10 @@ def write_run(
         rows[-1] |= {"share/domain/cwe": 0.79, "share/general/wiki": 0.21}
         rows[-1] |= {"epochs/domain/cwe": 0.5, "epochs/general/wiki": 0.1}
     rows[-1] |= evaluation(*final)
+    if baseline:
+        forgetting = 100 * (final[1] / baseline[1] - 1)
+        rows[0] |= {"forgetting/percent": 0.0}
+        rows[-1] |= {"forgetting/percent": forgetting, "eval/general/stderr": 0.004}
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if finished:
         done = {"step": last, "run_id": "r", "params_sha256": f"digest of {stage}"}

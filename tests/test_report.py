@@ -144,8 +144,11 @@ def test_little_replay_and_a_retrained_parent_are_warned_about(guide):
     run_factory.write_run(
         guide, "v9", parent="v8", start=(3.2, 2.3), final=(3, 2.4), baseline=BASE, replay_ratio=0.05
     )
+    done = {"step": 20, "params_sha256": "another"}
+    (guide / "v8" / "finished.json").write_text(json.dumps(done))
     text = report.build(guide, guide)
     assert "v9: replay_ratio 0.05 is under 0.1" in text
+    assert "v8: its parent" not in text
     assert "v9: its parent v8 was trained again since" in text
 
 

@@ -1,0 +1,172 @@
+"""The report page's charts as Plotly figures: plain dictionaries, made from runs.
+
+A trace's meta.run names the run it belongs to, so that the page can hide a run in every chart.
+Colours of text and grid are set by the page, which follows the reader's light or dark scheme.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mypt_jax import report_rules, report_tables
+from mypt_jax.report_data import Run
+
+# Told apart on white and on near-black, and by most colour-blind readers (after Okabe and Ito).
+COLOURS = ("#8a929e", "#2f7ed8", "#e8820c", "#12a06a", "#c0399f", "#8a63d2", "#c9a400", "#d1495b")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cross", "pentagon")
+LIMIT_COLOURS = ("#12a06a", "#c9a400", "#e8820c", "#d1495b")
+MAX_POINTS = 1500  # per curve: more cannot be told apart on a screen, and the file stays small
+
+
+@dataclass
+class Chart:
+    key: str
+    title: str
+    note: str
+    data: list[dict]
+    layout: dict = field(default_factory=dict)
+    height: int = 380
+
+
+def colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def symbol(index: int) -> str:
+    return SYMBOLS[index % len(SYMBOLS)]
+
+
+def _thin(xs: list, ys: list) -> tuple[list, list]:
+    """At most MAX_POINTS of a curve, first and last included."""
+    if len(xs) <= MAX_POINTS:
+        return xs, ys
+    keep = [round(i * (len(xs) - 1) / (MAX_POINTS - 1)) for i in range(MAX_POINTS)]
+    return [xs[i] for i in keep], [ys[i] for i in keep]
+
+
+def offset(run: Run) -> int:
+    """Steps of all ancestors before this run began: curves of a lineage follow each other."""
+    return sum(int(ancestor["step"]) for ancestor in run.record["ancestors"])
+
+
+def axes(x: str, y: str, **more) -> dict:
+    return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, **more}
+
+
+def _curves(runs: Sequence[Run], key: str, scale: float = 1.0, **line) -> list[dict]:
+    """One metric over the steps of the lineage, one trace per run."""
+    traces = []
+    for index, run in enumerate(runs):
+        steps, values = _thin(*run.series(key))
+        if not steps:
+            continue
+        start = offset(run)
+        evaluated = key.startswith(("eval/", "forgetting/"))
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if evaluated else "lines",
+                "name": run.name,
+                "x": [start + step for step in steps],
+                "y": [scale * value for value in values],
+                "line": {"color": colour(index), "width": 2, **line},
+                "marker": {"symbol": symbol(index), "size": 6},
+                "meta": {"run": run.name},
+                "hovertemplate": f"{run.name}, step %{{x:,}}: %{{y:.4g}}<extra></extra>",
+            }
+        )
+    return traces
+
+
+def limit_lines(baseline: float) -> tuple[list[dict], list[dict]]:
+    """Lines and labels at the guide's thresholds of the general loss."""
+    shapes, labels = [], []
+    for (limit, text), line in zip(report_rules.VERDICTS, LIMIT_COLOURS, strict=False):
+        y = baseline * (1 + limit / 100)
+        shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
+        shapes.append({**shape, "line": {"color": line, "width": 1.2, "dash": "dot"}})
+        place = {"xref": "paper", "x": 1, "y": y, "xanchor": "right", "yanchor": "bottom"}
+        label = f"+{limit:g} %: {text}"
+        labels.append({**place, "text": label, "showarrow": False, "font": {"size": 10}})
+    return shapes, labels
+
+
+def curves(runs: Sequence[Run]) -> list[Chart]:
+    x = "steps along the lineage"
+    losses = axes(x, "nats/token")
+    forgetting = axes(x, "general loss against base, %")
+    shapes, labels = limit_lines(0.0)
+    for (limit, _), shape, label in zip(report_rules.VERDICTS, shapes, labels, strict=False):
+        shape["y0"] = shape["y1"] = label["y"] = limit
+    forgetting |= {"shapes": shapes, "annotations": labels}
+    stages = [run for run in runs if run.is_domain_stage]
+    lost = [t for t in _curves(runs, "forgetting/percent") if t["name"] in {r.name for r in stages}]
+    rate = axes(x, "learning rate")
+    rate["yaxis"] |= {"exponentformat": "e", "type": "log"}
+    speed = axes(x, "tokens/s")
+    domain, general = _curves(runs, "eval/domain/loss"), _curves(runs, "eval/general/loss")
+    return [
+        Chart("domain", "Domain loss", "At every evaluation.", domain, losses),
+        Chart("general", "General loss", "At every evaluation.", general, losses),
+        Chart("forgetting", "Forgetting", "With the guide's limits.", lost, forgetting),
+        Chart("train", "Training loss", "As logged.", _curves(runs, "loss", width=1.2), losses),
+        Chart("rate", "Learning rate", "Logarithmic.", _curves(runs, "lr"), rate),
+        Chart("speed", "Throughput", "As logged.", _curves(runs, "tokens_per_sec"), speed),
+    ]
+
+
+def shares(runs: Sequence[Run]) -> Chart:
+    """One bar per run, stacked by source: what was drawn; ticks where it was asked to end."""
+    keys = list(dict.fromkeys(key for run in runs for key in run.record["data"]["sources"]))
+    data = []
+    for index, key in enumerate(keys):
+        drawn = [100 * (run.value(f"share/{key}") or 0.0) for run in runs]
+        data.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": key,
+                "y": [run.name for run in runs],
+                "x": drawn,
+                "marker": {"color": colour(index + 1)},
+                "hovertemplate": f"%{{y}}, {key}: %{{x:.2f}} % of windows<extra></extra>",
+            }
+        )
+    xs, ys = [], []
+    for run in runs:
+        reached = 0.0
+        for key in keys:
+            source = run.record["data"]["sources"].get(key)
+            reached += 100 * report_tables.share_value(source["share"]) if source else 0.0
+            xs.append(reached)
+            ys.append(run.name)
+    mark = {"symbol": "line-ns-open", "size": 22, "line": {"width": 2}, "color": "#8a929e"}
+    asked = {"type": "scatter", "mode": "markers", "name": "asked", "x": xs, "y": ys}
+    data.append({**asked, "marker": mark, "hoverinfo": "skip"})
+    layout = axes("share of training windows, %", "", barmode="stack", showlegend=True)
+    layout["yaxis"] |= {"autorange": "reversed", "type": "category"}
+    note = "Drawn so far, by source; the ticks stand where the shares asked for end."
+    return Chart("shares", "Realised shares", note, data, layout, 180 + 40 * len(runs))
+
+
+def epochs(runs: Sequence[Run]) -> Chart:
+    data = []
+    for index, run in enumerate(runs):
+        seen = {key: run.value(f"epochs/{key}") for key in run.record["data"]["sources"]}
+        seen = {key: value for key, value in seen.items() if value is not None}
+        data.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": run.name,
+                "y": list(seen),
+                "x": list(seen.values()),
+                "marker": {"color": colour(index)},
+                "meta": {"run": run.name},
+                "hovertemplate": f"{run.name}, %{{y}}: %{{x:.2f}} epochs<extra></extra>",
+            }
+        )
+    layout = axes("passes over the source in this run", "", barmode="group")
+    layout["yaxis"] |= {"autorange": "reversed", "type": "category", "automargin": True}
+    keys = {key for run in runs for key in run.record["data"]["sources"]}
+    note = "2 to 5 epochs of the domain are usual; above 10 is memorisation."
+    return Chart("epochs", "Epochs", note, data, layout, 160 + 90 * len(keys))

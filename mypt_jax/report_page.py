@@ -1,0 +1,159 @@
+"""The report as one HTML file that works offline: charts, tables and what to take.
+
+The plotting library (Plotly) is read from its package and written into the page, which loads
+nothing: its content security policy forbids it to.
+"""
+
+import datetime
+import html
+import json
+import string
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_pipeline.errors import UserError
+from mypt_jax import report_charts, report_plane, report_rules, report_tables
+from mypt_jax.report_data import Run
+
+_ASSETS = Path(__file__).parent / "report_assets"
+SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}, beside the runs
+_WIDE = ("lineage", "tradeoff", "shares", "epochs")
+
+
+def _plotly() -> str:
+    try:
+        from plotly import offline
+    except ImportError as error:
+        raise UserError(
+            "--html needs plotly, which is not installed: pip install -r requirements-report.txt"
+        ) from error
+    return offline.get_plotlyjs()
+
+
+def _text(value: str) -> str:
+    return html.escape(value, quote=True)
+
+
+def _table(table: report_tables.Table) -> str:
+    if not table.rows:
+        return ""
+    head = "".join(f"<th>{_text(cell)}</th>" for cell in table.header)
+    rows = "".join(
+        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
+    )
+    note = f'<p class="note">{_text(table.note)}</p>' if table.note else ""
+    return (
+        f'<section class="table"><h3>{_text(table.title)}</h3>{note}'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></section>"
+    )
+
+
+def _cards(runs: Sequence[Run]) -> str:
+    """What to take: the decision matrix as three cards."""
+    cards = []
+    for priority, limit, run in report_rules.decide(runs):
+        if run is None:
+            main, facts = "none qualifies", "no finished run stays within the limit"
+        else:
+            domain, general = run.against_baseline("domain"), run.against_baseline("general")
+            main = run.name
+            facts = f"domain {report_tables.percent_text(domain)} against base, "
+            facts += f"general {report_tables.percent_text(general)}"
+        cards.append(
+            f'<div class="card"><div class="for">{_text(priority)}</div>'
+            f'<div class="run">{_text(main)}</div><div>{_text(facts)}</div>'
+            f'<div class="for">forgetting up to {limit:+g} %</div></div>'
+        )
+    return f'<section class="cards">{"".join(cards)}</section>'
+
+
+def _warnings(runs: Sequence[Run]) -> str:
+    found = [f"<li>{_text(w)}</li>" for run in runs for w in report_rules.warnings(run)]
+    return f'<ul class="warnings">{"".join(found)}</ul>' if found else ""
+
+
+def _charts(charts: Sequence[report_charts.Chart], prefix: str) -> str:
+    parts = []
+    for chart in charts:
+        wide = " wide" if chart.key in _WIDE else ""
+        parts.append(
+            f'<section class="chart{wide}"><h3>{_text(chart.title)}</h3>'
+            f'<p class="note">{_text(chart.note)}</p><div id="{prefix}{chart.key}"></div></section>'
+        )
+    return f'<section class="charts">{"".join(parts)}</section>'
+
+
+def _tables(runs: Sequence[Run]) -> str:
+    tables = report_tables.tables(runs)
+    single = [table for table in tables if ": " in table.title]
+    overview = [_table(table) for table in tables if table not in single]
+    details = "".join(_table(table) for table in single)
+    return (
+        f"<h2>Tables</h2>{''.join(overview)}"
+        f"<details><summary>Every run: start, final, change, advice</summary>{details}</details>"
+    )
+
+
+def _samples(directory: Path) -> str:
+    """Continuations of the same prompts by several runs, where they were generated."""
+    path = directory / SAMPLES
+    if not path.is_file():
+        return ""
+    try:
+        samples = json.loads(path.read_text(encoding="utf-8"))
+        parts = [
+            f"<h3>{_text(prompt)}</h3>"
+            + "".join(
+                f'<p class="note">{_text(run)}</p><pre class="sample">{_text(text)}</pre>'
+                for run, text in texts.items()
+            )
+            for prompt, texts in samples.items()
+        ]
+    except (AttributeError, ValueError) as error:
+        raise UserError(f'{path} is not {{"prompt": {{"run": "text"}}}}: {error}') from error
+    return f"<h2>Samples</h2>{''.join(parts)}"
+
+
+def _status(runs: Sequence[Run]) -> str:
+    unfinished = [f"{r.name} at step {r.step:,} of {r.num_steps:,}" for r in runs if not r.finished]
+    done = len(runs) - len(unfinished)
+    return f"{done} of {len(runs)} runs finished" + "".join(f"; {text}" for text in unfinished)
+
+
+def page(
+    groups: Sequence[Sequence[Run]], *, title: str, directory: Path, live_secs: int = 0
+) -> str:
+    """The whole page; `live_secs` > 0 makes it reload itself that often."""
+    body, charts, chips = [], [], []
+    for number, runs in enumerate(groups):
+        prefix = f"lineage{number}-"
+        own = [
+            report_plane.lineage_chart(runs),
+            report_plane.trade_off(runs),
+            *report_charts.curves(runs),
+            report_charts.shares(runs),
+            report_charts.epochs(runs),
+        ]
+        if len(groups) > 1:
+            body.append(f"<h2>Lineage of {_text(runs[0].name)}</h2>")
+        body += [_cards(runs), _warnings(runs), "<h2>Charts</h2>", _charts(own, prefix)]
+        body.append(_tables(runs))
+        for chart in own:
+            spec = {"data": chart.data, "layout": chart.layout, "height": chart.height}
+            charts.append({"id": prefix + chart.key, **spec})
+        chips += [{"name": r.name, "colour": report_charts.colour(i)} for i, r in enumerate(runs)]
+    body.append(_samples(directory))
+    # "</" would end the script element that holds the data.
+    data = json.dumps({"charts": charts, "runs": chips}, allow_nan=False).replace("</", "<\\/")
+    now = datetime.datetime.now().astimezone()
+    return string.Template((_ASSETS / "page.html").read_text(encoding="utf-8")).substitute(
+        title=_text(title),
+        status=_text(_status([run for runs in groups for run in runs])),
+        body="\n".join(body),
+        data=data,
+        css=(_ASSETS / "page.css").read_text(encoding="utf-8"),
+        js=(_ASSETS / "page.js").read_text(encoding="utf-8"),
+        plotly=_plotly(),
+        written=now.strftime("%Y-%m-%d %H:%M:%S %z"),
+        live_secs=live_secs,
+    )

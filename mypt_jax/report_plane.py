@@ -1,0 +1,163 @@
+"""Two charts of the report page: the lineage as a graph, and domain against general loss."""
+
+from collections.abc import Sequence
+
+from mypt_jax import report_rules, report_tables
+from mypt_jax.report_charts import Chart, axes, colour, limit_lines, symbol
+from mypt_jax.report_data import ROLES, Run
+
+
+def _positions(runs: Sequence[Run]) -> dict[str, tuple[float, float]]:
+    """Depth and row of every run: leaves below each other, a parent between its children."""
+    places: dict[str, tuple[float, float]] = {}
+    rows = 0
+
+    def place(run: Run, depth: int) -> float:
+        nonlocal rows
+        below = [place(child, depth + 1) for child in run.children]
+        if below:
+            row = (below[0] + below[-1]) / 2
+        else:
+            row, rows = float(rows), rows + 1
+        places[run.name] = (float(depth), row)
+        return row
+
+    place(runs[0], 0)
+    return places
+
+
+def lineage_chart(runs: Sequence[Run]) -> Chart:
+    places = _positions(runs)
+    data, notes = [], []
+    for index, run in enumerate(runs):
+        x, y = places[run.name]
+        change = run.against_baseline("general") if run.is_domain_stage else None
+        text = f"<b>{run.name}</b><br>{report_tables.loss_text(run.final.get('domain'))}"
+        text += f"<br>{report_tables.percent_text(change)}" if change else "<br>baseline"
+        hover = [
+            f"<b>{run.name}</b> from {report_tables.init_text(run)}",
+            f"peak_lr {report_tables.rate_text(run.peak_lr)}, replay {run.replay_ratio:.0%}",
+            f"steps {report_tables.steps_text(run)}",
+            f"domain {report_tables.loss_text(run.final.get('domain'))}",
+            f"general {report_tables.loss_text(run.final.get('general'))}",
+            report_rules.verdict(run),
+        ]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers+text",
+                "x": [x],
+                "y": [y],
+                "text": [text],
+                "textposition": "bottom center",
+                "cliponaxis": False,
+                "marker": {
+                    "size": 22,
+                    "color": colour(index),
+                    "symbol": symbol(index) + ("" if run.finished else "-open"),
+                    "line": {"width": 2, "color": colour(index)},
+                },
+                "meta": {"run": run.name},
+                "hovertemplate": "<br>".join(hover) + "<extra></extra>",
+            }
+        )
+        if run.parent is not None:
+            notes.append(_arrow(places[run.parent.name], (x, y)))
+    depth = max(x for x, _ in places.values())
+    rows = max(y for _, y in places.values())
+    hidden = {"visible": False, "fixedrange": True}
+    layout = {
+        "xaxis": {**hidden, "range": [-0.45, depth + 0.45]},
+        "yaxis": {**hidden, "range": [rows + 0.75, -0.35]},
+        "annotations": notes,
+        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+    }
+    note = "Domain loss, and change of the general loss against the baseline; open: unfinished."
+    return Chart("lineage", "Lineage", note, data, layout, 190 + round(120 * rows))
+
+
+def _arrow(start: tuple[float, float], end: tuple[float, float]) -> dict:
+    place = {"ax": start[0], "ay": start[1], "x": end[0], "y": end[1]}
+    refs = {"xref": "x", "yref": "y", "axref": "x", "ayref": "y"}
+    look = {"showarrow": True, "arrowhead": 2, "arrowwidth": 1.5, "opacity": 0.6, "text": ""}
+    return {**place, **refs, **look, "standoff": 16, "startstandoff": 16}
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other beats in both coordinates (lower is better), by the first."""
+    front, lowest = [], float("inf")
+    for x, y in sorted(set(points)):
+        if y < lowest:
+            front.append((x, y))
+            lowest = y
+    return front
+
+
+def _path(run: Run, index: int) -> list[dict]:
+    """A run's evaluations on the plane of domain and general loss, the last one named."""
+    pairs = [(e["domain"], e["general"], s) for s, e in run.evaluations if {*e} >= {*ROLES}]
+    pairs = pairs if run.is_domain_stage else pairs[-1:]  # where base began says nothing here
+    if not pairs:
+        return []
+    xs, ys, steps = (list(values) for values in zip(*pairs, strict=True))
+    common = {"type": "scatter", "meta": {"run": run.name}}
+    path = {
+        **common,
+        "mode": "lines+markers",
+        "x": xs,
+        "y": ys,
+        "customdata": steps,
+        "line": {"color": colour(index), "width": 1.2},
+        "marker": {"size": 5, "color": colour(index)},
+        "hovertemplate": f"{run.name}, step %{{customdata:,}}<br>domain %{{x:.3f}}, "
+        "general %{y:.3f}<extra></extra>",
+    }
+    final = {
+        **common,
+        "mode": "markers+text",
+        "x": xs[-1:],
+        "y": ys[-1:],
+        "text": [f"<b>{run.name}</b>"],
+        "textposition": "middle left",
+        "marker": {
+            "size": 14,
+            "color": colour(index),
+            "symbol": symbol(index) + ("" if run.finished else "-open"),
+        },
+        "hovertemplate": f"<b>{run.name}</b>, {report_tables.steps_text(run)}<br>domain "
+        "%{x:.3f}, general %{y:.3f}<extra></extra>",
+    }
+    for axis, role in (("error_x", "domain"), ("error_y", "general")):
+        error = run.value(f"eval/{role}/stderr")
+        if error is not None:
+            final[axis] = {"array": [error], "thickness": 1.2, "width": 3}
+    return [path, final]
+
+
+def trade_off(runs: Sequence[Run]) -> Chart:
+    data = [trace for index, run in enumerate(runs) for trace in _path(run, index)]
+    finals = [
+        (run.final["domain"], run.final["general"]) for run in runs if {*run.final} >= {*ROLES}
+    ]
+    front = pareto(finals)
+    line = {"dash": "dash", "width": 1.5, "color": "#8a929e"}
+    data.insert(
+        0,
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [x for x, _ in front],
+            "y": [y for _, y in front],
+            "line": line,
+            "hoverinfo": "skip",
+        },
+    )
+    layout = axes("domain loss, nats/token", "general loss, nats/token")
+    baseline = report_tables.baseline_of(runs).get("general")
+    if baseline:
+        layout["shapes"], layout["annotations"] = limit_lines(baseline)
+    note = (
+        "Every evaluation of every run; down and left is better. Dashed: the Pareto front of the "
+        "final points. Dotted: the guide's limits of forgetting. Bars: one standard error."
+    )
+    return Chart("tradeoff", "Domain against general", note, data, layout, 460)
