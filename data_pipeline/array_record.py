@@ -4,7 +4,10 @@ Record r of a split holds the tokens r * RECORD_TOKENS and following; the last o
 Neither kind needs TensorFlow. Document ends and hashes stay in the shards' .idx and .doc files.
 """
 
+import contextlib
+import functools
 import glob
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -87,7 +90,36 @@ def records_of(stream: streams.TokenStream, dtype: np.dtype):
         yield stream[start : start + RECORD_TOKENS].astype(dtype)
 
 
-def write_array_record(stream: streams.TokenStream, directory: Path, dtype: np.dtype) -> int:
+def export(source, root: Path, *, dtype: np.dtype, storage: str) -> int:
+    """Writes the splits of a shards.Source below `root`; returns the records written."""
+    of_split = {split: source.stream(split) for split in source.tokens if source.tokens[split]}
+    if storage == "tfds":
+        directory = root / source.name
+        directory.mkdir(parents=True)
+        return _write_tfds(of_split, directory)
+    written = 0
+    for split, stream in of_split.items():
+        directory = root / source.name / split
+        directory.mkdir(parents=True)
+        written += _write_array_record(stream, directory, dtype)
+    return written
+
+
+def check_equal(exported: streams.TokenStream, original: streams.TokenStream) -> None:
+    """Raises UserError unless both streams have the same tokens."""
+    block = 1 << 20
+    same = len(exported) == len(original) and all(
+        np.array_equal(exported[i : i + block], original[i : i + block])
+        for i in range(0, len(original), block)
+    )
+    if not same:
+        raise errors.UserError(
+            f"{exported.name} differs from {original.name} after writing: the storage lost data; "
+            "export again, to another disk"
+        )
+
+
+def _write_array_record(stream: streams.TokenStream, directory: Path, dtype: np.dtype) -> int:
     """Writes a stream as `tokens_00000.array_record`, ...; returns the records written."""
     from array_record.python import array_record_module
 
@@ -106,14 +138,19 @@ def write_array_record(stream: streams.TokenStream, directory: Path, dtype: np.d
     return written
 
 
-def write_tfds(split_streams: dict[str, streams.TokenStream], directory: Path, *, name: str) -> int:
-    """Writes the splits of one source as a TFDS dataset in `directory`; returns the records."""
+@functools.cache
+def _builder_class():
+    """Defined once: TFDS refuses a second class of the same name."""
     import tensorflow_datasets as tfds
 
-    class Builder(tfds.core.GeneratorBasedBuilder):
+    class TokenRecords(tfds.core.GeneratorBasedBuilder):
         """Fixed-size runs of token ids, in the order of the stream."""
 
         VERSION = tfds.core.Version("1.0.0")
+
+        def __init__(self, *, split_streams: dict[str, streams.TokenStream], **options):
+            self._split_streams = split_streams
+            super().__init__(**options)
 
         def _info(self):
             features = tfds.features.FeaturesDict(
@@ -123,16 +160,28 @@ def write_tfds(split_streams: dict[str, streams.TokenStream], directory: Path, *
             return self.dataset_info_from_configs(features=features, disable_shuffling=True)
 
         def _split_generators(self, dl_manager):
-            return {split: self._generate_examples(split) for split in split_streams}
+            return {split: self._generate_examples(split) for split in self._split_streams}
 
         def _generate_examples(self, split):
-            for number, record in enumerate(records_of(split_streams[split], np.dtype(np.int32))):
+            records = records_of(self._split_streams[split], np.dtype(np.int32))
+            for number, record in enumerate(records):
                 yield number, {"tokens": record}
 
-    Builder.name = name
-    builder = Builder(data_dir=str(directory), file_format="array_record")
-    builder.download_and_prepare()
+    return TokenRecords
+
+
+def _write_tfds(split_streams: dict[str, streams.TokenStream], directory: Path) -> int:
+    """Writes the splits of one source as a TFDS dataset in `directory`; returns the records."""
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    builder = _builder_class()(
+        split_streams=split_streams, data_dir=str(directory), file_format="array_record"
+    )
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports a download that there is not
+        builder.download_and_prepare()
     written = sum(info.num_examples for info in builder.info.splits.values())
-    if Path(builder.data_dir) != directory / "tfds":
-        os.rename(builder.data_dir, directory / "tfds")
+    made = Path(builder.data_dir)
+    os.rename(made, directory / "tfds")
+    made.parent.rmdir()
     return written

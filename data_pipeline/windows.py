@@ -54,6 +54,8 @@ def plan_eval(
     plan: dict[str, EvalWindows] = {}
     for role in mixture.ROLES:
         mine = [one for one in components if one.role == role]
+        # A source prepared without val is trained on but not evaluated, where others can be.
+        mine = [one for one in mine if one.data.tokens["val"]] or mine
         tokens = [one.data.tokens["val"] for one in mine]
         wanted = _divide(windows_per_role, tokens, min_per_source)
         for one, count in zip(mine, wanted, strict=True):
