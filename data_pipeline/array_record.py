@@ -9,6 +9,7 @@ import functools
 import glob
 import io
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from data_pipeline import errors, streams
 
 STORAGES = ("array_record", "tfds")
 RECORD_TOKENS = 1024
+_FEW_RECORDS = 32
 # 64 Mi tokens, 128 MiB as uint16: the size at which object stores read well.
 _RECORDS_PER_FILE = 1 << 16
 
@@ -43,7 +45,13 @@ class RecordStream(streams.TokenStream):
         if self._records is None:
             self._records = _open_records(self.name, self._storage, len(self))
         first, last = start // RECORD_TOKENS, -(-stop // RECORD_TOKENS)
-        found = self._records.__getitems__(range(first, last))
+        # Reading many at once starts threads, which costs a millisecond.
+        few = last - first <= _FEW_RECORDS
+        found = (
+            [self._records[i] for i in range(first, last)]
+            if few
+            else self._records.__getitems__(range(first, last))
+        )
         if self._storage == "tfds":
             pieces = [record["tokens"] for record in found]
         else:
@@ -125,7 +133,8 @@ def _write_array_record(stream: streams.TokenStream, directory: Path, dtype: np.
 
     written, writer = 0, None
     for record in records_of(stream, dtype):
-        if written % _RECORDS_PER_FILE == 0:
+        if written % _FEW_RECORDS = 32
+_RECORDS_PER_FILE == 0:
             if writer is not None:
                 writer.close()
             path = directory / f"tokens_{written // _RECORDS_PER_FILE:05d}.array_record"
@@ -184,4 +193,5 @@ def _write_tfds(split_streams: dict[str, streams.TokenStream], directory: Path) 
     made = Path(builder.data_dir)
     os.rename(made, directory / "tfds")
     made.parent.rmdir()
+    shutil.rmtree(directory / "downloads", ignore_errors=True)
     return written

@@ -253,9 +253,14 @@ def verify(dataset: Dataset) -> None:
     """
     for source in dataset.sources.values():
         for split in SPLITS:
+            start, stream = 0, source.stream(split)
             for part in source.parts[split]:
                 for suffix, wanted in part.sha256:
-                    _verify_hash(f"{part.path}.{suffix}", wanted)
+                    if suffix == "bin" and source.storage != "shards":
+                        _verify_part(stream, start, part, source.dtype, wanted)
+                    else:
+                        _verify_hash(f"{part.path}.{suffix}", wanted)
+                start += part.tokens
             _verify_tokens(dataset, source, split)
 
 
@@ -266,6 +271,20 @@ def _verify_hash(path: str, wanted: str) -> None:
         raise errors.UserError(
             f"{path} was changed: its SHA-256 is {got[:12]}..., the manifest says "
             f"{wanted[:12]}...: restore it or build the dataset again"
+        )
+
+
+def _verify_part(
+    stream: streams.TokenStream, start: int, part: streams.Part, dtype: np.dtype, wanted: str
+) -> None:
+    """The hash of a shard whose tokens are stored as records."""
+    digest, block = hashlib.sha256(), 1 << 20
+    for at in range(start, start + part.tokens, block):
+        tokens = stream[at : min(at + block, start + part.tokens)]
+        digest.update(tokens.astype(dtype).tobytes())
+    if digest.hexdigest() != wanted:
+        raise errors.UserError(
+            f"{stream.name}: the records from token {start} on were changed: export them again"
         )
 
 
