@@ -133,8 +133,7 @@ def _write_array_record(stream: streams.TokenStream, directory: Path, dtype: np.
 
     written, writer = 0, None
     for record in records_of(stream, dtype):
-        if written % _FEW_RECORDS = 32
-_RECORDS_PER_FILE == 0:
+        if written % _RECORDS_PER_FILE == 0:
             if writer is not None:
                 writer.close()
             path = directory / f"tokens_{written // _RECORDS_PER_FILE:05d}.array_record"
