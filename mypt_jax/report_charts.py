@@ -35,7 +35,7 @@ def symbol(index: int) -> str:
     return SYMBOLS[index % len(SYMBOLS)]
 
 
-def _thin(xs: list, ys: list) -> tuple[list, list]:
+def thin(xs: list, ys: list) -> tuple[list, list]:
     """At most MAX_POINTS of a curve, first and last included."""
     if len(xs) <= MAX_POINTS:
         return xs, ys
@@ -56,7 +56,7 @@ def _curves(runs: Sequence[Run], key: str, scale: float = 1.0, **line) -> list[d
     """One metric over the steps of the lineage, one trace per run."""
     traces = []
     for index, run in enumerate(runs):
-        steps, values = _thin(*run.series(key))
+        steps, values = thin(*run.series(key))
         if not steps:
             continue
         start = offset(run)
@@ -97,6 +97,7 @@ def curves(runs: Sequence[Run]) -> list[Chart]:
     shapes, labels = limit_lines(0.0)
     for (limit, _), shape, label in zip(report_rules.VERDICTS, shapes, labels, strict=False):
         shape["y0"] = shape["y1"] = label["y"] = limit
+        label["text"] = f"+{limit:g} %"
     forgetting |= {"shapes": shapes, "annotations": labels}
     stages = [run for run in runs if run.is_domain_stage]
     lost = [t for t in _curves(runs, "forgetting/percent") if t["name"] in {r.name for r in stages}]

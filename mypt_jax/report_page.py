@@ -20,7 +20,8 @@ SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}, beside the runs
 _WIDE = ("lineage", "tradeoff", "shares", "epochs")
 
 
-def _plotly() -> str:
+def plotly_js() -> str:
+    """The plotting library's text. Raises UserError when plotly is not installed."""
     try:
         from plotly import offline
     except ImportError as error:
@@ -59,6 +60,7 @@ def _cards(runs: Sequence[Run]) -> str:
             main = run.name
             facts = f"domain {report_tables.percent_text(domain)} against base, "
             facts += f"general {report_tables.percent_text(general)}"
+        facts = facts.replace(" %", "\u00a0%")  # a sign never stands alone on a line
         cards.append(
             f'<div class="card"><div class="for">{_text(priority)}</div>'
             f'<div class="run">{_text(main)}</div><div>{_text(facts)}</div>'
@@ -143,8 +145,8 @@ def page(
             charts.append({"id": prefix + chart.key, **spec})
         chips += [{"name": r.name, "colour": report_charts.colour(i)} for i, r in enumerate(runs)]
     body.append(_samples(directory))
-    # "</" would end the script element that holds the data.
-    data = json.dumps({"charts": charts, "runs": chips}, allow_nan=False).replace("</", "<\\/")
+    # A "<" in a name could end the script element that holds the data.
+    data = json.dumps({"charts": charts, "runs": chips}, allow_nan=False).replace("<", "\\u003c")
     now = datetime.datetime.now().astimezone()
     return string.Template((_ASSETS / "page.html").read_text(encoding="utf-8")).substitute(
         title=_text(title),
@@ -153,7 +155,7 @@ def page(
         data=data,
         css=(_ASSETS / "page.css").read_text(encoding="utf-8"),
         js=(_ASSETS / "page.js").read_text(encoding="utf-8"),
-        plotly=_plotly(),
+        plotly=plotly_js(),
         written=now.strftime("%Y-%m-%d %H:%M:%S %z"),
         live_secs=live_secs,
     )

@@ -79,7 +79,13 @@ def lineage_chart(runs: Sequence[Run]) -> Chart:
 def _arrow(start: tuple[float, float], end: tuple[float, float]) -> dict:
     place = {"ax": start[0], "ay": start[1], "x": end[0], "y": end[1]}
     refs = {"xref": "x", "yref": "y", "axref": "x", "ayref": "y"}
-    look = {"showarrow": True, "arrowhead": 2, "arrowwidth": 1.5, "opacity": 0.6, "text": ""}
+    look = {
+        "showarrow": True,
+        "arrowhead": 2,
+        "arrowwidth": 1.5,
+        "arrowcolor": "#8a929e",
+        "text": "",
+    }
     return {**place, **refs, **look, "standoff": 16, "startstandoff": 16}
 
 

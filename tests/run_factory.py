@@ -75,7 +75,9 @@ def write_guide_chain(root: Path) -> None:
     """The guide's five stages with the guide's results."""
     base, v3, v5 = (5.038, 2.227), (3.921, 2.177), (3.709, 2.214)
     v7, v8 = (3.460, 2.290), (3.257, 2.360)
-    write_run(root, "base", parent=None, start=(10.8, 10.8), final=base, peak_lr=3e-4)
+    write_run(
+        root, "base", parent=None, start=(10.8, 10.8), final=base, peak_lr=3e-4, replay_ratio=1.0
+    )
     for stage, parent, start, final, rate, replay in (
         ("v3", "base", base, v3, 3e-5, 0.3),
         ("v5", "v3", v3, v5, 5e-5, 0.2),

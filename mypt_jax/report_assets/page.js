@@ -28,7 +28,7 @@ function layoutOf(chart, light) {
   const { text, grid, axis } = theme(light);
   const given = chart.layout;
   return {
-    margin: { l: 56, r: 14, t: 12, b: 44 },
+    margin: { l: narrow() ? 46 : 56, r: 14, t: narrow() ? 12 : 30, b: 44 },
     hovermode: "closest",
     legend: { orientation: "h", y: -0.22, font: { size: 11 } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: grid, activecolor: text },
@@ -51,7 +51,12 @@ function tracesOf(chart) {
 }
 
 function draw(light) {
-  const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["lasso2d", "select2d"] };
+  const options = {
+    responsive: true,
+    displaylogo: false,
+    displayModeBar: narrow() ? false : "hover",
+    modeBarButtonsToRemove: ["lasso2d", "select2d"],
+  };
   return Promise.all(page.charts.map((chart) =>
     Plotly.react(chart.id, tracesOf(chart), layoutOf(chart, light), options)));
 }
