@@ -1,5 +1,6 @@
 """Errors that are the user's to mend, and the one way a command reports them."""
 
+import os
 import sys
 from collections.abc import Callable
 
@@ -20,3 +21,6 @@ def run(main: Callable[[], int]) -> int:
         return BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
+    except BrokenPipeError:  # `command | head`: nobody reads the rest
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
