@@ -19,16 +19,21 @@ PRODUCT = ("configs", "data_pipeline", "mypt_jax", "scripts")
 # A new module gets its place here.
 ROWS = (
     ("main", "plan", "generate", "report", "interop"),
-    ("train", "step"),
-    ("evaluate", "checkpoint", "config", "guard", "interrupt", "optim", "metrics"),
-    ("model", "attention", "loss", "sharding", "run", "lineage", "integrity", "exits", "trackers"),
+    ("train", "session", "step"),
+    ("evaluate", "checkpoint", "config", "guard", "optim", "metrics")
+    + ("interrupt", "watchdog", "lease", "goodput"),
+    ("model", "attention", "loss", "sharding", "run", "lineage", "stage_file", "trackers"),
+    ("integrity", "exits", "redact"),
 )
 WITHIN = {
-    "train": ("step",),
+    "train": ("session", "step"),
+    "session": ("step",),
     "evaluate": ("checkpoint",),
     "config": ("optim",),
-    "run": ("lineage",),
+    "metrics": ("goodput",),
     "model": ("attention", "loss"),
+    "run": ("lineage",),
+    "stage_file": ("lineage",),
 }
 # metrics.py shows progress; main.py and errors.py end a command with one line on stderr.
 MAY_PRINT = ("mypt_jax/metrics.py", "mypt_jax/main.py", "data_pipeline/errors.py")
@@ -142,7 +147,7 @@ def test_nothing_imports_scripts():
 def test_every_import_is_in_a_requirements_file():
     text = "\n".join(path.read_text() for path in ROOT.glob("requirements*.txt"))
     named = {re.sub(r"[-_.]+", "-", n).lower() for n in re.findall(r"^[A-Za-z0-9_.-]+", text, re.M)}
-    known = {*sys.stdlib_module_names, *PRODUCT, "tests"}
+    known = {*sys.stdlib_module_names, *PRODUCT, "tests", "conftest"}
     for path in files(*PRODUCT, "tests"):
         for name, node in imports(path):
             top = name.split(".")[0]
