@@ -1,12 +1,15 @@
 """Checkpoints: Orbax behind one module, every step verified by its manifest.
 
 A step is a directory `checkpoints/<step>/` with the items `params` and `rest` (optimizer state and
-counters), `meta.json`, and `manifest.json`, written last: without it the step does not exist.
+counters), `meta.json`, and `manifest.json`, written last: without it the step does not exist. While
+a step is written or removed, `checkpoints/<step>.unfinished` stands beside it: a step without
+manifest and without that marker has been damaged, and is never taken for one that is not there.
 """
 
 import os
 import shutil
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -19,6 +22,7 @@ from mypt_jax import exits, integrity, lineage, run
 
 META = "meta.json"
 _TEMPORARY = ".orbax-checkpoint-tmp"
+_UNFINISHED = ".unfinished"
 
 
 class Loaded(NamedTuple):
@@ -59,10 +63,20 @@ class Checkpointer:
     removes steps that are no longer wanted. A failure there is raised by the next `poll`.
     """
 
-    def __init__(self, workdir: str, *, keep: Callable[[list[int]], set[int]]):
-        """`keep` says which of the committed steps stay."""
+    def __init__(
+        self,
+        workdir: str,
+        *,
+        keep: Callable[[list[int]], set[int]],
+        check_owner: Callable[[], None] = lambda: None,
+    ):
+        """`keep` says which of the committed steps stay; `check_owner` raises when this process
+        is no longer the one that may write here."""
         self._workdir = workdir
         self._keep = keep
+        self._check_owner = check_owner
+        self.commit_secs = 0.0  # of the last save, in the background
+        self.saved_bytes = 0
         self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -78,12 +92,14 @@ class Checkpointer:
             "step": step,
             "tree": {"params": tree_table(state["params"]), "rest": tree_table(rest)},
         }
-        if self._is_writer:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
         items = ocp.args.Composite(
             params=ocp.args.StandardSave(state["params"]), rest=ocp.args.StandardSave(rest)
         )
         try:
+            if self._is_writer:
+                self._check_owner()
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                _touch(path + _UNFINISHED)
             self._orbax.save(path, args=items, force=True)
         except (OSError, ValueError) as error:
             raise exits.StorageFailure(f"step {step} could not be saved: {error}") from error
@@ -91,12 +107,16 @@ class Checkpointer:
         self._thread.start()
 
     def _commit(self, path: str, meta: dict) -> None:
+        start = time.monotonic()
         try:
             self._orbax.wait_until_finished()
             if self._is_writer:
                 lineage.write_json(os.path.join(path, META), meta)
-                integrity.write_manifest(path)
+                self._check_owner()
+                self.saved_bytes = integrity.write_manifest(path)
+                os.remove(path + _UNFINISHED)
                 self.prune()
+            self.commit_secs = time.monotonic() - start
         except BaseException as error:  # noqa: B036 (any failure is handed to the main thread)
             self._error = error
 
@@ -107,25 +127,37 @@ class Checkpointer:
             for step in run.steps(self._workdir)
             if integrity.is_committed(run.step_dir(self._workdir, step))
         ]
-        for step in set(committed) - self._keep(committed):
-            directory = run.step_dir(self._workdir, step)
-            os.remove(os.path.join(directory, integrity.MANIFEST))  # no longer a step from here on
-            shutil.rmtree(directory)
+        for step in sorted(set(committed) - self._keep(committed)):
+            self._remove(step)
+
+    def _remove(self, step: int) -> None:
+        directory = run.step_dir(self._workdir, step)
+        _touch(directory + _UNFINISHED)
+        os.remove(os.path.join(directory, integrity.MANIFEST))  # no longer a step from here on
+        shutil.rmtree(directory)
+        os.remove(directory + _UNFINISHED)
 
     def clean(self) -> None:
         """Removes what saves that were killed have left behind: the owner of the run calls it."""
         directory = run.join(self._workdir, run.CHECKPOINTS)
-        if self._is_writer and os.path.isdir(directory):
-            for name in os.listdir(directory):
-                path = os.path.join(directory, name)
-                unfinished = name.isdecimal() and not integrity.is_committed(path)
-                if unfinished or _TEMPORARY in name:
-                    shutil.rmtree(path)
+        if not (self._is_writer and os.path.isdir(directory)):
+            return
+        for name in os.listdir(directory):
+            path = os.path.join(directory, name)
+            if _TEMPORARY in name or (name.isdecimal() and not os.listdir(path)):
+                shutil.rmtree(path)
+            elif name.endswith(_UNFINISHED):
+                step_path = path.removesuffix(_UNFINISHED)
+                if os.path.isdir(step_path) and not integrity.is_committed(step_path):
+                    shutil.rmtree(step_path)
+                os.remove(path)
 
     def poll(self) -> None:
         """Raises StorageFailure when a background save has failed."""
         if self._error is not None:
             error, self._error = self._error, None
+            if isinstance(error, exits.RunEnd):
+                raise error
             raise exits.StorageFailure(
                 f"a background save failed ({type(error).__name__}: {error}); "
                 f"the step before it is intact in {self._workdir}"
@@ -143,30 +175,34 @@ class Checkpointer:
         self._orbax.close()
 
     def newest_valid(self, *, fallback: bool) -> tuple[int | None, list[str]]:
-        """(step, reasons why newer ones were passed over); step None when there are no steps.
+        """(step, reasons why newer ones were passed over); step None when nothing was ever saved.
 
         Raises NoValidState when steps exist but none is valid, or the newest is not and fallback
         is off: never a silent start from scratch.
         """
         reasons: list[str] = []
+        damaged = False
         for step in reversed(run.steps(self._workdir)):
-            reason = integrity.fault(run.step_dir(self._workdir, step))
+            directory = run.step_dir(self._workdir, step)
+            reason = integrity.fault(directory)
             if not reason:
                 return step, reasons
+            if _never_finished(directory):
+                reasons.append(f"step {step}: its save did not finish")
+                continue
             reasons.append(f"step {step}: {reason}")
+            damaged = True
             if not fallback:
                 raise exits.NoValidState(
-                    f"{self._workdir}: the newest checkpoint is invalid ({reasons[0]}) and "
+                    f"{self._workdir}: the newest checkpoint is invalid ({reasons[-1]}) and "
                     "checkpoint.fallback is False"
                 )
-        # Steps without a manifest are saves that never finished. If there are no others, nothing
-        # was ever saved, and starting anew loses nothing.
-        if all("no manifest" in reason for reason in reasons):
-            return None, reasons
-        raise exits.NoValidState(
-            f"{self._workdir}: no valid checkpoint ({'; '.join(reasons)}); "
-            "remove the run to start anew"
-        )
+        if damaged:
+            raise exits.NoValidState(
+                f"{self._workdir}: no valid checkpoint ({'; '.join(reasons)}); "
+                "remove the run to start anew"
+            )
+        return None, reasons
 
     def restore(self, step: int, abstract_state: Mapping) -> tuple[dict, dict]:
         """(state, meta) of a verified step, placed as `abstract_state` says, strictly matched."""
@@ -182,13 +218,67 @@ class Checkpointer:
         restored = self._orbax.restore(path, args=items)
         return {"params": restored.params, **restored.rest}, meta
 
-    def finish(self, step: int, *, keep_optimizer: bool) -> None:
-        """Keeps `step` and the best ones; without keep_optimizer only their parameters."""
+    def finish(self, kept: set[int], *, keep_optimizer: bool) -> None:
+        """Keeps these steps only, and without keep_optimizer only their parameters."""
         self.wait()
-        for saved in run.steps(self._workdir) if self._is_writer and not keep_optimizer else ():
-            directory = run.step_dir(self._workdir, saved)
-            integrity.forget(directory, "rest")  # first, so that a kill here leaves a valid step
+        if not self._is_writer:
+            return
+        for step in run.steps(self._workdir):
+            if step not in kept and integrity.is_committed(run.step_dir(self._workdir, step)):
+                self._remove(step)
+        if not keep_optimizer:
+            strip(self._workdir)
+
+
+def _touch(path: str) -> None:
+    with open(path, "w", encoding="utf-8"):
+        pass
+
+
+def _never_finished(directory: str) -> bool:
+    """Whether a step without manifest is one whose save or removal was cut short."""
+    if integrity.is_committed(directory):
+        return False
+    has_files = os.path.isdir(directory) and bool(os.listdir(directory))
+    return not has_files or os.path.exists(directory + _UNFINISHED)
+
+
+def strip(workdir: str) -> None:
+    """Removes the optimizer state of all steps; a kill in between leaves valid steps."""
+    for step in run.steps(workdir):
+        directory = run.step_dir(workdir, step)
+        if integrity.is_committed(directory):
+            integrity.forget(directory, "rest")
             shutil.rmtree(os.path.join(directory, "rest"), ignore_errors=True)
+
+
+def has_optimizer(workdir: str, step: int) -> bool:
+    return os.path.isdir(os.path.join(run.step_dir(workdir, step), "rest"))
+
+
+def check_disk(workdir: str, abstract_state: Mapping, *, steps_kept: int) -> str:
+    """A line on the disk that the run needs. Raises StorageFailure when two steps do not fit."""
+    sizes = {
+        key: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract_state[key]))
+        for key in abstract_state
+    }
+    full, params = sum(sizes.values()), sizes["params"]
+    existing = len(run.steps(workdir))
+    place = os.path.abspath(workdir)
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    free = shutil.disk_usage(place).free
+    # One step is always in flight while the one before it must stay.
+    needed = full * max(1, 2 - existing)
+    line = (
+        f"disk: a checkpoint takes {full / 1e9:.2f} GB, this run up to "
+        f"{(steps_kept + 1) * full / 1e9:.2f} GB, {params / 1e9:.2f} GB per step kept when "
+        f"finished (five stages: {(5 * params + steps_kept * full) / 1e9:.1f} GB); "
+        f"free: {free / 1e9:.1f} GB"
+    )
+    if needed > free:
+        raise exits.StorageFailure(f"{place} has no room for two checkpoints; {line}")
+    return line
 
 
 def start(

@@ -23,6 +23,16 @@ def _sha256(path: str) -> str:
     return digest.hexdigest()
 
 
+def _sync_and_hash(path: str) -> str:
+    """The manifest must not reach the disk before the files that it vouches for."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return _sha256(path)
+
+
 def _files(directory: str) -> list[str]:
     """Relative paths of all files but the manifest, sorted."""
     found = []
@@ -40,17 +50,18 @@ def _publish(directory: str, files: dict) -> None:
     os.replace(temporary, os.path.join(directory, MANIFEST))
 
 
-def write_manifest(directory: str) -> None:
-    """Hashes every file below `directory` and publishes the manifest by rename."""
+def write_manifest(directory: str) -> int:
+    """Hashes every file below `directory`, publishes the manifest by rename; returns the bytes."""
     names = _files(directory)
     paths = [os.path.join(directory, name) for name in names]
     with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        hashes = list(pool.map(_sha256, paths))
+        hashes = list(pool.map(_sync_and_hash, paths))
     files = {
         name: {"bytes": os.path.getsize(path), "sha256": sha256}
         for name, path, sha256 in zip(names, paths, hashes, strict=True)
     }
     _publish(directory, files)
+    return sum(entry["bytes"] for entry in files.values())
 
 
 def forget(directory: str, subdirectory: str) -> None:
@@ -77,7 +88,7 @@ def fault(directory: str) -> str:
             manifest = json.load(file)
         schema, files = manifest["schema"], dict(manifest["files"])
         expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return f"its manifest is unreadable ({type(error).__name__})"
     if schema != SCHEMA:
         return f"its manifest has schema {schema}, this version reads {SCHEMA}"
@@ -87,9 +98,12 @@ def fault(directory: str) -> str:
             return f"file {name} is missing"
         if os.path.getsize(path) != size:
             return f"file {name} has {os.path.getsize(path)} bytes, its manifest says {size}"
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        hashes = pool.map(lambda name: _sha256(os.path.join(directory, name)), expected)
-        for (name, (_, sha256)), got in zip(expected.items(), hashes, strict=True):
-            if got != sha256:
-                return f"file {name} does not have the SHA-256 in its manifest (corrupted)"
+    try:
+        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+            hashes = pool.map(lambda name: _sha256(os.path.join(directory, name)), expected)
+            for (name, (_, sha256)), got in zip(expected.items(), hashes, strict=True):
+                if got != sha256:
+                    return f"file {name} does not have the SHA-256 in its manifest (corrupted)"
+    except OSError as error:
+        return f"file {error.filename} cannot be read ({error.strerror})"
     return ""

@@ -27,12 +27,14 @@ class Interrupts:
         self.requested = ""
         self._armed = False
         self._deadline = time.monotonic() + time_budget_secs if time_budget_secs else None
-        read_end, write_end = os.pipe()
-        os.set_blocking(write_end, False)
-        for number in SIGNALS:
-            signal.signal(number, lambda *_: None)
-        signal.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-        threading.Thread(target=self._listen, args=(read_end,), daemon=True).start()
+        read_end, self._write_end = os.pipe()
+        os.set_blocking(self._write_end, False)
+        self._handlers = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+        self._wakeup = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
+        self._thread = threading.Thread(
+            target=self._listen, args=(read_end,), name="signals", daemon=True
+        )
+        self._thread.start()
 
     def _listen(self, read_end: int) -> None:
         while data := os.read(read_end, 1):
@@ -40,10 +42,11 @@ class Interrupts:
                 continue
             name = signal.Signals(data[0]).name
             if not self._armed or self.requested:
-                state = "before anything was to be saved" if not self._armed else "again"
+                state = "again" if self.requested else "with nothing to save"
                 os.write(sys.stderr.fileno(), f"{name} {state}: leaving at once\n".encode())
                 os._exit(exits.Preempted.code)
             self.requested = name
+        os.close(read_end)
 
     def arm(self) -> None:
         """From here on there is something to save."""
@@ -60,4 +63,12 @@ class Interrupts:
     def check(self) -> None:
         """Raises Preempted when asked to stop; for places where everything is saved already."""
         if self.reason():
-            raise exits.Preempted(f"{self.reason()}: saved; run the same command again to resume")
+            raise exits.Preempted(f"{self.reason()}: run the same command again to resume")
+
+    def close(self) -> None:
+        """Gives the signals back to whom they belonged before."""
+        signal.set_wakeup_fd(self._wakeup)
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        os.close(self._write_end)
+        self._thread.join()

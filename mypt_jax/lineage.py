@@ -13,6 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from data_pipeline.errors import UserError
+from mypt_jax import redact
 
 SCHEMA = 1
 FILE = "lineage.json"
@@ -106,10 +107,10 @@ def read_json(path: str, *, what: str) -> dict:
 
 
 def write_json(path: str, value: dict) -> None:
-    """Writes JSON so that a reader sees the old file or the new one, never a half."""
+    """Writes JSON so that a reader sees the old file or the new one, never a half, nor a secret."""
     temporary = f"{path}.tmp"
     with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1, allow_nan=False)
+        json.dump(redact.tree(value), file, indent=1, allow_nan=False)
         file.write("\n")
         file.flush()
         os.fsync(file.fileno())

@@ -3,13 +3,14 @@
 Flags to a validated config to train.run_stage; nothing else. Exit codes: README, "Exit codes".
 """
 
+import os
 import sys
 
 from absl import app, flags, logging
 from ml_collections import config_flags
 
 from data_pipeline.errors import UserError
-from mypt_jax import exits, metrics, stage_file
+from mypt_jax import exits, metrics, redact, stage_file
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A stage file, configs/v8.py[:SIZE].")
 _STAGE: dict = {}  # the stage file's own values, before overrides
@@ -17,10 +18,12 @@ _STAGE: dict = {}  # the stage file's own values, before overrides
 
 def _parse(argv: list[str]) -> list[str]:
     """Parses flags and reads the stage file; bad input is one line and exit code 2."""
+    redact.learn(os.environ)
     try:
         stage = stage_file.load(stage_file.named_by(argv))
         stage_file.check_keys(argv[1:], stage)
         _STAGE.update(stage.to_dict())
+        redact.learn(_STAGE)
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise UserError(f"unexpected argument {rest[1]!r}; values are given as --config.KEY=V")

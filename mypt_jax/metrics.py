@@ -1,5 +1,6 @@
 """The only module that prints or writes metrics: metrics.jsonl, trackers and the progress line."""
 
+import errno
 import json
 import math
 import os
@@ -9,26 +10,30 @@ import sys
 import time
 from collections.abc import Mapping
 
-from mypt_jax import run
+from mypt_jax import exits, redact, run
 
 
-def to_json(row: Mapping) -> str:
-    """One line of JSON; values that are not finite become null, because JSON has no NaN."""
-    clean = {
+def finite(row: Mapping) -> dict:
+    """A row in which values that are not finite are None, because JSON has no NaN."""
+    return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in row.items()
     }
-    return json.dumps(clean, allow_nan=False)
+
+
+def to_json(row: Mapping) -> str:
+    return json.dumps(finite(row), allow_nan=False)
 
 
 def say(line: str) -> None:
     """A line for the user outside a run."""
-    print(line, flush=True)
+    print(redact.text(line), flush=True)
 
 
 def fail(message: object, code: int) -> int:
     """One line on stderr for an end that is not success; returns `code`."""
-    print(f"error: {' '.join(str(message).split())}", file=sys.stderr, flush=True)
+    line = redact.text(" ".join(str(message).split()))
+    print(f"error: {line}", file=sys.stderr, flush=True)
     return code
 
 
@@ -78,6 +83,7 @@ class Metrics:
         self._is_writer = is_writer
         self.trackers = []
         self._num_steps = num_steps
+        self._unwritten: list[str] = []  # lines that a full disk has refused
         self._bar = is_writer and sys.stderr.isatty()
         self._bar_open = False
 
@@ -94,20 +100,51 @@ class Metrics:
         os.replace(temporary, self._path)
 
     def write(self, row: Mapping) -> None:
-        """Appends a row to metrics.jsonl and hands it to the trackers."""
+        """Appends a row to metrics.jsonl and hands it to the trackers.
+
+        A row that cannot be written does not end training: it is told once, and tried again.
+        """
         if not self._is_writer:
             return
-        with open(self._path, "a", encoding="utf-8") as file:
-            file.write(to_json(row) + "\n")
+        first = not self._unwritten
+        self._unwritten.append(to_json(row) + "\n")
+        try:
+            self._append()
+        except OSError as error:
+            if first:
+                self.note(f"warning: {self._path} cannot be written: {error}; trying again")
         for tracker in self.trackers:
             tracker.write(row["step"], row)
         self._show(row)
+
+    def _append(self) -> None:
+        """Writes the lines that wait, all or none."""
+        with open(self._path, "ab", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = "".join(self._unwritten).encode()
+            try:
+                if file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                os.truncate(self._path, size)
+                raise
+        self._unwritten.clear()
+
+    def flush(self) -> None:
+        """Raises StorageFailure when rows could not be written."""
+        try:
+            self._append()
+        except OSError as error:
+            raise exits.StorageFailure(
+                f"{len(self._unwritten)} rows of {self._path} could not be written: {error}; "
+                "checkpoints are intact, make room and run the same command again"
+            ) from error
 
     def note(self, line: str) -> None:
         """A line for the user, once."""
         if self._is_writer:
             self._close_bar()
-            print(line, flush=True)
+            print(redact.text(line), flush=True)
 
     def close(self) -> None:
         self._close_bar()

@@ -1,5 +1,6 @@
 """What one process holds while it works on a run, and how a run is started or resumed."""
 
+import contextlib
 import dataclasses
 import datetime
 import os
@@ -15,14 +16,18 @@ from data_pipeline import mixture as mixtures
 from data_pipeline.errors import UserError
 from mypt_jax import (
     checkpoint,
+    goodput,
     guard,
     interrupt,
+    lease,
     lineage,
     metrics,
+    redact,
     run,
     sharding,
     step,
     trackers,
+    watchdog,
 )
 from mypt_jax.config import ARCHITECTURE, Parent, Validated
 
@@ -44,6 +49,9 @@ class Session:
     checkpointer: checkpoint.Checkpointer
     metrics: metrics.Metrics
     interrupts: interrupt.Interrupts
+    lease: lease.Lease
+    ledger: goodput.Ledger
+    watchdog: watchdog.Watchdog
     guard: guard.StepGuard
     record: dict  # lineage
     started: float  # time.monotonic() at which this run had begun if it had never stopped
@@ -60,6 +68,11 @@ class Session:
     def wall_secs(self) -> float:
         return time.monotonic() - self.started
 
+    @property
+    def loader_parts(self) -> int:
+        """Into how many parts, one per group of processes, a batch is split."""
+        return sharding.local_rows(self.program.mesh, self.config["batch_size"])[1]
+
     def tokens(self, done: int) -> int:
         return done * self.config["batch_size"] * self.config["model"]["block_size"]
 
@@ -72,7 +85,7 @@ class Session:
         self.record["tokens_by_source"] = self.tokens_by_source(done)
         return {
             "lineage": self.record,
-            "row": self.row,
+            "row": metrics.finite(self.row),
             "guard": self.guard.state(),
             "wall_secs": self.wall_secs(),
             "data": {"fingerprint": self.loader.fingerprint, "describe": self.loader.describe()},
@@ -80,16 +93,42 @@ class Session:
 
 
 def open_session(
-    validated: Validated, program: step.Program, interrupts: interrupt.Interrupts
+    validated: Validated,
+    program: step.Program,
+    interrupts: interrupt.Interrupts,
+    stack: contextlib.ExitStack,
 ) -> tuple[Session, dict, int]:
-    """(session, state, completed steps). Writes to the workdir only when all checks have passed."""
+    """(session, state, completed steps). Writes to the workdir only when all checks have passed.
+
+    What must be closed when the run ends, however it ends, is left on `stack`.
+    """
     config = validated.config
+    workdir, is_writer = config["workdir"], jax.process_index() == 0
+    ledger = goodput.Ledger(workdir, started=goodput.process_start(), is_writer=is_writer)
     loader, plan = _open_data(validated, program)
-    checkpointer = checkpoint.Checkpointer(config["workdir"], keep=_retention(config))
-    state, meta, notes = checkpoint.start(
-        checkpointer, program, parent=validated.parent, fallback=config["checkpoint"]["fallback"]
+    disk = checkpoint.check_disk(
+        workdir,
+        program.abstract_state,
+        steps_kept=config["checkpoint"]["keep_last"] + config["checkpoint"]["keep_best"],
     )
-    done = int(state["step"])
+    owned = lease.Lease(workdir)
+    notes = _take_over(owned, stack) if is_writer else []
+    ledger.open()
+    dog = watchdog.Watchdog(config["watchdog_secs"])
+    stack.callback(dog.close)
+    checkpointer = checkpoint.Checkpointer(
+        workdir, keep=_retention(config), check_owner=owned.check
+    )
+    with ledger.phase("restore" if run.steps(workdir) else "compilation"):
+        state, meta, found = checkpoint.start(
+            checkpointer,
+            program,
+            parent=validated.parent,
+            fallback=config["checkpoint"]["fallback"],
+        )
+        done = int(state["step"])
+    notes += [disk, *found]
+    stack.callback(checkpointer.close)
     record = meta["lineage"] if meta else _new_record(validated, loader, program, state)
     session = Session(
         config=config,
@@ -102,10 +141,13 @@ def open_session(
         checkpointer=checkpointer,
         metrics=metrics.Metrics(
             config["workdir"],
-            is_writer=jax.process_index() == 0,
+            is_writer=is_writer,
             num_steps=config["num_steps"],
         ),
         interrupts=interrupts,
+        lease=owned,
+        ledger=ledger,
+        watchdog=dog,
         guard=guard.StepGuard(
             max_nonfinite_steps=config["guard"]["max_nonfinite_steps"],
             spike_sigma=config["guard"]["spike_sigma"],
@@ -115,6 +157,7 @@ def open_session(
         started=time.monotonic() - (meta["wall_secs"] if meta else 0.0),
         row=dict(meta["row"]) if meta else {},
     )
+    stack.callback(session.metrics.close)
     if meta:
         notes += _resume(session, meta, done)
     else:
@@ -123,7 +166,7 @@ def open_session(
         _write_description(session)
         session.metrics.trackers = trackers.start(
             session.workdir,
-            config=config,
+            config=redact.tree(config),
             run_id=record["run_id"],
             first_step=done,
             tensorboard=config["log"]["tensorboard"],
@@ -132,6 +175,21 @@ def open_session(
     for note in [*validated.notes, *program.notes, *_plan_notes(plan), *notes]:
         session.metrics.note(note)
     return session, state, done
+
+
+def _take_over(owned: lease.Lease, stack: contextlib.ExitStack) -> list[str]:
+    """Makes this process the owner of the run, or raises LostPeer; returns notes."""
+    existed = os.path.isdir(owned.workdir)
+    os.makedirs(owned.workdir, exist_ok=True)
+    note = owned.acquire()
+
+    def release():
+        owned.release()
+        if not existed and not os.listdir(owned.workdir):
+            os.rmdir(owned.workdir)  # the run failed before it wrote anything
+
+    stack.callback(release)
+    return [f"warning: {note}"] if note else []
 
 
 def _open_data(validated: Validated, program: step.Program) -> tuple[loaders.TrainLoader, dict]:
@@ -166,9 +224,20 @@ def _retention(config: Mapping) -> Callable[[list[int]], set[int]]:
             config["workdir"], committed, max_forgetting=config["guard"]["max_forgetting"]
         )
         newest = committed[-config["checkpoint"]["keep_last"] :]
-        return {*newest, *best[: config["checkpoint"]["keep_best"]], config["num_steps"]}
+        inside = best and [max(best)]  # where guard.action=rollback would return to
+        return {*newest, *inside, *best[: config["checkpoint"]["keep_best"]], config["num_steps"]}
 
     return keep
+
+
+def steps_of_finished(config: Mapping, final: int) -> set[int]:
+    """The final step, pinned, and the best ones inside the allowed forgetting."""
+    best = run.best_steps(
+        config["workdir"],
+        [step for step in run.steps(config["workdir"]) if step <= final],
+        max_forgetting=config["guard"]["max_forgetting"],
+    )
+    return {final, *best[: config["checkpoint"]["keep_best"]]}
 
 
 def numerics(config: Mapping, program: step.Program) -> dict:
@@ -233,7 +302,8 @@ def _new_record(
 def _resume(session: Session, meta: Mapping, done: int) -> list[str]:
     """Checks that the saved state still means the same, and cuts rows that come again."""
     config, notes = session.config, [f"resumed {session.workdir} at step {done}"]
-    old, new = lineage.flatten(run.config(session.workdir)), lineage.flatten(config)
+    old = lineage.flatten(run.config(session.workdir))
+    new = lineage.flatten(redact.tree(config))
     for key in sorted({*old, *new}):
         before, now = _as_json(old.get(key)), _as_json(new.get(key))
         if before == now:

@@ -4,8 +4,10 @@
 was sent there, so that the device never waits for the host.
 """
 
+import contextlib
 import time
 
+import jax
 import numpy as np
 
 from data_pipeline.errors import UserError
@@ -13,6 +15,7 @@ from mypt_jax import (
     checkpoint,
     evaluate,
     exits,
+    goodput,
     guard,
     interrupt,
     lineage,
@@ -30,12 +33,16 @@ def run_stage(validated: Validated) -> None:
     config = validated.config
     if _is_finished(config):
         return
-    interrupts = interrupt.Interrupts(time_budget_secs=config["time_budget_secs"])
-    step.set_up_jax(deterministic=config["deterministic"], compile_cache=config["compile_cache"])
-    program = step.build(config, eot=validated.tokenizer.eot)
-    work, state, done = session.open_session(validated, program, interrupts)
-    interrupts.arm()
-    try:
+    with contextlib.ExitStack() as stack:
+        interrupts = interrupt.Interrupts(time_budget_secs=config["time_budget_secs"])
+        stack.callback(interrupts.close)
+        step.set_up_jax(
+            deterministic=config["deterministic"], compile_cache=config["compile_cache"]
+        )
+        program = step.build(config, eot=validated.tokenizer.eot)
+        work, state, done = session.open_session(validated, program, interrupts, stack)
+        stack.callback(work.ledger.flush, now=True)
+        _compile_evaluation(work, state)
         if session.eval_due(config, done) and not run.has_eval(work.row):
             _evaluate(work, state, done)
         kept = _act_on_forgetting(work, done)
@@ -43,9 +50,6 @@ def run_stage(validated: Validated) -> None:
             state, done = _loop(work, state, done)
             kept = _act_on_forgetting(work, done)
         _finish(work, done if kept is None else kept)
-    finally:
-        work.metrics.close()
-        work.checkpointer.close()
 
 
 def _is_finished(config: dict) -> bool:
@@ -53,29 +57,52 @@ def _is_finished(config: dict) -> bool:
     if finished is None:
         return False
     if config["num_steps"] > finished["step"] and "rolled_back_from" not in finished:
+        if checkpoint.has_optimizer(config["workdir"], finished["step"]):
+            return False  # it was finished with checkpoint.keep_optimizer: it can go on
         raise UserError(
             f"run {config['workdir']} finished at step {finished['step']} without keeping its "
             f"optimizer state; num_steps {config['num_steps']} wants another --config.workdir"
         )
+    if not config["checkpoint"]["keep_optimizer"]:
+        checkpoint.strip(config["workdir"])  # where the process that finished was killed
     metrics.say(f"run {config['workdir']} is finished (step {finished['step']}); nothing to do")
     return True
 
 
+def _compile_evaluation(work: session.Session, state: dict) -> None:
+    """Before the first step, so that later no signal waits for a compilation."""
+    with work.ledger.phase("compilation"):
+        size = work.config["eval"]["batch_size"] or work.config["batch_size"]
+        windows = next(iter(work.plan.values())).tokens
+        rows = windows[np.arange(size // work.loader_parts) % len(windows)]
+        batch = sharding.global_batch(work.program.mesh, rows)
+        jax.block_until_ready(work.program.nll(state["params"], batch))
+    work.watchdog.beat()
+
+
 def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
     """Trains until num_steps or until the forgetting guard has something to do."""
-    config, program = work.config, work.program
+    config, program, ledger = work.config, work.program, work.ledger
     watch = metrics.Stopwatch()
     last_save = time.monotonic()
     pending = None
+    compiled = False
     batches = work.loader.prefetch(done, config["data"]["prefetch_batches"])
     try:
         while done < config["num_steps"]:
+            ledger.enter("data_wait")
             wait_start = time.monotonic()
-            _, rows = next(batches)
+            rows = _next_batch(batches, done)
             watch.waited(time.monotonic() - wait_start)
+            ledger.step(done + 1)
             windows = sharding.global_batch(program.mesh, rows)
             max_loss = np.float32(work.guard.threshold(done + 1))
-            state, figures = program.step(state, windows, max_loss)
+            with ledger.phase("compilation") if not compiled else contextlib.nullcontext():
+                state, figures = program.step(state, windows, max_loss)
+            if not compiled:
+                # From here on a signal is answered by a save, and no longer by leaving at once.
+                work.interrupts.arm()
+                compiled = True
             if pending is not None:
                 _read(work, *pending, watch)
             done += 1
@@ -88,10 +115,14 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
                 continue
             _read(work, *pending, watch)
             pending = None
-            work.checkpointer.save(done, state, work.meta(done))
-            last_save = time.monotonic()
+            with ledger.phase("save"):
+                work.checkpointer.save(done, state, work.meta(done))
+                last_save = time.monotonic()
+                if stop:
+                    work.checkpointer.wait()
+            work.watchdog.beat()
             if stop:
-                work.checkpointer.wait()
+                work.metrics.flush()
                 work.interrupts.check()
             if evaluates:
                 _evaluate(work, state, done)
@@ -117,6 +148,8 @@ def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwa
     """Takes the figures of step `done` from the device; writes its row when one is due."""
     loss, grad_norm, lr = (float(figures[key]) for key in ("loss", "grad_norm", "lr"))
     watch.step_done()
+    work.watchdog.beat()
+    work.ledger.flush(done)
     note = work.guard.add(done, loss, grad_norm)
     if note:
         work.metrics.note(f"warning: {note}")
@@ -139,7 +172,16 @@ def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwa
         _write_row(work)
 
 
+def _next_batch(batches, done: int) -> np.ndarray:
+    """Raises NoValidState when the data can no longer be read."""
+    try:
+        return next(batches)[1]
+    except (OSError, UserError) as error:
+        raise exits.NoValidState(f"batch {done} cannot be read: {error}") from error
+
+
 def _write_row(work: session.Session) -> None:
+    work.lease.check()
     row = {**work.row, "wall_secs": work.wall_secs(), "run_id": work.record["run_id"]}
     work.metrics.write(row)
 
@@ -147,6 +189,12 @@ def _write_row(work: session.Session) -> None:
 def _evaluate(work: session.Session, state: dict, done: int) -> None:
     """Scores every source, compares with parent and base, writes the row of this step."""
     start = time.monotonic()
+    phase = work.ledger.enter("evaluation")
+
+    def between_batches():
+        work.watchdog.beat()
+        work.interrupts.check()
+
     scores = evaluate.score(
         work.program.nll,
         state["params"],
@@ -154,18 +202,21 @@ def _evaluate(work: session.Session, state: dict, done: int) -> None:
         mesh=work.program.mesh,
         batch_size=work.config["eval"]["batch_size"] or work.config["batch_size"],
         token_bytes=work.token_bytes,
-        between_batches=work.interrupts.check if done else lambda: None,
+        between_batches=between_batches,
     )
     shares = {part.key: float(part.share) for part in work.mixture.components}
     row = evaluate.rows(scores, shares)
     path = run.eval_file(work.workdir, done)
     if work.is_writer:
+        work.lease.check()
         evaluate.save(path, scores)
     if done == 0 and work.parent is not None:
         _compare_with_parent(work, row, path)
     row |= _forgetting(work, row, scores, path)
     work.row = {"step": done, **work.row, **row, "eval_secs": time.monotonic() - start}
     _write_row(work)
+    work.ledger.enter(phase)
+    work.ledger.flush(done)
 
 
 def _compare_with_parent(work: session.Session, row: dict, path: str) -> None:
@@ -267,22 +318,33 @@ def _act_on_forgetting(work: session.Session, done: int) -> int | None:
 
 
 def _finish(work: session.Session, kept: int) -> None:
-    """Pins step `kept` as the run's result and writes finished.json, the last thing of a stage."""
-    work.checkpointer.finish(kept, keep_optimizer=work.config["checkpoint"]["keep_optimizer"])
-    row = next((r for r in run.metrics(work.workdir) if r["step"] == kept), {})
-    if not work.is_writer:
-        return
-    digest = lineage.params_sha256(checkpoint.restore_params(work.workdir, kept, None))
-    work.record["tokens_by_source"] = work.tokens_by_source(kept)
-    lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
-    finished = {
-        "step": kept,
-        "run_id": work.record["run_id"],
-        "params_sha256": digest,
-        "wall_secs": work.wall_secs(),
-        "eval": run.losses(row),
-    }
-    if work.row.get("guard/action") == "rollback":
-        finished["rolled_back_from"] = work.row["step"]
-    lineage.write_json(run.join(work.workdir, run.FINISHED), finished)
+    """Pins step `kept` as the run's result and writes finished.json.
+
+    Optimizer state goes last: a kill before it leaves a finished run that is only too large.
+    """
+    work.metrics.flush()
+    work.checkpointer.wait()
+    if work.is_writer:
+        work.lease.check()
+        row = next((r for r in run.metrics(work.workdir) if r["step"] == kept), {})
+        digest = lineage.params_sha256(checkpoint.restore_params(work.workdir, kept, None))
+        work.record["tokens_by_source"] = work.tokens_by_source(kept)
+        lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
+        summary = work.ledger.summary()
+        finished = {
+            "step": kept,
+            "run_id": work.record["run_id"],
+            "params_sha256": digest,
+            "wall_secs": work.wall_secs(),
+            "goodput": summary,
+            "eval": run.losses(row),
+        }
+        if work.row.get("guard/action") == "rollback":
+            finished["rolled_back_from"] = work.row["step"]
+        lineage.write_json(run.join(work.workdir, run.FINISHED), finished)
+        work.metrics.note(goodput.line(summary))
+    work.checkpointer.finish(
+        session.steps_of_finished(work.config, kept),
+        keep_optimizer=work.config["checkpoint"]["keep_optimizer"],
+    )
     work.metrics.note(f"finished {work.workdir} at step {kept} in {work.wall_secs():.0f} s")
