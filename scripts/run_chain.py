@@ -10,7 +10,6 @@ command is run again until it exits 0. Each stage is a process of its own, the s
 """
 
 import argparse
-import importlib.util
 import os
 import posixpath
 import shlex
@@ -28,6 +27,7 @@ sys.path.insert(0, str(ROOT))  # run as a file: Python puts scripts/ on the path
 from etils import epath  # noqa: E402
 
 from data_pipeline import errors  # noqa: E402
+from mypt_jax import stage_file  # noqa: E402
 
 STAGES = ("base", "v3", "v5", "v7", "v8")
 # What a stage's exit code asks of the user; the codes are mypt_jax.main's.
@@ -40,16 +40,6 @@ MEANING = {
     8: "storage failed",
     75: "preempted; run the same command again to resume",
 }
-# What own stage files raise when they do not fit the argument; anything else is a bug of ours.
-_CONFIG_ERRORS = (
-    ImportError,
-    SyntaxError,
-    AttributeError,
-    TypeError,
-    ValueError,
-    KeyError,
-    OSError,
-)
 # These say which run a stage is, so one value cannot serve all stages.
 _OWN_KEYS = ("workdir", "init_from", "stage")
 
@@ -84,20 +74,10 @@ def _placed(path: str, runs_dir: str) -> str:
 
 def load_stage(name: str, argument: str, runs_dir: str) -> Stage:
     """Reads configs/NAME.py; UserError when it is missing or does not accept the argument."""
-    path = ROOT / "configs" / f"{name}.py"
-    if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.py") if "get_config" in p.read_text())
-        raise errors.UserError(f"no stage file configs/{name}.py; there are: {', '.join(known)}")
-    spec = importlib.util.spec_from_file_location(f"configs.{name}", path)
-    try:
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        config = module.get_config(argument)
-        workdir, parent = config.workdir, config.init_from
-    except _CONFIG_ERRORS as error:
-        raise errors.UserError(f"configs/{name}.py:{argument}: {error}") from error
-    parent, _, step = ("" if parent == "scratch" else parent).partition("@")
-    return Stage(name, _placed(workdir, runs_dir), _placed(parent, runs_dir), step)
+    config = stage_file.load(f"configs/{name}.py:{argument}")
+    init_from = "" if config.init_from == "scratch" else config.init_from
+    parent, _, step = init_from.partition("@")
+    return Stage(name, _placed(config.workdir, runs_dir), _placed(parent, runs_dir), step)
 
 
 def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | None:
