@@ -20,12 +20,12 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
 from jax.experimental.pallas.ops.tpu.splash_attention import (
     splash_attention_mask as splash_mask,
 )
-from jax.sharding import PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from data_pipeline import errors
 
 BACKENDS = ("xla", "cudnn", "splash", "splash_interpret")
-# Mesh axes over which splash is mapped by hand: XLA cannot partition a Pallas kernel itself.
+# Mesh axes over which splash is mapped.
 BATCH_MESH_AXES = ("data", "fsdp")
 HEAD_MESH_AXIS = "tensor"
 SPLASH_LANES = 128  # splash works on key blocks of a multiple of this many positions
@@ -84,13 +84,17 @@ def attend(
     v_BLGK: jax.Array,
     *,
     segments_BL: jax.Array | None,
+    mesh: Mesh | None = None,
 ) -> jax.Array:
-    """Causal attention of a whole window through the named backend; out_BLHK in q's dtype."""
+    """Causal attention of a whole window through the named backend; out_BLHK in q's dtype.
+
+    `mesh`: the devices over which arrays are split, None for one device.
+    """
     function = {
         "xla": _xla,
         "cudnn": _cudnn,
-        "splash": _splash,
-        "splash_interpret": functools.partial(_splash, interpret=True),
+        "splash": functools.partial(_splash, mesh=mesh),
+        "splash_interpret": functools.partial(_splash, mesh=mesh, interpret=True),
     }[backend]
     return function(q_BLHK, k_BLGK, v_BLGK, segments_BL)
 
@@ -141,11 +145,10 @@ def _cudnn(q_BLHK, k_BLGK, v_BLGK, segments_BL):
     )
 
 
-def _splash(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, interpret: bool = False):
-    """Splash attention, mapped by hand over the mesh that jax.set_mesh made current, if any."""
+def _splash(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, mesh: Mesh | None, interpret: bool = False):
+    """Splash attention, mapped by hand over the mesh, since XLA cannot split a Pallas kernel."""
     run = functools.partial(_splash_local, interpret=interpret)
-    mesh = jax.sharding.get_abstract_mesh()
-    axes = () if mesh.empty else mesh.axis_names
+    axes = () if mesh is None else mesh.axis_names
     batch_axes = tuple(a for a in BATCH_MESH_AXES if a in axes and mesh.shape[a] > 1)
     head_axis = (
         HEAD_MESH_AXIS if HEAD_MESH_AXIS in axes and mesh.shape[HEAD_MESH_AXIS] > 1 else None
@@ -160,6 +163,7 @@ def _splash(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, interpret: bool = False):
     rows = PartitionSpec(batch_axes or None, None)
     return jax.shard_map(
         run,
+        mesh=mesh,
         in_specs=(heads, heads, heads, None if segments_BL is None else rows),
         out_specs=heads,
         check_vma=False,

@@ -22,7 +22,17 @@ ROWS = (
     ("train", "session", "step"),
     ("evaluate", "checkpoint", "config", "guard", "optim", "metrics")
     + ("interrupt", "watchdog", "lease", "goodput"),
-    ("model", "attention", "loss", "sharding", "run", "lineage", "stage_file", "trackers"),
+    (
+        "model",
+        "layers",
+        "attention",
+        "loss",
+        "sharding",
+        "run",
+        "lineage",
+        "stage_file",
+        "trackers",
+    ),
     ("integrity", "exits", "redact"),
 )
 WITHIN = {
@@ -31,7 +41,7 @@ WITHIN = {
     "evaluate": ("checkpoint",),
     "config": ("optim",),
     "metrics": ("goodput",),
-    "model": ("attention", "loss"),
+    "model": ("layers", "attention", "loss"),
     "run": ("lineage",),
     "stage_file": ("lineage",),
 }
