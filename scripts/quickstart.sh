@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 source scripts/environment.sh
 
 # An empty array is an unset one to the bash 3.2 of macOS, hence the ${chain[@]+...} below.
-accelerator=cpu chain=()
+accelerator=cpu runs=runs chain=()
 for argument in "$@"; do
   case "$argument" in
     --accelerator=cpu | --accelerator=cuda | --accelerator=tpu | --accelerator=keep)
@@ -21,6 +21,9 @@ for argument in "$@"; do
     --size=*)
       echo "error: the quickstart trains at --size=tiny; for $argument use scripts/run_chain.py" >&2
       exit 2 ;;
+    --runs_dir=*)
+      runs="${argument#*=}"
+      chain+=("$argument") ;;
     *) chain+=("$argument") ;;
   esac
 done
@@ -72,9 +75,9 @@ trap 'rm -f "$times"' EXIT
   ${chain[@]+"${chain[@]}"}
 trained=$SECONDS
 
-"$python" -m mypt_jax.report runs/tiny
+"$python" -m mypt_jax.report "$runs/tiny"
 echo
 echo "time: install $installed s, data $((prepared - installed)) s," \
   "training $((trained - prepared)) s ($(cat "$times"))," \
   "report $((SECONDS - trained)) s, total $SECONDS s"
-echo "report: runs/tiny/report.md, runs/tiny/report.json"
+echo "report: $runs/tiny/report.md, $runs/tiny/report.json"

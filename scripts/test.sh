@@ -24,7 +24,7 @@ requirements=(requirements-test.txt)
 selection=()
 if ((all)); then
   selection=(-m "")
-  for file in requirements-{interop,ray,report,wandb,cloud,eval,tpu}.txt; do
+  for file in requirements-{interop,ray,notebook,wandb,cloud,eval,tpu}.txt; do
     [[ -e "$file" ]] && requirements+=("$file")
   done
 fi
