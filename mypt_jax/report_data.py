@@ -163,7 +163,8 @@ def paired_stderr(first: Path | None, second: Path | None, name: str) -> float |
     from mypt_jax import evaluate  # imports jax: seconds that a report without npz files is spared
 
     difference = evaluate.paired_difference(str(second), str(first), name)
-    return None if difference is None else float(difference[1])
+    known = difference is not None and math.isfinite(difference[1])  # one document has no spread
+    return float(difference[1]) if known else None
 
 
 def read_metrics(path: Path) -> list[dict]:

@@ -2,9 +2,11 @@
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 
+import numpy
 import pytest
 
 from data_pipeline.errors import UserError
@@ -206,3 +208,46 @@ def test_command_exits_2_with_one_line_without_runs_and_never_imports_jax(tmp_pa
     assert len(messages) == 1 and "holds no run" in messages[0]
     assert "| jax" not in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def write_eval(run, step: int, losses: list[float]) -> None:
+    """The evaluation file of one source: documents of 10 tokens each with these mean losses."""
+    (run / "eval").mkdir(exist_ok=True)
+    count = len(losses)
+    numpy.savez(
+        run / "eval" / f"step_{step:08d}.npz",
+        **{
+            "general/wiki/nll_sum_D": 10 * numpy.array(losses),
+            "general/wiki/tokens_D": numpy.full(count, 10),
+            "general/wiki/doc_D": numpy.arange(count),
+        },
+    )
+
+
+def test_error_bars_are_of_the_paired_difference(guide):
+    """Documents differ far more than the two runs do on each of them."""
+    base, shift = [1.0, 2.0, 3.0, 4.0], [0.1, 0.2, 0.1, 0.2]
+    write_eval(guide / "base", 20, base)
+    write_eval(guide / "v7", 20, [a + b for a, b in zip(base, shift, strict=True)])
+    text = report.build(guide, guide)
+    expected = statistics.stdev(shift) / len(shift) ** 0.5  # 0.029; unpaired it would be 0.65
+    summary = {row[0]: row for row in table(text, "Experiment summary")[1:]}
+    assert summary["v7"][7] == f"+2.8 % (+0.063 +/- {expected:.3f} nats)"
+    assert summary["v8"][7] == "+6.0 % (+0.133 nats)"
+
+
+def test_watch_waits_for_runs_and_follows_them(tmp_path, monkeypatch):
+    lines, naps = [], []
+
+    def nap(secs):
+        naps.append(secs)
+        if len(naps) == 1:
+            run_factory.write_guide_chain(tmp_path)
+        if len(naps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(report.time, "sleep", nap)
+    report.watch(tmp_path, tmp_path, page=True, say=lines.append)
+    assert "waiting" in lines[0] and "written" in lines[1]
+    assert len(lines) == 2, "nothing new: not written again"
+    assert 'data-live="0"' in (tmp_path / "report.html").read_text()
