@@ -41,13 +41,15 @@ def documents(source: str, count: int, seed: int):
         )
 
 
-def build_dataset(out_dir: Path, sources: dict[str, int], seed: int = 0) -> Path:
+def build_dataset(
+    out_dir: Path, sources: dict[str, int], seed: int = 0, val_fraction: float = 0.2
+) -> Path:
     """A token dataset (gpt2-4096) with `sources`: {name: documents}."""
-    from data_pipeline import prepare, tokenizer
+    from data_pipeline import budget, prepare, tokenizer
 
-    settings = prepare.Settings(
+    settings = budget.Settings(
         seed=seed,
-        val_fraction=0.2,
+        val_fraction=val_fraction,
         tokens_per_shard=20_000,
         total_tokens=None,
         weights={},

@@ -1,0 +1,169 @@
+"""Bad input: one line that says what was got and what is wanted, before anything is written."""
+
+import json
+import math
+
+import pytest
+from conftest import SMALL, build_dataset
+
+from configs import base, v3
+from data_pipeline.errors import UserError
+from mypt_jax import config
+
+
+def settings(datasets, tmp_path, stage=base, **overrides):
+    """A stage's config on the small datasets, with {dotted key: value} overrides."""
+    made = stage.get_config("tiny").to_dict()
+    changes = {
+        **SMALL,
+        "data.domain": (datasets["domain"],),
+        "data.general": (datasets["general"],),
+        "workdir": str(tmp_path / "run"),
+        **{key.replace("__", "."): value for key, value in overrides.items()},
+    }
+    for key, value in changes.items():
+        *path, leaf = key.split(".")
+        node = made
+        for name in path:
+            node = node[name]
+        assert leaf in node, key
+        node[leaf] = value
+    return made
+
+
+@pytest.fixture
+def make(datasets, tmp_path):
+    def made(stage=base, **overrides):
+        return settings(datasets, tmp_path, stage, **overrides)
+
+    return made
+
+
+BAD = [
+    (dict(optim__peak_lr=math.nan), "optim.peak_lr is nan"),
+    (dict(data__domain_weights=(math.inf,)), "data.domain_weights"),
+    (dict(data__replay_ratio=1.5), "data.replay_ratio is 1.5"),
+    (dict(data__replay_ratio=-0.1), "data.replay_ratio is -0.1"),
+    (dict(model__n_head=3), "not divisible by model.n_head 3"),
+    (dict(model__n_kv_head=4), "not divisible by model.n_kv_head 4"),
+    (dict(optim__warmup_steps=13), "longer than the run"),
+    (dict(optim__warmup_steps=1.5), "whole steps or a share below 1"),
+    (dict(num_steps=0), "num_steps is 0"),
+    (dict(batch_size=-1), "batch_size is -1"),
+    (dict(accumulation_steps=3), "not divisible by accumulation_steps"),
+    (dict(model__dropout=1.0), "model.dropout is 1.0"),
+    (dict(model__mlp="gatd"), "did you mean gated"),
+    (dict(optim__schedule="linear"), "constant | cosine | wsd"),
+    (dict(data__domain=("data/nowhere",)), "data/nowhere"),
+    (dict(data__domain_weights=(-1,)), "data.domain_weights"),
+    (dict(data__domain_weights=(0,)), "data.domain_weights"),
+    (dict(data__general_weights=(1, 2)), "2 numbers"),
+    (dict(data__tokenizer="gpt2", model__vocab_size=50_304), "was made with tokenizer gpt2-4096"),
+    (dict(model__vocab_size=1000), "model.vocab_size 1000 is smaller"),
+    (dict(eval__extra=("data/x",)), "wanted domain=DIR or general=DIR"),
+    (dict(workdir=""), "workdir is empty"),
+    (dict(init_from="runs/nowhere/base"), "make it with: python -m mypt_jax.main"),
+    (dict(init_from="runs/x@newest"), "step number or the word best"),
+    (dict(domain_epochs=2.0), "trains on no domain text"),
+]
+
+
+@pytest.mark.parametrize(("overrides", "message"), BAD, ids=[message for _, message in BAD])
+def test_bad_values_are_refused_in_one_line(make, tmp_path, overrides, message):
+    with pytest.raises(UserError) as error:
+        config.validate(make(**overrides))
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_file_where_the_workdir_should_be(make, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file, wanted a directory"):
+        config.validate(make(workdir=str(tmp_path / "file" / "run")))
+
+
+def test_one_source_of_a_dataset_by_name(make, datasets):
+    found = config.validate(
+        make(data__domain=(f"{datasets['domain']}#laws",), data__replay_ratio=0.5)
+    )
+    assert [part.key for part in found.mixture.components] == [
+        "domain/laws",
+        "general/encyclopedia",
+    ]
+    with pytest.raises(UserError, match="no source 'law'; it has"):
+        config.validate(make(data__domain=(f"{datasets['domain']}#law",)))
+
+
+def test_domain_epochs_set_the_length(make, datasets):
+    found = config.validate(make(domain_epochs=2.0, data__replay_ratio=0.2))
+    tokens = config._domain_tokens(found.mixture)
+    trained = 0.8 * found.config["num_steps"] * 8 * 32
+    assert trained == pytest.approx(2 * tokens, rel=0.01)
+    with pytest.raises(UserError, match="both given"):
+        config.validate(make(domain_epochs=2.0), overridden={"num_steps", "domain_epochs"})
+
+
+def test_warmup_below_one_is_a_share(make):
+    assert config.validate(make(optim__warmup_steps=0.25)).config["optim"]["warmup_steps"] == 3
+
+
+def test_coverage_warns_above_five_and_ten_epochs(make):
+    for steps, word in ((3, ""), (6, "above 5"), (11, "memorisation")):
+        one_epoch = config.validate(make(domain_epochs=1.0, data__replay_ratio=0.0))
+        steps *= one_epoch.config["num_steps"]
+        found = config.validate(make(num_steps=steps, data__replay_ratio=0.0))
+        warnings = [note for note in found.notes if note.startswith("warning")]
+        assert all(word in note for note in warnings) and bool(warnings) == bool(word)
+
+
+def test_a_document_in_train_and_val_is_found(make, tmp_path):
+    """The domain's own text as an evaluation set that puts more documents into val."""
+    again = build_dataset(tmp_path / "again", {"manuals": 120}, val_fraction=0.5)
+    (again / "manuals").rename(again / "copies")
+    manifest = again / "manifest.json"
+    manifest.write_text(manifest.read_text().replace("manuals", "copies"))
+    with pytest.raises(UserError, match="are also in the train split of domain/manuals"):
+        config.validate(make(eval__extra=(f"domain={again}",), data__replay_ratio=0.5))
+
+
+def finished_run(path, made, *, tokenizer_sha256, step=12):
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps(made))
+    record = {"tokenizer": {"name": "gpt2-4096", "sha256": tokenizer_sha256}}
+    (path / "lineage.json").write_text(json.dumps(record))
+    if step is not None:
+        (path / "finished.json").write_text(json.dumps({"step": step}))
+
+
+def test_the_parent_must_be_finished_and_of_the_same_shape(make, tmp_path):
+    own = config.validate(make()).tokenizer.sha256
+    shape = make()
+    finished_run(tmp_path / "good", shape, tokenizer_sha256=own)
+    found = config.validate(make(v3, init_from=str(tmp_path / "good")))
+    assert (found.parent.path, found.parent.step) == (str(tmp_path / "good"), 12)
+
+    finished_run(tmp_path / "open", shape, tokenizer_sha256=own, step=None)
+    with pytest.raises(UserError, match="is not finished"):
+        config.validate(make(v3, init_from=str(tmp_path / "open")))
+
+    finished_run(tmp_path / "wide", make(model__n_embd=128), tokenizer_sha256=own)
+    with pytest.raises(UserError, match="model.n_embd is 64, but the parent"):
+        config.validate(make(v3, init_from=str(tmp_path / "wide")))
+
+    finished_run(tmp_path / "foreign", shape, tokenizer_sha256="0" * 64)
+    with pytest.raises(UserError, match="was trained with tokenizer"):
+        config.validate(make(v3, init_from=str(tmp_path / "foreign")))
+
+
+def test_a_run_keeps_its_parent(make, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.json").write_text(json.dumps({"init_from": "scratch"}))
+    with pytest.raises(UserError, match="was started from scratch"):
+        config.validate(make(v3, init_from="runs/tiny/base"))
+
+
+def test_low_replay_is_a_warning(make, tmp_path):
+    own = config.validate(make()).tokenizer.sha256
+    finished_run(tmp_path / "base", make(), tokenizer_sha256=own)
+    found = config.validate(make(v3, init_from=str(tmp_path / "base"), data__replay_ratio=0.05))
+    assert any("catastrophic forgetting" in note for note in found.notes)

@@ -1,0 +1,160 @@
+"""Two stages as real processes: what a run leaves behind, what a child knows of its parent."""
+
+import json
+import shutil
+
+import pytest
+from conftest import train
+
+from mypt_jax import checkpoint, evaluate, lineage, run
+
+MEASURED = ("_secs", "_per_sec")
+
+
+@pytest.fixture(scope="module")
+def chain(datasets, compile_cache, tmp_path_factory):
+    """base, then v3 from it; returns (root, overrides, stdout of v3)."""
+    from conftest import SMALL
+
+    root = tmp_path_factory.mktemp("chain")
+    overrides = {
+        **SMALL,
+        "data.domain": datasets["domain"],
+        "data.general": datasets["general"],
+        "compile_cache": compile_cache,
+    }
+    base = train("base", {**overrides, "workdir": root / "base"})
+    assert base.returncode == 0, base.stderr
+    child = {**overrides, "workdir": root / "v3", "init_from": root / "base", "num_steps": 14}
+    v3 = train("v3", child)
+    assert v3.returncode == 0, v3.stderr
+    return root, child, v3.stdout
+
+
+def test_loss_falls_on_what_a_stage_is_trained_on(chain):
+    root, *_ = chain
+    first, *_, last = run.metrics(root / "base")
+    assert last["eval/general/loss"] < first["eval/general/loss"] - 0.1
+    first, *_, last = run.metrics(root / "v3")
+    assert last["eval/domain/loss"] < first["eval/domain/loss"] - 0.1
+
+
+def test_every_step_stands_once_and_evaluations_come_as_configured(chain):
+    root, *_ = chain
+    rows = run.metrics(root / "v3")
+    assert [row["step"] for row in rows] == [0, 2, 4, 6, 8, 10, 12, 14]
+    assert [row["step"] for row in rows if run.has_eval(row)] == [0, 6, 12, 14]
+    assert {"loss", "lr", "grad_norm", "tokens", "tokens_per_sec", "step_secs"} <= set(rows[-1])
+    assert rows[-1]["tokens"] == 14 * 8 * 32
+
+
+def test_realised_share_is_the_requested_one_to_a_window(chain):
+    root, *_ = chain
+    last = run.metrics(root / "v3")[-1]
+    windows = 14 * 8
+    assert abs(last["share/general/encyclopedia"] - 0.30) <= 1 / windows
+    domain = last["share/domain/manuals"] + last["share/domain/laws"]
+    assert abs(domain - 0.70) <= 1 / windows
+
+
+def test_the_child_starts_exactly_where_its_parent_ended(chain):
+    root, _, stdout = chain
+    end, start = run.metrics(root / "base")[-1], run.metrics(root / "v3")[0]
+    for key in ("domain/manuals", "domain/laws", "general/encyclopedia"):
+        assert start[f"eval/{key}/loss"] == end[f"eval/{key}/loss"]
+    assert "step 0 equals the parent's end on 3 sources (tolerance 0 nats)" in stdout
+    assert start["forgetting/nats"] == 0.0
+
+
+def test_val_is_weighted_by_the_mixture(chain):
+    root, *_ = chain
+    row = run.metrics(root / "v3")[-1]
+    record = run.record(root / "v3")
+    shares = {
+        key: float(eval_share(entry["share"])) for key, entry in record["data"]["sources"].items()
+    }
+    expected = sum(share * row[f"eval/{key}/loss"] for key, share in shares.items())
+    assert row["eval/val/loss"] == pytest.approx(expected, rel=1e-12)
+
+
+def eval_share(text: str) -> float:
+    numerator, _, denominator = text.partition("/")
+    return int(numerator) / int(denominator or 1)
+
+
+def test_lineage_names_parent_digest_and_tokens(chain):
+    root, *_ = chain
+    parent, record = run.finished(root / "base"), run.record(root / "v3")
+    assert record["parent"] == {
+        "path": str(root / "base"),
+        "stage": "base",
+        "step": 12,
+        "params_sha256": parent["params_sha256"],
+    }
+    assert record["ancestors"][0]["tokens_by_source"]["general/encyclopedia"] == 12 * 8 * 32
+    assert sum(record["tokens_by_source"].values()) == 14 * 8 * 32
+    total = lineage.total_tokens_by_source(record)
+    assert sum(total.values()) == (12 + 14) * 8 * 32
+    assert record["baseline"]["stage"] == "base"
+    loaded = checkpoint.load_params(str(root / "base"))
+    assert lineage.params_sha256(loaded.params) == parent["params_sha256"]
+
+
+def test_a_finished_stage_keeps_parameters_only(chain):
+    root, *_ = chain
+    directory = run.step_dir(root / "v3", 14)
+    assert sorted(p.name for p in (root / "v3" / "checkpoints").iterdir())[-1] == "00000014"
+    assert not (root / "v3" / "checkpoints" / "00000014" / "rest").exists()
+    from mypt_jax import integrity
+
+    assert integrity.fault(directory) == ""
+
+
+def test_config_and_its_difference_to_the_parents_are_saved(chain):
+    root, *_ = chain
+    assert run.config(root / "v3")["optim"]["peak_lr"] == 3e-4
+    diff = json.loads((root / "v3" / "config_diff.json").read_text())
+    assert diff["data/replay_ratio"] == [1.0, 0.3]
+    assert "model/n_layer" not in diff
+
+
+def test_a_finished_run_is_left_alone(chain):
+    root, child, _ = chain
+    before = (root / "v3" / "metrics.jsonl").read_bytes()
+    again = train("v3", child)
+    assert again.returncode == 0 and "nothing to do" in again.stdout
+    assert (root / "v3" / "metrics.jsonl").read_bytes() == before
+
+
+def test_paired_difference_of_a_run_with_itself_is_zero(chain):
+    root, *_ = chain
+    path = run.eval_file(root / "v3", 14)
+    assert evaluate.paired_difference(path, path, "general") == (0.0, 0.0)
+
+
+def test_a_parent_that_does_not_hold_its_evaluation_is_refused(chain, tmp_path):
+    """Parameters swapped under a parent's metrics: step 0 tells."""
+    root, child, _ = chain
+    forged = tmp_path / "forged"
+    shutil.copytree(root / "base", forged)
+    text = (forged / "metrics.jsonl").read_text().splitlines()
+    row = json.loads(text[-1])
+    row["eval/domain/laws/loss"] += 0.01
+    (forged / "metrics.jsonl").write_text("\n".join([*text[:-1], json.dumps(row)]) + "\n")
+    end = train("v3", {**child, "init_from": forged, "workdir": tmp_path / "v3"})
+    assert end.returncode == 2
+    assert "not the one that the parent saved" in end.stderr.splitlines()[-1]
+
+
+def test_data_that_changed_is_refused_at_resume_unless_allowed(chain, small, tmp_path):
+    _, child, _ = chain
+    overrides = {**child, "workdir": tmp_path / "run", "checkpoint.every_steps": 3}
+    stopped = train("v3", {**overrides, "time_budget_secs": 1e-3})
+    assert stopped.returncode == 75, stopped.stderr
+    changed = {**overrides, "data.replay_ratio": 0.5}
+    refused = train("v3", changed)
+    assert refused.returncode == 2
+    assert "data.allow_change" in refused.stderr and "3/10 -> 1/2" in refused.stderr
+    allowed = train("v3", {**changed, "data.allow_change": True})
+    assert allowed.returncode == 0, allowed.stderr
+    assert "changed since step" in run.record(tmp_path / "run")["notes"][0]
