@@ -43,13 +43,15 @@ def targets(
 ) -> dict[str, int | None]:
     """Returns tokens wanted of each source, given those it has; None: all of them.
 
-    The total is divided among groups by weight, a group's part among its sources by what they have.
+    A weight names a group, or a single source of a group whose files hold many. The total is
+    divided among groups by weight, a group's part among its sources by what they have.
     With one group the total is a ceiling. With several, a group that is too short is a UserError
     that says what is missing, unless it may be repeated or short.
     """
     members: dict[str, list[str]] = {}
     for source in have:
-        members.setdefault(groups.get(source, source), []).append(source)
+        group = source if source in settings.weights else groups.get(source, source)
+        members.setdefault(group, []).append(source)
     unknown = sorted(set(settings.weights) - set(members))
     if unknown:
         raise errors.UserError(
