@@ -37,7 +37,7 @@ class Score:
 def make_nll(
     graphdef: nnx.GraphDef,
     *,
-    constrain: Callable,
+    mesh: Mesh,
     num_chunks: int,
     document_mask: bool,
     eot: int,
@@ -51,7 +51,8 @@ def make_nll(
         hidden_BLD = model(
             inputs_BL,
             segments_BL=attention.segments_from_eot(inputs_BL, eot) if document_mask else None,
-            constrain=constrain,
+            constrain=sharding.constrain_to(mesh),
+            mesh=mesh,
         )
         return loss.token_nll(model, hidden_BLD, targets_BL, num_chunks=num_chunks)
 

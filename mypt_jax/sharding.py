@@ -5,7 +5,7 @@ split), `tensor` (heads, MLP width and vocabulary are split).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import jax
 import numpy as np
@@ -46,27 +46,23 @@ def partition_spec(logical_axes: tuple[str | None, ...]) -> P:
 
 
 def resolve_mesh(
-    *, data: int, fsdp: int, tensor: int, num_devices: int, num_slices: int, batch_size: int
+    *,
+    data: int,
+    fsdp: int,
+    tensor: int,
+    num_devices: int,
+    num_slices: int,
+    batch_size: int,
+    dims: Mapping[str, Mapping[str, int]],
 ) -> tuple[tuple[int, int, int], str]:
     """Sizes of the three mesh axes and a note for the user ("" when there is nothing to say).
 
-    data = 0 is auto: the largest divisor of the batch goes to the batch axes (parameters split over
-    them within a slice), what is left to `tensor`. -1 fills one axis with what the others leave.
-    Raises UserError when the sizes do not multiply to the device count or do not divide the batch.
+    data = 0 is auto, see `_auto`. -1 fills one axis with what the others leave. `dims` names, per
+    mesh axis, the dims that are split over it ({"tensor": {"n_head": 20}}). Raises UserError when
+    the sizes do not multiply to the device count, or do not divide the batch or a dim.
     """
     if data == 0 and (fsdp, tensor) == (1, 1):
-        batch_devices = max(
-            n for n in range(1, num_devices + 1) if num_devices % n == 0 and batch_size % n == 0
-        )
-        slices = math.gcd(batch_devices, num_slices)
-        sizes = (slices, batch_devices // slices, num_devices // batch_devices)
-        if sizes[2] == 1:
-            return sizes, ""
-        better = 12 * num_devices
-        return sizes, (
-            f"mesh: batch {batch_size} keeps only {batch_devices} of {num_devices} devices apart; "
-            f"the others split each matrix, which is slower: batch={better} is the faster choice"
-        )
+        return _auto(num_devices, num_slices, batch_size, dims)
     if data == 0:
         data = 1 if -1 in (fsdp, tensor) else -1
     sizes = [data, fsdp, tensor]
@@ -78,31 +74,71 @@ def resolve_mesh(
     if math.prod(sizes) != num_devices:
         raise UserError(
             f"mesh: data x fsdp x tensor = {' x '.join(map(str, sizes))} = {math.prod(sizes)}, "
-            f"but there are {num_devices} devices; --config.mesh.data=-1 fills the rest"
+            f"but there are {num_devices} devices; --config.mesh.data=0 --config.mesh.fsdp=1 "
+            "--config.mesh.tensor=1 chooses sizes that fit"
+        )
+    if sizes[0] % num_slices:
+        raise UserError(
+            f"mesh: data {sizes[0]} is not divisible by the {num_slices} slices, between which "
+            f"only data is split; --config.mesh.data={num_slices} --config.mesh.fsdp=-1 does it"
         )
     parts = sizes[0] * sizes[1]
     if batch_size % parts:
         raise UserError(
-            f"mesh: batch_size {batch_size} is not divisible by data x fsdp = {sizes[0]} x "
-            f"{sizes[1]}; {parts * max(1, batch_size // parts)} is"
+            f"mesh: {batch_size} windows at a time (batch_size / accumulation_steps) are not "
+            f"divisible by data x fsdp = {sizes[0]} x {sizes[1]}; "
+            f"{parts * max(1, batch_size // parts)} are"
         )
+    for axis, size in zip(MESH_AXES, sizes, strict=True):
+        for name, value in dims.get(axis, {}).items():
+            if value % size:
+                fits = max(n for n in range(1, size + 1) if value % n == 0)
+                raise UserError(
+                    f"mesh: {name} {value} is not divisible by mesh.{axis} {size}; "
+                    f"--config.mesh.{axis}={fits} divides it"
+                )
     return tuple(sizes), ""
 
 
-def check_dims(sizes: tuple[int, int, int], *, n_embd: int, n_head: int, vocab_size: int) -> None:
-    """Raises UserError when a split dim is not divisible by its mesh axis."""
-    _, fsdp, tensor = sizes
-    for key, value, axis, size in (
-        ("n_embd", n_embd, "fsdp", fsdp),
-        ("n_head", n_head, "tensor", tensor),
-        ("vocab_size", vocab_size, "tensor", tensor),
-    ):
-        if value % size:
-            fits = max(n for n in range(1, size + 1) if value % n == 0)
-            raise UserError(
-                f"mesh: {key} {value} is not divisible by mesh.{axis} {size}; "
-                f"--config.mesh.{axis}={fits} is a size that divides it"
-            )
+def _auto(
+    num_devices: int, num_slices: int, batch_size: int, dims: Mapping[str, Mapping[str, int]]
+) -> tuple[tuple[int, int, int], str]:
+    """The largest divisor of the batch goes to the batch axes, what is left to `tensor`.
+
+    Parameters are split over the batch axes within a slice, as far as their dims allow; the rest
+    of those axes is `data`.
+    """
+    for parts in range(num_devices, 0, -1):
+        tensor = num_devices // parts
+        wrong = num_devices % parts or batch_size % parts or parts % num_slices
+        if wrong or any(value % tensor for value in dims["tensor"].values()):
+            continue
+        fsdp = math.gcd(parts // num_slices, *dims["fsdp"].values())
+        sizes = (parts // fsdp, fsdp, tensor)
+        if tensor == 1:
+            return sizes, ""
+        return sizes, (
+            f"mesh: batch {batch_size} gives only {parts} of {num_devices} devices windows of "
+            f"their own; each matrix is split over {tensor} of them, which is slower than "
+            f"batch={batch_size * num_devices} (the argument after the size)"
+        )
+    heads = ", ".join(f"{name} {value}" for name, value in dims["tensor"].items())
+    raise UserError(
+        f"mesh: {num_devices} devices fit neither batch {batch_size} nor {heads}; "
+        f"batch={batch_size * num_devices} (after the size) uses all of them"
+    )
+
+
+def split_dims(model: Mapping) -> dict[str, dict[str, int]]:
+    """Which dims of config.model are split over which mesh axis, for resolve_mesh."""
+    return {
+        "fsdp": {"n_embd": model["n_embd"]},
+        "tensor": {
+            "n_head": model["n_kv_head"] or model["n_head"],
+            "vocab_size": model["vocab_size"],
+            **({"mlp_width": model["mlp_width"]} if model["mlp_width"] else {}),
+        },
+    }
 
 
 def make_mesh(sizes: tuple[int, int, int], devices: list | None = None) -> Mesh:

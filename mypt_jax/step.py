@@ -15,6 +15,7 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from data_pipeline.errors import UserError
 from mypt_jax import attention, evaluate, loss, model, optim, sharding
 
 
@@ -64,14 +65,15 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
         num_devices=len(devices),
         num_slices=sharding.num_slices(devices),
         batch_size=config["batch_size"] // config["accumulation_steps"],
+        dims=sharding.split_dims(config["model"]),
     )
+    eval_batch_size = config["eval"]["batch_size"] or config["batch_size"]
+    if eval_batch_size % (sizes[0] * sizes[1]):
+        raise UserError(
+            f"eval.batch_size {eval_batch_size} is not divisible by data x fsdp = {sizes[0]} x "
+            f"{sizes[1]}; --config.eval.batch_size=0 takes the training batch"
+        )
     resolved = resolve_model(config["model"], devices[0])
-    sharding.check_dims(
-        sizes,
-        n_embd=resolved["n_embd"],
-        n_head=resolved["n_kv_head"] or resolved["n_head"],
-        vocab_size=resolved["vocab_size"],
-    )
     mesh = sharding.make_mesh(sizes, devices)
     tx = optim.make_optimizer(**_only(config["optim"], optim.make_optimizer))
     schedule = optim.make_schedule(
@@ -96,17 +98,16 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
 
     shapes = jax.eval_shape(init)
     shardings = sharding.state_shardings(mesh, shapes, model.param_axes, tx)
-    constrain = sharding.constrain_to(mesh)
     nll = evaluate.make_nll(
         graphdef,
-        constrain=constrain,
+        mesh=mesh,
         num_chunks=resolved["loss_chunks"],
         document_mask=resolved["document_mask"],
         eot=eot,
     )
     train_step = functools.partial(
         _train_step,
-        batch_loss=_batch_loss(graphdef, resolved, constrain, eot),
+        batch_loss=_batch_loss(graphdef, resolved, mesh, eot),
         tx=tx,
         schedule=schedule,
         accumulation_steps=config["accumulation_steps"],
@@ -141,7 +142,7 @@ def _only(config: Mapping, function: Callable, without: tuple[str, ...] = ()) ->
     return {key: config[key] for key in names if key not in without}
 
 
-def _batch_loss(graphdef, resolved: Mapping, constrain: Callable, eot: int) -> Callable:
+def _batch_loss(graphdef, resolved: Mapping, mesh: Mesh, eot: int) -> Callable:
     """(params, windows [B, L + 1], dropout key) -> mean loss, nats/token, fp32."""
 
     def batch_loss(params, windows, key):
@@ -153,7 +154,8 @@ def _batch_loss(graphdef, resolved: Mapping, constrain: Callable, eot: int) -> C
             segments_BL=(
                 attention.segments_from_eot(inputs_BL, eot) if resolved["document_mask"] else None
             ),
-            constrain=constrain,
+            constrain=sharding.constrain_to(mesh),
+            mesh=mesh,
         )
         nll_BL = loss.token_nll(gpt, hidden_BLD, targets_BL, num_chunks=resolved["loss_chunks"])
         return nll_BL.mean()

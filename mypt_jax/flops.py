@@ -1,0 +1,103 @@
+"""Floating-point operations of a step by formula, peak rates of chips, and what follows from them.
+
+Convention everywhere: model FLOPs, forward and backward, attention counted over the full L x L
+square, nothing counted twice for rematerialisation (PaLM, appendix B; nanoGPT). Per token:
+
+    6 * (matrix parameters) + 12 * n_layer * block_size * n_head * head_size
+
+A multiply-add is 2; backward costs twice the forward pass. At 750m: 4.665e9. The causal convention
+(half the square) gives 4.413e9; XLA's own count of a scanned model is no help, since it counts the
+body of a loop once.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+CONVENTION = "forward + backward, full L x L attention, no recomputation"
+
+
+class Chip(NamedTuple):
+    """Peak dense matrix rate in the compute dtype used on it, FLOP/s, and memory."""
+
+    peak: float
+    dtype: str
+    memory_gib: float
+    bandwidth: float  # bytes/s
+
+
+# Vendors' data sheets, dense rates with fp32 sums. A T4 has no bfloat16, so it computes in fp32.
+CHIPS = {
+    "T4": Chip(8.1e12, "float32", 15.0, 320e9),
+    "L4": Chip(121e12, "bfloat16", 22.5, 300e9),
+    "RTX 4090": Chip(165e12, "bfloat16", 24.0, 1008e9),
+    "A100": Chip(312e12, "bfloat16", 40.0, 1555e9),
+    "H100": Chip(989e12, "bfloat16", 80.0, 3350e9),
+    "v4": Chip(275e12, "bfloat16", 32.0, 1228e9),
+    "v5e": Chip(197e12, "bfloat16", 16.0, 819e9),
+    "v5p": Chip(459e12, "bfloat16", 95.0, 2765e9),
+    "v6e": Chip(918e12, "bfloat16", 32.0, 1640e9),
+}
+# jax.Device.device_kind, lower case, by a part of it; the first that matches.
+_KINDS = (
+    ("h100", "H100"),
+    ("a100", "A100"),
+    ("rtx 4090", "RTX 4090"),
+    ("nvidia l4", "L4"),
+    ("tesla t4", "T4"),
+    ("v6 lite", "v6e"),
+    ("v6e", "v6e"),
+    ("v5 lite", "v5e"),
+    ("v5e", "v5e"),
+    ("v5p", "v5p"),
+    ("tpu v5", "v5p"),
+    ("tpu v4", "v4"),
+)
+
+
+def chip_of(device_kind: str) -> str | None:
+    """The row of CHIPS for a device, None when it is not in the table (a CPU)."""
+    kind = device_kind.lower()
+    return next((name for part, name in _KINDS if part in kind), None)
+
+
+def mlp_width(model: Mapping) -> int:
+    """F: 4 n_embd, or 8/3 n_embd rounded up to 64 for the gated MLP, unless it is given."""
+    gated = -(-8 * model["n_embd"] // 192) * 64
+    return model["mlp_width"] or (gated if model["mlp"] == "gated" else 4 * model["n_embd"])
+
+
+def matrix_parameters(model: Mapping) -> tuple[int, int]:
+    """(of all blocks, of the head): parameters that multiply each token; tables are looked up."""
+    D, H = model["n_embd"], model["n_head"]
+    K, G = D // H, model["n_kv_head"] or H
+    attention = D * (H + 2 * G) * K + H * K * D
+    mlp = (3 if model["mlp"] == "gated" else 2) * D * mlp_width(model)
+    return model["n_layer"] * (attention + mlp), D * model["vocab_size"]
+
+
+def per_token(model: Mapping) -> int:
+    """Model FLOPs of one training token, in the convention above."""
+    blocks, head = matrix_parameters(model)
+    attention = 2 * 2 * model["n_layer"] * model["block_size"] * model["n_embd"]
+    return 3 * (2 * (blocks + head) + attention)
+
+
+def per_token_causal(model: Mapping) -> int:
+    """As per_token, with half the attention square (MaxText's convention)."""
+    return per_token(model) - 6 * model["n_layer"] * model["block_size"] * model["n_embd"]
+
+
+def executed_per_token(model: Mapping) -> int:
+    """What the hardware computes: recomputation by model.remat and model.loss_chunks included."""
+    blocks, head = matrix_parameters(model)
+    attention = 2 * 2 * model["n_layer"] * model["block_size"] * model["n_embd"]
+    again = {"none": 0, "dots": attention, "full": 2 * blocks + attention}[model["remat"]]
+    return per_token(model) + again + (2 * head if model["loss_chunks"] > 1 else 0)
+
+
+def utilisation(model: Mapping, tokens_per_sec: float, device_kind: str, devices: int):
+    """MFU: achieved model FLOP/s as a share of the devices' peak; None for unknown devices."""
+    chip = chip_of(device_kind)
+    if chip is None:
+        return None
+    return per_token(model) * tokens_per_sec / (CHIPS[chip].peak * devices)

@@ -1,0 +1,149 @@
+"""Runs on 8 CPU devices, in a process of its own, what test_sharding.py looks at.
+
+The device count of a process is fixed before its first use, so tests cannot choose it themselves.
+python tests/mesh_worker.py DIR    writes DIR/result.json
+"""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from configs import base, v8
+from mypt_jax import checkpoint, sharding, step
+
+MESHES = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "all": (2, 2, 2), "one": (1, 1, 1)}
+STEPS = 20
+VOCAB, LENGTH, BATCH = 256, 32, 16
+
+
+def small_config(**changes) -> dict:
+    """A base config with a model that compiles in seconds; dropout stays on."""
+    config = base.get_config("tiny").to_dict()
+    config["model"] |= dict(vocab_size=VOCAB, block_size=LENGTH, n_layer=2, n_embd=64)
+    config["optim"]["warmup_steps"] = 5
+    config |= dict(batch_size=BATCH, num_steps=STEPS)
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            config[key] |= value
+        else:
+            config[key] = value
+    return config
+
+
+def mesh_of(sizes: tuple[int, int, int]) -> dict:
+    return {"mesh": dict(zip(sharding.MESH_AXES, sizes, strict=True))}
+
+
+def build(sizes, **changes) -> step.Program:
+    config = small_config(**mesh_of(sizes), **changes)
+    return step.build(config, eot=VOCAB - 1, devices=jax.devices()[: math.prod(sizes)])
+
+
+def batches() -> np.ndarray:
+    """[STEPS, B, L + 1]: counting sequences with a few gaps, which a model learns at once."""
+    random = np.random.default_rng(0)
+    jumps = random.integers(0, 50, (STEPS, BATCH, LENGTH + 1)) * (
+        random.random((STEPS, BATCH, LENGTH + 1)) < 0.1
+    )
+    return ((1 + jumps).cumsum(axis=2) % VOCAB).astype(np.int32)
+
+
+def train(program: step.Program) -> tuple[dict, list[float], bool]:
+    """(state, losses, whether every device batch put together again was the given one)."""
+    state, losses, same = program.init(), [], True
+    for rows in batches():
+        windows = sharding.global_batch(program.mesh, rows)
+        seen = np.zeros_like(rows)
+        for shard in windows.addressable_shards:
+            seen[shard.index] = shard.data
+        same &= bool(np.array_equal(seen, rows))
+        state, figures = program.step(state, windows, np.float32(np.inf))
+        losses.append(float(figures["loss"]))
+    return state, losses, same
+
+
+def bytes_per_device(state: dict) -> list[int]:
+    held = dict.fromkeys((d.id for d in jax.devices()), 0)
+    for leaf in jax.tree.leaves(state):
+        for shard in leaf.addressable_shards:
+            held[shard.device.id] += shard.data.nbytes
+    return list(held.values())
+
+
+def donation(program: step.Program) -> dict:
+    """Bytes per device that the step hands back in place, against the bytes of the state."""
+    rows = jax.ShapeDtypeStruct((BATCH, LENGTH + 1), np.int32)
+    compiled = program.step.lower(program.abstract_state, rows, np.float32(np.inf)).compile()
+    state_bytes = sum(
+        math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
+        for x in jax.tree.leaves(program.abstract_state)
+    )
+    return {"alias": compiled.memory_analysis().alias_size_in_bytes, "state": state_bytes}
+
+
+def cross_restore(directory: Path, programs: dict, states: dict) -> list[str]:
+    """Saves on every mesh, restores on every mesh; returns what was not equal."""
+    wrong = []
+    for name, state in states.items():
+        checkpointer = checkpoint.Checkpointer(str(directory / name), keep=set)
+        checkpointer.save(STEPS, state, {"mesh": name})
+        checkpointer.wait()
+        want = jax.tree.leaves(jax.tree.map(sharding.to_host, state))
+        for other, program in programs.items():
+            restored, _ = checkpointer.restore(STEPS, program.abstract_state)
+            placed = jax.tree.map(
+                lambda x, a: x.sharding == a.sharding, restored, program.abstract_state
+            )
+            got = jax.tree.leaves(jax.tree.map(sharding.to_host, restored))
+            same = all(np.array_equal(a, b) for a, b in zip(got, want, strict=True))
+            if not (same and all(jax.tree.leaves(placed))):
+                wrong.append(f"{name} -> {other}")
+        checkpointer.close()
+    return wrong
+
+
+def splash_losses(sizes: tuple[int, int, int]) -> list[float]:
+    """The splash kernel, interpreted, under this mesh; 2 steps are enough to see a wrong place."""
+    program = build(sizes, model={"attention": "splash_interpret", "block_size": 128, "n_layer": 1})
+    state, losses = program.init(), []
+    for rows in batches()[:2]:
+        windows = sharding.global_batch(program.mesh, np.tile(rows[:, :-1], 4)[:, :128])
+        windows = np.concatenate([windows, windows[:, :1]], axis=1)
+        windows = sharding.global_batch(program.mesh, windows)
+        state, figures = program.step(state, windows, np.float32(np.inf))
+        losses.append(float(figures["loss"]))
+    return losses
+
+
+def stage_file() -> dict:
+    """configs/v8.py as it stands, batch 12, on 8 devices: compiled, never run."""
+    config = v8.get_config().to_dict()
+    program = step.build(config, eot=50_256)
+    rows = jax.ShapeDtypeStruct((12, config["model"]["block_size"] + 1), np.int32)
+    program.step.lower(program.abstract_state, rows, np.float32(np.inf)).compile()
+    return {"mesh": list(program.mesh.devices.shape), "notes": program.notes}
+
+
+def main(directory: Path) -> None:
+    programs = {name: build(sizes) for name, sizes in MESHES.items()}
+    result, states = {"losses": {}, "same_batches": {}, "donation": {}}, {}
+    for name, program in programs.items():
+        states[name], result["losses"][name], result["same_batches"][name] = train(program)
+        result["donation"][name] = donation(program)
+    result["restore_faults"] = cross_restore(directory, programs, states)
+    result["accumulated"] = train(build(MESHES["all"], accumulation_steps=4))[1]
+    tiny = base.get_config("tiny").to_dict() | mesh_of(MESHES["fsdp"])
+    state = step.build(tiny, eot=4096).init()
+    result["fsdp_bytes"] = bytes_per_device(state)
+    result["state_bytes"] = sum(x.nbytes for x in jax.tree.leaves(state))
+    result["splash"] = {name: splash_losses(MESHES[name]) for name in ("one", "all")}
+    result["stage_file"] = stage_file()
+    (directory / "result.json").write_text(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
