@@ -144,17 +144,3 @@ def test_a_parent_that_does_not_hold_its_evaluation_is_refused(chain, tmp_path):
     end = train("v3", {**child, "init_from": forged, "workdir": tmp_path / "v3"})
     assert end.returncode == 2
     assert "not the one that the parent saved" in end.stderr.splitlines()[-1]
-
-
-def test_data_that_changed_is_refused_at_resume_unless_allowed(chain, small, tmp_path):
-    _, child, _ = chain
-    overrides = {**child, "workdir": tmp_path / "run", "checkpoint.every_steps": 3}
-    stopped = train("v3", {**overrides, "time_budget_secs": 1e-3})
-    assert stopped.returncode == 75, stopped.stderr
-    changed = {**overrides, "data.replay_ratio": 0.5}
-    refused = train("v3", changed)
-    assert refused.returncode == 2
-    assert "data.allow_change" in refused.stderr and "3/10 -> 1/2" in refused.stderr
-    allowed = train("v3", {**changed, "data.allow_change": True})
-    assert allowed.returncode == 0, allowed.stderr
-    assert "changed since step" in run.record(tmp_path / "run")["notes"][0]
