@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from data_pipeline import errors
-from mypt_jax import report_data, report_page, report_tables
+from mypt_jax import report_data, report_json, report_page, report_tables
 
 WATCH_SECS = 10
 
@@ -37,7 +37,7 @@ def build(root: Path, out: Path, *, page: bool = False, live_secs: int = 0) -> s
     groups = report_data.lineages(report_data.read_runs(root))
     title = f"Report of {root}"
     text = report_tables.markdown(groups, title=title)
-    numbers = json.dumps(report_tables.as_json(groups), indent=1, allow_nan=False)
+    numbers = json.dumps(report_json.as_json(groups), indent=1, allow_nan=False)
     files = {"report.md": text, "report.json": numbers + "\n"}
     if page:
         files["report.html"] = report_page.page(

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 
 from data_pipeline.errors import UserError
-from mypt_jax import lineage
+from mypt_jax import goodput, lineage
 from mypt_jax import run as run_files
 
 ROLES = ("domain", "general")
@@ -47,6 +47,7 @@ class Run:
     record: Mapping  # lineage.json
     finished: Mapping | None
     rows: list[dict]
+    time_spent: Mapping | None = None  # goodput.summarise
     name: str = ""
     parent: "Run | None" = None
     children: list["Run"] = field(default_factory=list)
@@ -200,12 +201,18 @@ def read_run(path: Path) -> Run:
         finished=lineage.read_json(str(done), what="run") if done.is_file() else None,
         rows=read_metrics(path / run_files.METRICS),
     )
+    spent = path / goodput.FILE
     try:
+        if spent.is_file():
+            starts = lineage.read_json(str(spent), what="run")["starts"]
+            run.time_spent = goodput.summarise(starts)
         _ = run.stage, run.num_steps, run.peak_lr, run.replay_ratio, run.is_domain_stage
         _ = run.baseline, run.record["ancestors"], run.record["data"], run.final
-    except (KeyError, TypeError, ValueError) as error:
+    except UserError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise UserError(
-            f"run {path}: config.json, lineage.json or metrics.jsonl is not one of this project's "
+            f"run {path}: a file of the run is not one of this project's "
             f"({type(error).__name__}: {error})"
         ) from error
     return run

@@ -1,6 +1,5 @@
 """The guide's tables, filled with what was measured: as rows of text, as Markdown, as JSON."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -210,7 +209,7 @@ def data_seen(runs: Sequence[Run]) -> Table:
 def throughput(runs: Sequence[Run]) -> Table:
     rows = []
     for run in runs:
-        rates = run.series("tokens_per_sec")[1]
+        rates, spent = run.series("tokens_per_sec")[1], run.time_spent
         wall = (run.finished or {}).get("wall_secs", run.value("wall_secs"))
         tokens = run.value("tokens")
         rows.append(
@@ -219,9 +218,22 @@ def throughput(runs: Sequence[Run]) -> Table:
                 NONE if tokens is None else f"{tokens:,}",
                 f"{median(rates):,.0f}" if rates else NONE,
                 NONE if wall is None else f"{wall:,.0f}",
+                NONE if spent is None else f"{spent['goodput']:.0%}",
+                NONE if spent is None else f"{spent['starts']}",
+                NONE if spent is None else _spent_text(spent["secs"]),
             )
         )
-    return Table("Speed", ("Run", "Tokens", "Tokens/s, median", "Wall time, s"), tuple(rows))
+    header = ("Run", "Tokens", "Tokens/s, median", "Wall time, s", "Goodput", "Starts")
+    note = "Goodput: share of the wall time in steps that were kept."
+    return Table("Speed", (*header, "Where the time went, s"), tuple(rows), note)
+
+
+def _spent_text(secs: Mapping[str, float]) -> str:
+    """steps 100, evaluation 50, compilation 10: from the longest, seconds below a half left out."""
+    parts = sorted(secs.items(), key=lambda item: -item[1])
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value:.0f}" for name, value in parts if value >= 0.5
+    )
 
 
 def tables(runs: Sequence[Run]) -> list[Table]:
@@ -240,51 +252,3 @@ def markdown(groups: Sequence[Sequence[Run]], *, title: str) -> str:
         parts += ["Warnings:", "", *notes, ""] if notes else []
         parts += [table.markdown() for table in tables(runs)]
     return "\n".join(parts)
-
-
-def _number(value: object) -> object:
-    """JSON has no NaN or infinity."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _change(change: Difference | None) -> dict | None:
-    if change is None:
-        return None
-    fields = {"start": change.start, "final": change.final, "stderr": change.stderr}
-    fields |= {"nats": change.nats, "percent": change.percent}
-    return {key: _number(value) for key, value in fields.items()}
-
-
-def as_json(groups: Sequence[Sequence[Run]]) -> dict:
-    """The report's numbers, unrounded."""
-    result = []
-    for runs in groups:
-        result.append(
-            {
-                "baseline": {k: _number(v) for k, v in baseline_of(runs).items()},
-                "runs": [_run_json(run) for run in runs],
-                "decision": {p: run and run.name for p, _, run in report_rules.decide(runs)},
-            }
-        )
-    return {"schema": 1, "lineages": result}
-
-
-def _run_json(run: Run) -> dict:
-    return {
-        "run": run.name,
-        "stage": run.stage,
-        "path": str(run.path),
-        "init_from": init_text(run),
-        "peak_lr": run.peak_lr,
-        "replay_ratio": run.replay_ratio,
-        "step": run.step,
-        "num_steps": run.num_steps,
-        "finished": bool(run.finished),
-        "losses": {key: _number(value) for key, value in run.final.items()},
-        "from_start": {name: _change(run.against_start(name)) for name in ("val", *ROLES)},
-        "from_baseline": {role: _change(run.against_baseline(role)) for role in ROLES},
-        "verdict": report_rules.verdict(run),
-        "advice": report_rules.advice(run),
-        "warnings": report_rules.warnings(run),
-        "tokens_by_source": dict(run.record["tokens_by_source"]),
-    }

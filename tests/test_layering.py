@@ -19,7 +19,7 @@ PRODUCT = ("configs", "data_pipeline", "mypt_jax", "scripts")
 # A new module gets its place here.
 ROWS = (
     ("main", "plan", "generate", "report", "interop"),
-    ("train", "session", "step"),
+    ("train", "session", "step", "topology"),
     ("evaluate", "checkpoint", "config", "guard", "optim", "metrics")
     + ("interrupt", "watchdog", "lease", "goodput"),
     (

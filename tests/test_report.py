@@ -186,7 +186,7 @@ def test_imported_base_that_holds_its_stages(tmp_path):
     ("damage", "words"),
     [
         (lambda run: tear(run / "metrics.jsonl"), "line 5 is torn"),
-        (lambda run: (run / "config.json").write_text("{}"), "config.json"),
+        (lambda run: (run / "config.json").write_text("{}"), "not one of this project"),
         (lambda run: (run / "lineage.json").write_text("[1]"), "lineage.json"),
         (lambda run: (run / "finished.json").write_text("{"), "finished.json"),
     ],
@@ -234,6 +234,16 @@ def test_error_bars_are_of_the_paired_difference(guide):
     summary = {row[0]: row for row in table(text, "Experiment summary")[1:]}
     assert summary["v7"][7] == f"+2.8 % (+0.063 +/- {expected:.3f} nats)"
     assert summary["v8"][7] == "+6.0 % (+0.133 nats)"
+
+
+def test_where_the_time_went_is_added_up_over_restarts(guide):
+    first = {"started": 0.0, "ended": 50.0, "done": 9, "secs": {"steps": 40.0, "compilation": 10.0}}
+    again = {"started": 60.0, "ended": 100.0, "done": 20, "secs": {"steps": 39.8, "save": 0.2}}
+    record = {"schema": 1, "starts": [first, again]}
+    (guide / "v3" / "goodput.json").write_text(json.dumps(record))
+    speed = {row[0]: row[4:] for row in table(report.build(guide, guide), "Speed")[1:]}
+    assert speed["v3"] == ["80%", "2", "steps 80, compilation 10, stopped 10"]
+    assert speed["v5"] == ["-", "-", "-"]
 
 
 def test_watch_waits_for_runs_and_follows_them(tmp_path, monkeypatch):

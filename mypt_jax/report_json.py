@@ -1,0 +1,56 @@
+"""The report's numbers, unrounded, for other programs."""
+
+import math
+from collections.abc import Sequence
+
+from mypt_jax import report_rules, report_tables
+from mypt_jax.report_data import ROLES, Difference, Run
+
+
+def _number(value: object) -> object:
+    """JSON has no NaN or infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _change(change: Difference | None) -> dict | None:
+    if change is None:
+        return None
+    fields = {"start": change.start, "final": change.final, "stderr": change.stderr}
+    fields |= {"nats": change.nats, "percent": change.percent}
+    return {key: _number(value) for key, value in fields.items()}
+
+
+def as_json(groups: Sequence[Sequence[Run]]) -> dict:
+    """The content of report.json."""
+    result = []
+    for runs in groups:
+        result.append(
+            {
+                "baseline": {k: _number(v) for k, v in report_tables.baseline_of(runs).items()},
+                "runs": [_run_json(run) for run in runs],
+                "decision": {p: run and run.name for p, _, run in report_rules.decide(runs)},
+            }
+        )
+    return {"schema": 1, "lineages": result}
+
+
+def _run_json(run: Run) -> dict:
+    return {
+        "run": run.name,
+        "stage": run.stage,
+        "path": str(run.path),
+        "init_from": report_tables.init_text(run),
+        "peak_lr": run.peak_lr,
+        "replay_ratio": run.replay_ratio,
+        "step": run.step,
+        "num_steps": run.num_steps,
+        "finished": bool(run.finished),
+        "losses": {key: _number(value) for key, value in run.final.items()},
+        "from_start": {name: _change(run.against_start(name)) for name in ("val", *ROLES)},
+        "from_baseline": {role: _change(run.against_baseline(role)) for role in ROLES},
+        "verdict": report_rules.verdict(run),
+        "advice": report_rules.advice(run),
+        "warnings": report_rules.warnings(run),
+        "tokens_by_source": dict(run.record["tokens_by_source"]),
+        "time_spent": run.time_spent,
+    }
