@@ -51,6 +51,7 @@ class Tokenizer:
         encode: Callable[[str], np.ndarray],
         decode: Callable[[list[int]], str],
         token_bytes: Callable[[], np.ndarray],
+        encoding,
     ):
         self.name = name
         self.eot = eot
@@ -60,6 +61,7 @@ class Tokenizer:
         self.encode_uint32 = encode
         self._decode = decode
         self._token_bytes = token_bytes
+        self.encoding = encoding  # tiktoken's own, for measurements; None for hf:DIR
 
     def encode(self, text: str) -> np.ndarray:
         """Returns int32 ids of `text`; every character is ordinary text, `<|endoftext|>` too."""
@@ -156,6 +158,7 @@ def _from_ranks(name: str, ranks: dict[bytes, int]) -> Tokenizer:
         encode=encode,
         decode=lambda ids: encoding.decode(ids),
         token_bytes=token_bytes,
+        encoding=encoding,
     )
 
 
@@ -202,6 +205,7 @@ def _from_hugging_face(name: str, directory: Path) -> Tokenizer:
         encode=lambda text: np.array(inner.encode(text, add_special_tokens=False).ids, np.uint32),
         decode=lambda ids: inner.decode(ids, skip_special_tokens=False),
         token_bytes=token_bytes,
+        encoding=None,
     )
 
 
