@@ -17,31 +17,25 @@ PRODUCT = ("configs", "data_pipeline", "mypt_jax", "scripts")
 
 # Rows of mypt_jax from the top; a row imports rows below it. Within a row: only as in WITHIN.
 # A new module gets its place here.
-ROWS = (
-    ("main", "plan", "generate", "report", "interop"),
-    ("train", "session", "step", "topology"),
-    ("evaluate", "checkpoint", "config", "guard", "optim", "metrics")
-    + ("interrupt", "watchdog", "lease", "goodput"),
-    (
-        "model",
-        "layers",
-        "attention",
-        "loss",
-        "sharding",
-        "run",
-        "lineage",
-        "stage_file",
-        "trackers",
-    ),
-    ("integrity", "exits", "redact"),
+ROWS = tuple(
+    tuple(row.split())
+    for row in (
+        "main plan generate report interop",
+        "train session step topology",
+        "evaluate checkpoint config guard optim metrics interrupt watchdog lease goodput",
+        "model layers attention loss sharding run lineage stage_file trackers flops",
+        "integrity exits redact",
+    )
 )
 WITHIN = {
     "train": ("session", "step"),
     "session": ("step",),
+    "topology": ("step",),
     "evaluate": ("checkpoint",),
     "config": ("optim",),
     "metrics": ("goodput",),
     "model": ("layers", "attention", "loss"),
+    "layers": ("attention",),
     "run": ("lineage",),
     "stage_file": ("lineage",),
 }
