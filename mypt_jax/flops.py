@@ -10,6 +10,7 @@ A multiply-add is 2; backward costs twice the forward pass. At 750m: 4.665e9. Th
 body of a loop once.
 """
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -37,7 +38,7 @@ CHIPS = {
     "v5p": Chip(459e12, "bfloat16", 95.0, 2765e9),
     "v6e": Chip(918e12, "bfloat16", 32.0, 1640e9),
 }
-# jax.Device.device_kind, lower case, by a part of it; the first that matches.
+# jax.Device.device_kind, lower case, by words of it; the first that matches.
 _KINDS = (
     ("h100", "H100"),
     ("a100", "A100"),
@@ -57,7 +58,7 @@ _KINDS = (
 def chip_of(device_kind: str) -> str | None:
     """The row of CHIPS for a device, None when it is not in the table (a CPU)."""
     kind = device_kind.lower()
-    return next((name for part, name in _KINDS if part in kind), None)
+    return next((name for part, name in _KINDS if re.search(rf"\b{part}\b", kind)), None)
 
 
 def mlp_width(model: Mapping) -> int:
