@@ -1,9 +1,9 @@
 """Schedules, decay mask and optimizer (optax)."""
 
+import math
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 import optax
 
 SCHEDULES = ("constant", "cosine", "wsd")
@@ -17,7 +17,7 @@ def make_schedule(
     num_steps: int,
     final_lr_ratio: float,
     decay_ratio: float,
-) -> Callable[[jax.Array], jax.Array]:
+) -> Callable[[int], float]:
     """Learning rate of update n = step + 1, where `step` counts completed updates.
 
     Warmup, all schedules: peak_lr * min(1, n / warmup_steps), as the original has it. After it:
@@ -28,19 +28,18 @@ def make_schedule(
     """
     final_lr = final_lr_ratio * peak_lr
 
-    def lr(step: jax.Array) -> jax.Array:
-        n = jnp.asarray(step, jnp.float32) + 1.0
-        warmup = jnp.minimum(1.0, n / max(1, warmup_steps))
+    def lr(step: int) -> float:
+        n = step + 1
+        if n < warmup_steps:
+            return peak_lr * n / warmup_steps
         if schedule == "constant":
-            return peak_lr * warmup
+            return peak_lr
         if schedule == "cosine":
-            done = jnp.clip((n - warmup_steps) / max(1, num_steps - warmup_steps), 0.0, 1.0)
-            decayed = final_lr + (peak_lr - final_lr) * 0.5 * (1 + jnp.cos(jnp.pi * done))
-        else:
-            decay_steps = max(1.0, decay_ratio * num_steps)
-            done = jnp.clip((n - (num_steps - decay_steps)) / decay_steps, 0.0, 1.0)
-            decayed = peak_lr + (final_lr - peak_lr) * done
-        return jnp.where(n < warmup_steps, peak_lr * warmup, decayed)
+            done = min(1.0, (n - warmup_steps) / max(1, num_steps - warmup_steps))
+            return final_lr + (peak_lr - final_lr) * 0.5 * (1 + math.cos(math.pi * done))
+        decay_steps = max(1.0, decay_ratio * num_steps)
+        done = min(1.0, max(0.0, (n - (num_steps - decay_steps)) / decay_steps))
+        return peak_lr + (final_lr - peak_lr) * done
 
     return lr
 

@@ -27,7 +27,8 @@ class Program(NamedTuple):
     abstract_state: dict
     init: Callable[[], dict]
     from_params: Callable[[Mapping], dict]
-    step: Callable[[dict, jax.Array, float], tuple[dict, dict]]
+    schedule: Callable[[int], float]  # learning rate after so many completed updates
+    step: Callable[..., tuple[dict, dict]]  # (state, windows, lr, max_loss) -> (state, figures)
     nll: Callable[[Mapping, jax.Array], jax.Array]
     notes: list[str]
 
@@ -109,7 +110,6 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
         _train_step,
         batch_loss=_batch_loss(graphdef, resolved, mesh, eot),
         tx=tx,
-        schedule=schedule,
         accumulation_steps=config["accumulation_steps"],
         seed=config["seed"],
         skip_spikes=config["guard"]["skip_spikes"],
@@ -121,12 +121,17 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
         abstract_state=jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
         ),
+        schedule=schedule,
         init=jax.jit(init, out_shardings=shardings),
         from_params=jax.jit(from_params, out_shardings=shardings, donate_argnums=0),
         step=jax.jit(
             train_step,
             donate_argnums=0,
-            in_shardings=(shardings, NamedSharding(mesh, P(sharding.BATCH_AXES)), replicated),
+            in_shardings=(
+                shardings,
+                NamedSharding(mesh, P(sharding.BATCH_AXES)),
+                *[replicated] * 2,
+            ),
             out_shardings=(shardings, replicated),
         ),
         nll=nll,
@@ -185,15 +190,18 @@ def _loss_and_gradients(batch_loss, params, windows, key, accumulation_steps):
 
 
 def _train_step(
-    state, windows, max_loss, *, batch_loss, tx, schedule, accumulation_steps, seed, skip_spikes
+    state, windows, lr, max_loss, *, batch_loss, tx, accumulation_steps, seed, skip_spikes
 ):
-    """One update. A non-finite loss or gradient changes nothing but the step count."""
+    """One update. A non-finite loss or gradient changes nothing but the step count.
+
+    `lr` is an argument, not a function compiled in: so all stages of a chain share one program,
+    and the compile cache gives it to every stage after the first.
+    """
     key = jax.random.fold_in(jax.random.key(seed), state["step"])
     value, gradients = _loss_and_gradients(
         batch_loss, state["params"], windows, key, accumulation_steps
     )
     grad_norm = optax.global_norm(gradients)
-    lr = schedule(state["step"])
     updates, opt_state = tx.update(gradients, state["opt_state"], state["params"])
     params = jax.tree.map(lambda p, u: (p - lr * u).astype(p.dtype), state["params"], updates)
     accepted = jnp.isfinite(value) & jnp.isfinite(grad_norm)
@@ -202,5 +210,5 @@ def _train_step(
     new = {"params": params, "opt_state": opt_state}
     old = {"params": state["params"], "opt_state": state["opt_state"]}
     new = jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)
-    figures = {"loss": value, "grad_norm": grad_norm, "lr": lr}
+    figures = {"loss": value, "grad_norm": grad_norm}
     return {**new, "step": state["step"] + 1}, figures

@@ -96,9 +96,10 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             watch.waited(time.monotonic() - wait_start)
             ledger.step(done + 1)
             windows = sharding.global_batch(program.mesh, rows)
+            lr = program.schedule(done)
             max_loss = np.float32(work.guard.threshold(done + 1))
             with ledger.phase("compilation") if not compiled else contextlib.nullcontext():
-                state, figures = program.step(state, windows, max_loss)
+                state, figures = program.step(state, windows, np.float32(lr), max_loss)
             if not compiled:
                 # From here on a signal is answered by a save, and no longer by leaving at once.
                 work.interrupts.arm()
@@ -106,7 +107,7 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             if pending is not None:
                 _read(work, *pending, watch)
             done += 1
-            pending = (done, figures)
+            pending = (done, {**figures, "lr": lr})
             work.checkpointer.poll()
 
             stop = work.interrupts.reason()
@@ -146,14 +147,14 @@ def _save_due(config: dict, done: int, last_save: float) -> bool:
 
 def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwatch) -> None:
     """Takes the figures of step `done` from the device; writes its row when one is due."""
-    loss, grad_norm, lr = (float(figures[key]) for key in ("loss", "grad_norm", "lr"))
+    loss, grad_norm = float(figures["loss"]), float(figures["grad_norm"])
     watch.step_done()
     work.watchdog.beat()
     work.ledger.flush(done)
     note = work.guard.add(done, loss, grad_norm)
     if note:
         work.metrics.note(f"warning: {note}")
-    work.row = {"step": done, "loss": loss, "lr": lr, "grad_norm": grad_norm}
+    work.row = {"step": done, "loss": loss, "lr": figures["lr"], "grad_norm": grad_norm}
     due = done % work.config["log"]["every_steps"] == 0
     evaluates = session.eval_due(work.config, done)
     if not (due or evaluates):

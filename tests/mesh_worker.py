@@ -77,7 +77,7 @@ def bytes_per_device(state: dict) -> list[int]:
 def donation(program: step.Program) -> dict:
     """Bytes per device that the step hands back in place, against the bytes of the state."""
     rows = jax.ShapeDtypeStruct((BATCH, LENGTH + 1), np.int32)
-    compiled = program.step.lower(program.abstract_state, rows, np.float32(np.inf)).compile()
+    compiled = program.step.lower(program.abstract_state, rows, np.float32(0), np.float32(0)).compile()
     state_bytes = sum(
         math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
         for x in jax.tree.leaves(program.abstract_state)
@@ -124,7 +124,7 @@ def stage_file() -> dict:
     config = v8.get_config().to_dict()
     program = step.build(config, eot=50_256)
     rows = jax.ShapeDtypeStruct((12, config["model"]["block_size"] + 1), np.int32)
-    program.step.lower(program.abstract_state, rows, np.float32(np.inf)).compile()
+    program.step.lower(program.abstract_state, rows, np.float32(0), np.float32(0)).compile()
     return {"mesh": list(program.mesh.devices.shape), "notes": program.notes}
 
 
