@@ -85,7 +85,8 @@ def compile_step(config: Mapping, name: str, *, eot: int) -> tuple[Memory, step.
     program = step.build(config, eot=eot, devices=devices(name))
     rows = jax.ShapeDtypeStruct((config["batch_size"], config["model"]["block_size"] + 1), np.int32)
     start = time.monotonic()
-    lowered = program.step.lower(program.abstract_state, rows, jax.ShapeDtypeStruct((), np.float32))
+    scalar = jax.ShapeDtypeStruct((), np.float32)
+    lowered = program.step.lower(program.abstract_state, rows, scalar, scalar)
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
