@@ -70,6 +70,11 @@ def newest(answer: bytes, *, date: datetime.date) -> dict[str, str]:
     return {law: url for law, (_, url) in sorted(best.items())}
 
 
+def rows(answer: bytes) -> int:
+    """Number of rows of an answer that `newest` has read: a full page has more behind it."""
+    return len(json.loads(answer)["results"]["bindings"])
+
+
 def _row(row: dict) -> tuple[str, str, str]:
     def value(key):
         return row.get(key, {}).get("value", "")

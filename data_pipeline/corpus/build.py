@@ -1,0 +1,191 @@
+"""Builds a corpus: read -> deduplicate -> write, each stage from files to files, resumable."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from data_pipeline import errors
+from data_pipeline.corpus import (
+    build_report,
+    dedup,
+    files,
+    output,
+    parts,
+    registry,
+    runner,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a build depends on beside its sources."""
+
+    out_dir: Path
+    seed: int
+    workers: int
+    runner: str
+    mask: bool
+    tokenizer: str
+    against: tuple[Path, ...]
+    max_band_rows: int = dedup.MAX_BAND_ROWS
+
+
+def build(
+    sources: list[registry.Source],
+    roots: dict[str, Path],
+    settings: Settings,
+    *,
+    say: Callable[[str], None],
+) -> dict:
+    """Builds OUT/corpus_shards with its reports; returns the report.
+
+    A build that was interrupted goes on where it was: finished parts are not read again.
+    """
+    out_dir = settings.out_dir
+    work_dir = out_dir / "work"
+    against = [_against(path, number) for number, path in enumerate(settings.against)]
+    protected = [source for source, _ in against]
+    roots = roots | {source.name: root for source, root in against}
+    planned = parts.plan([*sources, *protected], roots=roots, work_dir=work_dir, mask=settings.mask)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    _only_build(work_dir)
+    files.remove_partials(out_dir)
+    run = _Run(settings, say)
+    markers = dict(
+        zip((p.key for p in planned), run.stage("read", parts.read, planned), strict=True)
+    )
+    counts = _deduplicate(planned, {s.name for s in protected}, work_dir, settings, say)
+    own = [part for part in planned if part.source["name"] not in {s.name for s in protected}]
+    # Shards appear under their final name together: the directory is what gets renamed.
+    fresh = out_dir / "corpus_shards.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    shards = output.plan(
+        own,
+        seed=settings.seed,
+        work_dir=work_dir,
+        out_dir=fresh,
+        tokenizer=settings.tokenizer,
+    )
+    written = run.stage("write", output.write, shards)
+    report = build_report.collect(sources, own, markers, counts, written)
+    _publish(out_dir, fresh, work_dir, report, sources)
+    return report
+
+
+class _Run:
+    """Runs one stage after the other with one line of progress per tenth."""
+
+    def __init__(self, settings: Settings, say: Callable[[str], None]):
+        self.settings, self.say = settings, say
+
+    def stage(self, name: str, function: Callable, tasks: list) -> list:
+        total = len(tasks)
+
+        def progress(done):
+            if done == total or done * 10 // total > (done - 1) * 10 // total:
+                self.say(f"{name}: {done} of {total}")
+
+        return runner.run(
+            function,
+            tasks,
+            runner=self.settings.runner,
+            workers=self.settings.workers,
+            progress=progress,
+        )
+
+
+def _only_build(work_dir: Path) -> None:
+    """Refuses a second build into the same directory while the first is alive."""
+    lock = work_dir / "lock"
+    try:
+        pid = int(lock.read_text())
+        if pid != os.getpid() and _is_alive(pid):
+            raise errors.UserError(
+                f"{work_dir}: another build (process {pid}) is writing here; wait for it"
+            )
+    except (FileNotFoundError, ValueError) as error:
+        if isinstance(error, errors.UserError):
+            raise
+    lock.write_text(str(os.getpid()))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _against(path: Path, number: int) -> tuple[registry.Source, Path]:
+    """Evaluation documents as a source that wins every comparison and is never written."""
+    directory = path if path.is_dir() else path.parent
+    glob = "**/*.jsonl*" if path.is_dir() else path.name
+    reader = "plain" if path.suffix == ".txt" else "jsonl"
+    source = registry.Source(
+        name=f"against-{number}",
+        role="domain",
+        lang="",
+        reader=reader,
+        include=(glob,),
+        licence="LicenseRef-own",
+        attribution="",
+        homepage="",
+        fetch={"kind": "local"},
+        quality={"min_chars": 1, "max_symbol_share": 1.0, "max_repeated_lines": 1.0,
+                 "max_repeated_ngrams": 1.0},
+        priority=-1 - number,
+    )  # fmt: skip
+    return source, directory
+
+
+def _deduplicate(planned, protected: set[str], work_dir: Path, settings, say) -> dict:
+    groups = [
+        dedup.Group(
+            part.key,
+            part.source["priority"],
+            part.source["jaccard"],
+            protected=part.source["name"] in protected,
+        )
+        for part in sorted(planned, key=lambda part: part.order)
+    ]
+    key = hashlib.sha256(
+        json.dumps([parts.VERSION, [dataclasses.astuple(group) for group in groups]]).encode()
+    ).hexdigest()
+    directory = work_dir / "dedup"
+    done = files.read_json(directory / "done.json")
+    if done is not None and done["key"] == key:
+        return done["counts"]
+    (directory / "done.json").unlink(missing_ok=True)
+    index = dedup.Index(groups, work_dir / "read")
+    say(f"deduplicate: {len(index)} documents")
+    result = dedup.decide(index, max_rows=settings.max_band_rows)
+    counts = dedup.write(index, result, directory)
+    files.write_json(directory / "done.json", {"key": key, "counts": counts})
+    return counts
+
+
+def _publish(out_dir: Path, fresh: Path, work_dir: Path, report: dict, sources) -> None:
+    """Puts the new shards in the place of the old ones; the manifest comes last."""
+    manifest = out_dir / "manifest.json"
+    manifest.unlink(missing_ok=True)
+    shards = out_dir / "corpus_shards"
+    shutil.rmtree(shards, ignore_errors=True)
+    os.replace(fresh, shards)
+    clusters = (work_dir / "dedup" / "near_duplicates.jsonl").read_bytes()
+    files.write_bytes(out_dir / "near_duplicates.jsonl", clusters)
+    files.write_json(out_dir / "report.json", report)
+    files.write_bytes(out_dir / "report.md", build_report.table(report).encode())
+    files.write_bytes(
+        out_dir / "ATTRIBUTION.md", build_report.attribution(sources, report).encode()
+    )
+    files.write_json(
+        manifest,
+        {"schema": 1, "shards": {each["name"]: each["sha256"] for each in report["shards"]}},
+    )

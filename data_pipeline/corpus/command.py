@@ -1,0 +1,77 @@
+"""The command line that both corpus builders share."""
+
+import argparse
+from pathlib import Path
+
+from data_pipeline import errors
+from data_pipeline.corpus import build, fetch, registry, runner
+
+
+def main(argv: list[str] | None, *, registry_path: Path, description: str, say) -> int:
+    """Parses the flags, fetches if asked to, builds; returns 0. Raises UserError for bad input."""
+    options = _parse(argv, registry_path, description)
+    if options.workers < 1:
+        raise errors.UserError(f"got --workers={options.workers}, wanted 1 or more")
+    sources = registry.select(
+        registry.load(options.registry), only=options.only, exclude=options.exclude
+    )
+    for licence in options.exclude_licence:
+        if licence not in registry.LICENCES:
+            known = ", ".join(registry.LICENCES)
+            raise errors.UserError(f"got licence {licence!r}, wanted one of {known}")
+    sources = [s for s in sources if s.licence not in options.exclude_licence]
+    if not sources:
+        raise errors.UserError("no source is left by --exclude_licence; exclude fewer")
+    for path in options.against:
+        if not path.exists():
+            raise errors.UserError(f"--against: {path} does not exist")
+    _check_out_dir(options.out_dir)
+    roots = {source.name: options.sources_dir / source.name for source in sources}
+    for source in sources if options.fetch else ():
+        if source.fetch["kind"] == "local" and roots[source.name].is_dir():
+            continue
+        fetched = fetch.fetch(source, roots[source.name], ca_file=options.ca_file)
+        say(f"{source.name}: {'fetched' if fetched else 'already there'}")
+    settings = build.Settings(
+        out_dir=options.out_dir,
+        seed=options.seed,
+        workers=options.workers,
+        runner=options.runner,
+        mask=options.mask_personal,
+        tokenizer=options.count_tokens,
+        against=tuple(options.against),
+    )
+    report = build.build(sources, roots, settings, say=say)
+    for name, row in report["sources"].items():
+        say(f"{name}: {row['kept']['documents']:,} documents, {row['kept']['chars']:,} characters")
+    say(f"wrote {options.out_dir / 'corpus_shards'} and {options.out_dir / 'report.md'}")
+    return 0
+
+
+def _check_out_dir(out_dir: Path) -> None:
+    for each in (out_dir, *out_dir.parents):
+        if each.exists():
+            if not each.is_dir():
+                raise errors.UserError(f"--out_dir: {each} is a file, wanted a directory")
+            return
+
+
+def _parse(argv, registry_path: Path, description: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    add = parser.add_argument
+    add("--sources_dir", type=Path, default=Path("sources"), help="one directory per source")
+    add("--out_dir", type=Path, required=True)
+    add("--seed", type=int, default=42, help="decides the order of documents in the shards")
+    add("--fetch", action="store_true", help="get what is missing in sources_dir first")
+    add("--registry", type=Path, default=registry_path)
+    add("--only", action="append", default=[], help="a source's name; may be repeated")
+    add("--exclude", action="append", default=[], help="a source's name; may be repeated")
+    add("--exclude_licence", action="append", default=[], help="may be repeated")
+    against = "evaluation documents (JSONL file or directory) that must not be in the corpus"
+    add("--against", type=Path, action="append", default=[], help=against)
+    add("--workers", type=int, default=runner.default_workers())
+    add("--runner", choices=runner.RUNNERS, default="local")
+    add("--mask_personal", action="store_true", help="mask e-mail and public IP addresses")
+    add("--count_tokens", default="gpt2", help="tokenizer of the report's counts; '' for none")
+    add("--ca_file", default="", help="certificate authority to trust instead of the system's")
+    return parser.parse_args(argv)

@@ -1,0 +1,66 @@
+"""Files that are either complete or absent: written beside their place, synced, then renamed."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Opens a file that takes `path`'s place when the block ends without an exception."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The process in the name: two workers that redo the same part do not meet.
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a whole file."""
+    with replacing(path) as stream:
+        stream.write(data)
+
+
+def write_json(path: Path, value) -> None:
+    """Writes JSON with sorted keys: equal values are equal bytes."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False)
+    write_bytes(path, text.encode() + b"\n")
+
+
+def read_json(path: Path):
+    """Returns what write_json wrote, or None where there is no such file."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+
+
+def write_array(path: Path, array: np.ndarray) -> None:
+    """Writes one array in NumPy's format."""
+    with replacing(path) as stream:
+        np.save(stream, array, allow_pickle=False)
+
+
+def read_array(path: Path) -> np.ndarray:
+    """Opens an array of write_array as a memory map; an empty one is read."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:  # an empty file cannot be mapped
+        return np.load(path, allow_pickle=False)
+
+
+def remove_partials(directory: Path) -> None:
+    """Removes what a killed process left half-written; nothing ever reads such a file."""
+    for path in directory.glob("**/.*.partial"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,210 @@
+"""The list of a corpus's sources, as data: where each comes from, how it is read, its licence."""
+
+import dataclasses
+import functools
+import json
+import re
+from pathlib import Path, PurePosixPath
+
+from data_pipeline import errors
+from data_pipeline.corpus import boilerplate, quality, readers
+
+SCHEMA = 1
+ROLES = ("domain", "general")
+LANGUAGES = ("en", "de", "en-de", "")
+FETCH_KINDS = ("git", "https", "fedlex", "local", "tfds")
+# Every licence that a source may carry, and whether a derived text must name its authors.
+LICENCES = {
+    "CC-BY-SA-2.5": True, "CC-BY-SA-3.0": True, "CC-BY-SA-4.0": True, "CC-BY-4.0": True,
+    "CC0-1.0": False, "MIT": True, "Apache-2.0": True, "MIT OR Apache-2.0": True,
+    "BSD-3-Clause": True, "PSF-2.0": True, "GPL-2.0-only": True, "GPL-3.0-or-later": True,
+    "GPL-2.0-only WITH Classpath-exception-2.0": True, "GFDL-1.3-or-later": True,
+    "LicenseRef-CWE-Terms-of-Use": True, "LicenseRef-ATTACK-Terms-of-Use": True,
+    "LicenseRef-IETF-Trust": True, "LicenseRef-man-pages-mixed": True,
+    "LicenseRef-public-domain": False, "LicenseRef-Swiss-federal-law": False,
+    "LicenseRef-Europarl": True, "LicenseRef-News-Commentary": True,
+    "LicenseRef-OpenSubtitles": True, "LicenseRef-own": False,
+}  # fmt: skip
+_NAME = re.compile(r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")
+_COMMIT = re.compile(r"\A[0-9a-f]{40}\Z")
+_SHA256 = re.compile(r"\A(?:[0-9a-f]{64})?\Z")
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One source of a corpus; the JSON keys of a registry are these fields."""
+
+    name: str
+    role: str
+    lang: str
+    reader: str
+    include: tuple[str, ...]
+    licence: str
+    attribution: str
+    homepage: str
+    fetch: dict
+    exclude: tuple[str, ...] = ()
+    options: dict = dataclasses.field(default_factory=dict)
+    boilerplate: tuple[str, ...] = ()
+    quality: dict = dataclasses.field(default_factory=dict)
+    jaccard: float = 0.7
+    max_file_bytes: int = 64 * 1024 * 1024
+    expected_tokens: int = 0
+    priority: int = 0
+
+    @property
+    def origin(self) -> str:
+        """Where the text comes from, precisely enough to get it again."""
+        kind = self.fetch["kind"]
+        if kind == "git":
+            return f"{self.fetch['url']}@{self.fetch['commit']}"
+        if kind == "https":
+            return ", ".join(file["url"] for file in self.fetch["files"])
+        return self.fetch.get("url", self.homepage)
+
+    def wants(self, path: str) -> bool:
+        """Whether a path below the source's directory is included and not excluded."""
+        return matches(path, self.include) and not matches(path, self.exclude)
+
+
+def load(path: str | Path) -> list[Source]:
+    """Returns a registry's sources, in its order, which is their priority in deduplication.
+
+    Raises UserError naming the source and the key for anything that does not fit the schema.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except OSError as error:
+        raise errors.UserError(f"{path}: {error.strerror}; wanted a registry (JSON)") from error
+    except ValueError as error:
+        raise errors.UserError(f"{path}: not JSON ({error})") from error
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise errors.UserError(f"{path}: got no schema {SCHEMA}, wanted a registry of sources")
+    rows = found.get("sources")
+    if not isinstance(rows, list) or not rows:
+        raise errors.UserError(f"{path}: got no sources, wanted a list of them")
+    common = found.get("exclude", [])
+    sources = [_source(row, number, common, path) for number, row in enumerate(rows)]
+    names = [source.name for source in sources]
+    for name in names:
+        if names.count(name) > 1:
+            raise errors.UserError(f"{path}: source {name!r} stands twice, wanted unique names")
+    return sources
+
+
+def select(sources: list[Source], *, only: list[str], exclude: list[str]) -> list[Source]:
+    """Returns the sources chosen on the command line; raises UserError for an unknown name."""
+    known = {source.name for source in sources}
+    for name in [*only, *exclude]:
+        if name not in known:
+            raise errors.UserError(f"got source {name!r}, wanted one of {', '.join(sorted(known))}")
+    chosen = [s for s in sources if (not only or s.name in only) and s.name not in exclude]
+    if not chosen:
+        raise errors.UserError("no source is left by --only and --exclude; choose at least one")
+    return chosen
+
+
+def _source(row, number: int, common: list[str], path) -> Source:
+    where = f"{path}: source {row.get('name', number) if isinstance(row, dict) else number}"
+    fields = {field.name: field for field in dataclasses.fields(Source)}
+    if not isinstance(row, dict):
+        raise errors.UserError(f"{where}: got {type(row).__name__}, wanted an object")
+    for key in row:
+        if key not in fields:
+            raise errors.UserError(f"{where}: unknown key {key!r}; known: {', '.join(fields)}")
+    for key, field in fields.items():
+        if key not in row and field.default is field.default_factory is dataclasses.MISSING:
+            raise errors.UserError(f"{where}: no {key!r}, it is required")
+        wanted = {"include": list, "exclude": list, "boilerplate": list, "fetch": dict,
+                  "options": dict, "quality": dict, "jaccard": float, "max_file_bytes": int,
+                  "expected_tokens": int, "priority": int}.get(key, str)  # fmt: skip
+        if key in row and not isinstance(row[key], wanted):
+            got = type(row[key]).__name__
+            raise errors.UserError(f"{where}: {key} is {got}, wanted {wanted.__name__}")
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    values["exclude"] = tuple(values.get("exclude", ())) + tuple(common)
+    values.setdefault("priority", number)
+    source = Source(**values)
+    _check(source, where)
+    return source
+
+
+def _check(source: Source, where: str) -> None:
+    def wrong(key, got, wanted):
+        raise errors.UserError(f"{where}: got {key} {got!r}, wanted {wanted}")
+
+    if not _NAME.match(source.name):
+        wrong("name", source.name, "lower-case letters, digits, dot, dash, underscore")
+    for key, known in (
+        ("role", ROLES),
+        ("lang", LANGUAGES),
+        ("reader", tuple(readers.READERS)),
+        ("licence", tuple(LICENCES)),
+    ):
+        if getattr(source, key) not in known:
+            wrong(key, getattr(source, key), f"one of {', '.join(map(repr, known))}")
+    for name in source.boilerplate:
+        if name not in boilerplate.RULES:
+            wrong("boilerplate", name, f"one of {', '.join(boilerplate.RULES)}")
+    for name in source.quality:
+        if name not in quality.DEFAULTS:
+            wrong("quality rule", name, f"one of {', '.join(quality.DEFAULTS)}")
+    if not source.include:
+        wrong("include", [], "at least one glob")
+    if not 0.0 < source.jaccard <= 1.0:
+        wrong("jaccard", source.jaccard, "a number above 0 and up to 1")
+    _check_fetch(source.fetch, wrong)
+
+
+def _check_fetch(fetch: dict, wrong) -> None:
+    kind = fetch.get("kind")
+    if kind not in FETCH_KINDS:
+        wrong("fetch.kind", kind, f"one of {', '.join(FETCH_KINDS)}")
+    if kind == "git":
+        if not str(fetch.get("url", "")).startswith("https://"):
+            wrong("fetch.url", fetch.get("url"), "an https:// address")
+        if not _COMMIT.match(str(fetch.get("commit", ""))):
+            wrong("fetch.commit", fetch.get("commit"), "40 hexadecimal digits")
+    elif kind == "https":
+        files = fetch.get("files")
+        if not isinstance(files, list) or not files:
+            wrong("fetch.files", files, "a list of {url, sha256, max_bytes}")
+        for file in files:
+            if not str(file.get("url", "")).startswith("https://"):
+                wrong("fetch.files.url", file.get("url"), "an https:// address")
+            if not _SHA256.match(str(file.get("sha256", ""))):
+                wrong("fetch.files.sha256", file.get("sha256"), "64 hexadecimal digits, or none")
+            if not isinstance(file.get("max_bytes"), int) or file["max_bytes"] < 1:
+                wrong("fetch.files.max_bytes", file.get("max_bytes"), "the largest size in bytes")
+
+
+def matches(path: str, globs: tuple[str, ...]) -> bool:
+    """Whether any glob matches the whole path; ** stands for any number of directories."""
+    return any(_compiled(glob).match(path) for glob in globs)
+
+
+@functools.cache
+def _compiled(glob: str) -> re.Pattern:
+    """fnmatch's * crosses slashes and Path.match's ** does not cross any: neither is meant."""
+    parts = []
+    segments = PurePosixPath(glob).parts
+    for number, segment in enumerate(segments):
+        last = number == len(segments) - 1
+        if segment == "**":
+            parts.append("(?:.+)" if last else "(?:[^/]+/)*")
+            continue
+        for piece in re.split(r"(\*|\?|\[[^\]]+\]|\{[^{}]*\})", segment):
+            if piece == "*":
+                parts.append("[^/]*")
+            elif piece == "?":
+                parts.append("[^/]")
+            elif piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
+                parts.append(piece.replace("[!", "[^"))
+            elif piece.startswith("{") and piece.endswith("}"):
+                parts.append("(?:" + "|".join(map(re.escape, piece[1:-1].split(","))) + ")")
+            else:
+                parts.append(re.escape(piece))
+        if not last:
+            parts.append("/")
+    return re.compile("".join(parts) + r"\Z")
