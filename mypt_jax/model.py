@@ -9,7 +9,7 @@ V vocabulary, M cache length. Each block parameter has a leading layer axis N.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -63,6 +63,21 @@ class Cache(NamedTuple):
 
     k_NBMGK: jax.Array
     v_NBMGK: jax.Array
+
+
+def resolve(config: Mapping, device: jax.Device) -> dict:
+    """config.model with attention and compute_dtype chosen for the device.
+
+    auto is bfloat16 on TPUs and on GPUs of compute capability 8.0 or more, float32 elsewhere.
+    """
+    resolved = dict(config)
+    resolved["attention"] = attention.resolve(config["attention"], device)
+    if config["compute_dtype"] == "auto":
+        modern = device.platform == "tpu" or (
+            device.platform == "gpu" and float(getattr(device, "compute_capability", 0)) >= 8.0
+        )
+        resolved["compute_dtype"] = "bfloat16" if modern else "float32"
+    return resolved
 
 
 class GPT(nnx.Module):

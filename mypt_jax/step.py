@@ -43,21 +43,6 @@ def set_up_jax(*, deterministic: bool, compile_cache: str) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def resolve_model(config: Mapping, device: jax.Device) -> dict:
-    """config.model with attention and compute_dtype chosen for the device.
-
-    auto is bfloat16 on TPUs and on GPUs of compute capability 8.0 or more, float32 elsewhere.
-    """
-    resolved = dict(config)
-    resolved["attention"] = attention.resolve(config["attention"], device)
-    if config["compute_dtype"] == "auto":
-        modern = device.platform == "tpu" or (
-            device.platform == "gpu" and float(getattr(device, "compute_capability", 0)) >= 8.0
-        )
-        resolved["compute_dtype"] = "bfloat16" if modern else "float32"
-    return resolved
-
-
 def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
     """Compiles nothing yet; `devices` may be those of a topology that is not here (plan)."""
     devices = list(devices) if devices is not None else jax.devices()
@@ -74,7 +59,7 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
             f"eval.batch_size {eval_batch_size} is not divisible by data x fsdp = {sizes[0]} x "
             f"{sizes[1]}; --config.eval.batch_size=0 takes the training batch"
         )
-    resolved = resolve_model(config["model"], devices[0])
+    resolved = model.resolve(config["model"], devices[0])
     mesh = sharding.make_mesh(sizes, devices)
     tx = optim.make_optimizer(**_only(config["optim"], optim.make_optimizer))
     schedule = optim.make_schedule(
