@@ -90,8 +90,8 @@ def validate(
 
     Raises UserError with one line: what was got, what is wanted, what to do.
     """
-    config = _plain(config)
-    _check_values(config)
+    config = plain(config)
+    check_values(config)
     _check_workdir(config["workdir"])
     mixture = _open_mixture(config, overridden)
     extra = _open_extra(config["eval"]["extra"])
@@ -112,18 +112,18 @@ def validate(
     return Validated(config, mixture, extra, tokenizer, parent, notes)
 
 
-def _plain(config: Mapping) -> dict:
+def plain(config: Mapping) -> dict:
     """A deep copy as dictionaries and tuples."""
     copy = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
-            copy[key] = _plain(value)
+            copy[key] = plain(value)
         else:
             copy[key] = tuple(value) if isinstance(value, (list, tuple)) else value
     return copy
 
 
-def _check_values(config: dict) -> None:
+def check_values(config: dict) -> None:
     for key, value in lineage.flatten(config).items():
         values = value if isinstance(value, tuple) else (value,)
         if any(isinstance(v, float) and not math.isfinite(v) for v in values):

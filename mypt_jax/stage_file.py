@@ -1,5 +1,6 @@
 """A stage file of configs/, loaded by its name: "configs/v8.py" or "configs/v8.py:ARGUMENT"."""
 
+import ast
 import difflib
 import importlib.util
 import os
@@ -58,6 +59,38 @@ def check_keys(arguments: Iterable[str], config: ConfigDict) -> None:
         near = same_leaf or difflib.get_close_matches(key, keys, 1, 0.5)
         hint = f"; did you mean --config.{near[0]}?" if near else ""
         raise UserError(f"unknown config key {key}{hint}")
+
+
+def override(config: ConfigDict, arguments: Iterable[str]) -> None:
+    """Applies --config.KEY=VALUE without absl flags, with the types that the stage file has."""
+    for argument in arguments:
+        name, equals, text = argument.lstrip("-").partition("=")
+        key = name.removeprefix("config.")
+        if not equals:
+            raise UserError(f"--config.{key} has no value; give it as --config.{key}=VALUE")
+        *groups, leaf = key.split(".")
+        group = config
+        for part in groups:
+            group = group[part]
+        group[leaf] = _value(text, group[leaf], key)
+
+
+def _value(text: str, old, key: str):
+    """`text` as the type of `old`. Raises UserError."""
+    kind = type(old)
+    if kind is str:
+        return text
+    try:
+        if kind is bool:
+            return {"true": True, "false": False}[text.lower()]
+        if kind in (int, float):
+            return kind(text)
+        if kind is tuple:
+            value = ast.literal_eval(text) if text[:1] in "([" else text
+            return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    except (ValueError, KeyError, SyntaxError):
+        pass
+    raise UserError(f"{key} is {text!r}, wanted a {kind.__name__} like {old!r}")
 
 
 def length_note(stage: Mapping, config: Mapping) -> str:
