@@ -4,6 +4,7 @@ libtpu (requirements-tpu.txt) compiles without a chip; what comes back is the co
 of the memory per chip. It says nothing about speed, and no speed is taken from it.
 """
 
+import importlib.util
 import os
 import re
 import time
@@ -21,17 +22,28 @@ EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16
 # Bytes that a program may use: the chip's memory less what the runtime keeps (XLA's own limits).
 USABLE_GIB = {"v4": 30.75, "v5e": 15.75, "v5p": 95.0, "v6e": 31.25}
 REMAT = ("none", "dots", "full")  # cheapest in time first
+MAX_WINDOWS = 64  # per chip
 GIB = 2**30
 
 
 class Memory(NamedTuple):
-    """Bytes on one chip, by XLA's account, and how long the compilation took."""
+    """Bytes on one chip, by XLA's account; `peak` 0 where the compiler gave up."""
 
+    remat: str
+    batch_size: int
+    chips: int
+    mesh: tuple[int, ...]
+    usable_gib: float
     arguments: int  # state and batch
     aliased: int  # of these, handed back in place
     temporaries: int
     peak: int
     compile_secs: float
+    verdict: str
+
+    @property
+    def fits(self) -> bool:
+        return self.verdict == "fits"
 
 
 def prepare() -> None:
@@ -45,12 +57,24 @@ def prepare() -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
 
 
-def devices(name: str) -> list:
-    """The chips of a topology such as v5e:2x4. Raises UserError when there is no such thing."""
-    wanted = f"wanted one like {', '.join(EXAMPLES)}"
+def check_name(name: str) -> re.Match:
+    """Raises UserError for what cannot be a topology, or when libtpu is not installed."""
     match = re.fullmatch(r"(v4|v5e|v5p|v6e):(\d+(?:x\d+){1,2})(?:\*(\d+))?", name)
     if match is None:
-        raise UserError(f"topology {name!r} does not exist: {wanted} (SLICE*N for several slices)")
+        raise UserError(
+            f"topology {name!r} does not exist: wanted one like {', '.join(EXAMPLES)} "
+            "(NAME*N for N slices)"
+        )
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError(
+            "--topology needs libtpu, which is not installed: pip install -r requirements-tpu.txt"
+        )
+    return match
+
+
+def devices(name: str) -> list:
+    """The chips of a topology such as v5e:2x4. Raises UserError when there is no such thing."""
+    match = check_name(name)
     generation, layout, slices = match[1], match[2], int(match[3] or 1)
     options = {"num_slices": slices} if slices > 1 else {}
     if generation == "v4":  # without it every core counts as a device
@@ -63,58 +87,102 @@ def devices(name: str) -> list:
         )
     except (RuntimeError, ValueError) as error:
         text = " ".join(str(error).split())
-        if "libtpu" in text.lower() and ("lock" in text.lower() or "in use" in text.lower()):
+        if "divisible" in text or "Invalid" in text:
             raise UserError(
-                f"libtpu is locked by another process ({text[:120]}); end that one or set "
-                "ALLOW_MULTIPLE_LIBTPU_LOAD=1"
+                f"topology {name!r} does not exist ({text[-160:]}); try {', '.join(EXAMPLES)}"
             ) from error
-        if "divisible" in text or "Invalid TPU" in text or "nvalid topology" in text:
-            raise UserError(f"topology {name!r} does not exist: {wanted}") from error
         raise UserError(
-            f"libtpu cannot be used here ({text[:120]}); "
-            "pip install -r requirements-tpu.txt, then run plan again"
+            f"libtpu cannot be used here, it may be locked by another process ({text[:160]}); "
+            "end that process, or set ALLOW_MULTIPLE_LIBTPU_LOAD=1"
         ) from error
     return list(topology.devices)
 
 
-def compile_step(config: Mapping, name: str, *, eot: int) -> tuple[Memory, step.Program]:
-    """Compiles the real train step of a config for a topology. Raises UserError.
-
-    A program that does not fit raises DoesNotFit with the compiler's numbers.
-    """
+def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
+    """Compiles the real train step of a config for a topology."""
     program = step.build(config, eot=eot, devices=devices(name))
     rows = jax.ShapeDtypeStruct((config["batch_size"], config["model"]["block_size"] + 1), np.int32)
     start = time.monotonic()
-    scalar = jax.ShapeDtypeStruct((), np.float32)
-    lowered = program.step.lower(program.abstract_state, rows, scalar, scalar)
+    usable = USABLE_GIB[name.partition(":")[0]]
+    known = (
+        config["model"]["remat"],
+        config["batch_size"],
+        program.mesh.size,
+        program.mesh.devices.shape,
+        usable,
+    )
     try:
-        compiled = lowered.compile()
+        compiled = program.step.lower(
+            program.abstract_state, rows, jax.ShapeDtypeStruct((), np.float32)
+        ).compile()
     except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" in str(error):
-            raise DoesNotFit(_needed(str(error)), time.monotonic() - start) from error
-        raise
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        verdict = f"does not fit{_needed(str(error))}"
+        return Memory(*known, 0, 0, 0, 0, time.monotonic() - start, verdict)
     found = compiled.memory_analysis()
     return Memory(
-        arguments=found.argument_size_in_bytes,
-        aliased=found.alias_size_in_bytes,
-        temporaries=found.temp_size_in_bytes,
-        peak=found.peak_memory_in_bytes,
-        compile_secs=time.monotonic() - start,
-    ), program
-
-
-class DoesNotFit(UserError):
-    """The compiler ran out of the chip's memory; `needed` is its own number, "" if none."""
-
-    def __init__(self, needed: str, compile_secs: float):
-        self.needed, self.compile_secs = needed, compile_secs
-        super().__init__(
-            f"the train step does not fit on one chip: {needed or 'out of memory'}; a larger "
-            "slice, a smaller batch (accumulation_steps), remat=full and loss_chunks=16 need less"
-        )
+        *known,
+        found.argument_size_in_bytes,
+        found.alias_size_in_bytes,
+        found.temp_size_in_bytes,
+        found.peak_memory_in_bytes,
+        time.monotonic() - start,
+        "fits" if found.peak_memory_in_bytes <= usable * GIB else "does not fit",
+    )
 
 
 def _needed(message: str) -> str:
-    """ "Used 17.98G of 15.75G hbm" from the compiler's message."""
-    match = re.search(r"[Uu]sed ([\d.]+[KMGT]?) of ([\d.]+[KMGT]?) (?:hbm|vmem|smem)", message)
-    return f"used {match[1]} of {match[2]}" if match else ""
+    """ ": used 17.98G of 15.75G" from the compiler's message."""
+    match = re.search(r"[Uu]sed ([\d.]+[KMGT]?) of ([\d.]+[KMGT]?) hbm", message)
+    return f": used {match[1]} of {match[2]}" if match else ""
+
+
+def search(config: Mapping, name: str, *, eot: int) -> list[Memory]:
+    """For each remat policy the largest batch that fits, found by doubling and halving.
+
+    Batches are the chips times a number of windows, from 1 up to MAX_WINDOWS on each chip.
+    """
+    chips = len(devices(name))
+    rows = []
+    for remat in REMAT:
+        fits, fails = 0, MAX_WINDOWS + 1
+        windows = 4
+        while fails - fits > max(1, fits // 8):  # within an eighth of the limit is near enough
+            row = attempt(_with(config, remat, windows * chips), name, eot=eot)
+            rows.append(row)
+            if row.fits:
+                fits = windows
+                windows = min(2 * windows, (fits + fails) // 2) if fails > MAX_WINDOWS else 0
+            else:
+                fails = windows
+                windows = 0
+            windows = windows or (fits + fails) // 2
+            if windows in (fits, 0):
+                break
+    return rows
+
+
+def _with(config: Mapping, remat: str, batch_size: int) -> dict:
+    return {
+        **config,
+        "batch_size": batch_size,
+        "accumulation_steps": 1,
+        "model": {**config["model"], "remat": remat},
+        "eval": {**config["eval"], "batch_size": 0},
+    }
+
+
+def advice(config: Mapping, rows: list[Memory]) -> str:
+    """The largest batch, and the policy that recomputes least for the stage's own batch."""
+    fitting = [row for row in rows if row.fits]
+    if not fitting:
+        return "  nothing fits: a larger slice is needed"
+    largest = max(fitting, key=lambda row: row.batch_size)
+    line = f"  largest batch: {largest.batch_size} with remat={largest.remat}"
+    enough = [r for r in fitting if r.batch_size >= config["batch_size"]]
+    if not enough:
+        parts = -(-config["batch_size"] // largest.batch_size)
+        return f"{line}; batch {config['batch_size']} wants accumulation_steps={parts} or more"
+    cheapest = min(enough, key=lambda row: REMAT.index(row.remat))
+    return f"{line}; batch {config['batch_size']} fits with remat={cheapest.remat}"
