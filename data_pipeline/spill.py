@@ -12,7 +12,7 @@ import numpy as np
 
 from data_pipeline import hashing
 
-_BUCKETS = 64
+_BUCKETS = 16
 _BUFFER_BYTES = 64 << 20
 ROW = np.dtype(
     [(name, "<u8") for name in ("order", "doc", "split", "offset", "tokens", "text_bytes")]
@@ -36,7 +36,7 @@ class Spill:
     ) -> None:
         """Adds a document; equal ones are kept once when the bucket is read."""
         order = hashing.order_key(doc_hash, self._seed)
-        key = (source, order >> 58)
+        key = (source, order >> 60)
         offset = self._written.get(key, 0)
         self._written[key] = offset + len(tokens)
         row = (order, doc_hash, split_hash, offset, len(tokens), text_bytes)

@@ -61,6 +61,7 @@ class Tokenizer:
         self.encode_uint32 = encode
         self._decode = decode
         self._token_bytes = token_bytes
+        self._sizes: np.ndarray | None = None
         self.encoding = encoding  # tiktoken's own, for measurements; None for hf:DIR
 
     def encode(self, text: str) -> np.ndarray:
@@ -80,7 +81,10 @@ class Tokenizer:
 
     def token_bytes(self) -> np.ndarray:
         """Returns int32[vocab_size]: the UTF-8 bytes each id stands for, 0 for end-of-text."""
-        return self._token_bytes()
+        if self._sizes is None:
+            self._sizes = self._token_bytes()
+            self._sizes.setflags(write=False)
+        return self._sizes
 
     @property
     def dtype(self) -> np.dtype:
