@@ -124,7 +124,7 @@ def _path(run: Run, index: int) -> list[dict]:
         "x": xs[-1:],
         "y": ys[-1:],
         "text": [f"<b>{run.name}</b>"],
-        "textposition": "middle left",
+        "textposition": ("top right", "bottom left")[index % 2],  # close points stay readable
         "marker": {
             "size": 14,
             "color": colour(index),

@@ -77,11 +77,18 @@ def imports(path: Path) -> Iterator[tuple[str, ast.AST]]:
             yield from ((f"{node.module}.{alias.name}", node) for alias in node.names)
 
 
+def dotted(node: ast.AST) -> str:
+    """a.b.c of a name or attribute; "" for what is neither."""
+    if isinstance(node, ast.Attribute):
+        return f"{dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
+
+
 def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
     """Dotted names of everything called by name."""
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.Call):
-            yield ast.unparse(node.func), node
+            yield dotted(node.func), node
 
 
 def module_of(path: Path) -> str:

@@ -82,6 +82,7 @@ def test_page_loads_nothing_and_recommends(guide):
     cards = re.findall(r'class="for">([^<]+)</div><div class="run">([^<]+)<', own)
     assert cards == [("preserve general", "v5"), ("balanced", "v7"), ("maximum domain", "v8")]
     assert 'data-live="0"' in own
+    assert "showSendToCloud: false" in own
 
 
 def test_hostile_names_stay_text(guide):
@@ -130,6 +131,7 @@ def browse(page, *options: str) -> tuple[str, list[str]]:
         timeout=120,
         env={**os.environ, "HOME": str(page.parent)},
     )
+    assert "Share chart" not in done.stdout.replace(report_page.plotly_js(), ""), "uploads charts"
     return done.stdout[:400], [line for line in done.stderr.splitlines() if "CONSOLE" in line]
 
 

@@ -20,7 +20,7 @@ function remember() {
 function theme(light) {
   const text = light ? "#1c2128" : "#e4e8ed";
   const grid = light ? "#dfe3e8" : "#343b45";
-  const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid };
+  const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true };
   return { text, grid, axis };
 }
 
@@ -54,6 +54,8 @@ function draw(light) {
   const options = {
     responsive: true,
     displaylogo: false,
+    showSendToCloud: false, // runs are the reader's: no button that uploads them
+    plotlyServerURL: "",
     displayModeBar: narrow() ? false : "hover",
     modeBarButtonsToRemove: ["lasso2d", "select2d"],
   };
