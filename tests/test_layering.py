@@ -21,8 +21,8 @@ ROWS = tuple(
     tuple(row.split())
     for row in (
         "main plan generate report interop",
-        "train session step topology",
-        "evaluate checkpoint config guard optim metrics interrupt watchdog lease goodput",
+        "train session step",
+        "evaluate scorer checkpoint config guard optim metrics interrupt watchdog lease goodput",
         "model layers attention loss sharding run lineage stage_file trackers flops",
         "integrity exits redact",
     )
@@ -30,8 +30,8 @@ ROWS = tuple(
 WITHIN = {
     "train": ("session", "step"),
     "session": ("step",),
-    "topology": ("step",),
-    "evaluate": ("checkpoint",),
+    "evaluate": ("checkpoint", "scorer"),  # the command scores a run; inside main()
+    "scorer": ("checkpoint", "evaluate"),
     "config": ("optim",),
     "metrics": ("goodput",),
     "model": ("layers", "attention", "loss"),
