@@ -12,13 +12,19 @@ class UserError(ValueError):
     """Bad input: one line that says what was got, what was wanted and what to do."""
 
 
+class Stop(Exception):
+    """A planned end of a command with an exit code of its own."""
+
+    code = 1
+
+
 def run(main: Callable[[], int]) -> int:
-    """Runs a command's main; a UserError becomes one line on stderr and exit code 2."""
+    """Runs a command's main; a planned end becomes one line on stderr and its exit code."""
     try:
         return main()
-    except UserError as error:
+    except (UserError, Stop) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return BAD_INPUT
+        return error.code if isinstance(error, Stop) else BAD_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # `command | head`: nobody reads the rest

@@ -6,6 +6,7 @@ Axes: W windows, L length, D documents. Loss is nats per token; all sums are flo
 import dataclasses
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 
 import jax
@@ -13,6 +14,7 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
+from data_pipeline import errors
 from mypt_jax import attention, loss, sharding
 
 ROLES = ("domain", "general")
@@ -81,12 +83,14 @@ def score(
     for start in range(0, len(rows), batch_size):
         mine = rows[start + part * size : start + (part + 1) * size]
         results.append(nll(params, sharding.global_batch(mesh, windows[mine])))
+        if len(results) > 1:  # so that `between_batches` runs as the device does
+            results[-2].block_until_ready()
         between_batches()
     nll_WL = np.concatenate([sharding.to_host(x) for x in results])[: len(windows)]
     scores, first = {}, 0
     for key, source in plan.items():
         last = first + len(source.tokens)
-        scores[key] = _score(
+        scores[key] = score_of(
             nll_WL[first:last].astype(np.float64),
             source.doc_WL,
             token_bytes[source.tokens[:, 1:]],
@@ -95,7 +99,8 @@ def score(
     return scores
 
 
-def _score(nll_WL: np.ndarray, doc_WL: np.ndarray, bytes_WL: np.ndarray) -> Score:
+def score_of(nll_WL: np.ndarray, doc_WL: np.ndarray, bytes_WL: np.ndarray) -> Score:
+    """Sums token losses per document; bytes_WL are the bytes of text of each target."""
     doc_D, inverse = np.unique(doc_WL, return_inverse=True)
     inverse = inverse.reshape(-1)
     is_text = bytes_WL > 0
@@ -194,3 +199,50 @@ def paired_difference(path_a: str, path_b: str, name: str) -> tuple[float, float
     if not nll:
         return None
     return mean_and_stderr(np.concatenate(nll), np.concatenate(tokens))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """python -m mypt_jax.evaluate --run=runs/tiny/v8 --data=DIR|FILE [...]: scores a run."""
+    import argparse  # a command here, a library in training
+    import json
+
+    from mypt_jax import scorer
+
+    parser = argparse.ArgumentParser(prog="python -m mypt_jax.evaluate", description=main.__doc__)
+    parser.add_argument("--run", required=True, help="PATH, PATH@STEP or PATH@best")
+    parser.add_argument("--data", required=True, nargs="+", help="token datasets or text files")
+    parser.add_argument("--windows", type=int, default=0, help="per source, 0 = all")
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    args = parser.parse_args(argv)
+    if args.windows < 0 or args.batch_size < 1:
+        raise errors.UserError(
+            f"--windows {args.windows} and --batch_size {args.batch_size}: 0 or more and at "
+            "least 1 are wanted"
+        )
+    run = scorer.Scorer(args.run, batch_size=args.batch_size)
+    scores = {}
+    for data in args.data:
+        scores |= run.score_data(data, windows=args.windows)
+    found = {}
+    for key, source in scores.items():
+        figures = {name.rpartition("/")[2]: v for name, v in _figures(key, [source]).items()}
+        figures = {name: v if math.isfinite(v) else None for name, v in figures.items()}
+        found[key] = {**figures, "tokens": source.tokens}
+    if args.json:
+        print(json.dumps({"run": run.path, "step": run.step, "scores": found}, indent=1))
+        return 0
+    print(f"{run.path} at step {run.step}")
+    print("| data | loss | std. error | perplexity | bits per byte | tokens |")
+    print("|---|---|---|---|---|---|")
+    for key, row in found.items():
+        stderr = "-" if row["stderr"] is None else f"{row['stderr']:.4f}"
+        print(
+            f"| {key} | {row['loss']:.4f} | {stderr} | {row['perplexity']:.2f} | "
+            f"{row['bits_per_byte']:.4f} | {row['tokens']:,} |"
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(errors.run(main))

@@ -1,10 +1,10 @@
 """Why a run ends other than by finishing: one exception and exit code each (README has a table)."""
 
+from data_pipeline import errors
 
-class RunEnd(Exception):
-    """A planned end of the process; main turns it into one line on stderr and `code`."""
 
-    code = 1
+class RunEnd(errors.Stop):
+    """A planned end of a run: one line on stderr, and `code`."""
 
 
 class ForgettingStop(RunEnd):

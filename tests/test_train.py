@@ -144,3 +144,35 @@ def test_a_parent_that_does_not_hold_its_evaluation_is_refused(chain, tmp_path):
     end = train("v3", {**child, "init_from": forged, "workdir": tmp_path / "v3"})
     assert end.returncode == 2
     assert "not the one that the parent saved" in end.stderr.splitlines()[-1]
+
+
+def test_evaluation_on_demand_gives_the_runs_own_losses(chain, datasets, tmp_path):
+    from mypt_jax import scorer
+
+    root, *_ = chain
+    v3 = scorer.Scorer(str(root / "v3"), batch_size=8)
+    found = v3.score_data(datasets["general"], windows=24)["encyclopedia"]
+    mean, stderr = evaluate.mean_and_stderr(found.nll_sum_D, found.tokens_D)
+    row = run.metrics(root / "v3")[-1]
+    assert mean == pytest.approx(row["eval/general/loss"], rel=1e-6)
+    assert stderr == pytest.approx(row["eval/general/stderr"], rel=1e-6)
+
+    text = tmp_path / "text.txt"
+    text.write_text("one two three " * 40)
+    score = v3.score_data(str(text), windows=0)["text.txt"]
+    assert score.text_bytes == len(text.read_text())
+    assert score.tokens == len(v3.tokenizer.encode(text.read_text()))
+
+
+def test_a_token_sees_only_its_window_when_scored(chain):
+    """The first window of a text has the same losses whatever comes later."""
+    import numpy as np
+
+    from mypt_jax import scorer
+
+    root, *_ = chain
+    v3 = scorer.Scorer(str(root / "v3"), batch_size=2)
+    ids = np.arange(1, 33 * 3)
+    whole = v3.nll_of(ids)
+    assert whole[:20] == pytest.approx(v3.nll_of(ids[:21]), rel=1e-5)
+    assert len(whole) == len(ids) - 1

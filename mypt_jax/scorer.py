@@ -1,0 +1,117 @@
+"""A run's model as a scorer of text: token losses of any dataset or text, outside training.
+
+Axes: W windows, L length.
+"""
+
+import functools
+import os
+
+import jax
+import numpy as np
+from flax import nnx
+
+from data_pipeline import loader as loaders
+from data_pipeline import shards
+from data_pipeline import tokenizer as tokenizers
+from data_pipeline.errors import UserError
+from mypt_jax import checkpoint, evaluate, model, sharding
+
+
+class Scorer:
+    """Parameters, tokenizer and compiled forward pass of one run at one step, on one device."""
+
+    def __init__(self, spec: str, *, batch_size: int):
+        """`spec`: PATH, PATH@STEP or PATH@best. Raises UserError and NoValidState."""
+        loaded = checkpoint.load_params(spec)
+        self.path, self.step, self.config = loaded.path, loaded.step, loaded.config
+        self.batch_size = batch_size
+        self.tokenizer = tokenizers.get(self.config["data"]["tokenizer"])
+        recorded = loaded.record["tokenizer"]
+        if recorded["sha256"] != self.tokenizer.sha256:
+            raise UserError(
+                f"run {self.path} was trained with tokenizer {recorded['name']} "
+                f"({recorded['sha256'][:12]}), found {self.tokenizer.sha256[:12]}"
+            )
+        devices = jax.devices()[:1]
+        resolved = model.resolve(self.config["model"], devices[0])
+        gpt = nnx.eval_shape(lambda: model.GPT(rngs=nnx.Rngs(0), **resolved))
+        self.block_size = resolved["block_size"]
+        self.mesh = sharding.make_mesh((1, 1, 1), devices)
+        self._params = jax.device_put(loaded.params, devices[0])
+        self._nll = evaluate.make_nll(
+            nnx.split(gpt, nnx.Param)[0],
+            mesh=self.mesh,
+            num_chunks=resolved["loss_chunks"],
+            document_mask=resolved["document_mask"],
+            eot=self.tokenizer.eot,
+        )
+
+    @functools.cached_property
+    def _token_bytes(self) -> np.ndarray:
+        return self.tokenizer.token_bytes()
+
+    def score_data(self, data: str, *, windows: int) -> dict[str, evaluate.Score]:
+        """Scores the val splits of a token dataset, by source, or a text file, whole.
+
+        `windows`: per source at most so many, evenly spread; 0 = all. Raises UserError.
+        """
+        if not os.path.exists(data):
+            raise UserError(f"{data} does not exist; wanted a token dataset or a text file")
+        if not os.path.isdir(data):
+            return {os.path.basename(data): self.score_text(_read_text(data))}
+        dataset = shards.open_dataset(data)
+        if dataset.tokenizer_sha256 != self.tokenizer.sha256:
+            raise UserError(
+                f"dataset {data} was made with tokenizer {dataset.tokenizer}, the run "
+                f"{self.path} has {self.tokenizer.name}; prepare it again or give the text itself"
+            )
+        plan = {
+            name: loaders.eval_windows(
+                source,
+                block_size=self.block_size,
+                num_windows=windows or max(1, source.tokens["val"] // self.block_size),
+            )
+            for name, source in dataset.sources.items()
+        }
+        return evaluate.score(
+            self._nll,
+            self._params,
+            plan,
+            mesh=self.mesh,
+            batch_size=self.batch_size,
+            token_bytes=self._token_bytes,
+        )
+
+    def score_text(self, text: str) -> evaluate.Score:
+        """Scores every token of a text that follows an EOT, in windows one after another."""
+        ids = self.tokenizer.encode(text)
+        nll = self.nll_of(np.concatenate([[self.tokenizer.eot], ids]))
+        return evaluate.score_of(
+            nll[None], np.zeros((1, len(nll)), np.int64), self._token_bytes[ids][None]
+        )
+
+    def nll_of(self, ids: np.ndarray) -> np.ndarray:
+        """nats of ids[1:], float64; a token sees at most what its window of block_size holds."""
+        count = len(ids) - 1
+        if count < 1:
+            raise UserError("the text is empty; wanted at least one token")
+        padded = -(-count // self.block_size) * self.block_size
+        ids = np.concatenate([ids, np.zeros(padded - count, np.int64)]).astype(np.int32)
+        starts = np.arange(padded // self.block_size)[:, None] * self.block_size
+        windows = ids[starts + np.arange(self.block_size + 1)]
+        return self.nll(windows).reshape(-1)[:count].astype(np.float64)
+
+    def nll(self, windows: np.ndarray) -> np.ndarray:
+        """nats of every target of int32[W, L + 1], fp32[W, L]."""
+        rows = np.arange(-(-len(windows) // self.batch_size) * self.batch_size) % len(windows)
+        parts = rows.reshape(-1, self.batch_size)
+        found = [sharding.to_host(self._nll(self._params, windows[part])) for part in parts]
+        return np.concatenate(found)[: len(windows)]
+
+
+def _read_text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
