@@ -192,11 +192,20 @@ class Prefetch:
     def __next__(self) -> tuple[int, np.ndarray]:
         if self._ended:
             raise StopIteration
-        item = self._queue.get()
+        item = self._take()
         if isinstance(item, BaseException):
             self._ended = True
             raise item
         return item
+
+    def _take(self):
+        """Waits for the thread, but not for one that is no more."""
+        while True:
+            try:
+                return self._queue.get(timeout=1.0)
+            except queue.Empty:
+                if not self._thread.is_alive() and self._queue.empty():
+                    raise RuntimeError("the thread that reads batches has ended") from None
 
     def close(self) -> None:
         """Ends the thread; safe to call twice."""

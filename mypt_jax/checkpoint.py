@@ -311,25 +311,35 @@ def restore_params(path: str, step: int, abstract_params: Mapping | None) -> dic
 
     Raises NoValidState when the step fails its manifest, UserError when shapes or dtypes differ.
     """
+    directory = _verified(path, step)
+    if abstract_params is None:
+        return _restore_host(directory, "params")
+    table = read_meta(directory)["tree"]["params"]
+    check_tree(tree_table(abstract_params), table, where=f"{path}@{step}")
+    with ocp.StandardCheckpointer() as checkpointer:
+        return checkpointer.restore(os.path.join(directory, "params"), abstract_params)
+
+
+def restore_rest(path: str, step: int) -> dict:
+    """Optimizer state and counters of a verified step, on the host as NumPy."""
+    return _restore_host(_verified(path, step), "rest")
+
+
+def _verified(path: str, step: int) -> str:
     directory = os.path.abspath(run.step_dir(path, step))
     reason = integrity.fault(directory)
     if reason:
         raise exits.NoValidState(f"{path}: checkpoint of step {step} is invalid: {reason}")
-    table = read_meta(directory)["tree"]["params"]
-    directory = os.path.join(directory, "params")
-    if abstract_params is not None:
-        check_tree(tree_table(abstract_params), table, where=f"{path}@{step}")
-        with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore(directory, abstract_params)
-    nested: dict = {}
-    for name in table:
-        *parents, leaf = name.split("/")
-        node = nested
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = ocp.RestoreArgs(restore_type=np.ndarray)
+    return directory
+
+
+def _restore_host(directory: str, item: str) -> dict:
+    directory = os.path.join(directory, item)
     with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        return checkpointer.restore(directory, args=ocp.args.PyTreeRestore(restore_args=nested))
+        saved = checkpointer.metadata(directory).item_metadata.tree
+        # Arrays as they were saved, whatever devices they lay on.
+        args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
+        return checkpointer.restore(directory, args=ocp.args.PyTreeRestore(restore_args=args))
 
 
 def load_params(spec: str) -> Loaded:

@@ -60,10 +60,18 @@ def judge(
 class StepGuard:
     """Counts non-finite steps and finds loss spikes. Its state is saved with every checkpoint."""
 
-    def __init__(self, *, max_nonfinite_steps: int, spike_sigma: float, spike_window: int):
+    def __init__(
+        self,
+        *,
+        max_nonfinite_steps: int,
+        spike_sigma: float,
+        spike_window: int,
+        skip_spikes: bool,
+    ):
         self._max_nonfinite = max_nonfinite_steps
         self._sigma = spike_sigma
         self._window = spike_window
+        self._skip_spikes = skip_spikes  # done on the device, said here
         self._losses: list[tuple[int, float]] = []  # (step, loss), finite ones only
         self.nonfinite_steps = 0
         self._in_a_row = 0
@@ -104,11 +112,11 @@ class StepGuard:
                     f"grad_norm {grad_norm}); the last good parameters are kept; a lower "
                     "optim.peak_lr is the usual remedy"
                 )
-            return (
-                f"step {step}: loss {loss}, grad_norm {grad_norm}: parameters left unchanged "
-                f"(batch {step - 1})"
-            )
+            return f"step {step}: loss {loss}, grad_norm {grad_norm}: parameters left unchanged"
         self._in_a_row = 0
         limit = self.threshold(step)
         self._losses = [*self._losses, (step, loss)][-(self._window + 2) :]
-        return f"step {step}: loss spike {loss:.4f}, threshold {limit:.4f}" if loss > limit else ""
+        if loss <= limit:
+            return ""
+        kept = ": parameters left unchanged" if self._skip_spikes else ""
+        return f"step {step}: loss spike {loss:.4f}, threshold {limit:.4f}{kept}"

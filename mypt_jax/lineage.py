@@ -74,7 +74,7 @@ def child_of(parent: dict, record: dict, *, path: str, step: int, digest: str, *
     }
     baseline = parent["baseline"]
     if baseline is None and facts["eval"]:
-        baseline = {"stage": parent["stage"], "path": path, "eval": facts["eval"]}
+        baseline = {"stage": parent["stage"], "path": path, "step": step, "eval": facts["eval"]}
     return {
         **record,
         "parent": {key: own[key] for key in ("path", "stage", "step", "params_sha256")},

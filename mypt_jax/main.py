@@ -3,8 +3,10 @@
 Flags to a validated config to train.run_stage; nothing else. Exit codes: README, "Exit codes".
 """
 
+import faulthandler
 import os
 import sys
+import traceback
 
 from absl import app, flags, logging
 from ml_collections import config_flags
@@ -32,8 +34,16 @@ def _parse(argv: list[str]) -> list[str]:
     return rest
 
 
+def _show(kind, error, trace) -> None:
+    """A traceback without secrets."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(redact.text(text))
+
+
 def main(argv: list[str]) -> int:
     del argv
+    faulthandler.enable()  # a stack also for what is no exception, as a mapped file cut short
+    sys.excepthook = _show
     logging.set_verbosity(logging.WARNING)  # Orbax reports every save at INFO
     # Imported here, so that a wrong flag is answered at once.
     from mypt_jax import config, train

@@ -16,6 +16,7 @@ from data_pipeline import mixture as mixtures
 from data_pipeline.errors import UserError
 from mypt_jax import (
     checkpoint,
+    exits,
     goodput,
     guard,
     interrupt,
@@ -152,6 +153,7 @@ def open_session(
             max_nonfinite_steps=config["guard"]["max_nonfinite_steps"],
             spike_sigma=config["guard"]["spike_sigma"],
             spike_window=config["guard"]["spike_window"],
+            skip_spikes=config["guard"]["skip_spikes"],
         ),
         record=record,
         started=time.monotonic() - (meta["wall_secs"] if meta else 0.0),
@@ -180,8 +182,11 @@ def open_session(
 def _take_over(owned: lease.Lease, stack: contextlib.ExitStack) -> list[str]:
     """Makes this process the owner of the run, or raises LostPeer; returns notes."""
     existed = os.path.isdir(owned.workdir)
-    os.makedirs(owned.workdir, exist_ok=True)
-    note = owned.acquire()
+    try:
+        os.makedirs(owned.workdir, exist_ok=True)
+        note = owned.acquire()
+    except OSError as error:
+        raise exits.StorageFailure(f"workdir {owned.workdir} cannot be written: {error}") from None
 
     def release():
         owned.release()

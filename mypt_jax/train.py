@@ -15,8 +15,8 @@ from mypt_jax import (
     checkpoint,
     evaluate,
     exits,
+    forgetting,
     goodput,
-    guard,
     interrupt,
     lineage,
     metrics,
@@ -45,10 +45,10 @@ def run_stage(validated: Validated) -> None:
         _compile_evaluation(work, state)
         if session.eval_due(config, done) and not run.has_eval(work.row):
             _evaluate(work, state, done)
-        kept = _act_on_forgetting(work, done)
+        kept = forgetting.act(work, done)
         if kept is None:
             state, done = _loop(work, state, done)
-            kept = _act_on_forgetting(work, done)
+            kept = forgetting.act(work, done)
         _finish(work, done if kept is None else kept)
 
 
@@ -127,7 +127,7 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
                 work.interrupts.check()
             if evaluates:
                 _evaluate(work, state, done)
-                if work.row.get("guard/action") in ("stop", "rollback"):
+                if forgetting.is_over(work):
                     break
             watch.restart()
     finally:
@@ -151,9 +151,12 @@ def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwa
     watch.step_done()
     work.watchdog.beat()
     work.ledger.flush(done)
-    note = work.guard.add(done, loss, grad_norm)
+    try:
+        note = work.guard.add(done, loss, grad_norm)
+    except exits.Divergence as error:
+        raise exits.Divergence(f"{error}; {_batch_line(work, done - 1)}") from error
     if note:
-        work.metrics.note(f"warning: {note}")
+        work.metrics.note(f"warning: {note}; {_batch_line(work, done - 1)}")
     work.row = {"step": done, "loss": loss, "lr": figures["lr"], "grad_norm": grad_norm}
     due = done % work.config["log"]["every_steps"] == 0
     evaluates = session.eval_due(work.config, done)
@@ -171,6 +174,13 @@ def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwa
     }
     if not evaluates:  # an evaluation writes the row, with its own figures in it
         _write_row(work)
+
+
+def _batch_line(work: session.Session, batch: int) -> str:
+    """Which text a batch was: it can be had again by its number, seed and data."""
+    before, after = work.loader.counts(batch), work.loader.counts(batch + 1)
+    drawn = ", ".join(f"{after[k] - before[k]} of {k}" for k in after if after[k] > before[k])
+    return f"batch {batch} (seed {work.config['seed']}): windows {drawn}"
 
 
 def _next_batch(batches, done: int) -> np.ndarray:
@@ -213,7 +223,7 @@ def _evaluate(work: session.Session, state: dict, done: int) -> None:
         evaluate.save(path, scores)
     if done == 0 and work.parent is not None:
         _compare_with_parent(work, row, path)
-    row |= _forgetting(work, row, scores, path)
+    row |= forgetting.measure(work, row, scores, path)
     work.row = {"step": done, **work.row, **row, "eval_secs": time.monotonic() - start}
     _write_row(work)
     work.ledger.enter(phase)
@@ -259,65 +269,6 @@ def _compare_with_parent(work: session.Session, row: dict, path: str) -> None:
     )
 
 
-def _forgetting(work: session.Session, row: dict, scores: dict, path: str) -> dict:
-    """General loss against the base stage's over the sources that both measured, and its judge."""
-    baseline = work.record["baseline"]
-    common = [
-        key for key in scores if baseline and key.startswith("general/") and key in baseline["eval"]
-    ]
-    if not common:
-        return {}
-    weights = np.array([scores[key].tokens for key in common], float)
-    weights /= weights.sum()
-    own = float(weights @ [row[f"eval/{key}/loss"] for key in common])
-    base = float(weights @ [baseline["eval"][key] for key in common])
-    if not np.isfinite(own):
-        return {}
-    found = guard.forgetting(own, base)
-    base_path = run.eval_file(baseline["path"], baseline.get("step", 0))
-    paired = evaluate.paired_difference(path, base_path, "general")
-    found["forgetting/stderr"] = paired[1] if paired else row["eval/general/stderr"]
-    action, line = guard.judge(
-        general_loss=own,
-        baseline_loss=base,
-        stderr=found["forgetting/stderr"],
-        action=work.config["guard"]["action"],
-        max_forgetting=work.config["guard"]["max_forgetting"],
-    )
-    if action:
-        work.metrics.note(f"{'warning' if action == 'warn' else 'guard'}: {line}")
-    return {**found, "guard/action": action}
-
-
-def _act_on_forgetting(work: session.Session, done: int) -> int | None:
-    """Ends the run as guard.action says; the step to finish with, None to go on."""
-    action = work.row.get("guard/action", "")
-    if action not in ("stop", "rollback"):
-        return None
-    percent = work.row["forgetting/percent"]
-    line = f"step {done}: forgetting {percent:+.1f} % is over guard.max_forgetting"
-    work.record["notes"].append(f"guard {action}: {line}")
-    if work.is_writer:
-        lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
-    if action == "stop":
-        raise exits.ForgettingStop(
-            f"{line} {work.config['guard']['max_forgetting']:g}; more replay, a lower rate, or "
-            "--config.guard.action=warn"
-        )
-    limit = work.config["guard"]["max_forgetting"]
-    inside = [
-        row["step"]
-        for row in run.metrics(work.workdir)
-        if row["step"] in run.steps(work.workdir)
-        and row.get("forgetting/percent") is not None
-        and row["forgetting/percent"] <= 100 * limit
-    ]
-    if not inside:
-        raise exits.ForgettingStop(f"{line}, and no saved step inside it to roll back to")
-    work.metrics.note(f"guard: {line}: rolled back to step {max(inside)}")
-    return max(inside)
-
-
 def _finish(work: session.Session, kept: int) -> None:
     """Pins step `kept` as the run's result and writes finished.json.
 
@@ -340,7 +291,7 @@ def _finish(work: session.Session, kept: int) -> None:
             "goodput": summary,
             "eval": run.losses(row),
         }
-        if work.row.get("guard/action") == "rollback":
+        if kept < work.row["step"]:
             finished["rolled_back_from"] = work.row["step"]
         lineage.write_json(run.join(work.workdir, run.FINISHED), finished)
         work.metrics.note(goodput.line(summary))

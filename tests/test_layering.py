@@ -21,14 +21,15 @@ ROWS = tuple(
     tuple(row.split())
     for row in (
         "main plan generate report interop",
-        "train session step",
+        "train forgetting session step",
         "evaluate scorer checkpoint config guard optim metrics interrupt watchdog lease goodput",
         "model layers attention loss sharding run lineage stage_file trackers flops",
         "integrity exits redact",
     )
 )
 WITHIN = {
-    "train": ("session", "step"),
+    "train": ("forgetting", "session", "step"),
+    "forgetting": ("session",),
     "session": ("step",),
     "evaluate": ("checkpoint", "scorer"),  # the command scores a run; inside main()
     "scorer": ("checkpoint", "evaluate"),
