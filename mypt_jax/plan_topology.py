@@ -113,7 +113,7 @@ def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
     )
     try:
         compiled = program.step.lower(
-            program.abstract_state, rows, jax.ShapeDtypeStruct((), np.float32)
+            program.abstract_state, rows, np.float32(0), np.float32(0)
         ).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):

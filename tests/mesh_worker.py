@@ -18,6 +18,7 @@ from mypt_jax import checkpoint, sharding, step
 MESHES = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "all": (2, 2, 2), "one": (1, 1, 1)}
 STEPS = 20
 VOCAB, LENGTH, BATCH = 256, 32, 16
+SCALARS = (np.float32(1e-3), np.float32(np.inf))  # learning rate, largest loss accepted
 
 
 def small_config(**changes) -> dict:
@@ -55,7 +56,7 @@ def batches() -> np.ndarray:
 def train(program: step.Program, steps: int = STEPS) -> tuple[dict, list[float], bool]:
     """(state, losses, whether every device batch put together again was the given one)."""
     state, losses, same = program.init(), [], True
-    for rows in batches()[:steps]:
+    for done, rows in enumerate(batches()[:steps]):
         windows = sharding.global_batch(program.mesh, rows)
         seen = np.zeros_like(rows)
         for shard in windows.addressable_shards:
@@ -77,7 +78,9 @@ def bytes_per_device(state: dict) -> list[int]:
 def donation(program: step.Program) -> dict:
     """Bytes per device that the step hands back in place, against the bytes of the state."""
     rows = jax.ShapeDtypeStruct((BATCH, LENGTH + 1), np.int32)
-    compiled = program.step.lower(program.abstract_state, rows, np.float32(0), np.float32(0)).compile()
+    compiled = program.step.lower(
+        program.abstract_state, rows, np.float32(0), np.float32(0)
+    ).compile()
     state_bytes = sum(
         math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
         for x in jax.tree.leaves(program.abstract_state)

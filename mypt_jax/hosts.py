@@ -1,0 +1,210 @@
+"""More than one process: JAX's own runtime started, configs compared, decisions agreed upon.
+
+Processes meet at a coordinator. Which ones there are comes from config.distributed, or is detected
+(TPU pods on GCE and GKE, several slices, Slurm, Open MPI); alone, nothing is started. Every wait
+has a limit, so that a missing process ends the others with a line and never hangs them.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from data_pipeline.errors import UserError
+from mypt_jax import exits, lineage
+
+PROCESSES_METADATA = "computeMetadata/v1/instance/attributes/worker-network-endpoints"
+# Differs between processes on purpose, or is of no consequence to the others.
+OWN_KEYS = ("distributed/process_id", "compile_cache", "data/prefetch_batches")
+# What a process can ask of all, from weak to strong.
+NOTHING, SAVE, STOP = 0, 1, 2
+
+
+def start(settings: Mapping) -> None:
+    """Joins the other processes, if there are any; before the first use of a device.
+
+    Raises UserError for settings that contradict each other, LostPeer when the processes do not
+    all arrive within timeout_secs.
+    """
+    given = {
+        "coordinator": bool(settings["coordinator"]),
+        "num_processes": settings["num_processes"] > 0,
+        "process_id": settings["process_id"] >= 0,
+    }
+    options: dict = {}
+    if any(given.values()):
+        _check(settings, given)
+        options = dict(
+            coordinator_address=settings["coordinator"],
+            num_processes=settings["num_processes"],
+            process_id=settings["process_id"],
+        )
+    elif not detected(os.environ):
+        return
+    # JAX's own SIGTERM handler would take the place of interrupt.py's.
+    jax.config.update("jax_enable_preemption_service", False)
+    limit = max(1, round(settings["timeout_secs"]))
+    try:
+        jax.distributed.initialize(
+            **options,
+            initialization_timeout=limit,
+            heartbeat_timeout_seconds=max(10, limit),
+            shutdown_timeout_seconds=limit,
+        )
+    except (RuntimeError, ValueError) as error:
+        raise exits.LostPeer(
+            f"the processes did not meet within {limit} s (distributed.timeout_secs): "
+            f"{_first_line(error)}"
+        ) from error
+
+
+def _check(settings: Mapping, given: Mapping[str, bool]) -> None:
+    example = (
+        "--config.distributed.coordinator=HOST:PORT --config.distributed.num_processes=2 "
+        "--config.distributed.process_id=0"
+    )
+    if not all(given.values()):
+        missing = ", ".join(key for key, there in given.items() if not there)
+        raise UserError(f"distributed: {missing} missing; all three go together: {example}")
+    host, _, port = settings["coordinator"].rpartition(":")
+    if not host or not port.isdecimal():
+        raise UserError(f"distributed.coordinator is {settings['coordinator']!r}: {example}")
+    if settings["process_id"] >= settings["num_processes"]:
+        raise UserError(
+            f"distributed.process_id is {settings['process_id']}, wanted 0 to "
+            f"{settings['num_processes'] - 1} for {settings['num_processes']} processes"
+        )
+
+
+def detected(environment: Mapping[str, str]) -> str:
+    """What says that there are several processes ("" when nothing does)."""
+
+    def number(name: str) -> int:
+        text = environment.get(name, "")
+        return int(text) if text.isdecimal() else 0
+
+    if number("SLURM_STEP_NUM_TASKS") > 1 and "SLURM_PROCID" in environment:
+        return "Slurm"
+    if number("OMPI_COMM_WORLD_SIZE") > 1:
+        return "Open MPI"
+    if number("MEGASCALE_NUM_SLICES") > 1:
+        return "TPU slices"
+    if "," in environment.get("TPU_WORKER_HOSTNAMES", ""):
+        return "TPU pod (GKE)"
+    is_tpu_vm = os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0")
+    if is_tpu_vm and not environment.get("COLAB_RELEASE_TAG") and _tpu_workers() > 1:
+        return "TPU pod (GCE)"
+    return ""
+
+
+def _tpu_workers() -> int:
+    """Hosts of the TPU slice that this machine belongs to, by the metadata server; 0 without."""
+    server = os.environ.get("GCE_METADATA_IP", "metadata.google.internal")
+    request = urllib.request.Request(
+        f"http://{server}/{PROCESSES_METADATA}", headers={"Metadata-Flavor": "Google"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return len(answer.read().decode().split(","))
+    except (urllib.error.URLError, TimeoutError, OSError):
+        return 0
+
+
+def _client():
+    """The coordination service; JAX has no public name for its barriers and values with a limit."""
+    from jax._src import distributed
+
+    return distributed.global_state.client
+
+
+def compare(config: Mapping, *, timeout_secs: float) -> None:
+    """Raises UserError on every process when one has another config than process 0.
+
+    LostPeer when a process does not answer in time.
+    """
+    count, here = jax.process_count(), jax.process_index()
+    if count == 1:
+        return
+    flat = {k: v for k, v in lineage.flatten(config).items() if k not in OWN_KEYS}
+    text = json.dumps(flat, sort_keys=True, default=str)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    client, limit = _client(), round(1000 * timeout_secs)
+    with _lost_peer_after(timeout_secs, "compare their configs"):
+        client.key_value_set(f"mypt_jax/config/{here}", f"{digest} {text}")
+        if here == 0:
+            verdict = ""
+            for other in range(1, count):
+                theirs = client.blocking_key_value_get(f"mypt_jax/config/{other}", limit)
+                if theirs.partition(" ")[0] != digest:
+                    verdict = _difference(other, json.loads(theirs.partition(" ")[2]), flat)
+                    break
+            client.key_value_set("mypt_jax/verdict", verdict or "same")
+        verdict = client.blocking_key_value_get("mypt_jax/verdict", limit)
+        # Nobody leaves, and takes the coordinator along, before all have read it.
+        client.wait_at_barrier("mypt_jax/compared", limit)
+    if verdict != "same":
+        raise UserError(verdict)
+
+
+def _difference(other: int, theirs: Mapping, own: Mapping) -> str:
+    own = json.loads(json.dumps(own, default=str))
+    keys = [key for key in sorted({*own, *theirs}) if own.get(key) != theirs.get(key)]
+    shown = (
+        "; ".join(
+            f"{key.replace('/', '.')}: {own.get(key)} there, {theirs.get(key)} here"
+            for key in keys[:3]
+        )
+        .replace(" there", " on process 0")
+        .replace(" here", f" on process {other}")
+    )
+    return f"process {other} has another config than process 0 ({shown}); start all with one"
+
+
+@contextlib.contextmanager
+def _lost_peer_after(timeout_secs: float, what: str):
+    """Turns a missed deadline of the coordination service into LostPeer."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        raise exits.LostPeer(
+            f"the processes did not all {what} within {timeout_secs:g} s "
+            f"(distributed.timeout_secs): {_first_line(error)}"
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+class Agreement:
+    """What any process asks for, told to all of them for the same step.
+
+    With several processes, an answer is that of the call before: a request travels with the
+    computation and nobody waits for it. `ask` is called once per step by all processes.
+    """
+
+    def __init__(self, mesh: Mesh):
+        self._single = jax.process_count() == 1
+        if self._single:
+            return
+        self._sharding = NamedSharding(mesh, P(mesh.axis_names))
+        self._local = sum(d.process_index == jax.process_index() for d in mesh.devices.flat)
+        self._most = jax.jit(lambda x: x.max(), out_shardings=NamedSharding(mesh, P()))
+        self._previous: jax.Array | None = None
+
+    def ask(self, request: int) -> int:
+        """The strongest request of all processes: NOTHING, SAVE or STOP."""
+        if self._single:
+            return request
+        previous, rows = self._previous, np.full(self._local, request, np.int32)
+        everyone = jax.make_array_from_process_local_data(self._sharding, rows)
+        self._previous = self._most(everyone)
+        return NOTHING if previous is None else int(previous)
