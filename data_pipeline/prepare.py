@@ -149,7 +149,7 @@ def write_sources(
         entries[source] = {
             "licence": " AND ".join(sorted(name for name in licences if name)),
             "licences": dict(sorted(licences.items())),
-            "cut_texts": [f"{one:016x}" for one in gate.cut.get(source, ())],
+            "cut_texts": [f"{one:016x}" for one in sorted(gate.cut.get(source, ()))],
             "splits": written.splits,
         }
         reports.append(
