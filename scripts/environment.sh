@@ -23,18 +23,27 @@ PYTHON
   return 2
 }
 
+# python_version PYTHON: prints 3.12 or the like.
+python_version() {
+  "$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])'
+}
+
 # make_environment DIR PYTHON REQUIREMENTS...: does nothing when DIR already holds exactly these.
+# A lock file (requirements-lock-...) comes first: pip checks the hashes that it has.
 make_environment() {
   local directory="$1" python="$2" file stamp
   shift 2
-  local arguments=()
-  for file in "$@"; do arguments+=(-r "$file"); done
   # A changed requirements file, another set of them or another interpreter installs again.
   stamp="$directory/installed-$({ "$python" --version; echo "$@"; cat requirements*.txt; } |
     cksum | cut -d' ' -f1)"
   [[ -e "$stamp" ]] && return 0
   "$python" -m venv "$directory"
-  "$directory/bin/python" -m pip install --quiet --disable-pip-version-check \
-    --upgrade pip "${arguments[@]}"
+  local install=("$directory/bin/python" -m pip install --quiet --disable-pip-version-check)
+  "${install[@]}" --upgrade pip
+  local arguments=()
+  for file in "$@"; do
+    if [[ "$file" == *-lock-* ]]; then "${install[@]}" -r "$file"; else arguments+=(-r "$file"); fi
+  done
+  ((${#arguments[@]} == 0)) || "${install[@]}" "${arguments[@]}"
   touch "$stamp"
 }

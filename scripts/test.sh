@@ -20,7 +20,8 @@ done
 
 python="$(find_python "$version")"
 directory=".venv-test${version:+-$version}"
-requirements=(requirements-test.txt)
+requirements=("requirements-lock-$(python_version "$python").txt")
+[[ -e "${requirements[0]}" ]] || requirements=(requirements-test.txt)
 selection=()
 if ((all)); then
   selection=(-m "")

@@ -5,7 +5,6 @@
 #   bash scripts/test_page.sh --screenshots=runs/tiny  also docs/report.png and docs/report_dark.png
 set -euo pipefail
 cd "$(dirname "$0")/.."
-source scripts/environment.sh
 
 screenshots="" arguments=()
 for argument in "$@"; do
@@ -28,10 +27,7 @@ if ! find_browser >/dev/null; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
 fi
 
-make_environment .venv-test "$(find_python)" requirements-test.txt
-export JAX_PLATFORMS=cpu
-.venv-test/bin/python -m pytest -m "" -v tests/test_report_page.py \
-  ${arguments[@]+"${arguments[@]}"}
+bash scripts/test.sh -m "" -v tests/test_report_page.py ${arguments[@]+"${arguments[@]}"}
 
 if [[ -n "$screenshots" ]]; then
   directory="$(mktemp -d)"

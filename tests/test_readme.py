@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from ml_collections import ConfigDict
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (ROOT / "README.md", ROOT / "ATTRIBUTION.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -48,6 +50,15 @@ def config_of(argument: str) -> ConfigDict:
     return module.get_config("tiny" if size.startswith("runs/") else size or "750m")
 
 
+def key_of(config: ConfigDict, dotted: str) -> bool:
+    node = config
+    for key in dotted.split("."):
+        if key not in node:
+            return False
+        node = node[key]
+    return True
+
+
 def check_options(words: list[str], path: Path) -> None:
     options = [word.partition("=")[0] for word in words if word.startswith("--")]
     text = sources(path)
@@ -59,10 +70,8 @@ def check_options(words: list[str], path: Path) -> None:
     config = config_of(given.removeprefix("--config=") if given else "configs/v3.py:tiny")
     for option in options:
         if option.startswith("--config."):
-            node = config
-            for key in option.removeprefix("--config.").split("."):
-                assert key in node, f"{option} is no key of the config"
-                node = node[key]
+            key = option.removeprefix("--config.")
+            assert key_of(config, key), f"{option} is no key of the config"
 
 
 @pytest.mark.parametrize(("page", "line"), commands())
@@ -74,6 +83,14 @@ def test_command_exists_with_its_options(page, line):
         path = ROOT / words[1]
     assert path.is_file(), f"{page}: {line}"
     check_options(words[2:], path)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_config_keys_that_are_named_exist(page):
+    config = config_of("configs/base.py:tiny")
+    for key in re.findall(r"--config\.([\w.]+)", page.read_text(encoding="utf-8")):
+        if key != "KEY":
+            assert key_of(config, key.rstrip(".")), f"{page.name}: --config.{key}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -114,6 +131,34 @@ def test_the_exit_codes_of_the_readme_are_those_of_the_code():
     assert listed == {0, 2} | {kind.code for kind in kinds if kind is not exits.RunEnd}
 
 
+@pytest.mark.parametrize("version", ["3.11", "3.12", "3.13"])
+def test_lock_file_holds_what_the_tests_need_with_hashes(version):
+    """Fails after a change of requirements until `bash scripts/lock.sh` was run."""
+    locked: dict[str, list[str]] = {}
+    text = (ROOT / f"requirements-lock-{version}.txt").read_text()
+    for entry in re.findall(r"^\S.*(?:\n +.*)*", text, re.M):
+        assert "--hash=sha256:" in entry, entry
+        requirement = Requirement(entry.partition("\\")[0].strip())
+        (pinned,) = requirement.specifier
+        assert pinned.operator == "=="
+        locked.setdefault(canonicalize_name(requirement.name), []).append(pinned.version)
+    assert not {"torch", "ray", "libtpu"} & set(locked)
+    for requirement in wanted("requirements-test.txt"):
+        versions = locked[canonicalize_name(requirement.name)]
+        assert any(requirement.specifier.contains(v) for v in versions), requirement
+
+
+def wanted(name: str) -> list[Requirement]:
+    """The requirements of a file and of those that it takes in."""
+    found = []
+    for line in (ROOT / name).read_text().splitlines():
+        if line.startswith("-r "):
+            found += wanted(line.removeprefix("-r "))
+        elif line and not line.startswith("#"):
+            found.append(Requirement(line))
+    return found
+
+
 def test_shell_scripts_parse():
     scripts = [*sorted((ROOT / "scripts").glob("*.sh")), ROOT / ".ci" / "run"]
     for script in scripts:
@@ -121,7 +166,7 @@ def test_shell_scripts_parse():
 
 
 def test_requirements_have_ranges_and_the_project_file_is_settings_only():
-    for path in ROOT.glob("requirements*.txt"):
+    for path in set(ROOT.glob("requirements*.txt")) - set(ROOT.glob("*-lock-*")):
         for line in path.read_text().splitlines():
             if line and not line.startswith(("#", "-r ")):
                 assert re.fullmatch(r"[\w.-]+(\[[\w,-]+\])?[<>=]=?[\w.,<>=]+( *;.*)?", line), line
