@@ -193,12 +193,12 @@ class Agreement:
 
     def __init__(self, mesh: Mesh):
         self._single = jax.process_count() == 1
+        self._previous: jax.Array | None = None
         if self._single:
             return
         self._sharding = NamedSharding(mesh, P(mesh.axis_names))
         self._local = sum(d.process_index == jax.process_index() for d in mesh.devices.flat)
         self._most = jax.jit(lambda x: x.max(), out_shardings=NamedSharding(mesh, P()))
-        self._previous: jax.Array | None = None
 
     def ask(self, request: int) -> int:
         """The strongest request of all processes: NOTHING, SAVE or STOP."""
@@ -208,3 +208,7 @@ class Agreement:
         everyone = jax.make_array_from_process_local_data(self._sharding, rows)
         self._previous = self._most(everyone)
         return NOTHING if previous is None else int(previous)
+
+    def forget(self) -> None:
+        """What was asked for has been done; called by all processes after the same step."""
+        self._previous = None

@@ -63,7 +63,12 @@ class Interrupts:
     def check(self) -> None:
         """Raises Preempted when asked to stop; for places where everything is saved already."""
         if self.reason():
-            raise exits.Preempted(f"{self.reason()}: run the same command again to resume")
+            raise self.preempted()
+
+    def preempted(self) -> exits.Preempted:
+        """Why the run ends; the request may have come from another process."""
+        reason = self.reason() or "another process was asked to stop"
+        return exits.Preempted(f"{reason}: run the same command again to resume")
 
     def close(self) -> None:
         """Gives the signals back to whom they belonged before."""

@@ -10,7 +10,9 @@ import sys
 import time
 from collections.abc import Mapping
 
-from mypt_jax import exits, redact, run
+from jax.sharding import Mesh
+
+from mypt_jax import exits, flops, redact, run
 
 
 def finite(row: Mapping) -> dict:
@@ -57,19 +59,34 @@ class Stopwatch:
         self._steps.append(now - self._since)
         self._since = now
 
-    def figures(self, tokens_per_step: int) -> dict[str, float]:
-        """Measured fields of a row; starts the next interval."""
+    def figures(self, tokens_per_step: int, mesh: Mesh, model: Mapping) -> dict[str, float]:
+        """Measured fields of a row; starts the next interval.
+
+        `mfu` (convention: flops.py) where the chip's peak is known, `device_memory_bytes` (the most
+        that one device of this process held) where the device tells.
+        """
         steps, waits = self._steps, self._waits
         self._steps, self._waits = [], []
         if not steps:
             return {}
         total = max(sum(steps), 1e-9)
+        rate = tokens_per_step * len(steps) / total
+        measured = {
+            "mfu": flops.utilisation(model, rate, mesh.devices.flat[0].device_kind, mesh.size),
+            "device_memory_bytes": max(
+                (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+                for device in mesh.local_devices
+            ),
+        }
         return {
-            "tokens_per_sec": tokens_per_step * len(steps) / total,
+            "tokens_per_sec": rate,
+            "device_tokens_per_sec": rate / mesh.size,
+            **{name: value for name, value in measured.items() if value},
             "step_secs": total / len(steps),
             "step_p50_secs": statistics.median(steps),
             "step_p95_secs": sorted(steps)[math.ceil(0.95 * len(steps)) - 1],
             "input_wait_secs": sum(waits),
+            "input_wait_share": sum(waits) / total,
         }
 
 
@@ -173,6 +190,35 @@ class Metrics:
             self._bar_open = False
 
 
+def _hardware(row: Mapping) -> list[str]:
+    """How well the devices are used, where it is known."""
+    parts = []
+    if row.get("device_tokens_per_sec", row["tokens_per_sec"]) < 0.99 * row["tokens_per_sec"]:
+        parts.append(f"{row['device_tokens_per_sec']:,.0f} tok/s/device")
+    if row.get("mfu") is not None:
+        parts.append(f"MFU {row['mfu']:.1%}")
+    if row.get("device_memory_bytes"):
+        parts.append(f"{row['device_memory_bytes'] / 2**30:.1f} GiB")
+    if row.get("step_p95_secs"):
+        parts.append(f"p50/p95 {row['step_p50_secs']:.3g}/{row['step_p95_secs']:.3g} s")
+    if row.get("input_wait_share", 0.0) >= 0.01:  # below it is noise
+        parts.append(f"input wait {row['input_wait_share']:.0%}")
+    return parts
+
+
+def mfu_note(mesh: Mesh) -> str:
+    """With which convention and peak MFU is computed; "" for devices of unknown peak."""
+    kind = mesh.devices.flat[0].device_kind
+    name = flops.chip_of(kind)
+    if name is None:
+        return ""
+    chip = flops.CHIPS[name]
+    return (
+        f"MFU: model FLOPs ({flops.CONVENTION}) over {mesh.size} x {kind} at "
+        f"{chip.peak / 1e12:,.0f} TFLOP/s ({chip.dtype})"
+    )
+
+
 def _text(row: Mapping, num_steps: int) -> str:
     """step 40/86  loss 4.1234  lr 3e-04  12,345 tok/s  ETA 0:01:02  domain 4.59  general 5.77"""
     parts = [f"step {row['step']}/{num_steps}"]
@@ -183,6 +229,7 @@ def _text(row: Mapping, num_steps: int) -> str:
     if "tokens_per_sec" in row:
         left = max(0, round((num_steps - row["step"]) * row["step_secs"]))
         parts.append(f"{row['tokens_per_sec']:,.0f} tok/s")
+        parts += _hardware(row)
         parts.append(f"ETA {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
     for role in ("domain", "general", "val"):
         value = row.get(f"eval/{role}/loss")

@@ -19,10 +19,12 @@ from mypt_jax import (
     exits,
     goodput,
     guard,
+    hosts,
     interrupt,
     lease,
     lineage,
     metrics,
+    profiler,
     redact,
     run,
     sharding,
@@ -50,6 +52,8 @@ class Session:
     checkpointer: checkpoint.Checkpointer
     metrics: metrics.Metrics
     interrupts: interrupt.Interrupts
+    agreement: hosts.Agreement
+    profiler: profiler.Profiler
     lease: lease.Lease
     ledger: goodput.Ledger
     watchdog: watchdog.Watchdog
@@ -146,6 +150,8 @@ def open_session(
             num_steps=config["num_steps"],
         ),
         interrupts=interrupts,
+        agreement=hosts.Agreement(program.mesh),
+        profiler=profiler.Profiler(workdir, **config["profile"]),
         lease=owned,
         ledger=ledger,
         watchdog=dog,
@@ -160,6 +166,7 @@ def open_session(
         row=dict(meta["row"]) if meta else {},
     )
     stack.callback(session.metrics.close)
+    stack.callback(session.profiler.close)
     if meta:
         notes += _resume(session, meta, done)
     else:
@@ -174,8 +181,10 @@ def open_session(
             tensorboard=config["log"]["tensorboard"],
             project=config["log"]["wandb_project"],
         )
-    for note in [*validated.notes, *program.notes, *_plan_notes(plan), *notes]:
-        session.metrics.note(note)
+    mfu = metrics.mfu_note(program.mesh)
+    for note in [*validated.notes, *program.notes, *_plan_notes(plan), *notes, mfu]:
+        if note:
+            session.metrics.note(note)
     return session, state, done
 
 

@@ -17,6 +17,7 @@ from mypt_jax import (
     exits,
     forgetting,
     goodput,
+    hosts,
     interrupt,
     lineage,
     metrics,
@@ -39,6 +40,8 @@ def run_stage(validated: Validated) -> None:
         step.set_up_jax(
             deterministic=config["deterministic"], compile_cache=config["compile_cache"]
         )
+        hosts.start(config["distributed"])
+        hosts.compare(config, timeout_secs=config["distributed"]["timeout_secs"])
         program = step.build(config, eot=validated.tokenizer.eot)
         work, state, done = session.open_session(validated, program, interrupts, stack)
         stack.callback(work.ledger.flush, now=True)
@@ -98,6 +101,7 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             windows = sharding.global_batch(program.mesh, rows)
             lr = program.schedule(done)
             max_loss = np.float32(work.guard.threshold(done + 1))
+            work.profiler.before_step(done)
             with ledger.phase("compilation") if not compiled else contextlib.nullcontext():
                 state, figures = program.step(state, windows, np.float32(lr), max_loss)
             if not compiled:
@@ -109,22 +113,27 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             done += 1
             pending = (done, {**figures, "lr": lr})
             work.checkpointer.poll()
+            traced = work.profiler.after_step(done, figures)
+            if traced:
+                work.metrics.note(traced)
 
-            stop = work.interrupts.reason()
+            asked = work.agreement.ask(_request(work, last_save))
+            stop = asked == hosts.STOP
             evaluates = session.eval_due(config, done)
-            if not (stop or evaluates or _save_due(config, done, last_save)):
+            if not (asked or evaluates or _save_due(config, done)):
                 continue
             _read(work, *pending, watch)
             pending = None
             with ledger.phase("save"):
                 work.checkpointer.save(done, state, work.meta(done))
                 last_save = time.monotonic()
+                work.agreement.forget()
                 if stop:
                     work.checkpointer.wait()
             work.watchdog.beat()
             if stop:
                 work.metrics.flush()
-                work.interrupts.check()
+                raise work.interrupts.preempted()
             if evaluates:
                 _evaluate(work, state, done)
                 if forgetting.is_over(work):
@@ -135,14 +144,19 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
     return state, done
 
 
-def _save_due(config: dict, done: int, last_save: float) -> bool:
-    every_steps, every_secs = (
-        config["checkpoint"]["every_steps"],
-        config["checkpoint"]["every_secs"],
-    )
-    if every_steps and done % every_steps == 0:
-        return True
-    return bool(every_secs) and time.monotonic() - last_save >= every_secs
+def _request(work: session.Session, last_save: float) -> int:
+    """What this process asks of all: a signal may reach one only, and clocks differ."""
+    if work.interrupts.reason():
+        return hosts.STOP
+    every_secs = work.config["checkpoint"]["every_secs"]
+    if work.is_writer and every_secs and time.monotonic() - last_save >= every_secs:
+        return hosts.SAVE
+    return hosts.NOTHING
+
+
+def _save_due(config: dict, done: int) -> bool:
+    every_steps = config["checkpoint"]["every_steps"]
+    return bool(every_steps) and done % every_steps == 0
 
 
 def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwatch) -> None:
@@ -168,7 +182,7 @@ def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwa
     work.row |= {
         "nonfinite_steps": work.guard.nonfinite_steps,
         "tokens": work.tokens(done),
-        **watch.figures(work.tokens(1)),
+        **watch.figures(work.tokens(1), work.program.mesh, work.config["model"]),
         **{f"share/{key}": int(n) / windows for key, n in counts.items()},
         **{f"epochs/{key}": float(epochs[key]) for key in counts},
     }
@@ -204,7 +218,8 @@ def _evaluate(work: session.Session, state: dict, done: int) -> None:
 
     def between_batches():
         work.watchdog.beat()
-        work.interrupts.check()
+        if jax.process_count() == 1:  # several processes leave together, after the next step
+            work.interrupts.check()
 
     scores = evaluate.score(
         work.program.nll,

@@ -23,7 +23,7 @@ ROWS = tuple(
         "main plan generate report interop",
         "train forgetting session step",
         "evaluate scorer checkpoint config guard optim metrics interrupt watchdog lease goodput",
-        "model layers attention loss sharding run lineage stage_file trackers flops",
+        "model layers attention loss sharding run lineage stage_file trackers flops hosts profiler",
         "integrity exits redact",
     )
 )
@@ -39,6 +39,8 @@ WITHIN = {
     "layers": ("attention",),
     "run": ("lineage",),
     "stage_file": ("lineage",),
+    "hosts": ("lineage",),
+    "profiler": ("run",),
 }
 # metrics.py shows progress; main.py and errors.py end a command with one line on stderr.
 MAY_PRINT = ("mypt_jax/metrics.py", "mypt_jax/main.py", "data_pipeline/errors.py")

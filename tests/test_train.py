@@ -8,7 +8,7 @@ from conftest import train
 
 from mypt_jax import checkpoint, evaluate, lineage, run
 
-MEASURED = ("_secs", "_per_sec")
+MEASURED = ("_secs", "_per_sec", "_share", "_bytes", "mfu")
 
 
 @pytest.fixture(scope="module")
