@@ -165,7 +165,7 @@ def _builder_class():
                 {"tokens": tfds.features.Tensor(shape=(None,), dtype=np.int32)}
             )
             # Order is content here: the records make one stream.
-            return self.dataset_info_from_configs(features=features, disable_shuffling=True)
+            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
 
         def _split_generators(self, dl_manager):
             return {split: self._generate_examples(split) for split in self._split_streams}

@@ -51,7 +51,6 @@ def _data_source(name: str, split: str):
         AssertionError,
         AttributeError,
         tfds.download.DownloadError,
-        tfds.download.NonMatchingChecksumError,
     ) as error:
         reason = " ".join(str(error).split())[:200]
         raise errors.UserError(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import errors, mix, mixture, options, publish, shards  # noqa: E402
+from data_pipeline import errors, mix, mixture, options, publish  # noqa: E402
 
 
 def main(argv=None) -> int:
@@ -86,8 +86,8 @@ def _ratios(args) -> tuple[Fraction, Fraction]:
     if args.replay_tokens < 0:
         raise errors.UserError(f"--replay_tokens {args.replay_tokens}: 0 or more is wanted")
     if args.replay_tokens:
-        domain = shards.open_dataset(args.domain_dir).sources.values()
-        have = sum(source.tokens["train"] for source in domain)
+        domain = mixture.components_of("domain", [str(args.domain_dir)])
+        have = sum(one.data.tokens["train"] for one in domain)
         exact = Fraction(args.replay_tokens, have + args.replay_tokens) * (1 - second)
         first = Fraction(round(exact * 10**6), 10**6)
     for name, ratio in (("--replay_ratio", first), ("--replay2_ratio", second)):
