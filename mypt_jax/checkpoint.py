@@ -144,7 +144,8 @@ class Checkpointer:
             return
         for name in os.listdir(directory):
             path = os.path.join(directory, name)
-            if _TEMPORARY in name or (name.isdecimal() and not os.listdir(path)):
+            is_empty_step = name.isdecimal() and os.path.isdir(path) and not os.listdir(path)
+            if _TEMPORARY in name or is_empty_step:
                 shutil.rmtree(path)
             elif name.endswith(_UNFINISHED):
                 step_path = path.removesuffix(_UNFINISHED)

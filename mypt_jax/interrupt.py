@@ -61,8 +61,11 @@ class Interrupts:
         return ""
 
     def check(self) -> None:
-        """Raises Preempted when asked to stop; for places where everything is saved already."""
-        if self.reason():
+        """Raises Preempted when asked to stop; for places where everything is saved already.
+
+        Not before `arm`: a time budget that is over by then would otherwise never allow a step.
+        """
+        if self._armed and self.reason():
             raise self.preempted()
 
     def preempted(self) -> exits.Preempted:

@@ -1,0 +1,178 @@
+"""Kills the tiny chain at random moments until it ends, and compares every byte with a quiet run.
+
+    python scripts/soak.py --kills 25
+
+Both chains are run by scripts/run_chain.py with the same overrides, one of them SIGKILLed with its
+trainer after a random time, again and again. Compared are, of every stage: parameters, optimizer
+state and counters, the state of data and guards, every metrics row but for its measured fields, and
+the lineage. The runs of a quiet chain are kept in --dir and used again.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import jax  # noqa: E402
+
+from data_pipeline import errors  # noqa: E402
+from mypt_jax import checkpoint, run  # noqa: E402
+
+STAGES = ("base", "v3", "v5", "v7", "v8")
+MEASURED = ("_secs", "_per_sec", "run_id", "mfu", "input_wait_share", "device_memory_bytes")
+# What differs between two chains in two places at two times, besides what a clock measures.
+NOT_COMPARED = ("run_id", "created", "path", "config")
+SHORT = {  # the tiny chain with fewer and smaller steps, saved often
+    "model.n_layer": 2,
+    "model.n_embd": 64,
+    "model.n_head": 2,
+    "model.block_size": 64,
+    "batch_size": 8,
+    "eval.windows": 32,
+    "eval.every_steps": 15,
+    "checkpoint.every_steps": 7,
+    "checkpoint.keep_optimizer": True,
+    "log.tensorboard": False,
+    "log.every_steps": 1,
+}
+
+
+def command(runs: Path, overrides: dict) -> list[str]:
+    flags = [f"--config.{key}={value}" for key, value in overrides.items()]
+    chain = [sys.executable, "scripts/run_chain.py", "--size=tiny", f"--runs_dir={runs}"]
+    return chain + flags
+
+
+def start(runs: Path, overrides: dict, log: Path) -> subprocess.Popen:
+    """The chain in a process group of its own, so that a kill reaches the trainer, too."""
+    with open(log, "ab") as file:
+        return subprocess.Popen(
+            command(runs, overrides),
+            cwd=ROOT,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def kill(process: subprocess.Popen) -> None:
+    """SIGKILL to the chain and to its trainer, which leads a group of its own."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    for pid in [*map(int, children), process.pid]:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    process.wait()
+
+
+def state_bytes(workdir: Path, step: int) -> dict[str, bytes]:
+    tree = {
+        "params": checkpoint.restore_params(str(workdir), step, None),
+        "rest": checkpoint.restore_rest(str(workdir), step),
+    }
+    return {
+        jax.tree_util.keystr(path): f"{x.dtype} {x.shape} ".encode() + x.tobytes()
+        for path, x in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def comparable(value):
+    """JSON-able data without names of places and times."""
+    if isinstance(value, dict):
+        kept = {k: comparable(v) for k, v in value.items() if k not in NOT_COMPARED}
+        return {k: v for k, v in kept.items() if not k.endswith(MEASURED)}
+    return [comparable(v) for v in value] if isinstance(value, list) else value
+
+
+def differences(quiet: Path, shaken: Path) -> list[str]:
+    """What differs between two runs of one stage; empty when they are equal."""
+    step, other = (run.finished(str(path))["step"] for path in (quiet, shaken))
+    if step != other:
+        return [f"{shaken}: ended at step {other}, not {step}"]
+    found = []
+    ours, theirs = state_bytes(shaken, step), state_bytes(quiet, step)
+    found += [
+        f"{shaken}: {name} differs"
+        for name in sorted({*ours, *theirs})
+        if ours.get(name) != theirs.get(name)
+    ]
+    rows, quiet_rows = (comparable(run.metrics(str(path))) for path in (shaken, quiet))
+    if len(rows) != len(quiet_rows):
+        found.append(f"{shaken}: {len(rows)} metrics rows, not {len(quiet_rows)}")
+    for row, wanted in zip(rows, quiet_rows, strict=False):
+        keys = [key for key in {*row, *wanted} if row.get(key) != wanted.get(key)]
+        if keys:
+            found.append(f"{shaken}: row of step {row['step']} differs in {sorted(keys)}")
+    metas = [checkpoint.read_meta(run.step_dir(str(p), step)) for p in (shaken, quiet)]
+    for key in ("data", "guard"):
+        if metas[0][key] != metas[1][key]:
+            found.append(f"{shaken}: {key} state differs")
+    if comparable(run.record(str(shaken))) != comparable(run.record(str(quiet))):
+        found.append(f"{shaken}: lineage differs")
+    return found
+
+
+def shake(runs: Path, overrides: dict, *, kills: int, draw: random.Random, log: Path) -> int:
+    """Runs the chain and kills it `kills` times at random moments; returns the kills that hit."""
+    hits = 0
+    process = start(runs, overrides, log)
+    # From right after the start to well into a stage; most hit training, saving or evaluation.
+    while hits < kills:
+        try:
+            code = process.wait(timeout=draw.uniform(2.0, 25.0))
+        except subprocess.TimeoutExpired:
+            kill(process)
+            hits += 1
+            done = sum(run.finished(str(runs / stage)) is not None for stage in STAGES)
+            print(f"kill {hits}: {done} of {len(STAGES)} stages finished", flush=True)
+            process = start(runs, overrides, log)
+            continue
+        if code:
+            raise errors.UserError(f"the chain ended with exit code {code}; see {log}")
+        return hits
+    if process.wait():
+        raise errors.UserError(f"the chain ended with exit code {process.returncode}; see {log}")
+    return hits
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--kills", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--dir", type=Path, default=ROOT / "runs" / "soak")
+    args = parser.parse_args(argv)
+    quiet, shaken = args.dir / "quiet", args.dir / f"shaken_{args.seed}"
+    if shaken.exists():
+        raise errors.UserError(f"{shaken} exists: remove it or choose another --seed")
+    args.dir.mkdir(parents=True, exist_ok=True)
+    begin = time.monotonic()
+    process = start(quiet, SHORT, args.dir / "quiet.log")
+    if process.wait():
+        raise errors.UserError(f"the quiet chain failed; see {args.dir / 'quiet.log'}")
+    draw, log = random.Random(args.seed), args.dir / f"shaken_{args.seed}.log"
+    hits = shake(shaken, SHORT, kills=args.kills, draw=draw, log=log)
+    found = [line for stage in STAGES for line in differences(quiet / stage, shaken / stage)]
+    for line in found:
+        print(line)
+    arrays = sum(len(state_bytes(quiet / s, run.finished(str(quiet / s))["step"])) for s in STAGES)
+    rows = sum(len(run.metrics(str(quiet / stage))) for stage in STAGES)
+    print(
+        f"{hits} kills, {time.monotonic() - begin:.0f} s: {arrays} arrays and {rows} metrics rows "
+        f"of {len(STAGES)} stages compared, {len(found)} differences"
+    )
+    for stage in STAGES:
+        summary = run.finished(str(shaken / stage))["goodput"]
+        print(f"{stage}: {summary['starts']} starts, goodput {summary['goodput']:.0%}")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(errors.run(main))

@@ -1,0 +1,256 @@
+"""Damaged, missing and unfinished checkpoints: rows 6, 7, 11 to 21 of docs/reliability.md."""
+
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from data_pipeline.errors import UserError
+from faults.conftest import assert_equal_runs, state_bytes, valid_steps
+from mypt_jax import checkpoint, exits, integrity, run, session
+
+
+@pytest.fixture(scope="module")
+def stopped(zygote, overrides, tmp_path_factory) -> Path:
+    """A run that was stopped halfway, with at least two valid steps."""
+    workdir = tmp_path_factory.mktemp("stopped") / "base"
+    settings = {**overrides, "workdir": workdir}
+    trainer = zygote.start("base", settings, faults={"slow_steps": {"secs": 0.2}})
+    trainer.wait_for_step(8)
+    trainer.send(signal.SIGTERM)
+    assert trainer.wait() == 75
+    assert len(valid_steps(workdir)) >= 2
+    return workdir
+
+
+@pytest.fixture
+def copy(stopped, tmp_path) -> Path:
+    """The stopped run, to be damaged."""
+    return Path(shutil.copytree(stopped, tmp_path / "base"))
+
+
+def newest(workdir: Path) -> Path:
+    return Path(run.step_dir(str(workdir), run.steps(str(workdir))[-1]))
+
+
+def data_file(directory: Path) -> Path:
+    """The largest file of a step: arrays."""
+    return max((p for p in directory.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def flip_bit(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def checkpointer(workdir: Path) -> checkpoint.Checkpointer:
+    return checkpoint.Checkpointer(str(workdir), keep=set)
+
+
+def edit_manifest(directory: Path, **changes) -> None:
+    path = directory / integrity.MANIFEST
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+DAMAGE = {
+    "a flipped bit": (lambda d: flip_bit(data_file(d)), "does not have the SHA-256"),
+    "a truncated file": (lambda d: data_file(d).write_bytes(b"x"), "has 1 bytes"),
+    "a zeroed file": (
+        lambda d: data_file(d).write_bytes(bytes(data_file(d).stat().st_size)),
+        "does not have the SHA-256",
+    ),
+    "a deleted file": (lambda d: data_file(d).unlink(), "is missing"),
+    "no manifest": (lambda d: (d / integrity.MANIFEST).unlink(), "has no manifest"),
+    "a junk manifest": (lambda d: (d / integrity.MANIFEST).write_text("{junk"), "unreadable"),
+    "an empty manifest": (lambda d: (d / integrity.MANIFEST).write_text("[]"), "unreadable"),
+    "a manifest to come": (lambda d: edit_manifest(d, schema=99), "schema 99"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_a_damaged_step_is_named_and_passed_over(name, copy):
+    """Rows 11, 12, 15."""
+    damage, reason = DAMAGE[name]
+    last, before = newest(copy), run.steps(str(copy))[-2]
+    damaged_file = data_file(last).name
+    damage(last)
+    step, reasons = checkpointer(copy).newest_valid(fallback=True)
+    assert step == before
+    assert reason in reasons[0] and reasons[0].startswith(f"step {int(last.name)}: ")
+    if "file" in name or "bit" in name:
+        assert damaged_file in reasons[0]
+    with pytest.raises(exits.NoValidState, match="checkpoint.fallback is False"):
+        checkpointer(copy).newest_valid(fallback=False)
+
+
+def test_a_flipped_bit_costs_one_interval_and_changes_nothing(start, undisturbed, copy):
+    """Rows 11, 13, 14 as a process: the result is the undisturbed one."""
+    flip_bit(data_file(newest(copy)))
+    (copy / "checkpoints" / "5").mkdir()
+    (copy / "checkpoints" / "00000099").mkdir()
+    shutil.copytree(newest(copy), f"{newest(copy)}.orbax-checkpoint-tmp-1")
+    trainer = start(copy)
+    assert trainer.wait() == 0, trainer.stderr
+    assert "warning: passed over checkpoint of step 99: its save did not finish" in trainer.stdout
+    assert "does not have the SHA-256" in trainer.stdout
+    assert_equal_runs(copy, undisturbed)
+    names = {path.name for path in (copy / "checkpoints").iterdir()}
+    assert not names & {"5", "00000099"} and not any("tmp" in name for name in names)
+
+
+def test_all_steps_invalid_is_never_a_new_start(start, copy):
+    """Row 16."""
+    for step in run.steps(str(copy)):
+        flip_bit(data_file(Path(run.step_dir(str(copy), step))))
+    before = (copy / "metrics.jsonl").read_bytes()
+    trainer = start(copy)
+    assert trainer.wait() == 5
+    assert "no valid checkpoint" in trainer.last_line
+    assert trainer.last_line.count("does not have the SHA-256") == len(run.steps(str(copy)))
+    assert (copy / "metrics.jsonl").read_bytes() == before
+
+
+def test_an_unfinished_first_save_is_no_damage(tmp_path):
+    """Nothing was ever saved: the run may start anew, and says so."""
+    workdir = tmp_path / "base"
+    directory = Path(run.step_dir(str(workdir), 4))
+    directory.mkdir(parents=True)
+    (directory / "file").write_text("half")
+    Path(f"{directory}.unfinished").touch()
+    step, reasons = checkpointer(workdir).newest_valid(fallback=False)
+    assert step is None and reasons == ["step 4: its save did not finish"]
+    checkpointer(workdir).clean()
+    assert list((workdir / "checkpoints").iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """A small checkpoint of its own."""
+    workdir = tmp_path_factory.mktemp("saved") / "run"
+    saver = checkpointer(workdir)
+    params = {"a": jnp.ones((2, 3)), "b": {"c": jnp.zeros((4,))}}
+    saver.save(3, {"params": params, "step": jnp.int32(3)}, {})
+    saver.close()
+    return workdir
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"a": jnp.ones((2, 3))}, ["b/c", "not in the configured model"]),
+        (
+            {"a": jnp.ones((2, 3)), "b": {"c": jnp.zeros(4)}, "d": jnp.ones(1)},
+            ["d is missing", "[1]"],
+        ),
+        ({"a": jnp.ones((2, 5)), "b": {"c": jnp.zeros(4)}}, ["a is", "[2, 3]", "[2, 5]"]),
+        (
+            {"a": jnp.ones((2, 3), jnp.bfloat16), "b": {"c": jnp.zeros(4)}},
+            ["a is", "float32", "bfloat16"],
+        ),
+    ],
+    ids=["extra", "missing", "shape", "dtype"],
+)
+def test_another_tree_is_refused_with_path_and_both_shapes(saved, params, words):
+    """Rows 17 and 18: Orbax would cast without a word."""
+    with pytest.raises(UserError) as caught:
+        checkpoint.restore_params(str(saved), 3, params)
+    assert all(word in str(caught.value) for word in words), caught.value
+
+
+def test_best_and_newest_are_kept_apart(tmp_path):
+    """Row 19: worsening evaluations evict neither the newest steps nor the best one."""
+    workdir = tmp_path / "run"
+    workdir.mkdir()
+    rows = [
+        {"step": step, "eval/domain/loss": 4.0 + step / 10, "forgetting/percent": float(step)}
+        for step in range(1, 9)
+    ]
+    rows[0]["forgetting/percent"] = 50.0  # best loss, but forgot too much
+    (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    keep = session._retention(
+        {
+            "workdir": str(workdir),
+            "num_steps": 99,
+            "guard": {"max_forgetting": 0.05},
+            "checkpoint": {"keep_last": 2, "keep_best": 1},
+        }
+    )
+    # The newest two, the best inside, and the newest inside, to which a rollback would go.
+    assert keep(list(range(1, 9))) & set(range(1, 9)) == {2, 5, 7, 8}
+
+
+def test_reading_beside_a_writer_sees_finished_steps_only(start, undisturbed, tmp_path):
+    """Row 20."""
+    workdir = tmp_path / "base"
+    trainer = start(
+        workdir,
+        faults={"slow_commit": {"secs": 0.3}},
+        **{"checkpoint.every_steps": 2, "checkpoint.keep_last": 20},
+    )
+    seen = set()
+    while trainer.is_running():
+        for step in run.steps(str(workdir)):
+            try:
+                checkpoint.restore_params(str(workdir), step, None)
+                seen.add(step)
+            except (exits.NoValidState, UserError) as error:
+                assert "manifest" in str(error) or "missing" in str(error)
+    assert trainer.wait() == 0
+    assert seen
+    assert state_bytes(workdir, 12) == state_bytes(undisturbed, 12)
+
+
+def test_a_failed_background_save_ends_the_run_with_the_step_before(start, undisturbed, tmp_path):
+    """Row 6: a real limit of the system lets the files of step 6 and later not be written."""
+    workdir = tmp_path / "base"
+    fault = {"file_size_limit": {"limit_bytes": 20_000, "after_step": 6}}
+    trainer = start(workdir, faults=fault)
+    assert trainer.wait() == 8, trainer.stderr
+    assert "could not be saved" in trainer.last_line or "save failed" in trainer.last_line
+    assert valid_steps(workdir) == [4]
+    assert start(workdir).wait() == 0
+    assert_equal_runs(workdir, undisturbed)
+
+
+def test_a_full_disk_for_metrics_is_told_once_and_loses_no_row(start, undisturbed, tmp_path):
+    """Row 7: training and saving go on; rows are written when there is room again."""
+    workdir = tmp_path / "base"
+    trainer = start(workdir, faults={"full_disk_for_metrics": {"first": 3, "last": 8}})
+    assert trainer.wait() == 0, trainer.stderr
+    assert trainer.stdout.count("No space left on device") == 1
+    assert_equal_runs(workdir, undisturbed)
+
+
+def test_a_disk_that_stays_full_is_a_storage_failure(start, tmp_path):
+    """Row 7."""
+    trainer = start(tmp_path / "base", faults={"full_disk_for_metrics": {"first": 3, "last": 99}})
+    assert trainer.wait() == 8
+    assert "could not be written" in trainer.last_line
+    assert valid_steps(tmp_path / "base")[-1] == 12
+
+
+@pytest.mark.parametrize("place", ["/proc/none/base", "file"])
+def test_a_workdir_that_cannot_be_made_fails_before_compilation(start, tmp_path, place):
+    """Row 21 (the tests run as root, whom no permission stops)."""
+    (tmp_path / "file").write_text("")
+    workdir = place if place.startswith("/") else tmp_path / "file" / "base"
+    trainer = start(workdir)
+    assert trainer.wait() in (2, 8)
+    assert len(trainer.stderr.splitlines()) == 1 and str(workdir) in trainer.stderr
+    assert "step 0" not in trainer.stdout
+
+
+def test_two_checkpoints_must_fit(monkeypatch, tmp_path):
+    """5.1: refused before anything is written."""
+    state = {"params": {"a": np.zeros(1000, np.float32)}, "step": np.int32(0)}
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage._replace(free=8_000))
+    with pytest.raises(exits.StorageFailure, match="no room for two checkpoints"):
+        checkpoint.check_disk(str(tmp_path / "run"), state, steps_kept=3)
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage._replace(free=9_000))
+    assert "free" in checkpoint.check_disk(str(tmp_path / "run"), state, steps_kept=3)

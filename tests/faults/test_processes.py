@@ -1,0 +1,192 @@
+"""Owners, hangs, loaders, secrets: rows 9, 24, 25, 27, 41, 51 to 53, 61 to 63."""
+
+import json
+import re
+import shutil
+import signal
+import time
+
+from data_pipeline import loader, mixture
+from faults.conftest import assert_equal_runs, valid_steps
+from mypt_jax import run
+
+SLOW = {"slow_steps": {"secs": 0.3}}
+
+
+def test_a_second_start_is_refused_and_a_dead_owner_is_followed(start, undisturbed, tmp_path):
+    """Row 9, and row 4: the first process is killed without a word."""
+    workdir = tmp_path / "base"
+    first = start(workdir, faults=SLOW)
+    first.wait_for_step(1)
+    second = start(workdir)
+    assert second.wait() == 7
+    assert f"process {first.pid} on" in second.last_line
+    first.wait_for_step(5)
+    first.send(signal.SIGKILL)
+    first.wait()
+    third = start(workdir)
+    assert third.wait() == 0, third.stderr
+    assert f"took over the run from process {first.pid}" in third.stdout
+    assert_equal_runs(workdir, undisturbed)
+    assert not (workdir / "lease.json").exists()
+
+
+def test_a_frozen_owner_stops_before_it_writes(start, undisturbed, tmp_path):
+    """5.5: two hosts; the frozen one finds out when it wakes up."""
+    workdir = tmp_path / "base"
+    times = {"renew_secs": 0.3, "stale_secs": 1.5}
+    first = start(workdir, faults={**SLOW, "lease_times": {**times, "host": "one"}})
+    first.wait_for_step(5)
+    first.send(signal.SIGSTOP)
+    time.sleep(1.6)
+    second = start(workdir, faults={"lease_times": {**times, "host": "two"}})
+    second.wait_for("took over the run")
+    first.send(signal.SIGCONT)
+    assert first.wait() == 7, first.stderr
+    assert "on two now: this process stops before it writes" in first.last_line
+    assert second.wait() == 0, second.stderr
+    assert_equal_runs(workdir, undisturbed)
+
+
+def test_changed_keys_at_resume(start, datasets, tmp_path):
+    """Rows 24, 25, 27: a rate takes effect and is told; data, batch, shape are refused."""
+    workdir = tmp_path / "base"
+    data = shutil.copytree(datasets["general"], tmp_path / "general")
+    settings = {"data.general": data}
+    trainer = start(workdir, faults=SLOW, **settings)
+    trainer.wait_for_step(4)
+    trainer.send(signal.SIGTERM)
+    assert trainer.wait() == 75
+    saved = valid_steps(workdir)[-1]
+    for change, words in (
+        ({"batch_size": 4}, ["batch_size: 8 -> 4", "data.allow_change"]),
+        ({"seed": 5}, ["seed: 1337 -> 5"]),
+        ({"model.n_layer": 3}, ["model.n_layer is 3", "with 2"]),
+    ):
+        refused = start(workdir, **settings, **change)
+        assert refused.wait() == 2, refused.stderr
+        assert all(word in refused.last_line for word in words), refused.last_line
+    changed = start(workdir, **settings, **{"optim.peak_lr": 0.5})
+    assert changed.wait() == 0, changed.stderr
+    assert "changed at resume: optim.peak_lr: 0.001 -> 0.5" in changed.stdout
+    assert run.metrics(workdir)[-1]["lr"] == 0.5
+    shard = next(data.rglob("train/*.bin"))
+    with open(shard, "ab") as file:
+        file.write(b"\0\0")
+    again = start(tmp_path / "other", **settings)
+    assert again.wait() == 2
+    assert str(shard) in again.last_line
+    assert saved and not (tmp_path / "other").exists()
+
+
+def test_a_shard_deleted_in_training_is_an_error_with_its_path(start, datasets, tmp_path):
+    """Row 41."""
+    data = shutil.copytree(datasets["general"], tmp_path / "general")
+    trainer = start(tmp_path / "base", faults={**SLOW, "small_pages": {}}, **{"data.general": data})
+    trainer.wait_for_step(1)
+    shutil.rmtree(data / "encyclopedia" / "train")
+    assert trainer.wait() == 5, trainer.stderr
+    assert str(data / "encyclopedia" / "train") in trainer.last_line
+
+
+def test_a_loader_whose_thread_ends_is_an_error_within_seconds(datasets):
+    """Row 51: there is no worker process; the thread is what can die."""
+    mixed = mixture.build(
+        domain=(),
+        general=(datasets["general"],),
+        domain_weights=(),
+        general_weights=(),
+        replay_ratio=1.0,
+    )
+    batches = loader.TrainLoader(
+        mixed, block_size=32, batch_size=4, seed=0, process_index=0, process_count=1
+    ).prefetch(0, 2)
+    next(batches)
+    batches._stop.set()  # as if it had been ended from elsewhere
+    start = time.monotonic()
+    try:
+        while time.monotonic() - start < 10:
+            next(batches)
+    except RuntimeError as error:
+        assert "has ended" in str(error)
+    assert time.monotonic() - start < 5
+
+
+def test_a_hang_is_dumped_and_ended(start, tmp_path):
+    """Row 53."""
+    trainer = start(
+        tmp_path / "base",
+        faults={"hang_at": {"step": 5}},
+        watchdog_secs=4,
+        **{"log.every_steps": 5},
+    )
+    assert trainer.wait() == 6
+    assert "in read" in trainer.stderr and "Thread" in trainer.stderr
+    assert "nothing finished for" in trainer.last_line
+    assert valid_steps(tmp_path / "base") == [4]
+
+
+def test_a_slow_loader_is_visible(start, tmp_path):
+    """Row 52."""
+    trainer = start(
+        tmp_path / "base",
+        faults={"slow_loader": {"secs": 0.2}},
+        num_steps=6,
+        **{"log.every_steps": 3},
+    )
+    assert trainer.wait() == 0, trainer.stderr
+    last = run.metrics(tmp_path / "base")[-1]
+    assert last["input_wait_secs"] > 0.5 * 3 * last["step_secs"]
+    assert re.search(r"wait \d+ %|waits? for data", trainer.stdout)
+    waited = run.finished(tmp_path / "base")["goodput"]["secs"]["data_wait"]
+    assert waited > 0.4
+
+
+def test_no_secret_and_no_network_and_a_strange_path(start, tmp_path):
+    """Rows 61, 62, 63: an own stage file with secrets, in a workdir with a strange name."""
+    stage = tmp_path / "mine.py"
+    stage.write_text(
+        "from configs import base\n\n\n"
+        "def get_config(arg=''):\n"
+        "    config = base.get_config(arg)\n"
+        "    config.hf_token = 'hf_abcdef'\n"
+        "    config.mirror = 'https://user:pa55word@host/x'\n"
+        "    return config\n"
+    )
+    workdir = tmp_path / "a b\u00fc\u2603" / "x" / ".." / "mine"
+    trainer = start(
+        workdir,
+        stage=f"{stage}:tiny",
+        faults={"crash_at": {"step": 6}, "no_network": {}},
+        environment={"WANDB_API_KEY": "wk_secret_123"},
+        **{"log.tensorboard": True},
+    )
+    assert trainer.wait() == 1
+    text = trainer.stdout + trainer.stderr
+    assert "RuntimeError" in text and "https://[redacted]@host/x" in text
+    assert json.loads((workdir / "config.json").read_text())["hf_token"] == "[redacted]"
+    written = [path for path in tmp_path.rglob("*") if path.is_file() and path != stage]
+    assert all(workdir.resolve() in path.resolve().parents for path in written)
+    for secret in ("hf_abcdef", "pa55word", "wk_secret_123"):
+        assert secret not in text
+        assert [path for path in written if secret.encode() in path.read_bytes()] == []
+
+
+def test_goodput_adds_up_over_kills(start, tmp_path):
+    """5.7: three kills; the phases add up to the wall time seen from here."""
+    workdir = tmp_path / "base"
+    begin = time.time()
+    for at in (3, 6, 9):
+        trainer = start(workdir, faults=SLOW)
+        trainer.wait_for_step(at)
+        trainer.send(signal.SIGKILL)
+        trainer.wait()
+    assert start(workdir).wait() == 0
+    wall = time.time() - begin
+    goodput = run.finished(workdir)["goodput"]
+    assert goodput["starts"] == 4
+    assert abs(sum(goodput["secs"].values()) - goodput["wall_secs"]) <= 0.01 * goodput["wall_secs"]
+    # From here it also takes to notice the end, and to close.
+    assert abs(goodput["wall_secs"] - wall) <= 0.01 * wall + 1.5
+    for phase in ("steps", "redone_steps", "compilation", "restore", "evaluation", "stopped"):
+        assert goodput["secs"][phase] > 0, phase
