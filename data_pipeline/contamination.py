@@ -5,8 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from data_pipeline import mixture, shards, tokenizer
-from data_pipeline.corpus import minhash
+from data_pipeline import clusters, mixture, shards, tokenizer
 
 _BLOCK = 1 << 20
 _rng = np.random.Generator(np.random.PCG64(1))
@@ -57,6 +56,9 @@ def near_duplicates(
 
     Candidates share a MinHash band; similarity is Jaccard over shingles of 5 words.
     """
+    clusters.check_available()
+    from data_pipeline.corpus import minhash
+
     by_band: dict[tuple[int, int], list[int]] = {}
     known: list[tuple[str, int, np.ndarray, str]] = []
     for one in val:

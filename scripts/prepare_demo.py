@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import budget, build_report, errors, prepare, shards, tokenizer  # noqa: E402
+from data_pipeline import budget, build_report, clusters, errors, prepare, shards, tokenizer  # noqa: E402
 from data_pipeline.corpus import demo  # noqa: E402
 
 _ROLES = ("domain", "general")
@@ -36,7 +36,7 @@ def main(argv=None) -> int:
             continue
         started = time.monotonic()
         reports = prepare.build_dataset(
-            demo.documents(role),
+            clusters.with_split_keys(demo.documents(role)),
             out_dir=out_dir,
             vocabulary=vocabulary,
             settings=budget.Settings(
