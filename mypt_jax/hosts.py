@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -166,6 +167,31 @@ def _difference(other: int, theirs: Mapping, own: Mapping) -> str:
         .replace(" here", f" on process {other}")
     )
     return f"process {other} has another config than process 0 ({shown}); start all with one"
+
+
+@contextlib.contextmanager
+def peers():
+    """Turns what JAX raises when another process is gone into LostPeer."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
+            raise
+        raise exits.LostPeer(
+            f"another process of this run is gone ({_first_line(error)}); run all of them again "
+            "to resume"
+        ) from error
+
+
+def leave(code: int) -> int:
+    """Ends one of several processes that failed: at once, since JAX's own end waits for the
+    others, who may wait for this one. Ends that all processes reach together are left alone."""
+    together = (exits.Preempted.code, exits.ForgettingStop.code, exits.Divergence.code)
+    if _client() is not None and code not in together:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 @contextlib.contextmanager

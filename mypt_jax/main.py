@@ -46,16 +46,16 @@ def main(argv: list[str]) -> int:
     sys.excepthook = _show
     logging.set_verbosity(logging.WARNING)  # Orbax reports every save at INFO
     # Imported here, so that a wrong flag is answered at once.
-    from mypt_jax import config, train
+    from mypt_jax import config, hosts, train
 
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
         validated = config.validate(_CONFIG.value.to_dict(), overridden=overridden, stage=_STAGE)
         train.run_stage(validated)
     except UserError as error:
-        return metrics.fail(error, 2)
+        return hosts.leave(metrics.fail(error, 2))
     except exits.RunEnd as end:
-        return metrics.fail(end, end.code)
+        return hosts.leave(metrics.fail(end, end.code))
     return 0
 
 

@@ -122,7 +122,7 @@ def open_session(
     dog = watchdog.Watchdog(config["watchdog_secs"])
     stack.callback(dog.close)
     checkpointer = checkpoint.Checkpointer(
-        workdir, keep=_retention(config), check_owner=owned.check
+        workdir, keep=_retention(config), check_owner=owned.check if is_writer else lambda: None
     )
     with ledger.phase("restore" if run.steps(workdir) else "compilation"):
         state, meta, found = checkpoint.start(

@@ -41,6 +41,7 @@ def run_stage(validated: Validated) -> None:
             deterministic=config["deterministic"], compile_cache=config["compile_cache"]
         )
         hosts.start(config["distributed"])
+        stack.enter_context(hosts.peers())
         hosts.compare(config, timeout_secs=config["distributed"]["timeout_secs"])
         program = step.build(config, eot=validated.tokenizer.eot)
         work, state, done = session.open_session(validated, program, interrupts, stack)
@@ -206,7 +207,8 @@ def _next_batch(batches, done: int) -> np.ndarray:
 
 
 def _write_row(work: session.Session) -> None:
-    work.lease.check()
+    if work.is_writer:
+        work.lease.check()
     row = {**work.row, "wall_secs": work.wall_secs(), "run_id": work.record["run_id"]}
     work.metrics.write(row)
 
