@@ -22,12 +22,14 @@ ROWS = tuple(
     for row in (
         "main plan generate report interop",
         "train forgetting session step",
-        "evaluate scorer checkpoint config guard optim metrics interrupt watchdog lease goodput",
+        "sampling evaluate scorer checkpoint config guard optim metrics"
+        " interrupt watchdog lease goodput",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts profiler",
         "integrity exits redact",
     )
 )
 WITHIN = {
+    "interop": ("generate",),
     "train": ("forgetting", "session", "step"),
     "forgetting": ("session",),
     "session": ("step",),
