@@ -209,7 +209,8 @@ def test_nothing_executes_data():
     wrong = []
     for path in files(*PRODUCT):
         for name, node in imports(path):
-            if name.split(".")[0] in EXECUTES_DATA:
+            # torch.load(weights_only=True) refuses a payload with this exception.
+            if name.split(".")[0] in EXECUTES_DATA and name != "pickle.UnpicklingError":
                 wrong.append(f"{where(path, node)}: {name}")
         for name, node in calls(path):
             forbidden = name in ("eval", "exec", "input", "os.system", "os.popen")
