@@ -14,7 +14,7 @@ from data_pipeline import loader as loaders
 from data_pipeline import shards
 from data_pipeline import tokenizer as tokenizers
 from data_pipeline.errors import UserError
-from mypt_jax import checkpoint, evaluate, model, sharding
+from mypt_jax import attention, checkpoint, evaluate, model, sharding
 
 
 class Scorer:
@@ -38,8 +38,10 @@ class Scorer:
         self.block_size = resolved["block_size"]
         self.mesh = sharding.make_mesh((1, 1, 1), devices)
         self._params = jax.device_put(loaded.params, devices[0])
+        graphdef = nnx.split(gpt, nnx.Param)[0]
+        self._greedy = jax.jit(functools.partial(_greedy, graphdef, resolved, self.tokenizer.eot))
         self._nll = evaluate.make_nll(
-            nnx.split(gpt, nnx.Param)[0],
+            graphdef,
             mesh=self.mesh,
             num_chunks=resolved["loss_chunks"],
             document_mask=resolved["document_mask"],
@@ -91,15 +93,21 @@ class Scorer:
         )
 
     def nll_of(self, ids: np.ndarray) -> np.ndarray:
-        """nats of ids[1:], float64; a token sees at most what its window of block_size holds."""
-        count = len(ids) - 1
+        """nats of ids[1:], float64, each predicted once, in windows of block_size.
+
+        The last window reaches back, so that its tokens see a whole context (as the rolling
+        likelihood of lm-evaluation-harness does). Raises UserError when there is nothing to score.
+        """
+        count, size = len(ids) - 1, self.block_size
         if count < 1:
             raise UserError("the text is empty; wanted at least one token")
-        padded = -(-count // self.block_size) * self.block_size
-        ids = np.concatenate([ids, np.zeros(padded - count, np.int64)]).astype(np.int32)
-        starts = np.arange(padded // self.block_size)[:, None] * self.block_size
-        windows = ids[starts + np.arange(self.block_size + 1)]
-        return self.nll(windows).reshape(-1)[:count].astype(np.float64)
+        ids = np.concatenate([ids, np.zeros(max(0, size - count), np.int64)]).astype(np.int32)
+        ends = [*range(size, count, size), max(count, size)]
+        windows = np.stack([ids[end - size : end + 1] for end in ends])
+        nll = self.nll(windows).astype(np.float64)
+        new = count - size * (len(ends) - 1)  # of the last window
+        last = nll[-1, :new] if len(ends) == 1 else nll[-1, size - new :]
+        return np.concatenate([nll[:-1].reshape(-1), last])
 
     def nll(self, windows: np.ndarray) -> np.ndarray:
         """nats of every target of int32[W, L + 1], fp32[W, L]."""
@@ -108,6 +116,11 @@ class Scorer:
         found = [sharding.to_host(self._nll(self._params, windows[part])) for part in parts]
         return np.concatenate(found)[: len(windows)]
 
+    def is_greedy(self, windows: np.ndarray) -> np.ndarray:
+        """Whether each target of int32[W, L + 1] is the likeliest token there, bool[W, L]."""
+        found = [sharding.to_host(self._greedy(self._params, row[None])) for row in windows]
+        return np.concatenate(found)
+
 
 def _read_text(path: str) -> str:
     try:
@@ -115,3 +128,11 @@ def _read_text(path: str) -> str:
             return file.read()
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def _greedy(graphdef, resolved, eot, params, windows):
+    """bool[B, L] of windows [B, L + 1]; one row at a time, since it makes logits [B, L, V]."""
+    gpt = nnx.merge(graphdef, nnx.State(params))
+    inputs_BL, targets_BL = windows[:, :-1], windows[:, 1:]
+    segments = attention.segments_from_eot(inputs_BL, eot) if resolved["document_mask"] else None
+    return gpt.logits(gpt(inputs_BL, segments_BL=segments)).argmax(-1) == targets_BL
