@@ -18,7 +18,7 @@ PYTHON
       return 0
     fi
   done
-  echo "error: no Python ${wanted:-3.11 or newer} with the venv module found; install one" \
+  echo "error: no Python with the venv module found, wanted ${wanted:-3.11 or newer}; install it" \
     "(Debian: python3-venv) or put it on the PATH" >&2
   return 2
 }

@@ -122,6 +122,21 @@ def test_stage_table_shows_what_the_configs_hold():
         assert config.num_steps == int(steps.replace(",", ""))
 
 
+def test_messages_of_the_troubleshooting_table_are_the_code_s():
+    tops = ("data_pipeline", "mypt_jax", "scripts", "configs")
+    files = [path for top in tops for end in ("*.py", "*.sh") for path in (ROOT / top).rglob(end)]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    code = re.sub(r'" ?\\?\n\s*f?"', "", code)  # messages span lines
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("## Troubleshooting")[1].split("\n## ")[0]
+    messages = re.findall(r"^\| `(.+?)` \|", section, re.M)
+    assert len(messages) >= 8
+    for message in messages:
+        # The longest part without names and numbers, which the code fills in.
+        fixed = max(re.split(r"[^a-z ,]+", message), key=len).strip()
+        assert len(fixed) > 10 and fixed in code, message
+
+
 def test_the_exit_codes_of_the_readme_are_those_of_the_code():
     from mypt_jax import exits
 
