@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -153,6 +154,10 @@ def compare(config: Mapping, *, timeout_secs: float) -> None:
         client.wait_at_barrier("mypt_jax/compared", limit)
     if verdict != "same":
         raise UserError(verdict)
+    # Connects the devices while all processes are here: the first collective of a program may
+    # otherwise wait for the compilation of another process, and some transports give up early.
+    with _lost_peer_after(timeout_secs, "connect their devices"):
+        multihost_utils.sync_global_devices("mypt_jax/connected")
 
 
 def _difference(other: int, theirs: Mapping, own: Mapping) -> str:
