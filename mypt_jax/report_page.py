@@ -92,7 +92,7 @@ def _tables(runs: Sequence[Run]) -> str:
     details = "".join(_table(table) for table in single)
     return (
         f"<h2>Tables</h2>{''.join(overview)}"
-        f"<details><summary>Every run: start, final, change, advice</summary>{details}</details>"
+        f"<details><summary>Every run: start, final, change</summary>{details}</details>"
     )
 
 

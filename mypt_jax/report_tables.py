@@ -106,8 +106,12 @@ def run_table(run: Run) -> Table:
             (f"{role}, from baseline", start, final, nats_text(change), percent_text(change))
         )
     header = ("Metric", f"Start ({init_text(run)})", "Final", "Change, nats", "Change")
-    note = f"Advice: {report_rules.advice(run)}."
-    return Table(f"{run.name}: {steps_text(run)} steps", header, tuple(rows), note)
+    return Table(f"{run.name}: {steps_text(run)} steps", header, tuple(rows))
+
+
+def advices(runs: Sequence[Run]) -> Table:
+    rows = tuple((run.name, report_rules.advice(run)) for run in runs)
+    return Table("Advice", ("Run", "By the guide's challenge table"), rows)
 
 
 def decision_matrix(runs: Sequence[Run]) -> Table:
@@ -238,8 +242,9 @@ def _spent_text(secs: Mapping[str, float]) -> str:
 
 def tables(runs: Sequence[Run]) -> list[Table]:
     """All tables of one lineage."""
-    result = [summary(runs), decision_matrix(runs), target_metrics(runs), perplexities(runs)]
-    return [*result, *map(run_table, runs), by_source(runs), data_seen(runs), throughput(runs)]
+    result = [summary(runs), decision_matrix(runs), advices(runs), target_metrics(runs)]
+    result += [perplexities(runs), *map(run_table, runs)]
+    return [*result, by_source(runs), data_seen(runs), throughput(runs)]
 
 
 def markdown(groups: Sequence[Sequence[Run]], *, title: str) -> str:

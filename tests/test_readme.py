@@ -23,8 +23,8 @@ def commands() -> list[tuple[str, str]]:
     """(page, command) for every python or bash command line shown."""
     found = []
     for page in PAGES:
-        text = page.read_text(encoding="utf-8")
-        fenced = "\n".join(body for _, body in FENCE.findall(text)).replace("\\\n", " ")
+        text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))  # continued lines
+        fenced = "\n".join(body for _, body in FENCE.findall(text))
         lines = [line for line in fenced.splitlines() if line.startswith(("python ", "bash "))]
         lines += INLINE.findall(FENCE.sub("", text)) + INDENTED.findall(text)
         found += [(page.name, line.partition("  #")[0].strip()) for line in lines]
