@@ -78,8 +78,13 @@ def _json(path: Path) -> dict:
 
 def _parts(directory: Path) -> tuple[streams.Part, ...]:
     parts = []
-    # A *_mask.bin beside a shard is the original's loss mask, not tokens.
-    for path in sorted(p for p in directory.glob("*.bin") if not p.stem.endswith("_mask")):
+    masks = sorted(directory.glob("*_mask.bin"))
+    if masks:
+        raise errors.UserError(
+            f"{masks[0]} is a loss mask of the original: this trainer would also train on what "
+            "it leaves out; remove the *_mask.bin files if that is meant"
+        )
+    for path in sorted(directory.glob("*.bin")):
         size = path.stat().st_size
         if size == 0 or size % DTYPE.itemsize:
             raise errors.UserError(

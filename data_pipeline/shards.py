@@ -50,7 +50,7 @@ class Source:
             name=name,
             parts=parts,
             dtype=self.dtype,
-            id_limit=self.id_limit if original else None,
+            id_limit=self.id_limit,
             has_documents=not original,
         )
 

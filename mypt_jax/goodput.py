@@ -114,6 +114,8 @@ def summarise(starts: list[dict]) -> dict:
     for before, after in zip(starts, starts[1:], strict=False):
         secs["stopped"] += max(0.0, after["started"] - before["ended"])
     wall = starts[-1]["ended"] - starts[0]["started"]
+    if any(b["started"] < a["ended"] for a, b in zip(starts, starts[1:], strict=False)):
+        wall = sum(secs.values())  # a clock was set back: only durations can be trusted
     return {
         "wall_secs": wall,
         "goodput": secs[PRODUCTIVE] / max(wall, 1e-9),

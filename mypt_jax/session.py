@@ -116,6 +116,8 @@ def open_session(
         program.abstract_state,
         steps_kept=config["checkpoint"]["keep_last"] + config["checkpoint"]["keep_best"],
     )
+    for note in _memory_notes(program) if is_writer else ():
+        metrics.say(note)
     owned = lease.Lease(workdir)
     notes = _take_over(owned, stack) if is_writer else []
     ledger.open()
@@ -204,6 +206,35 @@ def _take_over(owned: lease.Lease, stack: contextlib.ExitStack) -> list[str]:
 
     stack.callback(release)
     return [f"warning: {note}"] if note else []
+
+
+def memory_note(*, held_bytes: float, limit_bytes: float) -> str:
+    """A warning when parameters, moments and gradients alone do not fit a device, else ""."""
+    if held_bytes <= limit_bytes:
+        return ""
+    return (
+        f"warning: state and gradients take {held_bytes / 1e9:.1f} GB per device, which has "
+        f"{limit_bytes / 1e9:.1f} GB: split them with --config.mesh.fsdp=-1 over more devices, or "
+        "choose a smaller size"
+    )
+
+
+def _memory_notes(program: step.Program) -> list[str]:
+    """Checked before anything is compiled, where the device tells its size."""
+    device = program.mesh.local_devices[0]
+    limit = (device.memory_stats() or {}).get("bytes_limit", 0)
+    if not limit:
+        return []
+
+    def held(tree) -> int:
+        return sum(
+            x.dtype.itemsize * int(np.prod(x.sharding.shard_shape(x.shape)))
+            for x in jax.tree.leaves(tree)
+        )
+
+    state = program.abstract_state
+    note = memory_note(held_bytes=held(state) + held(state["params"]), limit_bytes=limit)
+    return [note] if note else []
 
 
 def _open_data(validated: Validated, program: step.Program) -> tuple[loaders.TrainLoader, dict]:
