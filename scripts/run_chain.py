@@ -77,7 +77,10 @@ def load_stage(name: str, argument: str, runs_dir: str) -> Stage:
     config = stage_file.load(f"configs/{name}.py:{argument}")
     init_from = "" if config.init_from == "scratch" else config.init_from
     parent, _, step = init_from.partition("@")
-    return Stage(name, _placed(config.workdir, runs_dir), _placed(parent, runs_dir), step)
+    # An imported base, --size=runs/gpt2, stays where it is.
+    base = argument.partition(",")[0].rstrip("/")
+    workdir, parent = (p if p == base else _placed(p, runs_dir) for p in (config.workdir, parent))
+    return Stage(name, workdir, parent, step)
 
 
 def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | None:

@@ -136,6 +136,8 @@ def test_an_imported_base_is_not_trained(tree):
     assert done.returncode == 0, done.stderr
     assert trained(tree) == ["v3", "v7", "v8"]
     assert (run / "v8/finished.json").exists()
+    moved = chain(tree, "--size=runs/gpt2", "--stages=v3", "--runs_dir=elsewhere", "--dry_run")
+    assert "--config.workdir=elsewhere/gpt2/v3 --config.init_from=runs/gpt2" in moved.stdout
 
 
 @pytest.mark.parametrize(("code", "words"), [(75, "preempted"), (3, "forgetting"), (9, "message")])
