@@ -139,27 +139,29 @@ def _needed(message: str) -> str:
 
 
 def search(config: Mapping, name: str, *, eot: int) -> list[Memory]:
-    """For each remat policy the largest batch that fits, found by doubling and halving.
+    """For each remat policy the largest batch that fits, every row compiled.
 
-    Batches are the chips times a number of windows, from 1 up to MAX_WINDOWS on each chip.
+    Batches are the chips times a number of windows. Memory grows nearly in proportion to them, so
+    two compilations point at the limit, and a third one (rarely a fourth) confirms it.
     """
     chips = len(devices(name))
     rows = []
     for remat in REMAT:
-        fits, fails = 0, MAX_WINDOWS + 1
-        windows = 4
-        while fails - fits > max(1, fits // 8):  # within an eighth of the limit is near enough
-            row = attempt(_with(config, remat, windows * chips), name, eot=eot)
-            rows.append(row)
-            if row.fits:
-                fits = windows
-                windows = min(2 * windows, (fits + fails) // 2) if fails > MAX_WINDOWS else 0
-            else:
-                fails = windows
-                windows = 0
-            windows = windows or (fits + fails) // 2
-            if windows in (fits, 0):
-                break
+
+        def compiled(windows, remat=remat):
+            rows.append(attempt(_with(config, remat, windows * chips), name, eot=eot))
+            return rows[-1]
+
+        first, second = compiled(1), compiled(4)
+        if not first.fits:
+            continue
+        fits, guess = 1, 3
+        if second.fits:
+            fits = 4
+            slope = max(1.0, (second.peak - first.peak) / 3)
+            guess = min(MAX_WINDOWS, int(4 + (second.usable_gib * GIB - second.peak) / slope))
+        while guess > fits and not compiled(guess).fits:
+            guess = min(guess - 1, round(0.9 * guess))
     return rows
 
 

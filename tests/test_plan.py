@@ -1,0 +1,165 @@
+"""The plan of a stage: what it says, without data and with it, and how wrong input ends."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+
+import pytest
+
+from configs import v8
+from data_pipeline.errors import UserError
+from mypt_jax import config as configs
+from mypt_jax import flops, plan, plan_costs, plan_topology
+
+GIB = 2**30
+
+
+@pytest.fixture
+def guide() -> dict:
+    return configs.plain(v8.get_config().to_dict())
+
+
+def said(capsys, *arguments: str) -> str:
+    assert plan.main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def test_the_guide_s_stage_without_data(capsys, tmp_path, monkeypatch):
+    repo = plan_costs.__file__.rpartition("/mypt_jax/")[0]
+    monkeypatch.chdir(tmp_path)  # no runs, no datasets here
+    out = said(capsys, f"--config={repo}/configs/v8.py", "--config.data.replay_ratio=0.25")
+    assert "759,656,064 parameters" in out
+    stages = [line.split()[0] for line in out.splitlines() if "runs/750m/" in line]
+    assert stages == ["base", "v3", "v7", "v8"]
+    assert re.search(r"domain/itsec_v3_tokenized +75.00% +175,104,000 +161,000,000 expected", out)
+    assert re.search(r"general/wikipedia_en +12.50%", out)
+    assert "4.665e+09 FLOPs/token" in out and "causal count 4.413e+09" in out
+    assert "380: 9e-05" in out and "19,000: 9e-05" in out
+
+
+def test_sizes_come_from_manifests_where_they_are(capsys, datasets):
+    out = said(
+        capsys,
+        "--config=configs/v3.py:tiny",
+        f"--config.data.domain={datasets['domain']}",
+        f"--config.data.general={datasets['general']}",
+    )
+    rows = re.findall(r"^  (domain|general)/(\w+) ", out, re.MULTILINE)
+    assert sorted(rows) == [("domain", "laws"), ("domain", "manuals"), ("general", "encyclopedia")]
+    assert "expected" not in out
+
+
+def test_length_follows_from_epochs(guide):
+    guide["domain_epochs"] = 2.0
+    guide["optim"]["warmup_steps"] = 0.05
+    parts = plan_costs.mixture_parts(guide)
+    plan_costs.resolve_length(guide, parts)
+    # 2 x 161 M domain tokens are 80 % of the training tokens; 12 x 1024 tokens per step
+    assert guide["num_steps"] == round(2 * 161_000_000 / 0.8 / 12_288)
+    assert guide["optim"]["warmup_steps"] == round(0.05 * guide["num_steps"])
+
+
+def test_state_and_checkpoint_sizes(guide):
+    size = plan_costs.sizes(guide)
+    assert size.parameters == 759_656_064
+    assert size.params == 4 * 759_656_064
+    assert size.state == pytest.approx(12 * 759_656_064, abs=100)
+    need = plan_costs.disk(guide, size, 4, 1_000_000)
+    assert need["one checkpoint while training"] / 1e9 == pytest.approx(9.116, abs=0.001)
+    # keep_last 2 and keep_best 1, and one that is being written
+    assert need["this stage at its largest"] == 4 * size.state
+    assert need["token datasets"] == 2_000_000
+
+
+def test_activation_memory_by_the_published_rules(guide):
+    """Facts of ahead-of-time compilation: 0.078 GiB per window with full remat, 1.25 without."""
+    size = plan_costs.sizes(guide)
+    for remat, per_window in (("full", 0.078), ("none", 1.25)):
+        guide["model"]["remat"] = remat
+        one = plan_costs.memory(guide, size, devices=1, compute_dtype="bfloat16")
+        assert one["saved activations"] / 12 == pytest.approx(per_window, rel=0.01)
+        four = plan_costs.memory(guide, size, devices=4, compute_dtype="bfloat16")
+        assert four["total"] == pytest.approx(one["total"] / 4)
+    guide["model"]["loss_chunks"] = 16
+    chunked = plan_costs.memory(guide, size, devices=1, compute_dtype="bfloat16")
+    assert chunked["logits"] == pytest.approx(one["logits"] / 16)
+
+
+def test_days_by_hand(guide):
+    chip = flops.CHIPS["A100"]
+    # 4.6645e9 FLOPs x 1e9 tokens at half of 312e12 FLOP/s: 29,901 s
+    got = plan_costs.days(guide, 10**9, 0, chip, 0.5)
+    assert got * 86_400 == pytest.approx(29_901, rel=1e-3)
+    assert plan_costs.days(guide, 0, 3 * 10**9, chip, 0.5) == pytest.approx(got)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--topology=v9:2x2"], "v9:2x2' does not exist"),
+        (["--topology=v5e"], "does not exist: wanted one like v5e:1x1"),
+        (["--search"], "--search wants --topology"),
+        (["--utilisation=40"], "wanted a share in"),
+        (["--config.optim.peak_rl=1"], "did you mean --config.optim.peak_lr"),
+        (["--config.batch_size=many"], "batch_size is 'many', wanted a int like 16"),
+        (["--config.optim.peak_lr=nan"], "wanted a finite number"),
+        (["stray"], "unknown argument stray"),
+    ],
+)
+def test_bad_input(arguments, words):
+    with pytest.raises(UserError, match=words) as caught:
+        plan.main(["--config=configs/v8.py:tiny", *arguments])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_libtpu_names_the_requirements(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install -r requirements-tpu.txt"):
+        plan_topology.check_name("v5e:2x4")
+
+
+def test_search_brackets_the_largest_batch(monkeypatch, guide):
+    """Against a memory model in place of the compiler: 10, 6, 3 GiB + 0.5 per window, 15.75."""
+    fixed = {"none": 10.0, "dots": 6.0, "full": 3.0}
+    monkeypatch.setattr(plan_topology, "devices", lambda name: [None] * 4)
+
+    def attempt(config, name, *, eot):
+        remat, batch = config["model"]["remat"], config["batch_size"]
+        peak = (fixed[remat] + 0.5 * batch / 4) * GIB
+        verdict = "fits" if peak <= 15.75 * GIB else "does not fit"
+        return plan_topology.Memory(
+            remat, batch, 4, (1, 4, 1), 15.75, 0, 0, 0, round(peak), 1.0, verdict
+        )
+
+    monkeypatch.setattr(plan_topology, "attempt", attempt)
+    rows = plan_topology.search(guide | {"batch_size": 40}, "v5e:2x2", eot=0)
+    largest = {
+        remat: max(row.batch_size for row in rows if row.remat == remat and row.fits)
+        for remat in fixed
+    }
+    # 11, 19 and 25 windows on each of 4 chips fit.
+    assert largest == {"none": 44, "dots": 76, "full": 100}
+    assert len(rows) == 9
+    advice = plan_topology.advice(guide | {"batch_size": 40}, rows)
+    assert "batch 40 fits with remat=none" in advice
+
+
+@pytest.mark.full
+def test_a_step_compiles_for_a_tpu_slice_that_is_not_here():
+    pytest.importorskip("libtpu")
+    done = subprocess.run(
+        [
+            sys.executable,
+            *("-m", "mypt_jax.plan", "--config=configs/v8.py:tiny", "--topology=v5e:2x2"),
+            *("--config.model.n_layer=2", "--config.model.loss_chunks=4"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = re.findall(r"^  none +16 +4 +1x4x1 .*", done.stdout, re.MULTILINE)
+    assert "fits" in row
+    state, aliased = row.split()[4:6]
+    assert state == aliased
