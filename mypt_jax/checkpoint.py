@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+from etils import epath
 
 from data_pipeline.errors import UserError
 from mypt_jax import exits, integrity, lineage, run
@@ -75,8 +76,9 @@ class Checkpointer:
         self._workdir = workdir
         self._keep = keep
         self._check_owner = check_owner
-        self.commit_secs = 0.0  # of the last save, in the background
-        self.saved_bytes = 0
+        self._saves: list[tuple[float, float]] = []  # seconds training was held, in the background
+        self._blocked_secs = 0.0
+        self._saved_bytes = 0
         self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
@@ -84,6 +86,7 @@ class Checkpointer:
 
     def save(self, step: int, state: Mapping, meta: Mapping) -> None:
         """Starts to save {"params": .., and the rest}; returns when the arrays are copied."""
+        start = time.monotonic()
         self.wait()
         rest = {key: value for key, value in state.items() if key != "params"}
         path = os.path.abspath(run.step_dir(self._workdir, step))
@@ -103,6 +106,7 @@ class Checkpointer:
             self._orbax.save(path, args=items, force=True)
         except (OSError, ValueError) as error:
             raise exits.StorageFailure(f"step {step} could not be saved: {error}") from error
+        self._blocked_secs = time.monotonic() - start
         self._thread = threading.Thread(target=self._commit, args=(path, meta), daemon=True)
         self._thread.start()
 
@@ -113,12 +117,24 @@ class Checkpointer:
             if self._is_writer:
                 lineage.write_json(os.path.join(path, META), meta)
                 self._check_owner()
-                self.saved_bytes = integrity.write_manifest(path)
+                self._saved_bytes = integrity.write_manifest(path)
                 os.remove(path + _UNFINISHED)
                 self.prune()
-            self.commit_secs = time.monotonic() - start
+            self._saves.append((self._blocked_secs, time.monotonic() - start))
         except BaseException as error:  # noqa: B036 (any failure is handed to the main thread)
             self._error = error
+
+    def cost(self) -> str:
+        """A line on what saving has cost this process, or ""."""
+        if not self._saves:
+            return ""
+        blocked, background = (
+            sum(times) / len(self._saves) for times in zip(*self._saves, strict=True)
+        )
+        return (
+            f"{len(self._saves)} checkpoints of {self._saved_bytes / 1e6:.1f} MB: each held "
+            f"training for {blocked:.3f} s, then was written and hashed in {background:.3f} s"
+        )
 
     def prune(self) -> None:
         """Removes committed steps that `keep` does not name, and what broken saves left behind."""
@@ -172,8 +188,13 @@ class Checkpointer:
         self.poll()
 
     def close(self) -> None:
-        self.wait()
-        self._orbax.close()
+        try:
+            self.wait()
+        finally:
+            try:
+                self._orbax.close()
+            except (OSError, ValueError) as error:  # of a save that `wait` has reported
+                raise exits.StorageFailure(f"a background save failed: {error}") from error
 
     def newest_valid(self, *, fallback: bool) -> tuple[int | None, list[str]]:
         """(step, reasons why newer ones were passed over); step None when nothing was ever saved.
@@ -278,7 +299,7 @@ def check_disk(workdir: str, abstract_state: Mapping, *, steps_kept: int) -> str
         f"free: {free / 1e9:.1f} GB"
     )
     if needed > free:
-        raise exits.StorageFailure(f"{place} has no room for two checkpoints; {line}")
+        raise exits.StorageFailure(f"workdir {workdir}: no room for two checkpoints; {line}")
     return line
 
 
@@ -291,11 +312,18 @@ def start(
     2. init_from names a run: its parameters only, strictly matched; optimizer and step are fresh.
     3. Scratch: only where init_from is the word scratch, so that `parent` is None.
     """
+    begin = time.monotonic()
     step, reasons = checkpointer.newest_valid(fallback=fallback)
+    verified_secs = time.monotonic() - begin
     notes = [f"warning: passed over checkpoint of {reason}" for reason in reasons]
     checkpointer.clean()
     if step is not None:
-        state, meta = checkpointer.restore(step, program.abstract_state)
+        begin = time.monotonic()
+        state, meta = jax.block_until_ready(checkpointer.restore(step, program.abstract_state))
+        notes.append(
+            f"checkpoint of step {step}: verified in {verified_secs:.3f} s, restored in "
+            f"{time.monotonic() - begin:.3f} s"
+        )
         return state, meta, notes
     if parent is not None:
         params = restore_params(parent.path, parent.step, program.abstract_state["params"])
@@ -335,12 +363,16 @@ def _verified(path: str, step: int) -> str:
 
 
 def _restore_host(directory: str, item: str) -> dict:
-    directory = os.path.join(directory, item)
-    with ocp.Checkpointer(ocp.PyTreeCheckpointHandler()) as checkpointer:
-        saved = checkpointer.metadata(directory).item_metadata.tree
+    path = epath.Path(directory) / item
+    handler = ocp.PyTreeCheckpointHandler()
+    try:
         # Arrays as they were saved, whatever devices they lay on.
-        args = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), saved)
-        return checkpointer.restore(directory, args=ocp.args.PyTreeRestore(restore_args=args))
+        args = jax.tree.map(
+            lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(path).tree
+        )
+        return handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=args))
+    finally:
+        handler.close()
 
 
 def load_params(spec: str) -> Loaded:

@@ -1,5 +1,6 @@
 """The only module that prints or writes metrics: metrics.jsonl, trackers and the progress line."""
 
+import contextlib
 import errno
 import json
 import math
@@ -143,7 +144,8 @@ class Metrics:
                 if file.write(data) != len(data):
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             except OSError:
-                os.truncate(self._path, size)
+                with contextlib.suppress(OSError):
+                    os.truncate(self._path, size)  # no half line stays behind
                 raise
         self._unwritten.clear()
 

@@ -311,7 +311,9 @@ def _finish(work: session.Session, kept: int) -> None:
         if kept < work.row["step"]:
             finished["rolled_back_from"] = work.row["step"]
         lineage.write_json(run.join(work.workdir, run.FINISHED), finished)
-        work.metrics.note(goodput.line(summary))
+        for line in (work.checkpointer.cost(), goodput.line(summary)):
+            if line:
+                work.metrics.note(line)
     work.checkpointer.finish(
         session.steps_of_finished(work.config, kept),
         keep_optimizer=work.config["checkpoint"]["keep_optimizer"],

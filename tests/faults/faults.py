@@ -131,6 +131,7 @@ def file_size_limit(limit_bytes: int, after_step: int) -> None:
 
     def save(self, step, state, meta):
         if step >= after_step:
+            self.wait()  # the step before is to succeed
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
         plain(self, step, state, meta)
 

@@ -208,7 +208,7 @@ def test_reading_beside_a_writer_sees_finished_steps_only(start, undisturbed, tm
 def test_a_failed_background_save_ends_the_run_with_the_step_before(start, undisturbed, tmp_path):
     """Row 6: a real limit of the system lets the files of step 6 and later not be written."""
     workdir = tmp_path / "base"
-    fault = {"file_size_limit": {"limit_bytes": 20_000, "after_step": 6}}
+    fault = {"file_size_limit": {"limit_bytes": 300_000, "after_step": 6}}
     trainer = start(workdir, faults=fault)
     assert trainer.wait() == 8, trainer.stderr
     assert "could not be saved" in trainer.last_line or "save failed" in trainer.last_line
@@ -250,7 +250,7 @@ def test_two_checkpoints_must_fit(monkeypatch, tmp_path):
     state = {"params": {"a": np.zeros(1000, np.float32)}, "step": np.int32(0)}
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage._replace(free=8_000))
-    with pytest.raises(exits.StorageFailure, match="no room for two checkpoints"):
+    with pytest.raises(exits.StorageFailure, match="run: no room for two checkpoints"):
         checkpoint.check_disk(str(tmp_path / "run"), state, steps_kept=3)
     monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage._replace(free=9_000))
     assert "free" in checkpoint.check_disk(str(tmp_path / "run"), state, steps_kept=3)
