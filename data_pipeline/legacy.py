@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -118,7 +119,11 @@ def write(
         (root / split).mkdir(parents=True)
         counts[split] = 0
         for block in _blocks(of_split, tokens_per_shard):
-            block.astype(DTYPE).tofile(root / split / f"shard_{number:05d}.bin")
+            # Not tofile, which reports a full disk without its error number.
+            with open(root / split / f"shard_{number:05d}.bin", "wb") as file:
+                file.write(block.astype(DTYPE).tobytes())
+                file.flush()
+                os.fsync(file.fileno())
             number, total, counts[split] = number + 1, total + len(block), counts[split] + 1
     publish.write_json(
         root / STATE, {"token_kind": "gpt2", "chars": None, "base_vocab_size": 50257}

@@ -5,7 +5,6 @@ that also takes slices. Back ends: flat shard files here, ArrayRecord and TFDS i
 """
 
 import bisect
-import collections
 import dataclasses
 import itertools
 import os
@@ -108,10 +107,10 @@ class ShardStream(TokenStream):
         self._dtype = dtype
         self._id_limit = id_limit
         self._has_documents = has_documents
-        self._maps: collections.OrderedDict[int, np.ndarray] = collections.OrderedDict()
+        self._maps: dict[int, np.ndarray] = {}
 
     def __getstate__(self):
-        return self.__dict__ | {"_maps": collections.OrderedDict()}
+        return self.__dict__ | {"_maps": {}}
 
     def _read_part(self, index: int, start: int, stop: int) -> np.ndarray:
         shard = self._maps.get(index)
@@ -131,16 +130,17 @@ class ShardStream(TokenStream):
 
     def _open(self, index: int) -> np.ndarray:
         part = self.parts[index]
-        while len(self._maps) >= _OPEN_SHARDS:
-            # Another thread may empty it meanwhile; a map in use stays alive by its reference.
-            self._maps.popitem(last=False)
         try:
             mapped = np.memmap(part.path + ".bin", self._dtype, mode="r", shape=(part.tokens,))
         except (OSError, ValueError) as error:
             raise errors.UserError(f"{part.path}.bin cannot be read: {error}") from None
         # A plain view: memmap's own slicing is several times slower.
-        self._maps[index] = mapped.view(np.ndarray)
-        return self._maps[index]
+        shard = mapped.view(np.ndarray)
+        # All are dropped at once: another thread keeps the dict that it holds, without a lock.
+        maps = self._maps if len(self._maps) < _OPEN_SHARDS else {}
+        maps[index] = shard
+        self._maps = maps
+        return shard
 
     def _read_ends(self, part: Part) -> np.ndarray:
         if self._has_documents:
