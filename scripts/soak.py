@@ -29,13 +29,10 @@ STAGES = ("base", "v3", "v5", "v7", "v8")
 MEASURED = ("_secs", "_per_sec", "run_id", "mfu", "input_wait_share", "device_memory_bytes")
 # What differs between two chains in two places at two times, besides what a clock measures.
 NOT_COMPARED = ("run_id", "created", "path", "config")
-SHORT = {  # the tiny chain with fewer and smaller steps, saved often
-    "model.n_layer": 2,
-    "model.n_embd": 64,
-    "model.n_head": 2,
+SHORT = {  # the tiny chain with smaller batches, saved often
     "model.block_size": 64,
     "batch_size": 8,
-    "eval.windows": 32,
+    "eval.windows": 64,
     "eval.every_steps": 15,
     "checkpoint.every_steps": 7,
     "checkpoint.keep_optimizer": True,
@@ -120,14 +117,18 @@ def differences(quiet: Path, shaken: Path) -> list[str]:
     return found
 
 
-def shake(runs: Path, overrides: dict, *, kills: int, draw: random.Random, log: Path) -> int:
-    """Runs the chain and kills it `kills` times at random moments; returns the kills that hit."""
+def shake(
+    runs: Path, overrides: dict, *, kills: int, stage_secs: float, draw: random.Random, log: Path
+) -> int:
+    """Runs the chain and kills it `kills` times at random moments; returns the kills that hit.
+
+    The moments are spread over twice the mean time of a stage: start, training, saves, ends.
+    """
     hits = 0
     process = start(runs, overrides, log)
-    # From right after the start to well into a stage; most hit training, saving or evaluation.
     while hits < kills:
         try:
-            code = process.wait(timeout=draw.uniform(2.0, 25.0))
+            code = process.wait(timeout=draw.uniform(0.02, 2.0) * stage_secs)
         except subprocess.TimeoutExpired:
             kill(process)
             hits += 1
@@ -157,8 +158,10 @@ def main(argv: list[str] | None = None) -> int:
     process = start(quiet, SHORT, args.dir / "quiet.log")
     if process.wait():
         raise errors.UserError(f"the quiet chain failed; see {args.dir / 'quiet.log'}")
+    walls = [run.finished(str(quiet / stage))["goodput"]["wall_secs"] for stage in STAGES]
     draw, log = random.Random(args.seed), args.dir / f"shaken_{args.seed}.log"
-    hits = shake(shaken, SHORT, kills=args.kills, draw=draw, log=log)
+    stage_secs = sum(walls) / len(walls)
+    hits = shake(shaken, SHORT, kills=args.kills, stage_secs=stage_secs, draw=draw, log=log)
     found = [line for stage in STAGES for line in differences(quiet / stage, shaken / stage)]
     for line in found:
         print(line)
