@@ -179,8 +179,11 @@ def peers():
     """Turns what JAX raises when another process is gone into LostPeer."""
     try:
         yield
-    except jax.errors.JaxRuntimeError as error:
-        if jax.process_count() == 1 or "RESOURCE_EXHAUSTED" in str(error):
+    except UserError:
+        raise
+    except (jax.errors.JaxRuntimeError, ValueError) as error:
+        lost = isinstance(error, jax.errors.JaxRuntimeError) or "Gloo" in str(error)
+        if jax.process_count() == 1 or not lost or "RESOURCE_EXHAUSTED" in str(error):
             raise
         raise exits.LostPeer(
             f"another process of this run is gone ({_first_line(error)}); run all of them again "

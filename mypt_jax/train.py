@@ -293,10 +293,12 @@ def _finish(work: session.Session, kept: int) -> None:
     """
     work.metrics.flush()
     work.checkpointer.wait()
+    # Read by all processes, because reading is something that Orbax does together.
+    params = checkpoint.restore_params(work.workdir, kept, None)
     if work.is_writer:
         work.lease.check()
         row = next((r for r in run.metrics(work.workdir) if r["step"] == kept), {})
-        digest = lineage.params_sha256(checkpoint.restore_params(work.workdir, kept, None))
+        digest = lineage.params_sha256(params)
         work.record["tokens_by_source"] = work.tokens_by_source(kept)
         lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
         summary = work.ledger.summary()

@@ -1,7 +1,8 @@
 """Runs on 8 CPU devices, in a process of its own, what test_sharding.py looks at.
 
 The device count of a process is fixed before its first use, so tests cannot choose it themselves.
-python tests/mesh_worker.py DIR    writes DIR/result.json
+python tests/mesh_worker.py DIR            writes DIR/result.json
+python tests/mesh_worker.py DIR slow       what takes minutes to compile, the same way
 """
 
 import json
@@ -53,7 +54,12 @@ def batches() -> np.ndarray:
     return ((1 + jumps).cumsum(axis=2) % VOCAB).astype(np.int32)
 
 
-def train(program: step.Program, steps: int = STEPS) -> tuple[dict, list[float], bool]:
+def compile_step(program: step.Program):
+    rows = jax.ShapeDtypeStruct((BATCH, LENGTH + 1), np.int32)
+    return program.step.lower(program.abstract_state, rows, *SCALARS).compile()
+
+
+def train(program: step.Program, compiled, steps: int = STEPS) -> tuple[dict, list[float], bool]:
     """(state, losses, whether every device batch put together again was the given one)."""
     state, losses, same = program.init(), [], True
     for done, rows in enumerate(batches()[:steps]):
@@ -131,25 +137,44 @@ def stage_file() -> dict:
     return {"mesh": list(program.mesh.devices.shape), "notes": program.notes}
 
 
-def main(directory: Path) -> None:
+def quick(directory: Path) -> dict:
     programs = {name: build(sizes) for name, sizes in MESHES.items()}
     result, states = {"losses": {}, "same_batches": {}, "donation": {}}, {}
     for name, program in programs.items():
-        states[name], result["losses"][name], result["same_batches"][name] = train(program)
-        result["donation"][name] = donation(program)
+        compiled = compile_step(program)
+        result["donation"][name] = donation(program, compiled)
+        states[name], result["losses"][name], result["same_batches"][name] = train(
+            program, compiled
+        )
     result["restore_faults"] = cross_restore(directory, programs, states)
     # Parts of a batch draw other dropout masks, so without dropout.
     plain = {"model": {"dropout": 0.0}}
-    parts = build(MESHES["all"], accumulation_steps=4, **plain)
-    result["accumulated"] = [train(p, 4)[1] for p in (parts, build(MESHES["one"], **plain))]
+    result["accumulated"] = [
+        train(program, compile_step(program), 4)[1]
+        for program in (
+            build(MESHES["fsdp"], accumulation_steps=2, **plain),
+            build(MESHES["one"], **plain),
+        )
+    ]
     tiny = base.get_config("tiny").to_dict() | mesh_of(MESHES["fsdp"])
-    state = step.build(tiny, eot=4096).init()
+    program = step.build(tiny, eot=4096)
+    state = jax.tree.map(
+        lambda x: jax.device_put(np.zeros(x.shape, x.dtype), x.sharding), program.abstract_state
+    )
     result["fsdp_bytes"] = bytes_per_device(state)
     result["state_bytes"] = sum(x.nbytes for x in jax.tree.leaves(state))
-    result["splash"] = {name: splash_losses(MESHES[name]) for name in ("one", "all")}
-    result["stage_file"] = stage_file()
+    return result
+
+
+def slow() -> dict:
+    splash = {name: splash_losses(MESHES[name]) for name in ("one", "all")}
+    return {"splash": splash, "stage_file": stage_file()}
+
+
+def main(directory: Path, which: str = "quick") -> None:
+    result = slow() if which == "slow" else quick(directory)
     (directory / "result.json").write_text(json.dumps(result))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

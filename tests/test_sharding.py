@@ -80,11 +80,9 @@ def test_a_mesh_axis_splits_one_dim_of_an_array():
     assert activation == sharding.P(("data", "fsdp"), None, None)
 
 
-@pytest.fixture(scope="module")
-def on_8_devices(tmp_path_factory, compile_cache) -> dict:
-    directory = tmp_path_factory.mktemp("mesh")
+def run_worker(directory: Path, compile_cache: str, *arguments: str) -> dict:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "tests" / "mesh_worker.py"), str(directory)],
+        [sys.executable, str(ROOT / "tests" / "mesh_worker.py"), str(directory), *arguments],
         env={
             **os.environ,
             "JAX_PLATFORMS": "cpu",
@@ -94,10 +92,20 @@ def on_8_devices(tmp_path_factory, compile_cache) -> dict:
         },
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((directory / "result.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def on_8_devices(tmp_path_factory, compile_cache) -> dict:
+    return run_worker(tmp_path_factory.mktemp("mesh"), compile_cache)
+
+
+@pytest.fixture(scope="module")
+def slow_on_8_devices(tmp_path_factory, compile_cache) -> dict:
+    return run_worker(tmp_path_factory.mktemp("mesh"), compile_cache, "slow")
 
 
 def test_every_mesh_trains_alike(on_8_devices):
@@ -128,12 +136,14 @@ def test_the_whole_state_is_donated(on_8_devices, name):
     assert found["alias"] == found["state"]
 
 
-def test_splash_is_mapped_over_the_mesh(on_8_devices):
-    np.testing.assert_allclose(*on_8_devices["splash"].values(), rtol=1e-5)
+@pytest.mark.full
+def test_splash_is_mapped_over_the_mesh(slow_on_8_devices):
+    np.testing.assert_allclose(*slow_on_8_devices["splash"].values(), rtol=1e-5)
 
 
-def test_the_stage_file_starts_on_8_devices_as_it_stands(on_8_devices):
-    found = on_8_devices["stage_file"]
+@pytest.mark.full
+def test_the_stage_file_starts_on_8_devices_as_it_stands(slow_on_8_devices):
+    found = slow_on_8_devices["stage_file"]
     assert found["mesh"] == [1, 4, 2]
     (note,) = found["notes"]
     assert "batch=96" in note
