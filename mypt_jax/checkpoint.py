@@ -386,7 +386,8 @@ def load_params(spec: str) -> Loaded:
 def write_finished_run(workdir: str, params: Mapping, config: Mapping, record: Mapping) -> None:
     """Writes imported parameters as a finished run that a stage can start from."""
     checkpointer = Checkpointer(workdir, keep=set)
-    checkpointer.save(0, {"params": params}, {"lineage": record, "imported": True})
+    state = {"params": params, "step": np.zeros((), np.int32)}
+    checkpointer.save(0, state, {"lineage": record, "imported": True})
     checkpointer.close()
     lineage.write_json(run.join(workdir, run.CONFIG), dict(config))
     lineage.write_json(run.join(workdir, lineage.FILE), dict(record))

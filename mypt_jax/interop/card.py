@@ -1,0 +1,68 @@
+"""The model card of an export: what the lineage says, as Markdown."""
+
+from collections.abc import Mapping
+
+from mypt_jax import lineage, run
+
+
+def licences(record: Mapping) -> dict[str, str]:
+    """{source: licence} over this run and the ancestors whose config names them."""
+    sources = record["data"].get("sources", {})
+    return {key: facts.get("licence") or "not stated" for key, facts in sources.items()}
+
+
+def _stages(record: Mapping, config: Mapping, losses: Mapping) -> list[dict]:
+    own = {
+        "stage": record["stage"],
+        "step": config["num_steps"],
+        "peak_lr": config["optim"]["peak_lr"],
+        "replay_ratio": config["data"]["replay_ratio"],
+        "eval": losses,
+        "tokens_by_source": record["tokens_by_source"],
+    }
+    return [*record["ancestors"], own]
+
+
+def _number(value, pattern: str) -> str:
+    return format(value, pattern) if value is not None else "-"
+
+
+def render(
+    *, path: str, step: int, config: Mapping, record: Mapping, parameters: int, remarks: list[str]
+) -> str:
+    """README.md of an exported folder: stages, tokens per source, licences, tokenizer."""
+    finished = run.finished(path) or {}
+    known = licences(record)
+    shape = config["model"]
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        "---",
+        f"# {record['size']} {record['stage']}",
+        "",
+        f"A GPT of {parameters:,} parameters ({shape['n_layer']} layers x {shape['n_embd']}, "
+        f"{shape['n_head']} heads, context {shape['block_size']}), exported by mypt_jax from "
+        f"`{path}` at step {step}.",
+        "",
+        *[f"{remark}\n" for remark in [*remarks, *record.get("notes", [])]],
+        "## Training",
+        "",
+        "| stage | steps | peak learning rate | replay | domain loss | general loss | tokens |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for stage in _stages(record, config, finished.get("eval") or {}):
+        losses = stage.get("eval") or {}
+        lines.append(
+            f"| {stage['stage']} | {stage['step']:,} | {_number(stage.get('peak_lr'), 'g')} "
+            f"| {_number(stage.get('replay_ratio'), '.2f')} "
+            f"| {_number(losses.get('domain'), '.3f')} | {_number(losses.get('general'), '.3f')} "
+            f"| {sum(stage['tokens_by_source'].values()):,} |"
+        )
+    lines += ["", "Losses are nats per token on held-out text.", "", "## Data", ""]
+    lines += ["| source | tokens seen | licence |", "|---|---|---|"]
+    for source, tokens in sorted(lineage.total_tokens_by_source(record).items()):
+        lines.append(f"| {source} | {tokens:,} | {known.get(source, 'not stated')} |")
+    tokenizer = record["tokenizer"]
+    lines += ["", "## Tokenizer", "", f"{tokenizer['name']}, SHA-256 `{tokenizer['sha256']}`.", ""]
+    return "\n".join(lines)

@@ -1,0 +1,60 @@
+"""Imported weights as a finished `base` run, and what an export needs of a run."""
+
+import datetime
+import os
+import uuid
+from collections.abc import Mapping
+
+from data_pipeline import errors
+from data_pipeline import tokenizer as tokenizers
+from mypt_jax import checkpoint, lineage, run, stage_file
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+
+def check_target(path: str) -> None:
+    """Raises UserError when `path` holds anything: an import or export never overwrites."""
+    if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path)):
+        raise errors.UserError(f"{path} exists and is not an empty directory: name another one")
+
+
+def base_model() -> dict:
+    """config.model of the base stage: every key, to be changed by an import."""
+    return stage_file.load(os.path.join(ROOT, "configs", "base.py")).to_dict()["model"]
+
+
+def write(
+    workdir: str, *, params: Mapping, settings: Mapping, tokenizer_name: str, source: str, note: str
+) -> None:
+    """Writes a finished base run at step 0. Its own training is unknown: peak_lr 0, no tokens."""
+    tokenizer = tokenizers.get(tokenizer_name)
+    if tokenizer.vocab_size > settings["vocab_size"]:
+        raise errors.UserError(
+            f"{source}: tokenizer {tokenizer_name} has {tokenizer.vocab_size} ids, the model "
+            f"{settings['vocab_size']}: it belongs to another model"
+        )
+    config = stage_file.load(os.path.join(ROOT, "configs", "base.py")).to_dict()
+    config |= {
+        "size": os.path.basename(os.path.normpath(workdir)),
+        "workdir": workdir,
+        "init_from": f"import of {source}",
+        "num_steps": 0,
+        "model": dict(settings),
+    }
+    config["optim"]["peak_lr"] = 0.0
+    config["data"]["tokenizer"] = tokenizer_name
+    record = lineage.new(
+        config=config,
+        run_id=uuid.uuid4().hex[:12],
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        data={},
+        tokenizer={"name": tokenizer_name, "sha256": tokenizer.sha256},
+    )
+    record["notes"] = [note]
+    checkpoint.write_finished_run(workdir, params, config, record)
+
+
+def read(spec: str) -> checkpoint.Loaded:
+    """A run to export, with its lineage record as it stands in the run directory."""
+    loaded = checkpoint.load_params(spec)
+    return loaded._replace(record=run.record(loaded.path))

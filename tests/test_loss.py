@@ -1,0 +1,121 @@
+"""Chunked cross-entropy: equal to the plain one, and never an array of [B, L, V]."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import model_factory as factory
+import numpy as np
+import pytest
+from flax import nnx
+from model_factory import quick  # noqa: F401
+
+from mypt_jax import loss
+
+
+class Bare:
+    """Only a head: what token_nll asks of a model."""
+
+    def __init__(self, kernel, bias_V, tied):
+        self.head = loss.Head(kernel, bias_V, tied)
+
+    def head_weights(self):
+        return self.head
+
+
+def case(B=2, L=12, D=8, V=50, *, tied=False, bias=True, dtype=jnp.float32, seed=0):
+    rng = np.random.default_rng(seed)
+    kernel = rng.standard_normal((V, D) if tied else (D, V)).astype(np.float32)
+    bias_V = rng.standard_normal(V).astype(np.float32) if bias else None
+    hidden = jnp.asarray(3 * rng.standard_normal((B, L, D)), dtype)
+    return hidden, kernel, bias_V, rng.integers(0, V, (B, L)), rng.standard_normal((B, L))
+
+
+def plain_nll(hidden_BLD, kernel, bias_V, targets_BL, tied):
+    """Cross-entropy as a textbook has it, through automatic differentiation."""
+    logits = hidden_BLD.astype(jnp.float32) @ (kernel.T if tied else kernel)
+    logits = logits if bias_V is None else logits + bias_V
+    picked = jnp.take_along_axis(jax.nn.log_softmax(logits), targets_BL[..., None], -1)
+    return -picked[..., 0]
+
+
+@pytest.mark.parametrize("num_chunks", [1, 2, 5, 12])
+@pytest.mark.parametrize(("tied", "bias"), [(False, True), (True, False), (True, True)])
+def test_equal_to_the_plain_loss(num_chunks, tied, bias):
+    """Values and gradients, with a weight of its own on every token; 5 does not divide 12."""
+    hidden, kernel, bias_V, targets, weight = case(tied=tied, bias=bias)
+
+    def chunked(hidden, kernel, bias_V):
+        nll = loss.token_nll(Bare(kernel, bias_V, tied), hidden, targets, num_chunks=num_chunks)
+        return (nll * weight).sum(), nll
+
+    def plain(hidden, kernel, bias_V):
+        nll = plain_nll(hidden, kernel, bias_V, targets, tied)
+        return (nll * weight).sum(), nll
+
+    wrt = (0, 1, 2) if bias else (0, 1)
+    got, want = (
+        jax.jit(jax.value_and_grad(f, argnums=wrt, has_aux=True))(hidden, kernel, bias_V)
+        for f in (chunked, plain)
+    )
+    assert got[0][1].dtype == jnp.float32 and got[0][1].shape == targets.shape
+    for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(g, w, rtol=1e-5, atol=2e-5)
+
+
+def test_bfloat16_hidden_states_are_summed_in_fp32():
+    """A kernel gradient of 4,096 equal contributions: bf16 sums would stop growing at 256."""
+    T, V = 4096, 4
+    hidden = jnp.ones((1, T, 1), jnp.bfloat16)
+    targets = jnp.zeros((1, T), jnp.int32)
+
+    def total(kernel):
+        return loss.token_nll(Bare(kernel, None, False), hidden, targets, num_chunks=16).sum()
+
+    gradient = jax.jit(jax.grad(total))(jnp.zeros((1, V), jnp.float32))
+    np.testing.assert_allclose(gradient[0], [-0.75 * T, T / 4, T / 4, T / 4], rtol=1e-3)
+
+
+def test_large_logits_stay_finite():
+    kernel = np.array([[1e4, -1e4, 0.0]], np.float32)
+    model = Bare(kernel, None, False)
+    nll = loss.token_nll(model, jnp.ones((1, 3, 1)), jnp.asarray([[0, 1, 2]]), num_chunks=1)
+    np.testing.assert_allclose(nll, [[0.0, 2e4, 1e4]])
+
+
+# Short rows, so that attention scores do not hide what the logits take.
+B, L, SHAPE = 64, 32, {"n_embd": 64, "n_head": 2, "n_layer": 1, "vocab_size": 8192}
+
+
+def compiled_step(num_chunks, **changes):
+    """Loss and gradient of a whole model, compiled; B * L = 2,048 > 4 n_embd."""
+    settings = {**SHAPE, "block_size": L, "loss_chunks": num_chunks, "remat": "full", **changes}
+    graph, params = nnx.split(factory.randomized(**settings), nnx.Param)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+
+    def mean(params, rows):
+        gpt = nnx.merge(graph, params)
+        return loss.token_nll(gpt, gpt(rows[:, :-1]), rows[:, 1:], num_chunks=num_chunks).mean()
+
+    rows = jax.ShapeDtypeStruct((B, L + 1), jnp.int32)
+    with factory.quick_compilation(False):
+        return jax.jit(jax.value_and_grad(mean)).lower(shapes, rows).compile()
+
+
+def largest_float_array(text: str) -> int:
+    shapes = re.findall(r"\b(?:f32|bf16|f16|f64)\[([\d,]+)\]", text)
+    return max(int(np.prod([int(n) for n in shape.split(",")])) for shape in shapes)
+
+
+def test_no_array_of_all_logits_and_a_quarter_of_the_memory():
+    plain, chunked = compiled_step(1), compiled_step(16)
+    logits = B * L * SHAPE["vocab_size"]
+    assert largest_float_array(plain.as_text()) >= logits  # the check can fail
+    assert largest_float_array(chunked.as_text()) < logits
+    sizes = [c.memory_analysis().temp_size_in_bytes for c in (plain, chunked)]
+    assert sizes[1] <= sizes[0] / 4, sizes
+
+
+def test_no_array_of_all_logits_when_tied():
+    text = compiled_step(16, tied_embeddings=True, head_bias=False).as_text()
+    assert largest_float_array(text) < B * L * SHAPE["vocab_size"]
