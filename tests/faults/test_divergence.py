@@ -8,23 +8,30 @@ import pytest
 from faults.conftest import meta, state_bytes, valid_steps
 from mypt_jax import run
 
-POISON = {"nan_at": [4], "inf_gradient_at": [6], "spike_at": [11], "nan_evaluations": [1]}
+POISON = {
+    "nan_at": [4, 14, 15, 16],
+    "inf_gradient_at": [6],
+    "spike_at": [11],
+    "nan_evaluations": [1],
+}
+SETTINGS = {
+    "num_steps": 30,
+    "checkpoint.every_steps": 1,
+    "checkpoint.keep_last": 20,
+    "guard.spike_window": 4,
+    "guard.skip_spikes": True,
+    "guard.max_nonfinite_steps": 3,
+    "compile_cache": "",  # another program
+}
 
 
 @pytest.fixture(scope="module")
 def poisoned(zygote, overrides, tmp_path_factory):
-    """One run with a NaN loss, an infinite gradient, a spike and a broken evaluation."""
+    """A NaN loss, an infinite gradient, a spike, a broken evaluation, and three NaNs in a row."""
     workdir = tmp_path_factory.mktemp("poisoned") / "base"
-    more = {
-        "workdir": workdir,
-        "checkpoint.every_steps": 1,
-        "checkpoint.keep_last": 20,
-        "guard.spike_window": 4,
-        "guard.skip_spikes": True,
-        "compile_cache": "",
-    }
-    trainer = zygote.start("base", {**overrides, **more}, faults={"poisoned": POISON})
-    assert trainer.wait() == 0, trainer.stderr
+    settings = {**overrides, **SETTINGS, "workdir": workdir}
+    trainer = zygote.start("base", settings, faults={"poisoned": POISON})
+    trainer.wait()
     return workdir, trainer
 
 
@@ -52,7 +59,7 @@ def test_a_non_finite_step_changes_nothing_but_the_count(poisoned, step, count, 
 
 def test_non_finite_values_stay_out_of_the_statistics(poisoned):
     """Row 32."""
-    losses = meta(poisoned[0], 12)["guard"]["losses"]
+    losses = meta(poisoned[0], 13)["guard"]["losses"]
     assert {4, 6} & {step for step, _ in losses} == set()
     assert all(math.isfinite(loss) for _, loss in losses)
 
@@ -73,15 +80,20 @@ def test_an_evaluation_that_is_not_finite_is_null(poisoned):
         json.loads(line, parse_constant=pytest.fail)
 
 
-def test_too_many_in_a_row_end_the_run(start, tmp_path):
-    """Row 33: the last good step is kept, and the next start finds the same again."""
-    fault = {"poisoned": {"nan_at": list(range(7, 13))}}
-    more = {"guard.max_nonfinite_steps": 3, "compile_cache": ""}
-    for _ in range(2):
-        trainer = start(tmp_path / "base", faults=fault, **more)
-        assert trainer.wait() == 4
-        assert "step 9: 3 non-finite steps in a row" in trainer.last_line
-        assert "batch 8 (seed 1337)" in trainer.last_line
-        # Step 8 was saved while the count stood at two: its parameters are those of step 6.
-        assert valid_steps(tmp_path / "base")[-1] == 8
-    assert not changed(tmp_path / "base", 6, 8) - {"['rest']['step']"}
+def test_too_many_in_a_row_end_the_run(poisoned):
+    """Row 33: the steps before are kept, with the last good parameters."""
+    workdir, trainer = poisoned
+    assert trainer.wait() == 4
+    assert "step 16: 3 non-finite steps in a row" in trainer.last_line
+    assert "batch 15 (seed 1337)" in trainer.last_line
+    assert valid_steps(workdir)[-1] == 15
+    assert changed(workdir, 13, 15) == {"['rest']['step']"}
+
+
+@pytest.mark.full
+def test_a_run_that_diverged_diverges_again(zygote, overrides, poisoned):
+    """Row 33: nothing is forgotten about the steps before the stop."""
+    settings = {**overrides, **SETTINGS, "workdir": poisoned[0]}
+    trainer = zygote.start("base", settings, faults={"poisoned": POISON})
+    assert trainer.wait() == 4
+    assert "step 16: 3 non-finite steps in a row" in trainer.last_line

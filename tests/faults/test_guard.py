@@ -7,10 +7,11 @@ import pytest
 from faults.conftest import unmeasured
 from mypt_jax import run
 
-# Domain text only, at a rate that ruins what base has learned.
+# Domain text only, at a rate that rises until it ruins what base has learned.
 RUIN = {
     "data.replay_ratio": 0.0,
-    "optim.peak_lr": 0.03,
+    "optim.peak_lr": 0.3,
+    "optim.warmup_steps": 12,
     "eval.every_steps": 2,
     "checkpoint.keep_optimizer": False,
 }

@@ -1,0 +1,96 @@
+"""Several processes and several devices: rows 22, 23, 54, 55, 56 of docs/reliability.md."""
+
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+
+from faults.conftest import valid_steps
+from mypt_jax import run
+
+pytestmark = pytest.mark.full
+
+SLOW = {"slow_steps": {"secs": 0.3}}
+
+
+@pytest.fixture
+def pair(start):
+    """Starts two processes of one run; more settings of the second one are in `second`."""
+
+    def begin(workdir, second=None, **more):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        settings = {
+            "distributed.coordinator": f"127.0.0.1:{port}",
+            "distributed.num_processes": 2,
+            "distributed.timeout_secs": 30,
+            **more,
+        }
+        return [
+            start(
+                workdir,
+                faults=SLOW,
+                **{**settings, **(second or {} if index else {})},
+                **{"distributed.process_id": index},
+            )
+            for index in range(2)
+        ]
+
+    return begin
+
+
+def final_losses(workdir) -> np.ndarray:
+    row = run.metrics(workdir)[-1]
+    return np.array([row["loss"], row["eval/general/loss"], row["eval/domain/loss"]])
+
+
+def test_a_signal_to_one_stops_both_at_the_same_step(pair, start, undisturbed, tmp_path):
+    """Rows 55 and 23: one process goes on where two were, with the same data order."""
+    workdir = tmp_path / "base"
+    first, second = pair(workdir)
+    first.wait_for_step(3)
+    second.send(signal.SIGTERM)
+    assert [first.wait(), second.wait()] == [75, 75], first.stderr + second.stderr
+    saved = valid_steps(workdir)
+    assert 3 <= saved[-1] <= 7
+    alone = start(workdir)
+    assert alone.wait() == 0, alone.stderr
+    assert [row["step"] for row in run.metrics(workdir)] == list(range(13))
+    np.testing.assert_allclose(final_losses(workdir), final_losses(undisturbed), rtol=1e-5)
+
+
+def test_a_killed_peer_ends_the_other_one(pair, tmp_path):
+    """Row 54."""
+    first, second = pair(tmp_path / "base")
+    first.wait_for_step(3)
+    second.send(signal.SIGKILL)
+    begin = time.monotonic()
+    assert first.wait() == 7, first.stderr
+    assert time.monotonic() - begin < 60
+    assert "another process of this run is gone" in first.stderr
+
+
+def test_processes_with_different_configs_are_refused(pair, tmp_path):
+    """Row 56."""
+    first, second = pair(tmp_path / "base", second={"seed": 5})
+    assert [first.wait(), second.wait()] == [2, 2], first.stderr + second.stderr
+    assert "seed: 1337 on process 0, 5 on process 1" in first.stderr
+    assert not (tmp_path / "base").exists()
+
+
+def test_eight_devices_four_one_eight(start, undisturbed, tmp_path):
+    """Row 22: each start on another mesh; losses within a stated tolerance of one device's."""
+    workdir = tmp_path / "base"
+    for at, devices in ((2, 8), (5, 4), (8, 1)):
+        environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        trainer = start(workdir, faults=SLOW, environment=environment)
+        trainer.wait_for_step(at)
+        trainer.send(signal.SIGTERM)
+        assert trainer.wait() == 75, trainer.stderr
+    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+    trainer = start(workdir, environment=environment)
+    assert trainer.wait() == 0, trainer.stderr
+    np.testing.assert_allclose(final_losses(workdir), final_losses(undisturbed), rtol=1e-5)
