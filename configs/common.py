@@ -48,8 +48,8 @@ SIZES = {
         step_factor=1 / 520,  # base 246 steps, v3 and v5 86, v7 73, v8 37
         base_lr_factor=10 / 3,
         domain_lr_factor=10.0,
-        eval_every_steps=40,
-        eval_windows=256,
+        eval_every_steps=60,
+        eval_windows=128,
         log_every_steps=5,
     ),
     "150m": dict(_FULL, n_layer=12, n_head=12, n_embd=768),  # 163,122,816 parameters
