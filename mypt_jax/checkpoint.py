@@ -175,6 +175,7 @@ class Checkpointer:
             error, self._error = self._error, None
             if isinstance(error, exits.RunEnd):
                 raise error
+            self._check_owner()  # another owner removes what this process was writing
             raise exits.StorageFailure(
                 f"a background save failed ({type(error).__name__}: {error}); "
                 f"the step before it is intact in {self._workdir}"

@@ -118,6 +118,7 @@ def open_session(
     )
     for note in _memory_notes(program) if is_writer else ():
         metrics.say(note)
+    changes = _changes(config) if run.steps(workdir) else []
     owned = lease.Lease(workdir)
     notes = _take_over(owned, stack) if is_writer else []
     ledger.open()
@@ -170,7 +171,7 @@ def open_session(
     stack.callback(session.metrics.close)
     stack.callback(session.profiler.close)
     if meta:
-        notes += _resume(session, meta, done)
+        notes += _resume(session, meta, done, changes)
     else:
         session.metrics.cut(-1)
     if session.is_writer:
@@ -344,28 +345,35 @@ def _new_record(
     )
 
 
-def _resume(session: Session, meta: Mapping, done: int) -> list[str]:
-    """Checks that the saved state still means the same, and cuts rows that come again."""
-    config, notes = session.config, [f"resumed {session.workdir} at step {done}"]
-    old = lineage.flatten(run.config(session.workdir))
+def _changes(config: Mapping) -> list[str]:
+    """Lines on what this start's config changes. Raises UserError where it may not."""
+    workdir = config["workdir"]
+    old = lineage.flatten(run.config(workdir))
     new = lineage.flatten(redact.tree(config))
+    lines = []
     for key in sorted({*old, *new}):
         before, now = _as_json(old.get(key)), _as_json(new.get(key))
         if before == now:
             continue
         if key in FIXED:
             raise UserError(
-                f"{key.replace('/', '.')} is {now}, but the run at {session.workdir} was started "
+                f"{key.replace('/', '.')} is {now}, but the run at {workdir} was started "
                 f"with {before}; another value wants another --config.workdir"
             )
-        notes.append(f"changed at resume: {key.replace('/', '.')}: {before} -> {now}")
+        lines.append(f"changed at resume: {key.replace('/', '.')}: {before} -> {now}")
+    return lines
+
+
+def _resume(session: Session, meta: Mapping, done: int, changes: list[str]) -> list[str]:
+    """Checks that the saved state still means the same, and cuts rows that come again."""
+    notes = [f"resumed {session.workdir} at step {done}", *changes]
     notes += _check_data(session, meta["data"], done)
     session.guard.restore(meta["guard"])
     rows = [r for r in run.metrics(session.workdir) if r["step"] == done and run.has_eval(r)]
     if rows:
         session.row = rows[0]
     # A row that waits for its evaluation is written again, with it.
-    session.metrics.cut(done if rows or not eval_due(config, done) else done - 1)
+    session.metrics.cut(done if rows or not eval_due(session.config, done) else done - 1)
     return notes
 
 

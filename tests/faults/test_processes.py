@@ -117,8 +117,6 @@ def test_a_hang_is_dumped_and_ended(start, tmp_path):
     trainer = start(
         tmp_path / "base",
         faults={"hang_at": {"step": 5}},
-        watchdog_secs=4,
-        **{"log.every_steps": 5},
     )
     assert trainer.wait() == 6
     assert "in read" in trainer.stderr and "Thread" in trainer.stderr
@@ -130,9 +128,9 @@ def test_a_slow_loader_is_visible(start, tmp_path):
     """Row 52."""
     trainer = start(
         tmp_path / "base",
-        faults={"slow_loader": {"secs": 0.2}},
+        faults={"slow_loader": {"secs": 0.5}},
         num_steps=6,
-        **{"log.every_steps": 3},
+        **{"log.every_steps": 3, "data.prefetch_batches": 1},
     )
     assert trainer.wait() == 0, trainer.stderr
     last = run.metrics(tmp_path / "base")[-1]
