@@ -108,6 +108,7 @@ def validate(
         )
     if stage and "batch_size" in overridden:
         notes.append(stage_file.length_note(stage, config))
+    notes.append(_length_line(config))
     notes += _coverage_notes(config, mixture)
     return Validated(config, mixture, extra, tokenizer, parent, notes)
 
@@ -187,6 +188,25 @@ def _check_workdir(workdir: str) -> None:
         raise UserError(f"workdir {workdir}: {path} is not writable")
 
 
+def _check_directories(data: dict) -> None:
+    """Raises UserError that names the command which makes a missing default dataset."""
+    for role in mixtures.ROLES:
+        for entry in data[role]:
+            directory = entry.partition("#")[0]
+            if "://" in directory or os.path.exists(directory):
+                continue
+            raise UserError(f"data.{role}: there is no {directory}; {_made_by(directory, role)}")
+
+
+def _made_by(directory: str, role: str) -> str:
+    if os.path.dirname(os.path.normpath(directory)) == os.path.join("data", "demo"):
+        return "make the demo's datasets with: python scripts/prepare_demo.py"
+    return (
+        "make it with: python scripts/prepare_weighted_dataset.py --source NAME:FILES "
+        f"--total_tokens N --out_dir {directory}  (docs/guide.md), or set --config.data.{role}=DIR"
+    )
+
+
 def _open_mixture(config: dict, overridden: Collection[str]) -> mixtures.Mixture:
     data = config["data"]
     if data["mixture"]:
@@ -199,6 +219,7 @@ def _open_mixture(config: dict, overridden: Collection[str]) -> mixtures.Mixture
             )
         data["replay_ratio"] = float(mixture.replay_ratio)
         return mixture
+    _check_directories(data)
     return mixtures.build(
         domain=data["domain"],
         general=data["general"],
@@ -323,6 +344,17 @@ def _open_parent(config: dict, tokenizer: tokenizers.Tokenizer) -> Parent | None
             f"({theirs[:12]}), the config has {tokenizer.name} ({tokenizer.sha256[:12]})"
         )
     return parent
+
+
+def _length_line(config: dict) -> str:
+    """What the stage will do, in resolved numbers."""
+    optim_, block_size = config["optim"], config["model"]["block_size"]
+    return (
+        f"{config['stage']} from {config['init_from']}: {config['num_steps']:,} steps of "
+        f"{config['batch_size']} x {block_size} tokens, peak_lr {optim_['peak_lr']:g} "
+        f"({optim_['schedule']}, warmup {optim_['warmup_steps']:,} steps), evaluation every "
+        f"{config['eval']['every_steps']:,}"
+    )
 
 
 def _coverage_notes(config: dict, mixture: mixtures.Mixture) -> list[str]:

@@ -94,6 +94,21 @@ def test_one_source_of_a_dataset_by_name(make, datasets):
         config.validate(make(data__domain=(f"{datasets['domain']}#law",)))
 
 
+@pytest.mark.parametrize(
+    ("directory", "script"),
+    [("data/demo/nowhere", "prepare_demo.py"), ("data/mine", "prepare_weighted_dataset.py")],
+)
+def test_a_missing_dataset_names_the_command_that_makes_it(make, directory, script):
+    with pytest.raises(UserError, match=f"there is no {directory}.*{script}"):
+        config.validate(make(data__domain=(directory,)))
+
+
+def test_the_resolved_numbers_are_told(make):
+    notes = config.validate(make(optim__warmup_steps=0.25)).notes
+    line = "base from scratch: 12 steps of 8 x 32 tokens, peak_lr 0.001 (constant, warmup 3 steps)"
+    assert any(note.startswith(line) for note in notes), notes
+
+
 def test_domain_epochs_set_the_length(make, datasets):
     found = config.validate(make(domain_epochs=2.0, data__replay_ratio=0.2))
     tokens = config._domain_tokens(found.mixture)
