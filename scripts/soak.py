@@ -1,6 +1,7 @@
 """Kills the tiny chain at random moments until it ends, and compares every byte with a quiet run.
 
     python scripts/soak.py --kills 25
+    python scripts/soak.py --kills 25 --config.model.n_layer=2 --config.model.n_embd=64
 
 Both chains are run by scripts/run_chain.py with the same overrides, one of them SIGKILLed with its
 trainer after a random time, again and again. Compared are, of every stage: parameters, optimizer
@@ -149,19 +150,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dir", type=Path, default=ROOT / "runs" / "soak")
-    args = parser.parse_args(argv)
+    args, more = parser.parse_known_args(argv)
+    for override in more:
+        if not override.startswith("--config.") or "=" not in override:
+            raise errors.UserError(f"got {override!r}; wanted --config.KEY=VALUE or an option")
+    given = dict(text.removeprefix("--config.").split("=", 1) for text in more)
+    overrides = {**SHORT, **given}
     quiet, shaken = args.dir / "quiet", args.dir / f"shaken_{args.seed}"
     if shaken.exists():
         raise errors.UserError(f"{shaken} exists: remove it or choose another --seed")
     args.dir.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    process = start(quiet, SHORT, args.dir / "quiet.log")
+    process = start(quiet, overrides, args.dir / "quiet.log")
     if process.wait():
         raise errors.UserError(f"the quiet chain failed; see {args.dir / 'quiet.log'}")
     walls = [run.finished(str(quiet / stage))["goodput"]["wall_secs"] for stage in STAGES]
     draw, log = random.Random(args.seed), args.dir / f"shaken_{args.seed}.log"
     stage_secs = sum(walls) / len(walls)
-    hits = shake(shaken, SHORT, kills=args.kills, stage_secs=stage_secs, draw=draw, log=log)
+    hits = shake(shaken, overrides, kills=args.kills, stage_secs=stage_secs, draw=draw, log=log)
     found = [line for stage in STAGES for line in differences(quiet / stage, shaken / stage)]
     for line in found:
         print(line)
