@@ -122,6 +122,7 @@ def open_session(
     owned = lease.Lease(workdir)
     notes = _take_over(owned, stack) if is_writer else []
     ledger.open()
+    stack.callback(ledger.flush, now=True)
     dog = watchdog.Watchdog(config["watchdog_secs"])
     stack.callback(dog.close)
     checkpointer = checkpoint.Checkpointer(

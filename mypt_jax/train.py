@@ -45,7 +45,6 @@ def run_stage(validated: Validated) -> None:
         hosts.compare(config, timeout_secs=config["distributed"]["timeout_secs"])
         program = step.build(config, eot=validated.tokenizer.eot)
         work, state, done = session.open_session(validated, program, interrupts, stack)
-        stack.callback(work.ledger.flush, now=True)
         _compile_evaluation(work, state)
         if session.eval_due(config, done) and not run.has_eval(work.row):
             _evaluate(work, state, done)
