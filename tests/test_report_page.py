@@ -104,6 +104,21 @@ def test_without_plotly_one_line_names_the_remedy(guide, monkeypatch):
     assert not (guide / "report.md").exists()
 
 
+def test_a_run_that_has_only_begun_has_a_page(guide):
+    (guide / "v8" / "finished.json").unlink()
+    (guide / "v8" / "metrics.jsonl").write_text("")
+    text = write_page(guide)
+    assert "4 of 5 runs finished; v8 at step 0 of 20" in text
+    assert [run["name"] for run in spec_of(text)["runs"]] == ["base", "v3", "v5", "v7", "v8"]
+
+
+def test_a_single_run_without_evaluations_has_a_page(tmp_path):
+    run = run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(5, 5))
+    (run / "metrics.jsonl").write_text('{"step": 1, "loss": 9.0, "lr": 0.1}\n')
+    (run / "finished.json").unlink()
+    assert "none qualifies" in write_page(tmp_path)
+
+
 # Clicks the chip of v8 and notes how many of its traces are shown before and after.
 CLICK = """
 <script>
