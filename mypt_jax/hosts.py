@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+import threading
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -28,6 +29,10 @@ PROCESSES_METADATA = "computeMetadata/v1/instance/attributes/worker-network-endp
 OWN_KEYS = ("distributed/process_id", "compile_cache", "data/prefetch_batches")
 # What a process can ask of all, from weak to strong.
 NOTHING, SAVE, STOP = 0, 1, 2
+
+
+class DifferentConfigs(UserError):
+    """Found by all processes together."""
 
 
 def start(settings: Mapping) -> None:
@@ -54,10 +59,14 @@ def start(settings: Mapping) -> None:
     # JAX's own SIGTERM handler would take the place of interrupt.py's.
     jax.config.update("jax_enable_preemption_service", False)
     limit = max(1, round(settings["timeout_secs"]))
+    # At its own limit JAX aborts with a dump of the stack; this one comes first.
+    alarm = threading.Timer(limit, _give_up, (limit,))
+    alarm.daemon = True
+    alarm.start()
     try:
         jax.distributed.initialize(
             **options,
-            initialization_timeout=limit,
+            initialization_timeout=limit + 60,
             heartbeat_timeout_seconds=max(10, limit),
             shutdown_timeout_seconds=limit,
         )
@@ -66,6 +75,14 @@ def start(settings: Mapping) -> None:
             f"the processes did not meet within {limit} s (distributed.timeout_secs): "
             f"{_first_line(error)}"
         ) from error
+    finally:
+        alarm.cancel()
+
+
+def _give_up(limit: int) -> None:
+    line = f"error: the processes did not meet within {limit} s (distributed.timeout_secs)\n"
+    os.write(sys.stderr.fileno(), line.encode())
+    os._exit(exits.LostPeer.code)
 
 
 def _check(settings: Mapping, given: Mapping[str, bool]) -> None:
@@ -153,7 +170,7 @@ def compare(config: Mapping, *, timeout_secs: float) -> None:
         # Nobody leaves, and takes the coordinator along, before all have read it.
         client.wait_at_barrier("mypt_jax/compared", limit)
     if verdict != "same":
-        raise UserError(verdict)
+        raise DifferentConfigs(verdict)
     # Connects the devices while all processes are here: the first collective of a program may
     # otherwise wait for the compilation of another process, and some transports give up early.
     with _lost_peer_after(timeout_secs, "connect their devices"):
@@ -191,11 +208,11 @@ def peers():
         ) from error
 
 
-def leave(code: int) -> int:
+def leave(code: int, error: BaseException) -> int:
     """Ends one of several processes that failed: at once, since JAX's own end waits for the
     others, who may wait for this one. Ends that all processes reach together are left alone."""
-    together = (exits.Preempted.code, exits.ForgettingStop.code, exits.Divergence.code)
-    if _client() is not None and code not in together:
+    together = (DifferentConfigs, exits.Preempted, exits.ForgettingStop, exits.Divergence)
+    if _client() is not None and not isinstance(error, together):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

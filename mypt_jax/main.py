@@ -53,9 +53,9 @@ def main(argv: list[str]) -> int:
         validated = config.validate(_CONFIG.value.to_dict(), overridden=overridden, stage=_STAGE)
         train.run_stage(validated)
     except UserError as error:
-        return hosts.leave(metrics.fail(error, 2))
+        return hosts.leave(metrics.fail(error, 2), error)
     except exits.RunEnd as end:
-        return hosts.leave(metrics.fail(end, end.code))
+        return hosts.leave(metrics.fail(end, end.code), end)
     return 0
 
 

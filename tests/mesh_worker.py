@@ -68,7 +68,8 @@ def train(program: step.Program, compiled, steps: int = STEPS) -> tuple[dict, li
         for shard in windows.addressable_shards:
             seen[shard.index] = shard.data
         same &= bool(np.array_equal(seen, rows))
-        state, figures = program.step(state, windows, np.float32(1e-3), np.float32(np.inf))
+        lr = np.float32(program.schedule(done))
+        state, figures = compiled(state, windows, lr, np.float32(np.inf))
         losses.append(float(figures["loss"]))
     return state, losses, same
 
@@ -81,12 +82,8 @@ def bytes_per_device(state: dict) -> list[int]:
     return list(held.values())
 
 
-def donation(program: step.Program) -> dict:
+def donation(program: step.Program, compiled) -> dict:
     """Bytes per device that the step hands back in place, against the bytes of the state."""
-    rows = jax.ShapeDtypeStruct((BATCH, LENGTH + 1), np.int32)
-    compiled = program.step.lower(
-        program.abstract_state, rows, np.float32(0), np.float32(0)
-    ).compile()
     state_bytes = sum(
         math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
         for x in jax.tree.leaves(program.abstract_state)

@@ -1,0 +1,158 @@
+"""Several processes: what is detected, what is compared, and two that train as one."""
+
+import json
+import os
+import socket
+import subprocess
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, SMALL, command
+
+from data_pipeline.errors import UserError
+from mypt_jax import checkpoint, hosts, run
+
+ALONE = {"coordinator": "", "num_processes": 0, "process_id": -1, "timeout_secs": 5.0}
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        ({}, ""),
+        ({"SLURM_JOB_ID": "1", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "1"}, ""),
+        ({"SLURM_JOB_ID": "1", "SLURM_PROCID": "0", "SLURM_STEP_NUM_TASKS": "4"}, "Slurm"),
+        ({"SLURM_STEP_NUM_TASKS": "4"}, ""),  # inside an allocation, not started by srun
+        ({"OMPI_COMM_WORLD_SIZE": "2"}, "Open MPI"),
+        ({"TPU_WORKER_HOSTNAMES": "localhost"}, ""),
+        ({"TPU_WORKER_HOSTNAMES": "host-0,host-1", "TPU_WORKER_ID": "0"}, "TPU pod (GKE)"),
+        ({"MEGASCALE_NUM_SLICES": "2"}, "TPU slices"),
+    ],
+)
+def test_several_processes_are_detected(environment, found):
+    assert hosts.detected(environment) == found
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"num_processes": 2}, "coordinator, process_id missing"),
+        ({"coordinator": "a:1", "process_id": 0}, "num_processes missing"),
+        ({"coordinator": "a", "num_processes": 2, "process_id": 0}, "coordinator is 'a'"),
+        ({"coordinator": "a:1", "num_processes": 2, "process_id": 2}, "wanted 0 to 1"),
+    ],
+)
+def test_settings_that_contradict_each_other(settings, words):
+    with pytest.raises(UserError, match=words):
+        hosts.start(ALONE | settings)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("localhost", 0))
+        return listener.getsockname()[1]
+
+
+def start_processes(stage: str, overrides: list[dict], timeout_secs: float) -> list:
+    """One process per entry of overrides, all of one run."""
+    port, count = free_port(), len(overrides)
+    processes = []
+    for index, own in enumerate(overrides):
+        joined = own | {
+            "distributed.coordinator": f"localhost:{port}",
+            "distributed.num_processes": own.get("distributed.num_processes", count),
+            "distributed.process_id": index,
+            "distributed.timeout_secs": timeout_secs,
+        }
+        processes.append(
+            subprocess.Popen(
+                command(stage, joined),
+                cwd=ROOT,
+                env={**os.environ, "JAX_PLATFORMS": "cpu"},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+    return processes
+
+
+def ends(processes: list, timeout: float = 300) -> list[tuple[int, str, str]]:
+    """(exit code, stdout, stderr) of each; a process that hangs fails the test."""
+    found = []
+    try:
+        for process in processes:
+            out, err = process.communicate(timeout=timeout)
+            found.append((process.returncode, out, err))
+    finally:
+        for process in processes:
+            process.kill()
+    return found
+
+
+def error_lines(stderr: str) -> list[str]:
+    return [line for line in stderr.splitlines() if line.startswith("error: ")]
+
+
+def test_processes_with_different_configs_end_with_one_line_each(small, tmp_path):
+    small |= {"workdir": tmp_path / "run"}
+    found = ends(start_processes("base", [small, small | {"optim.peak_lr": 0.5}], 60))
+    for code, _, stderr in found:
+        assert code == 2, stderr
+        (line,) = error_lines(stderr)
+        assert "process 1 has another config than process 0" in line
+        assert "optim.peak_lr" in line and "0.5" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_process_that_never_comes_is_missed_in_time(small, tmp_path):
+    small |= {"workdir": tmp_path / "run", "distributed.num_processes": 2}
+    start = time.monotonic()
+    (process,) = start_processes("base", [small], 3)
+    ((code, _, stderr),) = ends([process], timeout=120)
+    assert code == 7, stderr
+    assert "did not meet within 3 s" in error_lines(stderr)[0]
+    assert time.monotonic() - start < 100
+
+
+@pytest.mark.full
+def test_two_processes_train_as_one_and_one_resumes_what_two_saved(
+    datasets, compile_cache, tmp_path
+):
+    overrides = {
+        **SMALL,
+        "data.domain": datasets["domain"],
+        "data.general": datasets["general"],
+        "compile_cache": compile_cache,
+        "checkpoint.keep_optimizer": True,
+    }
+    one, two = tmp_path / "one", tmp_path / "two"
+    ((code, _, stderr),) = ends(
+        [subprocess.Popen(command("base", overrides | {"workdir": one / "base"}), cwd=ROOT)]
+    )
+    assert code == 0, stderr
+    # Two processes to step 6, then one process from there to step 12.
+    half = overrides | {"workdir": two / "base", "num_steps": 6}
+    for code, _, stderr in ends(start_processes("base", [half, half], 120)):
+        assert code == 0, stderr
+    ((code, _, stderr),) = ends(
+        [subprocess.Popen(command("base", overrides | {"workdir": two / "base"}), cwd=ROOT)]
+    )
+    assert code == 0, stderr
+    losses = [
+        {row["step"]: row["loss"] for row in run.metrics(w / "base") if "loss" in row}
+        for w in (one, two)
+    ]
+    assert losses[0].keys() == losses[1].keys() == {2, 4, 6, 8, 10, 12}
+    np.testing.assert_allclose(
+        list(losses[1].values()), list(losses[0].values()), rtol=1e-5
+    )  # the same windows in the same order: an exchanged batch is off by more
+    assert run.record(one / "base")["data"] == run.record(two / "base")["data"]
+    # A domain stage of two processes starts from it.
+    child = overrides | {"workdir": two / "v3", "init_from": two / "base"}
+    (code, stdout, stderr), other = ends(start_processes("v3", [child, child], 120))
+    assert (code, other[0]) == (0, 0), stderr + other[2]
+    assert "step 0 equals the parent's end on 3 sources" in stdout
+    assert checkpoint.load_params(str(two / "v3")).step == 12
+    # Process 1 is silent.
+    assert json.dumps(other[1]) == '""'
