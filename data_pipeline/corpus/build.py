@@ -1,11 +1,13 @@
 """Builds a corpus: read -> deduplicate -> write, each stage from files to files, resumable."""
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from data_pipeline import errors
@@ -52,28 +54,28 @@ def build(
     roots = roots | {source.name: root for source, root in against}
     planned = parts.plan([*sources, *protected], roots=roots, work_dir=work_dir, mask=settings.mask)
     work_dir.mkdir(parents=True, exist_ok=True)
-    _only_build(work_dir)
-    files.remove_partials(out_dir)
-    run = _Run(settings, say)
-    markers = dict(
-        zip((p.key for p in planned), run.stage("read", parts.read, planned), strict=True)
-    )
-    counts = _deduplicate(planned, {s.name for s in protected}, work_dir, settings, say)
-    own = [part for part in planned if part.source["name"] not in {s.name for s in protected}]
-    # Shards appear under their final name together: the directory is what gets renamed.
-    fresh = out_dir / "corpus_shards.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    shards = output.plan(
-        own,
-        seed=settings.seed,
-        work_dir=work_dir,
-        out_dir=fresh,
-        tokenizer=settings.tokenizer,
-    )
-    written = run.stage("write", output.write, shards)
-    report = build_report.collect(sources, own, markers, counts, written)
-    _publish(out_dir, fresh, work_dir, report, sources)
-    return report
+    with _only_build(work_dir):
+        files.remove_partials(out_dir)
+        run = _Run(settings, say)
+        markers = dict(
+            zip((p.key for p in planned), run.stage("read", parts.read, planned), strict=True)
+        )
+        counts = _deduplicate(planned, {s.name for s in protected}, work_dir, settings, say)
+        own = [part for part in planned if part.source["name"] not in {s.name for s in protected}]
+        # Shards appear under their final name together: the directory is what gets renamed.
+        fresh = out_dir / "corpus_shards.new"
+        shutil.rmtree(fresh, ignore_errors=True)
+        shards = output.plan(
+            own,
+            seed=settings.seed,
+            work_dir=work_dir,
+            out_dir=fresh,
+            tokenizer=settings.tokenizer,
+        )
+        written = run.stage("write", output.write, shards)
+        report = build_report.collect(sources, own, markers, counts, written)
+        _publish(out_dir, fresh, work_dir, report, sources)
+        return report
 
 
 class _Run:
@@ -98,29 +100,17 @@ class _Run:
         )
 
 
-def _only_build(work_dir: Path) -> None:
-    """Refuses a second build into the same directory while the first is alive."""
-    lock = work_dir / "lock"
-    try:
-        pid = int(lock.read_text())
-        if pid != os.getpid() and _is_alive(pid):
+@contextlib.contextmanager
+def _only_build(work_dir: Path) -> Iterator[None]:
+    """Refuses a second build into the same directory; the kernel drops a dead process's lock."""
+    with open(work_dir / "lock", "a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
             raise errors.UserError(
-                f"{work_dir}: another build (process {pid}) is writing here; wait for it"
-            )
-    except (FileNotFoundError, ValueError) as error:
-        if isinstance(error, errors.UserError):
-            raise
-    lock.write_text(str(os.getpid()))
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+                f"{work_dir}: another build is writing here; wait, or choose another --out_dir"
+            ) from error
+        yield
 
 
 def _against(path: Path, number: int) -> tuple[registry.Source, Path]:

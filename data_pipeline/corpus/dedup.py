@@ -123,7 +123,7 @@ def candidates(index: Index, *, max_rows: int) -> Iterator[tuple[int, int]]:
     Holds at most about `max_rows` rows of one band in memory.
     """
     passes = max(1, -(-len(index) // max_rows))
-    for band in range(-1, minhash.BANDS):
+    for band in range(-1, minhash.KEYS):
         for turn in range(passes):
             keys, numbers = _band(index, band, turn, passes)
             order = np.argsort(keys, kind="stable")

@@ -30,6 +30,13 @@ _BLOCKS = frozenset(
 )
 # An end tag is optional for these; the next of the same kind closes them.
 _SELF_CLOSING = frozenset("p li dt dd td th tr option".split())
+_CLOSES = {"td": ("td", "th"), "th": ("td", "th"), "dt": ("dt", "dd"), "dd": ("dt", "dd")}
+_BOUNDARY = frozenset("ul ol dl table div section td th li".split())
+_TABLE_BOUNDARY = {
+    "tr": frozenset({"table"}),
+    "td": frozenset({"tr", "table"}),
+    "th": frozenset({"tr", "table"}),
+}
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
 
 
@@ -115,11 +122,13 @@ class _Extractor(html.parser.HTMLParser):
 
     def _close_same(self, tag):
         """<li> closes an open <li> of the same list; a list inside of it is a boundary."""
+        kind = _CLOSES.get(tag, (tag,))
+        boundary = _TABLE_BOUNDARY.get(tag, _BOUNDARY)
         for name, _ in reversed(self._open):
-            if name == tag:
-                self.handle_endtag(tag)
+            if name in kind:
+                self.handle_endtag(name)
                 return
-            if name in ("ul", "ol", "dl", "table", "div", "section", "td", "th", "li"):
+            if name in boundary:
                 return
 
     def _start_block(self, tag):

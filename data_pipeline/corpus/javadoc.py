@@ -17,6 +17,7 @@ _TOKEN = re.compile(
 _STARS = re.compile(r"^[ \t]*\*+ ?", re.MULTILINE)
 _BLOCK_TAG = re.compile(r"^[ \t]*@([a-zA-Z][\w.]*)", re.MULTILINE)
 _ANNOTATION = re.compile(r"@(?!interface\b)[\w.]+(?:\s*\((?:[^()]|\([^()]*\)){0,2000}\))?\s*")
+_BRACE = re.compile(r"\{[@\x01](\w+)[ \t]*|[{}]")
 _LABELS = {
     "param": "Parameter", "return": "Returns", "throws": "Throws", "exception": "Throws",
     "see": "See also", "since": "Since", "deprecated": "Deprecated", "apiNote": "API note",
@@ -91,9 +92,9 @@ def _comment(body: str) -> str:
         if tag in _DROPPED_TAGS or text.strip() == "":
             continue
         if tag in ("param", "throws", "exception"):
-            name, _, text = text.strip().partition(" ")
-            said = _prose(text)
-            blocks.append(f"{_LABELS[tag]} {_prose(name)}: {said}" if said else "")
+            name, said = (text.split(maxsplit=1) + ["", ""])[:2]
+            said = _prose(said)
+            blocks.append(f"{_LABELS[tag]} {name}: {said}" if said else "")
         else:
             blocks.append(f"{_LABELS.get(tag, tag.rpartition('.')[2])}: {_prose(text)}")
     return "\n\n".join(block for block in blocks if block.strip())
@@ -115,20 +116,20 @@ def _hide_at_in_code(body: str) -> str:
 
 def _inline_tags(text: str) -> list[tuple[int, int, str, str]]:
     """Finds {@name content} with balanced braces: (begin, end, name, content), outermost only."""
-    found = []
-    position = 0
-    opening = re.compile(r"\{[@\x01](\w+)\s*")
-    while match := opening.search(text, position):
-        depth, end = 1, match.end()
-        limit = min(len(text), match.start() + 20_000)
-        while end < limit and depth:
-            depth += {"{": 1, "}": -1}.get(text[end], 0)
-            end += 1
-        if depth:
-            position = match.end()
-            continue
-        found.append((match.start(), end, match.group(1), text[match.end() : end - 1]))
-        position = end
+    opened: list[re.Match] = []
+    spans = []
+    for match in _BRACE.finditer(text):
+        if match.group() != "}":
+            opened.append(match)
+        elif opened:
+            start = opened.pop()
+            if start.group(1):
+                content = text[start.end() : match.start()]
+                spans.append((start.start(), match.end(), start.group(1), content))
+    found: list[tuple[int, int, str, str]] = []
+    for span in sorted(spans):
+        if not found or span[0] >= found[-1][1]:
+            found.append(span)
     return found
 
 

@@ -148,7 +148,7 @@ def read(part: Part) -> dict:
     files.write_json(base / f"{part.key}.ids.json", ids)
     files.write_array(base / f"{part.key}.exact.npy", np.array(exact, np.uint64).reshape(count, 2))
     # Stored by band: deduplication reads one band of all parts at a time.
-    by_band = np.array(bands, np.uint64).reshape(count, minhash.BANDS).T
+    by_band = np.array(bands, np.uint64).reshape(count, minhash.KEYS).T
     files.write_array(base / f"{part.key}.bands.npy", np.ascontiguousarray(by_band))
     files.write_array(base / f"{part.key}.chars.npy", np.array(chars, np.int64))
     ends = np.cumsum([0, *map(len, sets)]).astype(np.int64)

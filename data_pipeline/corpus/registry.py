@@ -47,7 +47,7 @@ class Source:
     options: dict = dataclasses.field(default_factory=dict)
     boilerplate: tuple[str, ...] = ()
     quality: dict = dataclasses.field(default_factory=dict)
-    jaccard: float = 0.7
+    jaccard: float = 0.65
     max_file_bytes: int = 64 * 1024 * 1024
     expected_tokens: int = 0
     priority: int = 0

@@ -48,7 +48,7 @@ _VERSIONS = {
     "deprecated": "Deprecated since version", "versionremoved": "Removed in version",
     "deprecated-removed": "Deprecated since version", "soft-deprecated": "Deprecated since version",
 }  # fmt: skip
-_CONTINUED = re.compile(r"\\\n\s*")
+_CONTINUED = re.compile(r"\s*\\\n\s*")
 _ROLE_TARGET = re.compile(r"\s*<[^<>]*>\s*\Z", re.DOTALL)
 _NUMBERED = {
     "pep": "PEP",
@@ -249,9 +249,11 @@ class _Directive(docutils.parsers.rst.Directive):
             label = f"{_NOTES[name]}:"
             argument = " ".join(self.arguments)
         elif name in _VERSIONS:
-            version, _, argument = " ".join(self.arguments).partition(" ")
-            if name == "deprecated-removed":
-                argument = argument.partition(" ")[2]
+            words = " ".join(self.arguments).split(
+                maxsplit=2 if name == "deprecated-removed" else 1
+            )
+            version = words[0] if words else ""
+            argument = words[-1] if len(words) > (2 if name == "deprecated-removed" else 1) else ""
             label = f"{_VERSIONS[name]} {version}:"
         else:
             return

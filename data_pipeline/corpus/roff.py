@@ -285,7 +285,9 @@ class Page:
                 elif not roff_lines.is_request(line):
                     block.append(line)
                 elif not roff_lines.is_comment(line):
-                    block.append(" ".join(self.arguments(roff_lines.name_of(line)[1])))
+                    name, rest = roff_lines.name_of(line)
+                    glue = "" if name in ("BI", "BR", "IB", "IR", "RB", "RI") else " "
+                    block.append(glue.join(self.arguments(rest)))
                 continue
             if roff_lines.is_request(line) or line.strip() in ("_", "=", ""):
                 continue

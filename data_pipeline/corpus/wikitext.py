@@ -13,12 +13,18 @@ from mwparserfromhell import nodes
 _CUT = frozenset(
     "ref references gallery timeline imagemap score hiero graph templatestyles".split()
 )
-_TAG = re.compile(r"<(/?)([A-Za-z]{3,15})\b([^<>]{0,2000})>")
+_TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,15})\b([^<>]{0,2000})>")
+_STRAY = re.compile(r"<(?![/]?[A-Za-z][^<>]{0,2000}>)")
+_PARSED = frozenset("math source syntaxhighlight pre nowiki".split())
+# External links show their title; they are resolved before the parser, which backtracks there.
+_LINK = re.compile(r"\[(?:(?:https?|ftp):)?//[^\s\[\]<>]+(?:[ \t]+([^\[\]\n]*))?\]")
+_LINK_START = re.compile(r"\[(?=(?:(?:https?|ftp):)?//)")
 _COMMENT = re.compile(r"<!--|-->")
 _TABLE = re.compile(r"^[ :*#]*\{\||^[ ]*\|\}(?!\})", re.MULTILINE)
 _FILE = re.compile(
     r"\[\[\s*(?:File|Image|Media|Datei|Bild|Category|Kategorie)\s*:|\[\[|\]\]", re.IGNORECASE
 )
+_MAX_DEPTH = 20
 _MAGIC = re.compile(r"__(?:NO)?(?:TOC|EDITSECTION|FORCETOC|NOTOC|INDEX|NOINDEX|KEIN_INHALTS\w+)__")
 
 # Sections that are lists of links or literature. English, then German.
@@ -50,7 +56,9 @@ def clean(raw: str) -> str:
     raw = _without_comments(raw)
     raw = _without_elements(raw)
     raw = _without_blocks(raw, _TABLE, opens=lambda mark: mark.endswith("{|"))
-    raw = _without_file_links(raw)
+    raw = _without_file_links(_plain_tags(raw))
+    raw = _LINK_START.sub("", _LINK.sub(lambda link: link.group(1) or "", raw))
+    raw = _balanced(_balanced(raw, "{{", "}}"), "[[", "]]").replace("{|", "").replace("|}\n", "\n")
     # skip_style_tags: quotes for bold and italics are cut by regex, the parser's slowest path.
     raw = re.sub(r"'{2,5}", "", _MAGIC.sub("", raw))
     parts: list[str] = []
@@ -130,6 +138,35 @@ def _without_file_links(raw: str) -> str:
         else:
             stack.append((match.start(), mark != "[["))
     return _without_spans(raw, spans)
+
+
+def _plain_tags(raw: str) -> str:
+    """Leaves only tags that the parser must see, each with its partner; others lose their tag."""
+    closed = {tag.group(2).lower() for tag in _TAG.finditer(raw) if tag.group(1)}
+
+    def replace(tag):
+        name = tag.group(2).lower()
+        if name in _PARSED and name in closed:
+            return tag.group()
+        return "\n" if name in _ALWAYS_BLOCK else ""
+
+    return _STRAY.sub("&lt;", _TAG.sub(replace, raw))
+
+
+def _balanced(raw: str, opening: str, closing: str) -> str:
+    """Removes marks without a partner or too deep: the parser backtracks over each of them."""
+    stack: list[int] = []
+    wrong: list[int] = []
+    for match in re.finditer(f"{re.escape(opening)}|{re.escape(closing)}", raw):
+        if match.group() == opening:
+            stack.append(match.start())
+        elif stack:
+            begin = stack.pop()
+            if len(stack) >= _MAX_DEPTH:
+                wrong += (begin, match.start())
+        else:
+            wrong.append(match.start())
+    return _without_spans(raw, [(at, at + 2) for at in sorted(wrong + stack)])
 
 
 def _without_spans(raw: str, spans: list[tuple[int, int]]) -> str:

@@ -1,0 +1,123 @@
+import pytest
+
+from data_pipeline.corpus import boilerplate, clean, quality
+
+
+def test_normalise_folds_nothing_but_what_cannot_be_seen():
+    text = "Gro\u0308\u00dfe \u201ea\u201c \u2013 it\u2019s\r\n\tcode  \n        deep\x07\ufeff\n\n\n\n\n\nEnd\u2028Line "
+    assert clean.normalise(text) == (
+        "Gr\u00f6\u00dfe \u201ea\u201c \u2013 it\u2019s\n\tcode\n        deep\n\n\nEnd\nLine"
+    )
+
+
+# Each rule: what goes, what stays although it speaks of the same.
+PAIRS = {
+    "rfc": (
+        "Status of this Memo\n\n   Distribution of this memo is unlimited.\n\n1.  Introduction\n\n   Text.",
+        "1.  Introduction\n\n   Text.",
+        "1.  Status\n\n   The Status of this Memo is discussed in the Copyright Notice of RFC 2026.",
+    ),
+    "pep": (
+        "Text.\n\nCopyright\n\nThis document is placed in the public domain or under the\nCC0 license.",
+        "Text.",
+        "Copyright\n\nThis document is placed here. It explains more.\n\nNext section\n\nText.",
+    ),
+    "man": (
+        "NAME\n\nx - y\n\nAUTHOR\n\nWritten by X.\n\nSEE ALSO\n\nz(1)\n\nCOLOPHON\n\nThis page is part of release 5.",
+        "NAME\n\nx - y\n\nSEE ALSO\n\nz(1)",
+        "DESCRIPTION\n\nThe COPYRIGHT file and its AUTHOR are shown by this command.",
+    ),
+    "markdown": (
+        "Text.\n\nEdit this page\n\nBack to top\n",
+        "Text.\n\n",
+        "You can edit this page in a text editor. Back to top management.",
+    ),
+    "mdn": (
+        "Text.\n\nSpecifications\n\nBrowser compatibility\n\nSee also\n\n- x",
+        "Text.\n\nSee also\n\n- x",
+        "Browser compatibility\n\nIt works in all browsers.",
+    ),
+    "licence_header": (
+        "Copyright (c) 2020 X. All rights reserved.\nLicensed under the GPL.\n\nText.",
+        "Text.",
+        "This chapter explains who is licensed under which terms.\n\nText.",
+    ),
+    "swiss_law": (
+        "Art. 3 Kantone\nEingef\u00fcgt durch Ziff. I des BG vom 3. Okt. 2003, in Kraft seit 1. Jan. 2008\nSie sind frei (AS 2007 5765).",
+        "Art. 3 Kantone\nSie sind frei.",
+        "Das Gesetz, eingef\u00fcgt durch den Bundesrat, ist in Kraft seit 2008. Es gilt (Art. 5 Abs. 2).",
+    ),
+    "sphinx": (
+        "Source code: Lib/os.py\nText.",
+        "Text.",
+        "The Source code: it is open. See the Source code: Lib/os.py for more.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(boilerplate.RULES))
+def test_boilerplate_goes_and_sentences_stay(name):
+    raw, left, kept = PAIRS[name]
+    assert boilerplate.RULES[name](raw) == left
+    assert boilerplate.RULES[name](kept) == kept
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "It uses feedback from the sensor.",
+        "The privacy policy of the server decides.",
+        "RFC 2616 says so.",
+    ],
+)
+def test_no_rule_cuts_a_real_sentence(sentence):
+    for rule in boilerplate.RULES.values():
+        assert rule(sentence) == sentence
+
+
+ENGLISH = "The server sends a message to the client and waits for an answer that is signed. "
+GERMAN = "Die Kantone sind souver\u00e4n, soweit ihre Souver\u00e4nit\u00e4t nicht durch die Verfassung beschr\u00e4nkt ist. "
+VARIED = [
+    f"Case {n} of the {n * 7} items is not that of the others, and {n * 3} is left. "
+    for n in range(40)
+]
+
+
+def test_german_law_passes_its_own_rules_only():
+    text = "".join(
+        f"{n} {GERMAN}Artikel {n} gilt f\u00fcr das Jahr {1900 + n}. \n" for n in range(20)
+    )
+    assert quality.reason(text, lang="de", limits={}) == ""
+    assert quality.reason(text, lang="en", limits={}) in ("min_stop_words", "language")
+    assert quality.language(text)[0] == "de"
+
+
+@pytest.mark.parametrize(
+    ("text", "limits", "reason"),
+    [
+        ("".join(VARIED), {}, ""),
+        (ENGLISH, {}, "min_chars"),
+        (ENGLISH, {"min_chars": 10}, ""),
+        ("=+-/*{}[]()<>|&^%$#@!~" * 40, {}, "max_symbol_share"),
+        ((ENGLISH.strip() + "\n") * 40, {}, "max_repeated_lines"),
+        (ENGLISH * 40, {}, "max_repeated_ngrams"),
+        (" ".join(f"zzq{n}" for n in range(400)), {}, "min_stop_words"),
+        ("Le serveur est dans la ville de Paris avec un client pour les uns a be " * 1 + " ".join(
+            f"et nous sommes all\u00e9s {n} fois chez nos amis" for n in range(60)), {}, "language"),
+    ],
+)  # fmt: skip
+def test_rules_have_names(text, limits, reason):
+    assert quality.reason(text, lang="en", limits=limits) == reason
+
+
+def test_masking_leaves_documentation_alone():
+    text = (
+        "Mail a.b+c@mail.corp.ch or info@example.org; 8.8.8.8, 192.168.1.1, 192.0.2.7, 203.0.113.5, "
+        "version 4.3.2.1, OID 1.3.6.1.4.1, 2a00:1450:4001:81b::200e, 2001:db8::5, std::vector, 12:30:45."
+    )
+    masked, counts = clean.mask(text)
+    assert masked == (
+        "Mail name@example.com or info@example.org; 192.0.2.1, 192.168.1.1, 192.0.2.7, 203.0.113.5, "
+        "version 4.3.2.1, OID 1.3.6.1.4.1, 2001:db8::1, 2001:db8::5, std::vector, 12:30:45."
+    )
+    assert counts == {"emails": 1, "ip_addresses": 2}

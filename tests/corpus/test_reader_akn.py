@@ -1,0 +1,100 @@
+import datetime
+import io
+import json
+
+import pytest
+
+from data_pipeline import errors
+from data_pipeline.corpus import akn, document, fedlex
+
+LAW = """<?xml version="1.0" encoding="UTF-8"?>
+<akomaNtoso xmlns="http://docs.oasis-open.org/legaldocml/ns/akn/3.0"><act><meta><x>no</x></meta>
+<preface><p><docNumber>101</docNumber></p><p><docTitle>Bundes\u00adverfassung <br/>der Schweiz</docTitle></p></preface>
+<preamble><p>Das Volk,<authorialNote><p>SR 101</p></authorialNote> im Bestreben,</p></preamble>
+<body><title eId="t1"><num>1. Titel: </num><heading>Allgemeines</heading>
+<article eId="art_3"><num><b>Art. 3</b><authorialNote><p>Eingef\u00fcgt durch Ziff. I</p></authorialNote></num><heading>Kantone</heading>
+<paragraph eId="p1"><num>1</num><content><p> Die\u00a0Kantone sind souver\u00e4n.</p></content></paragraph>
+<paragraph eId="p2"><num>2</num><content><blockList><listIntroduction>Sie \u00fcben aus:</listIntroduction>
+<item><num>a.</num><p>erstens;</p></item><item><num>b<sup>bis</sup>.</num><p>zweitens.</p></item></blockList></content></paragraph>
+<paragraph eId="p1"><num>3</num><content><table><tr><th><p>Jahr</p></th><th><p>Satz</p></th></tr><tr><td><p>2020</p></td><td><p>7,7</p></td></tr></table><placeholder>x</placeholder></content></paragraph>
+</article></title></body>
+<components><component><doc><mainBody><p>Anhang Eins</p></mainBody></doc></component></components></act></akomaNtoso>"""
+
+
+def _read(text):
+    return list(akn.read(io.BytesIO(text.encode()), path="law.xml"))
+
+
+def test_law():
+    (found,) = _read(LAW)
+    assert found.text == (
+        "101\n\nBundesverfassung der Schweiz\n\nDas Volk, im Bestreben,\n\n"
+        "1. Titel: Allgemeines\n\nArt. 3 Kantone\n\n1 Die Kantone sind souver\u00e4n.\n\n"
+        "2 Sie \u00fcben aus:\na. erstens;\nbbis. zweitens.\n\n3 Jahr | Satz\n\n2020 | 7,7\n\nAnhang Eins"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("<akomaNtoso><act><preface><p>x</p></preface></act></akomaNtoso>", "no_body"),
+        ("<html/>", "not_akn"),
+        ('<!DOCTYPE a [<!ENTITY b "c">]><akomaNtoso/>', "xml_dtd"),
+        ("<akomaNtoso><act>", "xml_broken"),
+    ],
+)
+def test_what_is_no_law_is_named(text, kind):
+    with pytest.raises(document.ReadError) as caught:
+        _read(text)
+    assert caught.value.kind == kind
+
+
+HOST = "https://fedlex.data.admin.ch"
+
+
+def _answer(*rows):
+    bindings = [
+        {key: {"type": "uri", "value": value} for key, value in row.items()} for row in rows
+    ]
+    return json.dumps({"head": {"vars": []}, "results": {"bindings": bindings}}).encode()
+
+
+def _row(law, date, number, key="url", host=HOST):
+    file = f"{host}/filestore/eli/{law}/{date}-de-xml-{number}.xml"
+    return {"law": f"{HOST}/eli/{law}", "date": date, key: file}
+
+
+def test_newest_applicable_text_and_largest_export_as_a_number():
+    answer = _answer(
+        _row("cc/1", "2024-01-01", 9),
+        _row("cc/1", "2025-01-01", 9),
+        _row("cc/1", "2025-01-01", 10),
+        _row("cc/1", "2099-01-01", 1),
+        _row("cc/2", "2020-01-01", 1, key="private", host="https://internal.example"),
+    )
+    found = fedlex.newest(answer, date=datetime.date(2026, 1, 1))
+    assert found[f"{HOST}/eli/cc/1"].endswith("2025-01-01-de-xml-10.xml")
+    assert found[f"{HOST}/eli/cc/2"] == f"{HOST}/filestore/eli/cc/2/2020-01-01-de-xml-1.xml"
+    assert fedlex.rows(answer) == 5
+
+
+def test_only_the_xml_of_an_answer_with_all_formats():
+    rows = [
+        {"consol": f"{HOST}/eli/cc/2024/620/20250101", "dateAppl": "2025-01-01",
+         "userFormat": f"{HOST}/vocabulary/user-format/{form}", "url": f"{HOST}/f-{form}-2.{form}"}
+        for form in ("docx", "html", "xml")
+    ]  # fmt: skip
+    found = fedlex.newest(_answer(*rows), date=datetime.date(2026, 1, 1))
+    assert found == {f"{HOST}/eli/cc/2024/620": f"{HOST}/f-xml-2.xml"}
+
+
+def test_query_and_its_bad_input():
+    date = datetime.date(2026, 1, 1)
+    text = fedlex.query(language="en", date=date, law="eli/cc/1999/404")
+    assert "language/ENG" in text and '"2026-01-01"^^xsd:date' in text and "1999/404" in text
+    with pytest.raises(errors.UserError, match="language"):
+        fedlex.query(language="xx", date=date)
+    with pytest.raises(errors.UserError, match="ELI"):
+        fedlex.query(language="de", date=date, law="eli/cc/1> } DROP ALL")
+    with pytest.raises(errors.UserError, match="bindings"):
+        fedlex.newest(b"<html>", date=date)

@@ -1,0 +1,94 @@
+"""Javadoc, Go and HTML: formats of documentation inside or beside code."""
+
+import pytest
+
+from data_pipeline.corpus import godoc, html, javadoc
+
+JAVA = """/*
+ * Copyright (c) Oracle. All rights reserved.
+ */
+package java.util;
+
+/**
+ * A list of {@code Map<K, List<V>>} and {@code a{b}c}, see {@link #get(int) the getter}.
+ * Mail to x@example.com stays.
+ *
+ * <pre>{@code
+ *   for (int i = 0; i < n; i++) {
+ *       @Override run();
+ *   }
+ * }</pre>
+ *
+ * @param <T> the type
+ * @author Nobody
+ * @since 1.2
+ */
+@SuppressWarnings("x")
+public final class Thing<T> extends Base {
+    String notAComment = "/** no */";
+
+    /** Returns one.
+     * @return the {@linkplain Thing one}
+     * @throws IllegalStateException if there is none */
+    public T get(int index) throws IllegalStateException { return null; }
+}
+"""
+
+
+def test_javadoc_stands_at_its_declaration():
+    assert javadoc.convert(JAVA) == (
+        "package java.util\n\npublic final class Thing<T> extends Base\n\n"
+        "    A list of Map<K, List<V>> and a{b}c, see the getter. Mail to x@example.com stays.\n\n"
+        "      for (int i = 0; i < n; i++) {\n          @Override run();\n      }\n\n"
+        "    Parameter <T>: the type\n\n    Since: 1.2\n\n"
+        "public T get(int index) throws IllegalStateException\n\n"
+        "    Returns one.\n\n    Returns: the one\n\n    Throws IllegalStateException: if there is none"
+    )
+
+
+GO = """// Copyright 2009 The Go Authors. All rights reserved.
+
+/*
+Package fmt prints.
+
+	verbs := 1
+*/
+package fmt
+
+// Get has a receiver.
+//
+//	x := y.Get()
+func (y *Y) Get() int {
+\t// inner, not documentation
+\treturn 1
+}
+
+//go:noinline
+func bare() {}
+"""
+
+
+def test_go_methods_and_block_comments_stay_licences_go():
+    assert godoc.convert(GO) == (
+        "package fmt\n    Package fmt prints.\n\n    \tverbs := 1\n\n"
+        "func (y *Y) Get() int\n    Get has a receiver.\n\n    \tx := y.Get()"
+    )
+
+
+def test_void_elements_do_not_swallow_the_page():
+    raw = '<body><nav><input><br><img src="x">menu</nav><p>Text <b>one</b>.<p>Two<form><input></form></body>'
+    assert html.convert(raw) == "Text one.\n\nTwo"
+
+
+@pytest.mark.parametrize("name", ["heading", "shadow", "download", "address-footer-note"])
+def test_class_names_are_whole_words(name):
+    assert html.convert(f'<div class="{name}">Kept</div>') == "Kept"
+    assert html.convert('<div class="x sidebar">Gone</div><p>Kept') == "Kept"
+
+
+def test_blocks_lists_tables_and_code():
+    raw = (
+        "<h1>T</h1><ul><li>a<li>b</ul><pre>  x\n    y</pre>"
+        "<table><tr><th>A<th>B<tr><td>1<td><p>2</p></table>a &lt; b<script>no()</script>"
+    )
+    assert html.convert(raw) == "T\n\n- a\n- b\n\n  x\n    y\n\nA | B\n1 | 2\n\na < b"

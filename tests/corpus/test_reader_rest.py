@@ -1,0 +1,82 @@
+import pytest
+
+from data_pipeline.corpus import document, rest
+
+
+def test_nothing_below_a_described_object_is_lost():
+    raw = """
+.. module:: thing
+   :synopsis: dropped
+
+.. class:: Pool(size, *, \\
+                 name=None)
+           Pool(other)
+
+   Makes a pool.
+
+   .. method:: Pool.map(func)
+
+      Maps *func*.
+
+      .. versionadded:: 3.2
+         With workers.
+
+.. py:function:: left(raw)
+
+   Not raw any more.
+"""
+    assert rest.convert(raw) == (
+        "Pool(size, *, name=None)\nPool(other)\n\n    Makes a pool.\n\n    Pool.map(func)\n\n"
+        "        Maps func.\n\n        Added in version 3.2: With workers.\n\n"
+        "left(raw)\n\n    Not raw any more."
+    )
+
+
+def test_notes_are_prose_not_code():
+    assert rest.convert(".. note:: Mind *this*.\n\n   And that.") == (
+        "Note: Mind this.\n\nAnd that."
+    )
+    assert rest.convert(".. warning::\n\n   Hot.") == "Warning: Hot."
+
+
+def test_roles_show_their_text():
+    raw = (
+        "Use :func:`~os.path.join`, :c:func:`PyList_New`, :ref:`the guide <label>`, :pep:`8`, "
+        ":class:`!Foo`, :rfc:`2616` and ``a_b``."
+    )
+    assert rest.convert(raw) == ("Use join, PyList_New, the guide, PEP 8, Foo, RFC 2616 and a_b.")
+
+
+def test_code_keeps_its_indentation():
+    raw = "Example::\n\n   if x:\n           deep()\n\n   end\n\n.. code-block:: python\n   :linenos:\n\n   def f():\n       pass\n"
+    assert rest.convert(raw) == ("Example:\n\nif x:\n        deep()\n\nend\n\ndef f():\n    pass")
+
+
+def test_pep_header_becomes_the_title():
+    raw = "PEP: 8\nTitle: Style Guide for\n  Python Code\nAuthor: X <x@y.org>\nStatus: Active\n\n\nIntroduction\n============\n\nText.\n"
+    assert rest.convert(raw) == "PEP 8: Style Guide for Python Code\n\nIntroduction\n\nText."
+
+
+def test_navigation_comments_and_targets_go():
+    raw = ".. toctree::\n   a\n   b\n\n.. _label:\n\n.. a comment\n\n.. index:: x\n\nText [1]_ here.\n\n.. [1] A note.\n"
+    assert rest.convert(raw) == "Text  here.\n\nA note."
+
+
+def test_nothing_is_included_or_read_raw(tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret text")
+    raw = f"A\n\n.. include:: {secret}\n\n.. literalinclude:: {secret}\n\n.. csv-table::\n   :file: {secret}\n\n.. raw:: html\n   :file: {secret}\n"
+    assert rest.convert(raw) == "A"
+
+
+def test_tables_lists_and_definitions():
+    raw = "=====  =====\nA      B\n=====  =====\n1      2\n=====  =====\n\nterm\n    Meaning.\n\n* one\n* two\n\n:field: value\n"
+    assert rest.convert(raw) == (
+        "A | B\n1 | 2\n\nterm\n    Meaning.\n\n- one\n- two\n\nfield: value"
+    )
+
+
+def test_stairs_of_indentation_are_refused():
+    raw = "\n\n".join(" " * number + "x" for number in range(200))
+    with pytest.raises(document.ReadError, match="indentations"):
+        rest.convert(raw)

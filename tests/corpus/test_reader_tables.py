@@ -1,0 +1,54 @@
+"""TSV, Moses pairs, JSON lines and plain text."""
+
+import io
+import json
+
+import pytest
+import zstandard
+
+from data_pipeline.corpus import document, jsonl, plain, tsv
+
+
+def test_neighbouring_pairs_make_one_document_and_blank_lines_end_it():
+    data = "Guten Tag.\tGood day.\nWie geht es?\tHow are you?\n\nNeu.\tNew.\nhalb\t\n".encode()
+    found = [d.text for d in tsv.read(io.BytesIO(data), path="e.tsv", pairs=32)]
+    assert found == ["Guten Tag.\nGood day.\n\nWie geht es?\nHow are you?", "Neu.\nNew."]
+    found = [d.id for d in tsv.read(io.BytesIO(data), path="e.tsv", pairs=1)]
+    assert found == ["e.tsv#0", "e.tsv#1", "e.tsv#2"]
+
+
+def test_moses_files_must_have_equally_many_lines():
+    left, right = b"A\nB\n", b"a\nb\n"
+    (found,) = tsv.read_aligned((io.BytesIO(left), io.BytesIO(right)), path="x", layout="blocks")
+    assert found.text == "A\nB\n\na\nb"
+    with pytest.raises(document.ReadError) as caught:
+        list(tsv.read_aligned((io.BytesIO(left), io.BytesIO(b"a\n")), path="x"))
+    assert caught.value.kind == "not_aligned"
+
+
+@pytest.mark.parametrize("pack", [bytes, zstandard.compress])
+def test_jsonl(pack):
+    rows = [{"id": 7, "text": "one", "lang": "de"}, {"text": "two\nlines"}]
+    data = pack("\n".join(map(json.dumps, rows)).encode())
+    found = list(jsonl.read(io.BytesIO(data), path="f.jsonl"))
+    assert [(d.id, d.text, d.lang) for d in found] == [
+        ("7", "one", "de"),
+        ("f.jsonl#1", "two\nlines", ""),
+    ]
+
+
+@pytest.mark.parametrize("line", [b"{", b'{"a": 1}', b"[1]", b'{"text": 3}', b"\xff"])
+def test_a_bad_line_is_named(line):
+    with pytest.raises(document.ReadError):
+        list(jsonl.read(io.BytesIO(line), path="f"))
+
+
+def test_plain_text_keeps_everything_and_refuses_binary():
+    (found,) = plain.read(io.BytesIO(b"\xef\xbb\xbfa\r\n\tb  \r\n"), path="p")
+    assert found.text == "a\n\tb  "
+    for data in (b"\xff\xfe\xff", b"a\0b"):
+        with pytest.raises(document.ReadError) as caught:
+            list(plain.read(io.BytesIO(data), path="p"))
+        assert caught.value.kind == "undecodable"
+    found = plain.read(io.BytesIO(b"a\n%\nb\n"), path="p", separator="%")
+    assert [d.text for d in found] == ["a", "b"]
