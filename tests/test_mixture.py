@@ -1,5 +1,6 @@
 """Shares are exact: every prefix within one window, whatever the weights."""
 
+import json
 from fractions import Fraction
 
 import pytest
@@ -115,6 +116,16 @@ def test_bad_mixtures_are_user_errors(datasets, overrides, said):
     good = {"domain": (datasets["domain"],), "general": (datasets["general"],)}
     with pytest.raises(errors.UserError, match=said):
         build(**(good | overrides))
+
+
+def test_mixed_tokenizers(datasets, tmp_path):
+    other = build_dataset(tmp_path / "other", {"extra": 110})
+    path = other / "manifest.json"
+    manifest = json.loads(path.read_text())
+    manifest["tokenizer"]["sha256"] = "0" * 64
+    path.write_text(json.dumps(manifest))
+    with pytest.raises(errors.UserError, match="--tokenizer"):
+        build(domain=(datasets["domain"],), general=(str(other),))
 
 
 def test_two_sources_of_one_name(datasets):
