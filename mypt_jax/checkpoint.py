@@ -17,6 +17,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 
 from data_pipeline.errors import UserError
 from mypt_jax import exits, integrity, lineage, run
@@ -314,7 +315,7 @@ def start(
     3. Scratch: only where init_from is the word scratch, so that `parent` is None.
     """
     begin = time.monotonic()
-    step, reasons = checkpointer.newest_valid(fallback=fallback)
+    step, reasons = _newest_for_all(checkpointer, fallback)
     verified_secs = time.monotonic() - begin
     notes = [f"warning: passed over checkpoint of {reason}" for reason in reasons]
     checkpointer.clean()
@@ -330,6 +331,17 @@ def start(
         params = restore_params(parent.path, parent.step, program.abstract_state["params"])
         return program.from_params(params), None, notes
     return program.init(), None, notes
+
+
+def _newest_for_all(checkpointer: Checkpointer, fallback: bool) -> tuple[int | None, list[str]]:
+    """newest_valid as process 0 sees it: all of them must go on from the same step."""
+    if jax.process_count() == 1:
+        return checkpointer.newest_valid(fallback=fallback)
+    step, reasons = None, []
+    if jax.process_index() == 0:
+        step, reasons = checkpointer.newest_valid(fallback=fallback)
+    agreed = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if step is None else step)))
+    return None if agreed < 0 else agreed, reasons
 
 
 def read_meta(directory: str) -> dict:

@@ -1,5 +1,8 @@
 """Why a run ends other than by finishing: one exception and exit code each (README has a table)."""
 
+import contextlib
+import errno
+
 from data_pipeline import errors
 
 
@@ -47,3 +50,18 @@ class Preempted(RunEnd):
     """Asked to stop by a signal or the time budget; everything is saved, run again to resume."""
 
     code = 75
+
+
+# What the system says when it is the disk and not the program.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.ESTALE)
+
+
+@contextlib.contextmanager
+def storage():
+    """Turns what the system says of a disk into StorageFailure."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise StorageFailure(f"{error}; the newest checkpoint is intact") from error

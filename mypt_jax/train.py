@@ -21,6 +21,7 @@ from mypt_jax import (
     interrupt,
     lineage,
     metrics,
+    model,
     run,
     session,
     sharding,
@@ -35,6 +36,7 @@ def run_stage(validated: Validated) -> None:
     if _is_finished(config):
         return
     with contextlib.ExitStack() as stack:
+        stack.enter_context(exits.storage())
         interrupts = interrupt.Interrupts(time_budget_secs=config["time_budget_secs"])
         stack.callback(interrupts.close)
         step.set_up_jax(
@@ -44,6 +46,7 @@ def run_stage(validated: Validated) -> None:
         stack.enter_context(hosts.peers())
         hosts.compare(config, timeout_secs=config["distributed"]["timeout_secs"])
         program = step.build(config, eot=validated.tokenizer.eot)
+        model.self_test(program.model_config)
         work, state, done = session.open_session(validated, program, interrupts, stack)
         _compile_evaluation(work, state)
         if session.eval_due(config, done) and not run.has_eval(work.row):

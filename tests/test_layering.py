@@ -222,6 +222,43 @@ def test_nothing_executes_data():
     assert wrong == []
 
 
+def _calls_outside(names: set[str], guards: tuple[str, ...]) -> list[str]:
+    """Calls of these methods or functions, by their last two names, outside of the guards."""
+    return [
+        f"{where(path, node)}: {name}"
+        for path in files(*PRODUCT)
+        if str(path.relative_to(ROOT)) not in guards
+        for name, node in calls(path)
+        if {name.rpartition(".")[2], ".".join(name.split(".")[-2:])} & names
+    ]
+
+
+def test_archives_and_xml_go_through_their_guards():
+    """No archive unpacks itself, and no XML is parsed without the limits of xmlsafe."""
+    archives = {"extractall", "unpack_archive", "tarfile.extract", "zipfile.extract"}
+    assert _calls_outside(archives, ()) == []
+    xml = {"ElementTree.parse", "ElementTree.fromstring", "ElementTree.iterparse"}
+    xml |= {"ElementTree.XML", "XMLParser", "minidom.parse", "sax.parse"}
+    assert _calls_outside(xml, ("data_pipeline/corpus/xmlsafe.py",)) == []
+
+
+def test_files_of_arrays_say_that_they_hold_no_objects():
+    wrong = [
+        where(path, node)
+        for path in files(*PRODUCT)
+        for name, node in calls(path)
+        if name in ("np.load", "numpy.load")
+        and not any(k.arg == "allow_pickle" for k in node.keywords)
+    ]
+    assert wrong == []
+
+
+def test_no_connection_goes_unverified():
+    assert _calls_outside({"_create_unverified_context", "tempfile.mktemp"}, ()) == []
+    text = "".join(path.read_text() for path in files(*PRODUCT))
+    assert "CERT_NONE" not in text and "verify=False" not in text
+
+
 def test_no_broad_except_that_swallows():
     wrong = []
     for path in files(*PRODUCT):
