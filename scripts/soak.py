@@ -133,7 +133,7 @@ def shake(
         except subprocess.TimeoutExpired:
             kill(process)
             hits += 1
-            done = sum(run.finished(str(runs / stage)) is not None for stage in STAGES)
+            done = sum(run.finished(str(runs / "tiny" / stage)) is not None for stage in STAGES)
             print(f"kill {hits}: {done} of {len(STAGES)} stages finished", flush=True)
             process = start(runs, overrides, log)
             continue
@@ -164,21 +164,26 @@ def main(argv: list[str] | None = None) -> int:
     process = start(quiet, overrides, args.dir / "quiet.log")
     if process.wait():
         raise errors.UserError(f"the quiet chain failed; see {args.dir / 'quiet.log'}")
-    walls = [run.finished(str(quiet / stage))["goodput"]["wall_secs"] for stage in STAGES]
+    quiet_runs, shaken_runs = quiet / "tiny", shaken / "tiny"
+    walls = [run.finished(str(quiet_runs / stage))["goodput"]["wall_secs"] for stage in STAGES]
     draw, log = random.Random(args.seed), args.dir / f"shaken_{args.seed}.log"
     stage_secs = sum(walls) / len(walls)
     hits = shake(shaken, overrides, kills=args.kills, stage_secs=stage_secs, draw=draw, log=log)
-    found = [line for stage in STAGES for line in differences(quiet / stage, shaken / stage)]
+    found = [
+        line for stage in STAGES for line in differences(quiet_runs / stage, shaken_runs / stage)
+    ]
     for line in found:
         print(line)
-    arrays = sum(len(state_bytes(quiet / s, run.finished(str(quiet / s))["step"])) for s in STAGES)
-    rows = sum(len(run.metrics(str(quiet / stage))) for stage in STAGES)
+    arrays = sum(
+        len(state_bytes(quiet_runs / s, run.finished(str(quiet_runs / s))["step"])) for s in STAGES
+    )
+    rows = sum(len(run.metrics(str(quiet_runs / stage))) for stage in STAGES)
     print(
         f"{hits} kills, {time.monotonic() - begin:.0f} s: {arrays} arrays and {rows} metrics rows "
         f"of {len(STAGES)} stages compared, {len(found)} differences"
     )
     for stage in STAGES:
-        summary = run.finished(str(shaken / stage))["goodput"]
+        summary = run.finished(str(shaken_runs / stage))["goodput"]
         print(f"{stage}: {summary['starts']} starts, goodput {summary['goodput']:.0%}")
     return 1 if found else 0
 
