@@ -106,6 +106,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.checkpoint.keep_last = 2  # newest steps kept
     config.checkpoint.keep_best = 1  # steps of lowest domain loss inside guard.max_forgetting
     config.checkpoint.keep_optimizer = False  # keep optimizer state when the stage is finished
+    config.checkpoint.allow_cast = False  # take a parent's parameters of another dtype
     config.checkpoint.fallback = True  # an invalid newest step: use the next older valid one
 
     config.guard = ConfigDict()

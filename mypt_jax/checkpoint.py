@@ -47,15 +47,22 @@ def tree_table(tree: Any) -> dict[str, list]:
     }
 
 
-def check_tree(wanted: Mapping, stored: Mapping, *, where: str) -> None:
-    """Raises UserError that names the first leaf which is missing, extra or of another shape."""
+def check_tree(wanted: Mapping, stored: Mapping, *, where: str, allow_cast: bool = False) -> None:
+    """Raises UserError that names the first leaf which is missing, extra, or of another shape.
+
+    Or of another dtype, unless `allow_cast`: Orbax would cast without a word.
+    """
     for name in sorted({*wanted, *stored}):
         if name not in stored:
             raise UserError(f"{where}: {name} is missing; the config wants {wanted[name]}")
         if name not in wanted:
             raise UserError(f"{where}: {name} {stored[name]} is not in the configured model")
-        if list(wanted[name]) != list(stored[name]):
-            raise UserError(f"{where}: {name} is {stored[name]}, the config wants {wanted[name]}")
+        (shape, dtype), (stored_shape, stored_dtype) = wanted[name], stored[name]
+        if shape != stored_shape or (dtype != stored_dtype and not allow_cast):
+            raise UserError(
+                f"{where}: {name} is {stored_dtype} {stored_shape}, the config wants {dtype} "
+                f"{shape}"
+            )
 
 
 class Checkpointer:
@@ -71,12 +78,14 @@ class Checkpointer:
         *,
         keep: Callable[[list[int]], set[int]],
         check_owner: Callable[[], None] = lambda: None,
+        on_commit: Callable[[], None] = lambda: None,
     ):
         """`keep` says which of the committed steps stay; `check_owner` raises when this process
-        is no longer the one that may write here."""
+        is no longer the one that may write here; `on_commit` is called when a step is complete."""
         self._workdir = workdir
         self._keep = keep
         self._check_owner = check_owner
+        self._on_commit = on_commit
         self._saves: list[tuple[float, float]] = []  # seconds training was held, in the background
         self._blocked_secs = 0.0
         self._saved_bytes = 0
@@ -121,6 +130,7 @@ class Checkpointer:
                 self._saved_bytes = integrity.write_manifest(path)
                 os.remove(path + _UNFINISHED)
                 self.prune()
+                self._on_commit()
             self._saves.append((self._blocked_secs, time.monotonic() - start))
         except BaseException as error:  # noqa: B036 (any failure is handed to the main thread)
             self._error = error
@@ -306,7 +316,7 @@ def check_disk(workdir: str, abstract_state: Mapping, *, steps_kept: int) -> str
 
 
 def start(
-    checkpointer: Checkpointer, program, *, parent, fallback: bool
+    checkpointer: Checkpointer, program, *, parent, fallback: bool, allow_cast: bool
 ) -> tuple[dict, dict | None, list[str]]:
     """(state, meta of the resumed step or None, notes). The order of starting:
 
@@ -328,7 +338,8 @@ def start(
         )
         return state, meta, notes
     if parent is not None:
-        params = restore_params(parent.path, parent.step, program.abstract_state["params"])
+        wanted = program.abstract_state["params"]
+        params = restore_params(parent.path, parent.step, wanted, allow_cast=allow_cast)
         return program.from_params(params), None, notes
     return program.init(), None, notes
 
@@ -348,7 +359,9 @@ def read_meta(directory: str) -> dict:
     return lineage.read_json(os.path.join(directory, META), what="checkpoint")
 
 
-def restore_params(path: str, step: int, abstract_params: Mapping | None) -> dict:
+def restore_params(
+    path: str, step: int, abstract_params: Mapping | None, *, allow_cast: bool = False
+) -> dict:
     """Parameters of a verified step: placed as `abstract_params` says, or on the host as NumPy.
 
     Raises NoValidState when the step fails its manifest, UserError when shapes or dtypes differ.
@@ -357,7 +370,8 @@ def restore_params(path: str, step: int, abstract_params: Mapping | None) -> dic
     if abstract_params is None:
         return _restore_host(directory, "params")
     table = read_meta(directory)["tree"]["params"]
-    check_tree(tree_table(abstract_params), table, where=f"{path}@{step}")
+    where = f"{path}@{step}"
+    check_tree(tree_table(abstract_params), table, where=where, allow_cast=allow_cast)
     with ocp.StandardCheckpointer() as checkpointer:
         return checkpointer.restore(os.path.join(directory, "params"), abstract_params)
 

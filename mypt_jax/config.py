@@ -332,6 +332,8 @@ def _open_parent(config: dict, tokenizer: tokenizers.Tokenizer) -> Parent | None
     for key in ARCHITECTURE:
         own, theirs = config["model"][key], parent.config["model"].get(key)
         theirs = tuple(theirs) if isinstance(theirs, list) else theirs
+        if key == "param_dtype" and config["checkpoint"]["allow_cast"]:
+            continue
         if own != theirs:
             raise UserError(
                 f"model.{key} is {own}, but the parent {path} has {theirs}; a stage keeps its "

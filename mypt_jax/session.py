@@ -29,6 +29,7 @@ from mypt_jax import (
     run,
     sharding,
     step,
+    storage,
     trackers,
     watchdog,
 )
@@ -53,6 +54,7 @@ class Session:
     metrics: metrics.Metrics
     interrupts: interrupt.Interrupts
     agreement: hosts.Agreement
+    mirror: storage.Mirror
     profiler: profiler.Profiler
     lease: lease.Lease
     ledger: goodput.Ledger
@@ -125,8 +127,12 @@ def open_session(
     stack.callback(ledger.flush, now=True)
     dog = watchdog.Watchdog(config["watchdog_secs"])
     stack.callback(dog.close)
+    mirror = storage.Mirror(workdir)
     checkpointer = checkpoint.Checkpointer(
-        workdir, keep=_retention(config), check_owner=owned.check if is_writer else lambda: None
+        workdir,
+        keep=_retention(config),
+        check_owner=owned.check if is_writer else lambda: None,
+        on_commit=mirror.push,
     )
     with ledger.phase("restore" if run.steps(workdir) else "compilation"):
         state, meta, found = checkpoint.start(
@@ -134,6 +140,7 @@ def open_session(
             program,
             parent=validated.parent,
             fallback=config["checkpoint"]["fallback"],
+            allow_cast=config["checkpoint"]["allow_cast"],
         )
         done = int(state["step"])
     notes += [disk, *found]
@@ -155,6 +162,7 @@ def open_session(
         ),
         interrupts=interrupts,
         agreement=hosts.Agreement(program.mesh),
+        mirror=mirror,
         profiler=profiler.Profiler(workdir, **config["profile"]),
         lease=owned,
         ledger=ledger,
@@ -291,7 +299,7 @@ def numerics(config: Mapping, program: step.Program) -> dict:
     """What two evaluations must share for their losses to be equal to the last bit."""
     device = program.mesh.devices.flat[0]
     model = program.model_config
-    keys = ("compute_dtype", "attention", "document_mask", "scan_layers", "loss_chunks")
+    keys = "param_dtype compute_dtype attention document_mask scan_layers loss_chunks".split()
     return {
         "platform": device.platform,
         "device_kind": device.device_kind,
@@ -408,8 +416,9 @@ def eval_due(config: Mapping, done: int) -> bool:
 
 
 def _write_description(session: Session) -> None:
-    """config.json, its difference to the parent's, and lineage.json."""
-    os.makedirs(session.workdir, exist_ok=True)
+    """config.json, its difference to the parent's, and lineage.json; no longer finished.json."""
+    if os.path.exists(run.join(session.workdir, run.FINISHED)):
+        os.remove(run.join(session.workdir, run.FINISHED))  # a finished run that is to go on
     lineage.write_json(run.join(session.workdir, run.CONFIG), session.config)
     lineage.write_json(run.join(session.workdir, lineage.FILE), session.record)
     if session.parent is not None:

@@ -162,6 +162,13 @@ def test_another_tree_is_refused_with_path_and_both_shapes(saved, params, words)
     assert all(word in str(caught.value) for word in words), caught.value
 
 
+def test_a_cast_is_made_when_it_is_asked_for(saved):
+    """Row 18."""
+    wanted = {"a": jnp.ones((2, 3), jnp.bfloat16), "b": {"c": jnp.zeros(4)}}
+    restored = checkpoint.restore_params(str(saved), 3, wanted, allow_cast=True)
+    assert restored["a"].dtype == jnp.bfloat16 and restored["b"]["c"].dtype == jnp.float32
+
+
 def test_best_and_newest_are_kept_apart(tmp_path):
     """Row 19: worsening evaluations evict neither the newest steps nor the best one."""
     workdir = tmp_path / "run"
