@@ -46,11 +46,12 @@ def main(argv: list[str]) -> int:
     sys.excepthook = _show
     logging.set_verbosity(logging.WARNING)  # Orbax reports every save at INFO
     # Imported here, so that a wrong flag is answered at once.
-    from mypt_jax import config, hosts, train
+    from mypt_jax import config, hosts, storage, train
 
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
-        validated = config.validate(_CONFIG.value.to_dict(), overridden=overridden, stage=_STAGE)
+        values = storage.localise(config.plain(_CONFIG.value.to_dict()))
+        validated = config.validate(values, overridden=overridden, stage=_STAGE)
         train.run_stage(validated)
     except UserError as error:
         return hosts.leave(metrics.fail(error, 2), error)

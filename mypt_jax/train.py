@@ -322,4 +322,6 @@ def _finish(work: session.Session, kept: int) -> None:
         session.steps_of_finished(work.config, kept),
         keep_optimizer=work.config["checkpoint"]["keep_optimizer"],
     )
+    if work.is_writer:
+        work.mirror.push()
     work.metrics.note(f"finished {work.workdir} at step {kept} in {work.wall_secs():.0f} s")

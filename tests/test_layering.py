@@ -23,7 +23,7 @@ ROWS = tuple(
         "main plan generate report interop",
         "train forgetting session step",
         "sampling evaluate scorer checkpoint config guard optim metrics"
-        " interrupt watchdog lease goodput",
+        " interrupt watchdog lease goodput storage",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts profiler",
         "integrity exits redact",
     )
