@@ -3,7 +3,6 @@
 What comes out is what runs: num_steps and warmup_steps resolved, sources and parent opened.
 """
 
-import difflib
 import math
 import os
 from collections.abc import Collection, Mapping
@@ -12,38 +11,8 @@ from typing import NamedTuple
 from data_pipeline import mixture as mixtures
 from data_pipeline import tokenizer as tokenizers
 from data_pipeline.errors import UserError
-from mypt_jax import lineage, optim, run, stage_file
+from mypt_jax import config_values, lineage, run, stage_file
 
-CHOICES = {
-    "model.mlp": ("plain", "gated"),
-    "model.activation": ("gelu", "gelu_tanh", "silu"),
-    "model.norm": ("layernorm", "rmsnorm"),
-    "model.position": ("learned", "rope"),
-    "model.init": ("scaled_normal", "torch"),
-    "model.param_dtype": ("float32", "bfloat16"),
-    "model.compute_dtype": ("auto", "float32", "bfloat16"),
-    "model.attention": ("auto", "splash", "cudnn", "xla"),
-    "model.remat": ("none", "dots", "full"),
-    "optim.schedule": optim.SCHEDULES,
-    "guard.action": ("stop", "warn", "rollback"),
-}
-POSITIVE = (
-    "num_steps batch_size accumulation_steps model.vocab_size model.block_size model.n_layer "
-    "model.n_head model.n_embd model.loss_chunks model.norm_eps model.rope_theta optim.peak_lr "
-    "optim.eps optim.clip_norm eval.every_steps eval.windows eval.min_windows "
-    "checkpoint.keep_last log.every_steps data.prefetch_batches guard.max_nonfinite_steps "
-    "guard.spike_sigma guard.spike_window guard.max_forgetting distributed.timeout_secs"
-).split()
-NOT_NEGATIVE = (
-    "seed domain_epochs model.n_kv_head model.mlp_width optim.warmup_steps optim.weight_decay "
-    "eval.batch_size eval.parent_tolerance_nats checkpoint.every_secs checkpoint.every_steps "
-    "checkpoint.keep_best time_budget_secs watchdog_secs profile.start_step profile.num_steps"
-).split()
-SHARES = (  # in [low, high)
-    ("model.dropout", 0.0, 1.0),
-    ("optim.beta1", 0.0, 1.0),
-    ("optim.beta2", 0.0, 1.0),
-)
 # What two runs must share for one to start from the other's parameters.
 ARCHITECTURE = (
     "vocab_size block_size n_layer n_head n_kv_head n_embd mlp_width mlp activation norm norm_eps "
@@ -74,13 +43,6 @@ class Validated(NamedTuple):
     notes: list[str]  # lines for the user
 
 
-def get(config: Mapping, key: str):
-    """config["optim"]["peak_lr"] by "optim.peak_lr"."""
-    for name in key.split("."):
-        config = config[name]
-    return config
-
-
 def validate(
     config: Mapping, *, overridden: Collection[str] = (), stage: Mapping | None = None
 ) -> Validated:
@@ -90,8 +52,8 @@ def validate(
 
     Raises UserError with one line: what was got, what is wanted, what to do.
     """
-    config = plain(config)
-    check_values(config)
+    config = config_values.plain(config)
+    config_values.check_values(config)
     _check_workdir(config["workdir"])
     mixture = _open_mixture(config, overridden)
     extra = _open_extra(config["eval"]["extra"])
@@ -111,70 +73,6 @@ def validate(
     notes.append(_length_line(config))
     notes += _coverage_notes(config, mixture)
     return Validated(config, mixture, extra, tokenizer, parent, notes)
-
-
-def plain(config: Mapping) -> dict:
-    """A deep copy as dictionaries and tuples."""
-    copy = {}
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            copy[key] = plain(value)
-        else:
-            copy[key] = tuple(value) if isinstance(value, (list, tuple)) else value
-    return copy
-
-
-def check_values(config: dict) -> None:
-    for key, value in lineage.flatten(config).items():
-        values = value if isinstance(value, tuple) else (value,)
-        if any(isinstance(v, float) and not math.isfinite(v) for v in values):
-            raise UserError(f"{key.replace('/', '.')} is {value}, wanted a finite number")
-    for key, allowed in CHOICES.items():
-        if get(config, key) not in allowed:
-            near = difflib.get_close_matches(str(get(config, key)), allowed, 1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(f"{key} is {get(config, key)!r}, wanted {' | '.join(allowed)}{hint}")
-    for key in POSITIVE:
-        if not get(config, key) > 0:
-            raise UserError(f"{key} is {get(config, key)}, wanted a positive number")
-    for key in NOT_NEGATIVE:
-        if get(config, key) < 0:
-            raise UserError(f"{key} is {get(config, key)}, wanted 0 or more")
-    for key, low, high in SHARES:
-        if not low <= get(config, key) < high:
-            raise UserError(f"{key} is {get(config, key)}, wanted {low:g} <= value < {high:g}")
-    if not 0.0 <= config["data"]["replay_ratio"] <= 1.0:
-        raise UserError(
-            f"data.replay_ratio is {config['data']['replay_ratio']}, wanted 0..1 (a share, not %)"
-        )
-    _check_model(config["model"])
-    if config["batch_size"] % config["accumulation_steps"]:
-        raise UserError(
-            f"batch_size {config['batch_size']} is not divisible by accumulation_steps "
-            f"{config['accumulation_steps']}"
-        )
-    if not config["workdir"]:
-        raise UserError("workdir is empty, wanted a directory to write to")
-
-
-def _check_model(model: dict) -> None:
-    if model["n_embd"] % model["n_head"]:
-        divisors = [n for n in range(1, model["n_embd"] + 1) if model["n_embd"] % n == 0]
-        near = min(divisors, key=lambda n: abs(n - model["n_head"]))
-        raise UserError(
-            f"model.n_embd {model['n_embd']} is not divisible by model.n_head {model['n_head']}; "
-            f"n_head={near} would do"
-        )
-    kv_heads = model["n_kv_head"] or model["n_head"]
-    if model["n_head"] % kv_heads:
-        raise UserError(
-            f"model.n_head {model['n_head']} is not divisible by model.n_kv_head {kv_heads}"
-        )
-    if model["position"] == "rope" and model["n_embd"] // model["n_head"] % 2:
-        raise UserError(
-            f"model.position=rope turns pairs: n_embd / n_head is "
-            f"{model['n_embd'] // model['n_head']}, wanted an even number"
-        )
 
 
 def _check_workdir(workdir: str) -> None:

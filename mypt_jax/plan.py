@@ -12,8 +12,7 @@ import sys
 from collections.abc import Mapping
 
 from data_pipeline import errors
-from mypt_jax import config as configs
-from mypt_jax import flops, plan_costs, stage_file
+from mypt_jax import config_values, flops, plan_costs, stage_file
 
 UTILISATION = 0.40  # of the peak rate; published values near this size are 0.35 to 0.57
 GIB = 2**30
@@ -24,8 +23,8 @@ def resolve(spec: str, arguments: list[str]) -> dict:
     stage = stage_file.load(spec)
     stage_file.check_keys(arguments, stage)
     stage_file.override(stage, arguments)
-    config = configs.plain(stage.to_dict())
-    configs.check_values(config)
+    config = config_values.plain(stage.to_dict())
+    config_values.check_values(config)
     return config
 
 

@@ -9,15 +9,14 @@ import pytest
 
 from configs import v8
 from data_pipeline.errors import UserError
-from mypt_jax import config as configs
-from mypt_jax import flops, plan, plan_costs, plan_topology
+from mypt_jax import config_values, flops, plan, plan_costs, plan_topology
 
 GIB = 2**30
 
 
 @pytest.fixture
 def guide() -> dict:
-    return configs.plain(v8.get_config().to_dict())
+    return config_values.plain(v8.get_config().to_dict())
 
 
 def said(capsys, *arguments: str) -> str:
