@@ -64,7 +64,8 @@ def get(url: str, path: Path, *, sha256: str, max_bytes: int, ca_file: str) -> s
     try:
         _download(url, partial, max_bytes, ca_file)
     except (OSError, http.client.HTTPException, ssl.SSLError) as error:
-        reason = getattr(error, "reason", None) or error
+        is_status = isinstance(error, urllib.error.HTTPError)
+        reason = error if is_status else getattr(error, "reason", None) or error
         raise errors.UserError(f"{url}: {reason}; run again to resume") from error
     found = _sha256(partial)
     if sha256 and found != sha256:

@@ -84,7 +84,9 @@ def test_same_decisions_as_datasketch(tmp_path):
         pairs |= {frozenset((key, other)) for other in lsh.query(signature)}
         lsh.insert(key, signature)
     found = {frozenset(pair) for pair in ours.items()}
-    assert len(found & pairs) >= 0.97 * len(pairs) and len(pairs & found) >= 0.97 * len(found)
+    # Whatever the other implementation finds, ours finds; what it adds are true copies.
+    assert pairs <= found
+    assert found <= {frozenset((f"d{n}", f"e{n}")) for n in range(60)}
 
 
 def test_kept_is_by_priority_then_length_then_id_whatever_the_order(tmp_path):

@@ -1,0 +1,277 @@
+import hashlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from data_pipeline import errors
+from data_pipeline.corpus import build, command, registry
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "scripts" / "build_phase2_corpus.py"
+
+
+def _row(name, reader, include, **more):
+    row = {
+        "name": name,
+        "role": "domain",
+        "lang": "en",
+        "reader": reader,
+        "include": include,
+        "licence": "MIT",
+        "attribution": f"Authors of {name}",
+        "homepage": "https://example.org",
+        "fetch": {"kind": "local"},
+    }
+    return row | more
+
+
+def _sentences(seed, count):
+    rng = random.Random(seed)
+    words = ["server", "client", "token", "hash", "signs", "reads", "key", "page", "user", "sends"]
+    return " ".join(
+        f"The {rng.choice(words)} {rng.choice(words)} of the {rng.choice(words)} {rng.randrange(9999)}."
+        for _ in range(count)
+    )
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """Two sources of Markdown and text with duplicates, broken files and a symbolic link."""
+    sources = tmp_path / "sources"
+    for number in range(200):
+        path = sources / "pages" / f"d{number % 7}" / f"p{number:03d}.md"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(
+            f"# Page {number}\n\n{_sentences(number, 30)}\n\n```\n    code {number}\n```\n"
+        )
+    (sources / "pages" / "short.md").write_text("Too short.")
+    (sources / "pages" / "broken.md").write_bytes(b"\xfd\xff broken")
+    (sources / "pages" / "link.md").symlink_to(sources / "pages" / "d1" / "p001.md")
+    (sources / "pages" / "loop").symlink_to(sources)
+    texts = sources / "texts"
+    texts.mkdir()
+    for number in range(40):
+        near = _sentences(number, 30).replace("server", "SERVER") + " And that is the end of it."
+        (texts / f"t{number:02d}.txt").write_text(
+            near if number % 2 else _sentences(900 + number, 30)
+        )
+    rows = [_row("pages", "markdown", ["**/*.md"]), _row("texts", "plain", ["*.txt"])]
+    (tmp_path / "registry.json").write_text(json.dumps({"schema": 1, "sources": rows}))
+    return tmp_path
+
+
+def _arguments(tree, out, *more):
+    return [
+        f"--registry={tree / 'registry.json'}",
+        f"--sources_dir={tree / 'sources'}",
+        f"--out_dir={tree / out}",
+        "--count_tokens=",
+        *more,
+    ]
+
+
+def _build(tree, out, *more):
+    said = []
+    main = command.main
+    assert (
+        main(_arguments(tree, out, *more), registry_path=Path("x"), description="", say=said.append)
+        == 0
+    )
+    return json.loads((tree / out / "report.json").read_text())
+
+
+def _digest(directory):
+    """Every published file's name and content; the work directory is not output."""
+    found = {}
+    for path in sorted(directory.rglob("*")):
+        relative = path.relative_to(directory)
+        if path.is_file() and relative.parts[0] != "work":
+            found[str(relative)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def _documents(directory):
+    rows = []
+    for path in sorted((directory / "corpus_shards").glob("*.zst")):
+        data = zstandard.ZstdDecompressor().stream_reader(path.read_bytes()).read()
+        rows += [json.loads(line) for line in data.decode().splitlines()]
+    return rows
+
+
+def test_documents_reports_and_reasons(tree):
+    report = _build(tree, "out", "--workers=1")
+    rows = _documents(tree / "out")
+    assert {tuple(sorted(row)) for row in rows} == {
+        ("id", "lang", "licence", "origin", "path", "role", "sha256", "source", "split_key", "text")
+    }
+    for row in rows:
+        assert row["sha256"] == hashlib.sha256(row["text"].encode()).hexdigest()
+    pages, texts = report["sources"]["pages"], report["sources"]["texts"]
+    assert pages["kept"]["documents"] == 200
+    assert pages["counts"]["dropped/min_chars"] == 1
+    assert pages["examples"]["dropped/min_chars"] == ["short.md: Too short."]
+    assert pages["counts"]["files_failed/undecodable"] == 1
+    assert pages["counts"]["files_failed/symlink"] == 1
+    # Every second text is a page with a sentence more; the page's source comes first.
+    assert texts["counts"]["dropped/near_duplicates"] == 20
+    clusters = [json.loads(line) for line in (tree / "out" / "near_duplicates.jsonl").open()]
+    assert len(clusters) == 20 and clusters[0]["dropped"][0]["jaccard"] > 0.65
+    assert (
+        "code 17" in "".join(row["text"] for row in rows)
+        and "\n    code" in rows[0]["text"] + "\n    code"
+    )
+    attribution = (tree / "out" / "ATTRIBUTION.md").read_text()
+    assert "Authors of pages" in attribution and "MIT" in attribution
+    assert str(tree) not in (tree / "out" / "report.json").read_text()
+
+
+def test_any_number_of_workers_gives_the_same_bytes(tree):
+    _build(tree, "one", "--workers=1")
+    _build(tree, "three", "--workers=3")
+    assert _digest(tree / "one") == _digest(tree / "three")
+    report = json.loads((tree / "one" / "report.json").read_text())
+    _build(tree, "seed", "--workers=1", "--seed=43")
+    other = json.loads((tree / "seed" / "report.json").read_text())
+    assert other["shards"] != report["shards"] and other["total"] == report["total"]
+
+
+def test_a_killed_build_goes_on_and_gives_the_same_bytes(tree):
+    _build(tree, "whole", "--workers=1")
+    rng = random.Random(0)
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for _ in range(3):
+        process = subprocess.Popen(
+            [sys.executable, str(SCRIPT), *_arguments(tree, "killed", "--workers=2")],
+            env=environment,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        time.sleep(rng.uniform(0.3, 4))
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    _build(tree, "killed", "--workers=2")
+    assert _digest(tree / "killed") == _digest(tree / "whole")
+    assert not list((tree / "killed").rglob("*.partial"))
+
+
+def test_finished_parts_are_not_read_again(tree):
+    _build(tree, "out", "--workers=1")
+    before = {p: p.stat().st_mtime_ns for p in (tree / "out" / "work" / "read").iterdir()}
+    (tree / "sources" / "pages" / "d1" / "p001.md").write_text("# New\n\n" + _sentences(5555, 40))
+    _build(tree, "out", "--workers=1")
+    after = {p: p.stat().st_mtime_ns for p in (tree / "out" / "work" / "read").iterdir()}
+    assert before.items() <= after.items()
+    added = {p.name.split(".")[0] for p in after.keys() - before.keys()}
+    assert len(added) == 1
+
+
+def test_evaluation_documents_are_kept_out(tree):
+    held_out = _documents_after(tree)[:5]
+    path = tree / "eval.jsonl"
+    path.write_text(
+        "".join(json.dumps({"id": str(n), "text": t}) + "\n" for n, t in enumerate(held_out))
+    )
+    _build(tree, "without", "--workers=1", f"--against={path}")
+    left = {row["text"] for row in _documents(tree / "without")}
+    assert len(left) == 220 - 5 and not left & set(held_out)
+
+
+def _documents_after(tree):
+    _build(tree, "first", "--workers=1")
+    return sorted(row["text"] for row in _documents(tree / "first"))
+
+
+def test_masking_is_counted(tree):
+    path = tree / "sources" / "texts" / "t00.txt"
+    path.write_text(path.read_text() + " Write to somebody@corp-mail.ch for more of it.")
+    report = _build(tree, "out", "--workers=1", "--mask_personal")
+    assert report["sources"]["texts"]["counts"]["masked/emails"] == 1
+    assert not any("corp-mail" in row["text"] for row in _documents(tree / "out"))
+
+
+def test_two_builds_into_one_directory(tree):
+    _build(tree, "out", "--workers=1")
+    with build._only_build(tree / "out" / "work"), pytest.raises(errors.UserError, match="another"):
+        _build(tree, "out", "--workers=1")
+
+
+def _edit(tree, **changes):
+    path = tree / "registry.json"
+    found = json.loads(path.read_text())
+    found["sources"][0] |= changes
+    path.write_text(json.dumps(found))
+
+
+@pytest.mark.parametrize(
+    ("changes", "arguments", "said"),
+    [
+        ({"reader": "docx"}, [], "reader 'docx'"),
+        ({"licence": "WTFPL"}, [], "licence 'WTFPL'"),
+        ({"colour": 1}, [], "unknown key 'colour'"),
+        ({"include": []}, [], "include"),
+        ({"include": "x"}, [], "wanted list"),
+        ({"boilerplate": ["nope"]}, [], "boilerplate 'nope'"),
+        ({"quality": {"min_words": 1}}, [], "min_words"),
+        ({"name": "../x"}, [], "name"),
+        ({"jaccard": 0.0}, [], "jaccard"),
+        ({"fetch": {"kind": "git", "url": "ext::sh -c x", "commit": "a" * 40}}, [], "https"),
+        ({"fetch": {"kind": "git", "url": "https://x.y/z", "commit": "HEAD"}}, [], "40 hex"),
+        ({"fetch": {"kind": "https", "files": [{"url": "http://x.y"}]}}, [], "https://"),
+        ({"include": ["*.nothing"]}, [], "no file"),
+        ({"name": "absent"}, [], "no directory"),
+        ({}, ["--only=nobody"], "nobody"),
+        ({}, ["--only=pages", "--exclude=pages"], "no source is left"),
+        ({}, ["--workers=0"], "workers"),
+        ({}, ["--against=/nowhere/x"], "does not exist"),
+        ({}, ["--exclude_licence=MIT"], "no source is left"),
+    ],
+)
+def test_bad_input_is_one_line_before_anything_is_written(tree, changes, arguments, said):
+    _edit(tree, **changes)
+    with pytest.raises(errors.UserError, match=said):
+        _build(tree, "out", *arguments)
+    assert not (tree / "out").exists()
+
+
+def test_the_command_ends_with_code_2_and_one_line(tree):
+    (tree / "registry.json").write_text("{")
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), *_arguments(tree, "out")], capture_output=True, text=True
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "not JSON" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["phase2_domain.json", "phase1_general.json"])
+def test_the_shipped_registries_are_valid(name):
+    sources = registry.load(ROOT / "data_pipeline" / "corpus" / name)
+    assert {source.role for source in sources} == {"domain" if "domain" in name else "general"}
+
+
+@pytest.mark.parametrize(
+    ("path", "glob", "matches"),
+    [
+        ("a/internal/b/C.java", "**/internal/**", True),
+        ("internal/C.java", "**/internal/**", True),
+        ("Documentation/translations/de/x.rst", "Documentation/translations/**", True),
+        ("README.md", "README.md", True),
+        ("docs/README.md", "README.md", False),
+        (".github/x/y.md", ".github/**", True),
+        ("a/b/c.md", "a/*.md", False),
+        ("a/c.md", "a/**/*.md", True),
+        ("man2/x.2", "man[1-8]/*.[1-8]*", True),
+        ("man9/x.9", "man[1-8]/*.[1-8]*", False),
+        ("tools/a/b.md", "{Document,tools}/**/*.md", True),
+        ("A/X.MD", "a/*.md", False),
+    ],
+)
+def test_globs_mean_what_they_say(path, glob, matches):
+    assert registry.matches(path, (glob,)) is matches

@@ -1,0 +1,278 @@
+"""Downloads against a TLS server of the test's own (certificates in tls/, valid for a century)."""
+
+import datetime
+import hashlib
+import http.server
+import io
+import json
+import ssl
+import subprocess
+import tarfile
+import threading
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from data_pipeline import errors
+from data_pipeline.corpus import archives, download, fetch, registry
+
+TLS = Path(__file__).parent / "tls"
+DATA = bytes(range(256)) * 4000
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    """Serves server.files; /cut/ ends early once, /http/ redirects to http, /loop/ to https."""
+
+    def do_GET(self):
+        server = self.server
+        server.requests.append((self.path, self.headers.get("Range")))
+        kind, _, name = self.path.lstrip("/").partition("/")
+        if kind in ("http", "https"):
+            self.send_response(302)
+            target = f"{kind}://localhost:{server.server_port}/plain/{name}"
+            self.send_header("Location", target)
+            self.end_headers()
+            return
+        data = server.files.get(name)
+        if data is None:
+            self.send_error(404)
+            return
+        start = 0
+        if self.headers.get("Range"):
+            start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if start else 200)
+        if kind != "nolength":
+            self.send_header("Content-Length", str(len(data) - start))
+        self.end_headers()
+        body = data[start:]
+        if kind == "cut" and not start:
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
+        self.close_connection = True
+
+    def do_POST(self):
+        length = int(self.headers["Content-Length"])
+        self.server.requests.append((self.path, self.rfile.read(length).decode()))
+        data = self.server.files["answer"]
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    running.socket = context.wrap_socket(running.socket, server_side=True)
+    running.files, running.requests = {"f.bin": DATA}, []
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    running.url = f"https://localhost:{running.server_port}"
+    yield running
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def _get(server, kind, path, **changes):
+    values = {
+        "sha256": hashlib.sha256(DATA).hexdigest(),
+        "max_bytes": 10**7,
+        "ca_file": str(TLS / "ca.pem"),
+    }
+    return download.get(f"{server.url}/{kind}/f.bin", path, **values | changes)
+
+
+def test_download_verifies_and_is_not_repeated(server, tmp_path):
+    path = tmp_path / "f.bin"
+    assert _get(server, "plain", path) == _get(server, "plain", path)
+    assert path.read_bytes() == DATA and len(server.requests) == 1
+    assert _get(server, "https", tmp_path / "redirected.bin")
+
+
+def test_an_interrupted_download_is_resumed(server, tmp_path):
+    path = tmp_path / "f.bin"
+    with pytest.raises(errors.UserError, match="run again"):
+        _get(server, "cut", path)
+    assert not path.exists()
+    _get(server, "cut", path)
+    assert path.read_bytes() == DATA
+    assert server.requests[-1] == ("/cut/f.bin", f"bytes={len(DATA) // 2}-")
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "said"),
+    [
+        ("http", {}, "redirected to http:"),
+        ("plain", {"sha256": "0" * 64}, "got sha256"),
+        ("plain", {"max_bytes": 1000}, "limit 1000"),
+        ("nolength", {"max_bytes": 1000}, "more than 1000 bytes"),
+        ("plain", {"ca_file": ""}, "CERTIFICATE_VERIFY_FAILED"),
+        ("missing", {}, "404"),
+    ],
+)
+def test_refused_downloads_leave_nothing(server, tmp_path, kind, changes, said):
+    if kind == "missing":
+        server.files.clear()
+    with pytest.raises(errors.UserError, match=said):
+        _get(server, kind, tmp_path / "f.bin", **changes)
+    assert not (tmp_path / "f.bin").exists()
+
+
+@pytest.mark.parametrize("url", ["http://localhost/x", "file:///etc/passwd", "ftp://localhost/x"])
+def test_only_https(tmp_path, url):
+    with pytest.raises(errors.UserError, match="https"):
+        download.get(url, tmp_path / "x", sha256="", max_bytes=10, ca_file="")
+
+
+def _source(fetch_settings):
+    return registry.Source(
+        name="s",
+        role="domain",
+        lang="en",
+        reader="plain",
+        include=("**/*",),
+        licence="MIT",
+        attribution="",
+        homepage="",
+        fetch=fetch_settings,
+    )
+
+
+def test_a_source_over_https_is_unpacked_and_pinned(server, tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a/b.txt", "text")
+    server.files["z.zip"] = packed.getvalue()
+    file = {"url": f"{server.url}/plain/z.zip", "max_bytes": 10**6, "unpack": {"max_bytes": 10**6}}
+    source = _source({"kind": "https", "files": [file]})
+    ca_file = str(TLS / "ca.pem")
+    assert fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
+    assert (tmp_path / "s" / "z.zip.unpacked" / "a" / "b.txt").read_text() == "text"
+    assert not fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
+    # A hash that was not given is the one seen first: other content is refused afterwards.
+    (tmp_path / "s" / "z.zip").unlink()
+    (tmp_path / "s" / fetch.MARKER).write_text(
+        (tmp_path / "s" / fetch.MARKER).read_text().replace('"kind": "https"', '"kind": "old"')
+    )
+    server.files["z.zip"] += b"x"
+    with pytest.raises(errors.UserError, match="got sha256"):
+        fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
+
+
+def test_fedlex_laws_are_fetched_newest_first(server, tmp_path):
+    law = f"{server.url}/plain/eli/cc/1"
+    server.files["law-2.xml"] = b"<akomaNtoso/>"
+    rows = [
+        {
+            "law": {"value": law},
+            "date": {"value": "2025-01-01"},
+            "url": {"value": f"{server.url}/plain/law-{n}.xml"},
+        }
+        for n in (1, 2)
+    ]
+    server.files["answer"] = json.dumps({"results": {"bindings": rows}}).encode()
+    source = _source(
+        {
+            "kind": "fedlex",
+            "language": "de",
+            "date": "2026-01-01",
+            "endpoint": f"{server.url}/sparql",
+        }
+    )
+    assert fetch.fetch(
+        source, tmp_path / "s", ca_file=str(TLS / "ca.pem"), date=datetime.date(2026, 1, 1)
+    )
+    assert (tmp_path / "s" / "cc_1.xml").read_bytes() == b"<akomaNtoso/>"
+    assert "jolux" in server.requests[0][1]
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A git repository with two commits, a link, a hook-like file and a submodule entry."""
+    origin = tmp_path / "origin"
+    origin.mkdir()
+    for name in ("GIT_AUTHOR", "GIT_COMMITTER"):
+        monkeypatch.setenv(f"{name}_NAME", "x")
+        monkeypatch.setenv(f"{name}_EMAIL", "x@example.org")
+
+    def git(*arguments):
+        command = ["git", "-C", str(origin), "-c", "commit.gpgsign=false", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    (origin / "docs").mkdir()
+    (origin / "docs" / "a.md").write_text("first")
+    (origin / "other.md").write_text("other")
+    (origin / "docs" / "passwd").symlink_to("/etc/passwd")
+    git("add", ".")
+    git("commit", "--quiet", "-m", "one")
+    first = git("rev-parse", "HEAD")
+    (origin / "docs" / "a.md").write_text("second")
+    git("commit", "--quiet", "-am", "two")
+    git("config", "uploadpack.allowAnySHA1InWant", "true")
+    return origin, first
+
+
+def test_git_gets_the_pinned_commit_without_links(repository, tmp_path):
+    origin, commit = repository
+    settings = {"kind": "git", "url": f"file://{origin}", "commit": commit, "directories": ["docs"]}
+    source = _source(settings)
+    assert fetch.fetch(source, tmp_path / "s", allow_protocol="file")
+    assert (tmp_path / "s" / "docs" / "a.md").read_text() == "first"
+    assert not (tmp_path / "s" / "other.md").exists() and not (tmp_path / "s" / ".git").exists()
+    assert not (tmp_path / "s" / "docs" / "passwd").is_symlink()
+    assert not fetch.fetch(source, tmp_path / "s", allow_protocol="file")
+
+
+def test_git_failures_are_one_line(repository, tmp_path):
+    origin, _ = repository
+    settings = {"kind": "git", "url": f"file://{origin}", "commit": "0" * 40}
+    with pytest.raises(errors.UserError, match="source s: git fetch failed"):
+        fetch.fetch(_source(settings), tmp_path / "s", allow_protocol="file")
+    with pytest.raises(errors.UserError, match="not allowed|git fetch failed"):
+        fetch.fetch(_source(settings), tmp_path / "s")
+    assert not (tmp_path / "s").exists()
+
+
+def _tar(*members):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, content, kind in members:
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "/etc/passwd"
+            info.size = len(content) if kind == tarfile.REGTYPE else 0
+            archive.addfile(info, io.BytesIO(content))
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x", "..\\x"])
+def test_members_outside_are_refused(tmp_path, name):
+    (tmp_path / "t.tgz").write_bytes(_tar((name, b"x", tarfile.REGTYPE)))
+    with zipfile.ZipFile(tmp_path / "t.zip", "w") as archive:
+        archive.writestr(name, "x")
+    for archive in ("t.tgz", "t.zip"):
+        with pytest.raises(errors.UserError, match="leaves"):
+            archives.unpack(tmp_path / archive, tmp_path / f"{archive}.out", max_bytes=100)
+    assert not (tmp_path / "x").exists()
+
+
+def test_bombs_links_and_damage(tmp_path):
+    (tmp_path / "l.tgz").write_bytes(
+        _tar(("l", b"", tarfile.SYMTYPE), ("ok", b"1", tarfile.REGTYPE))
+    )
+    assert archives.unpack(tmp_path / "l.tgz", tmp_path / "l", max_bytes=10) == 1
+    assert [p.name for p in (tmp_path / "l").iterdir()] == ["ok"]
+    with zipfile.ZipFile(tmp_path / "b.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("big", b"0" * 5_000_000)
+    with pytest.raises(errors.UserError, match="limit"):
+        archives.unpack(tmp_path / "b.zip", tmp_path / "b", max_bytes=1_000_000)
+    (tmp_path / "d.tgz").write_bytes(_tar(("a", b"x" * 9999, tarfile.REGTYPE))[:60])
+    with pytest.raises(errors.UserError, match="damaged|neither"):
+        archives.unpack(tmp_path / "d.tgz", tmp_path / "d", max_bytes=10**6)
