@@ -5,11 +5,13 @@ python -m mypt_jax.generate --run=runs/tiny/v8 --compare base v3 v8 --prompt=...
 """
 
 import argparse
+import functools
 import json
 import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -48,9 +50,10 @@ def load(spec: str) -> tuple[sampling.Generator, tokenizers.Tokenizer]:
 class _Stream:
     """Writes the text of one row as its tokens arrive, whole characters only."""
 
-    def __init__(self, tokenizer, prompt: str):
+    def __init__(self, tokenizer, prompt: str, write: Callable[[str], None]):
         self._decode, self._tokens, self._shown = tokenizer.decode, [], ""
-        sys.stdout.write(prompt)
+        self._write = write
+        write(prompt)
 
     def __call__(self, tokens_B: np.ndarray) -> None:
         if tokens_B[0] < 0:
@@ -58,12 +61,11 @@ class _Stream:
         self._tokens.append(int(tokens_B[0]))
         text = self._decode(self._tokens)
         if not text.endswith("\ufffd"):  # the rest of a character is still to come
-            sys.stdout.write(text[len(self._shown) :])
-            sys.stdout.flush()
+            self._write(text[len(self._shown) :])
             self._shown = text
 
 
-def _continue(spec, prompts, arguments, *, stream) -> tuple[list[str], sampling.Generated]:
+def _continue(spec, prompts, arguments, *, write=None) -> tuple[list[str], sampling.Generated]:
     generator, tokenizer = load(spec)
     encoded = [tokenizer.encode(prompt).tolist() for prompt in prompts]
     room = generator.block_size - max(1, *map(len, encoded))
@@ -79,7 +81,7 @@ def _continue(spec, prompts, arguments, *, stream) -> tuple[list[str], sampling.
         ),
         seed=arguments.seed,
         use_cache=not arguments.no_cache,
-        **({"on_tokens": _Stream(tokenizer, prompts[0])} if stream else {}),
+        **({"on_tokens": _Stream(tokenizer, prompts[0], write)} if write else {}),
     )
     return [tokenizer.decode(tokens) for tokens in made.tokens], made
 
@@ -139,10 +141,7 @@ def main(argv=None) -> int:
     prompts = _prompts(arguments)
     if arguments.compare:
         found = {name: _locate(name, arguments.run) for name in arguments.compare}
-        texts = {
-            name: _continue(spec, prompts, arguments, stream=False)[0]
-            for name, spec in found.items()
-        }
+        texts = {name: _continue(spec, prompts, arguments)[0] for name, spec in found.items()}
         samples = {}
         for row, prompt in enumerate(prompts):
             samples[prompt] = {name: texts[name][row] for name in found}
@@ -154,7 +153,8 @@ def main(argv=None) -> int:
                 json.dump(samples, file, indent=1, ensure_ascii=False)
         return 0
     stream = len(prompts) == 1
-    texts, made = _continue(arguments.run, prompts, arguments, stream=stream)
+    write = functools.partial(print, end="", flush=True) if stream else None
+    texts, made = _continue(arguments.run, prompts, arguments, write=write)
     if stream:
         print()
     for prompt, text in zip(prompts, texts, strict=True):

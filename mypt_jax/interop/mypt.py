@@ -10,9 +10,9 @@ Needs torch (requirements-interop.txt).
 import argparse
 import json
 import os
-import pickle
 import sys
 from collections.abc import Mapping
+from pickle import UnpicklingError
 
 import numpy as np
 
@@ -114,7 +114,7 @@ def _state_dict(path: str) -> dict[str, np.ndarray]:
     torch = _torch()
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
+    except UnpicklingError:
         raise errors.UserError(
             f"{path} holds more than tensors (a pickle payload), which is never run: "
             "save its state_dict alone"
