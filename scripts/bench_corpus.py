@@ -48,6 +48,7 @@ def _reader(options) -> None:
         for directory in options.directories
         for path in (directory.rglob("*") if directory.is_dir() else [directory])
         if path.is_file()
+        and not path.is_symlink()
         and (
             path == directory
             or registry.matches(path.relative_to(directory).as_posix(), (options.glob,))

@@ -19,9 +19,10 @@ _BLOCK = 2048  # shingles per step: the matrix of a step stays in the CPU's cach
 _CACHE_LIMIT = 1 << 18
 
 _rng = np.random.Generator(np.random.PCG64(20240105))
-# Multiply-shift hashing on 64 bits: odd multipliers, the upper half of the product is used.
-_MULTIPLY = _rng.integers(0, 1 << 63, size=BANDS * ROWS, dtype=np.uint64) | np.uint64(1)
-_ADD = _rng.integers(0, 1 << 63, size=BANDS * ROWS, dtype=np.uint64)
+# h(x) = a x + b mod 2^32 with odd a, a permutation; 32 bits, because processors multiply eight
+# such numbers at once, and shingle hashes are well mixed already.
+_MULTIPLY = _rng.integers(0, 1 << 32, size=BANDS * ROWS, dtype=np.uint32) | np.uint32(1)
+_ADD = _rng.integers(0, 1 << 32, size=BANDS * ROWS, dtype=np.uint32)
 _POSITION = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9,
                       0x27D4EB2F165667C5, 0x85EBCA77C2B2AE63], dtype=np.uint64)  # fmt: skip
 
@@ -64,12 +65,10 @@ def band_keys(shingle_set: np.ndarray) -> np.ndarray:
     """Returns KEYS uint64: texts with an equal one are candidates. Zeros for no shingles."""
     if not len(shingle_set):
         return np.zeros(KEYS, np.uint64)
-    smallest = np.full(BANDS * ROWS, np.iinfo(np.uint64).max, np.uint64)
-    values = shingle_set.astype(np.uint64)
-    for start in range(0, len(values), _BLOCK):
-        block = values[start : start + _BLOCK, None] * _MULTIPLY + _ADD
+    smallest = np.full(BANDS * ROWS, np.iinfo(np.uint32).max, np.uint32)
+    for start in range(0, len(shingle_set), _BLOCK):
+        block = shingle_set[start : start + _BLOCK, None] * _MULTIPLY + _ADD
         np.minimum(smallest, block.min(axis=0), out=smallest)
-    smallest >>= np.uint64(16)
     bands = [*smallest.reshape(BANDS, ROWS), *smallest.reshape(ROWS, BANDS).T]
     return np.array(
         [xxhash.xxh3_64_intdigest(band.tobytes(), seed=n) for n, band in enumerate(bands)],

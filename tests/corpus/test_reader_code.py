@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (golden texts stand as they are)
 """Javadoc, Go and HTML: formats of documentation inside or beside code."""
 
 import pytest

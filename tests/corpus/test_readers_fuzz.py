@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (golden texts stand as they are)
 """Any bytes: a reader gives documents or a ReadError, in bounded time and memory."""
 
 import bz2
