@@ -1,13 +1,10 @@
 """Checkpoints: Orbax behind one module, every step verified by its manifest.
 
 A step is a directory `checkpoints/<step>/` with the items `params` and `rest` (optimizer state and
-counters), `meta.json`, and `manifest.json`, written last: without it the step does not exist. While
-a step is written or removed, `checkpoints/<step>.unfinished` stands beside it: a step without
-manifest and without that marker has been damaged, and is never taken for one that is not there.
+counters), `meta.json`, and `manifest.json`, written last: without it the step does not exist.
 """
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -20,11 +17,9 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from data_pipeline.errors import UserError
-from mypt_jax import exits, integrity, lineage, run
+from mypt_jax import exits, integrity, lineage, retention, run
 
 META = "meta.json"
-_TEMPORARY = ".orbax-checkpoint-tmp"
-_UNFINISHED = ".unfinished"
 
 
 class Loaded(NamedTuple):
@@ -82,7 +77,7 @@ class Checkpointer:
     ):
         """`keep` says which of the committed steps stay; `check_owner` raises when this process
         is no longer the one that may write here; `on_commit` is called when a step is complete."""
-        self._workdir = workdir
+        self.workdir = workdir
         self._keep = keep
         self._check_owner = check_owner
         self._on_commit = on_commit
@@ -99,7 +94,7 @@ class Checkpointer:
         start = time.monotonic()
         self.wait()
         rest = {key: value for key, value in state.items() if key != "params"}
-        path = os.path.abspath(run.step_dir(self._workdir, step))
+        path = os.path.abspath(run.step_dir(self.workdir, step))
         meta = {
             **meta,
             "step": step,
@@ -112,7 +107,7 @@ class Checkpointer:
             if self._is_writer:
                 self._check_owner()
                 os.makedirs(os.path.dirname(path), exist_ok=True)
-                _touch(path + _UNFINISHED)
+                retention.mark(path)
             self._orbax.save(path, args=items, force=True)
         except (OSError, ValueError) as error:
             raise exits.StorageFailure(f"step {step} could not be saved: {error}") from error
@@ -128,7 +123,7 @@ class Checkpointer:
                 lineage.write_json(os.path.join(path, META), meta)
                 self._check_owner()
                 self._saved_bytes = integrity.write_manifest(path)
-                os.remove(path + _UNFINISHED)
+                retention.unmark(path)
                 self.prune()
                 self._on_commit()
             self._saves.append((self._blocked_secs, time.monotonic() - start))
@@ -151,34 +146,11 @@ class Checkpointer:
         """Removes committed steps that `keep` does not name, and what broken saves left behind."""
         committed = [
             step
-            for step in run.steps(self._workdir)
-            if integrity.is_committed(run.step_dir(self._workdir, step))
+            for step in run.steps(self.workdir)
+            if integrity.is_committed(run.step_dir(self.workdir, step))
         ]
         for step in sorted(set(committed) - self._keep(committed)):
-            self._remove(step)
-
-    def _remove(self, step: int) -> None:
-        directory = run.step_dir(self._workdir, step)
-        _touch(directory + _UNFINISHED)
-        os.remove(os.path.join(directory, integrity.MANIFEST))  # no longer a step from here on
-        shutil.rmtree(directory)
-        os.remove(directory + _UNFINISHED)
-
-    def clean(self) -> None:
-        """Removes what saves that were killed have left behind: the owner of the run calls it."""
-        directory = run.join(self._workdir, run.CHECKPOINTS)
-        if not (self._is_writer and os.path.isdir(directory)):
-            return
-        for name in os.listdir(directory):
-            path = os.path.join(directory, name)
-            is_empty_step = name.isdecimal() and os.path.isdir(path) and not os.listdir(path)
-            if _TEMPORARY in name or is_empty_step:
-                shutil.rmtree(path)
-            elif name.endswith(_UNFINISHED):
-                step_path = path.removesuffix(_UNFINISHED)
-                if os.path.isdir(step_path) and not integrity.is_committed(step_path):
-                    shutil.rmtree(step_path)
-                os.remove(path)
+            retention.remove(self.workdir, step)
 
     def poll(self) -> None:
         """Raises StorageFailure when a background save has failed."""
@@ -189,7 +161,7 @@ class Checkpointer:
             self._check_owner()  # another owner removes what this process was writing
             raise exits.StorageFailure(
                 f"a background save failed ({type(error).__name__}: {error}); "
-                f"the step before it is intact in {self._workdir}"
+                f"the step before it is intact in {self.workdir}"
             ) from error
 
     def wait(self) -> None:
@@ -216,31 +188,31 @@ class Checkpointer:
         """
         reasons: list[str] = []
         damaged = False
-        for step in reversed(run.steps(self._workdir)):
-            directory = run.step_dir(self._workdir, step)
+        for step in reversed(run.steps(self.workdir)):
+            directory = run.step_dir(self.workdir, step)
             reason = integrity.fault(directory)
             if not reason:
                 return step, reasons
-            if _never_finished(directory):
+            if retention.never_finished(directory):
                 reasons.append(f"step {step}: its save did not finish")
                 continue
             reasons.append(f"step {step}: {reason}")
             damaged = True
             if not fallback:
                 raise exits.NoValidState(
-                    f"{self._workdir}: the newest checkpoint is invalid ({reasons[-1]}) and "
+                    f"{self.workdir}: the newest checkpoint is invalid ({reasons[-1]}) and "
                     "checkpoint.fallback is False"
                 )
         if damaged:
             raise exits.NoValidState(
-                f"{self._workdir}: no valid checkpoint ({'; '.join(reasons)}); "
+                f"{self.workdir}: no valid checkpoint ({'; '.join(reasons)}); "
                 "remove the run to start anew"
             )
         return None, reasons
 
     def restore(self, step: int, abstract_state: Mapping) -> tuple[dict, dict]:
         """(state, meta) of a verified step, placed as `abstract_state` says, strictly matched."""
-        path = os.path.abspath(run.step_dir(self._workdir, step))
+        path = os.path.abspath(run.step_dir(self.workdir, step))
         meta = read_meta(path)
         rest = {key: value for key, value in abstract_state.items() if key != "params"}
         check_tree(tree_table(abstract_state["params"]), meta["tree"]["params"], where=path)
@@ -257,62 +229,11 @@ class Checkpointer:
         self.wait()
         if not self._is_writer:
             return
-        for step in run.steps(self._workdir):
-            if step not in kept and integrity.is_committed(run.step_dir(self._workdir, step)):
-                self._remove(step)
+        for step in run.steps(self.workdir):
+            if step not in kept and integrity.is_committed(run.step_dir(self.workdir, step)):
+                retention.remove(self.workdir, step)
         if not keep_optimizer:
-            strip(self._workdir)
-
-
-def _touch(path: str) -> None:
-    with open(path, "w", encoding="utf-8"):
-        pass
-
-
-def _never_finished(directory: str) -> bool:
-    """Whether a step without manifest is one whose save or removal was cut short."""
-    if integrity.is_committed(directory):
-        return False
-    has_files = os.path.isdir(directory) and bool(os.listdir(directory))
-    return not has_files or os.path.exists(directory + _UNFINISHED)
-
-
-def strip(workdir: str) -> None:
-    """Removes the optimizer state of all steps; a kill in between leaves valid steps."""
-    for step in run.steps(workdir):
-        directory = run.step_dir(workdir, step)
-        if integrity.is_committed(directory):
-            integrity.forget(directory, "rest")
-            shutil.rmtree(os.path.join(directory, "rest"), ignore_errors=True)
-
-
-def has_optimizer(workdir: str, step: int) -> bool:
-    return os.path.isdir(os.path.join(run.step_dir(workdir, step), "rest"))
-
-
-def check_disk(workdir: str, abstract_state: Mapping, *, steps_kept: int) -> str:
-    """A line on the disk that the run needs. Raises StorageFailure when two steps do not fit."""
-    sizes = {
-        key: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract_state[key]))
-        for key in abstract_state
-    }
-    full, params = sum(sizes.values()), sizes["params"]
-    existing = len(run.steps(workdir))
-    place = os.path.abspath(workdir)
-    while not os.path.isdir(place):
-        place = os.path.dirname(place)
-    free = shutil.disk_usage(place).free
-    # One step is always in flight while the one before it must stay.
-    needed = full * max(1, 2 - existing)
-    line = (
-        f"disk: a checkpoint takes {full / 1e9:.2f} GB, this run up to "
-        f"{(steps_kept + 1) * full / 1e9:.2f} GB, {params / 1e9:.2f} GB per step kept when "
-        f"finished (five stages: {(5 * params + steps_kept * full) / 1e9:.1f} GB); "
-        f"free: {free / 1e9:.1f} GB"
-    )
-    if needed > free:
-        raise exits.StorageFailure(f"workdir {workdir}: no room for two checkpoints; {line}")
-    return line
+            retention.strip(self.workdir)
 
 
 def start(
@@ -328,7 +249,8 @@ def start(
     step, reasons = _newest_for_all(checkpointer, fallback)
     verified_secs = time.monotonic() - begin
     notes = [f"warning: passed over checkpoint of {reason}" for reason in reasons]
-    checkpointer.clean()
+    if jax.process_index() == 0:
+        retention.clean(checkpointer.workdir)
     if step is not None:
         begin = time.monotonic()
         state, meta = jax.block_until_ready(checkpointer.restore(step, program.abstract_state))

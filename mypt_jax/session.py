@@ -6,7 +6,7 @@ import datetime
 import os
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -26,6 +26,7 @@ from mypt_jax import (
     metrics,
     profiler,
     redact,
+    retention,
     run,
     sharding,
     step,
@@ -113,7 +114,7 @@ def open_session(
     workdir, is_writer = config["workdir"], jax.process_index() == 0
     ledger = goodput.Ledger(workdir, started=goodput.process_start(), is_writer=is_writer)
     loader, plan = _open_data(validated, program)
-    disk = checkpoint.check_disk(
+    disk = retention.check_disk(
         workdir,
         program.abstract_state,
         steps_kept=config["checkpoint"]["keep_last"] + config["checkpoint"]["keep_best"],
@@ -130,7 +131,7 @@ def open_session(
     mirror = storage.Mirror(workdir)
     checkpointer = checkpoint.Checkpointer(
         workdir,
-        keep=_retention(config),
+        keep=retention.keeper(config),
         check_owner=owned.check if is_writer else lambda: None,
         on_commit=mirror.push,
     )
@@ -269,30 +270,6 @@ def _open_data(validated: Validated, program: step.Program) -> tuple[loaders.Tra
 
 def _plan_notes(plan: Mapping) -> list[str]:
     return [f"evaluation of {key}: {source.note}" for key, source in plan.items() if source.note]
-
-
-def _retention(config: Mapping) -> Callable[[list[int]], set[int]]:
-    """The newest steps, the best ones inside the allowed forgetting, and the last of the stage."""
-
-    def keep(committed: list[int]) -> set[int]:
-        best = run.best_steps(
-            config["workdir"], committed, max_forgetting=config["guard"]["max_forgetting"]
-        )
-        newest = committed[-config["checkpoint"]["keep_last"] :]
-        inside = best and [max(best)]  # where guard.action=rollback would return to
-        return {*newest, *inside, *best[: config["checkpoint"]["keep_best"]], config["num_steps"]}
-
-    return keep
-
-
-def steps_of_finished(config: Mapping, final: int) -> set[int]:
-    """The final step, pinned, and the best ones inside the allowed forgetting."""
-    best = run.best_steps(
-        config["workdir"],
-        [step for step in run.steps(config["workdir"]) if step <= final],
-        max_forgetting=config["guard"]["max_forgetting"],
-    )
-    return {final, *best[: config["checkpoint"]["keep_best"]]}
 
 
 def numerics(config: Mapping, program: step.Program) -> dict:

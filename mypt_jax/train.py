@@ -22,6 +22,7 @@ from mypt_jax import (
     lineage,
     metrics,
     model,
+    retention,
     run,
     session,
     sharding,
@@ -63,14 +64,14 @@ def _is_finished(config: dict) -> bool:
     if finished is None:
         return False
     if config["num_steps"] > finished["step"] and "rolled_back_from" not in finished:
-        if checkpoint.has_optimizer(config["workdir"], finished["step"]):
+        if retention.has_optimizer(config["workdir"], finished["step"]):
             return False  # it was finished with checkpoint.keep_optimizer: it can go on
         raise UserError(
             f"run {config['workdir']} finished at step {finished['step']} without keeping its "
             f"optimizer state; num_steps {config['num_steps']} wants another --config.workdir"
         )
     if not config["checkpoint"]["keep_optimizer"]:
-        checkpoint.strip(config["workdir"])  # where the process that finished was killed
+        retention.strip(config["workdir"])  # where the process that finished was killed
     metrics.say(f"run {config['workdir']} is finished (step {finished['step']}); nothing to do")
     return True
 
@@ -319,7 +320,7 @@ def _finish(work: session.Session, kept: int) -> None:
             if line:
                 work.metrics.note(line)
     work.checkpointer.finish(
-        session.steps_of_finished(work.config, kept),
+        retention.of_finished(work.config, kept),
         keep_optimizer=work.config["checkpoint"]["keep_optimizer"],
     )
     if work.is_writer:

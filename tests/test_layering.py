@@ -22,7 +22,7 @@ ROWS = tuple(
     for row in (
         "main plan generate report interop",
         "train forgetting session step",
-        "sampling evaluate scorer checkpoint config guard optim metrics"
+        "sampling evaluate scorer checkpoint retention config guard optim metrics"
         " interrupt watchdog lease goodput storage",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts profiler",
         "integrity exits redact",
@@ -34,6 +34,7 @@ WITHIN = {
     "forgetting": ("session",),
     "session": ("step",),
     "evaluate": ("checkpoint", "scorer"),  # the command scores a run; inside main()
+    "checkpoint": ("retention",),
     "scorer": ("checkpoint", "evaluate"),
     "config": ("optim",),
     "metrics": ("goodput",),

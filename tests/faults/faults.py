@@ -82,7 +82,7 @@ def die_at(point: str, step: int) -> None:
     import signal
     import threading
 
-    from mypt_jax import checkpoint, integrity, lineage
+    from mypt_jax import integrity, lineage, retention
 
     def die():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -101,14 +101,14 @@ def die_at(point: str, step: int) -> None:
         return f"{step:08d}" in str(path)
 
     if point == "writing arrays":
-        plain = checkpoint._touch
+        plain = retention.mark
 
-        def touch(path):
+        def mark(path):
             plain(path)
             if of_step(path):
                 threading.Timer(0.02, die).start()
 
-        checkpoint._touch = touch
+        retention.mark = mark
     elif point == "before meta":
         before(lineage, "write_json", lambda path, _: of_step(path))
     elif point == "before manifest":

@@ -11,7 +11,7 @@ import pytest
 
 from data_pipeline.errors import UserError
 from faults.conftest import assert_equal_runs, state_bytes, valid_steps
-from mypt_jax import checkpoint, exits, integrity, run, session
+from mypt_jax import checkpoint, exits, integrity, retention, run
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_an_unfinished_first_save_is_no_damage(tmp_path):
     Path(f"{directory}.unfinished").touch()
     step, reasons = checkpointer(workdir).newest_valid(fallback=False)
     assert step is None and reasons == ["step 4: its save did not finish"]
-    checkpointer(workdir).clean()
+    retention.clean(str(workdir))
     assert list((workdir / "checkpoints").iterdir()) == []
 
 
@@ -179,7 +179,7 @@ def test_best_and_newest_are_kept_apart(tmp_path):
     ]
     rows[0]["forgetting/percent"] = 50.0  # best loss, but forgot too much
     (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    keep = session._retention(
+    keep = retention.keeper(
         {
             "workdir": str(workdir),
             "num_steps": 99,
@@ -256,8 +256,8 @@ def test_two_checkpoints_must_fit(monkeypatch, tmp_path):
     """5.1: refused before anything is written."""
     state = {"params": {"a": np.zeros(1000, np.float32)}, "step": np.int32(0)}
     usage = shutil.disk_usage("/")
-    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage._replace(free=8_000))
+    monkeypatch.setattr(retention.shutil, "disk_usage", lambda _: usage._replace(free=8_000))
     with pytest.raises(exits.StorageFailure, match="run: no room for two checkpoints"):
-        checkpoint.check_disk(str(tmp_path / "run"), state, steps_kept=3)
-    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: usage._replace(free=9_000))
-    assert "free" in checkpoint.check_disk(str(tmp_path / "run"), state, steps_kept=3)
+        retention.check_disk(str(tmp_path / "run"), state, steps_kept=3)
+    monkeypatch.setattr(retention.shutil, "disk_usage", lambda _: usage._replace(free=9_000))
+    assert "free" in retention.check_disk(str(tmp_path / "run"), state, steps_kept=3)

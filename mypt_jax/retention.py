@@ -1,0 +1,123 @@
+"""Which steps stay on the disk, what room they need, and how one is taken away.
+
+While a step is written or removed, `checkpoints/<step>.unfinished` stands beside it: a step without
+manifest and without that mark has been damaged.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+
+import jax
+
+from mypt_jax import exits, integrity, run
+
+_MARK = ".unfinished"
+_TEMPORARY = ".orbax-checkpoint-tmp"
+
+
+def keeper(config: Mapping) -> Callable[[list[int]], set[int]]:
+    """Which of the committed steps of a running stage stay.
+
+    The newest, the best inside the allowed forgetting, the newest inside it, and the last step.
+    """
+
+    def keep(committed: list[int]) -> set[int]:
+        best = _best(config, committed)
+        newest = committed[-config["checkpoint"]["keep_last"] :]
+        inside = best and [max(best)]  # where guard.action=rollback would return to
+        return {*newest, *inside, *best[: config["checkpoint"]["keep_best"]], config["num_steps"]}
+
+    return keep
+
+
+def of_finished(config: Mapping, final: int) -> set[int]:
+    """The final step, pinned, and the best ones inside the allowed forgetting."""
+    steps = [step for step in run.steps(config["workdir"]) if step <= final]
+    return {final, *_best(config, steps)[: config["checkpoint"]["keep_best"]]}
+
+
+def _best(config: Mapping, steps: list[int]) -> list[int]:
+    return run.best_steps(
+        config["workdir"], steps, max_forgetting=config["guard"]["max_forgetting"]
+    )
+
+
+def mark(directory: str) -> None:
+    """From here on the step may be half there."""
+    with open(directory + _MARK, "w", encoding="utf-8"):
+        pass
+
+
+def unmark(directory: str) -> None:
+    os.remove(directory + _MARK)
+
+
+def remove(workdir: str, step: int) -> None:
+    """Takes a committed step away; killed in between, it is no longer a step."""
+    directory = run.step_dir(workdir, step)
+    mark(directory)
+    os.remove(os.path.join(directory, integrity.MANIFEST))
+    shutil.rmtree(directory)
+    unmark(directory)
+
+
+def clean(workdir: str) -> None:
+    """Removes what saves that were killed have left behind: the owner of the run calls it."""
+    directory = run.join(workdir, run.CHECKPOINTS)
+    for name in os.listdir(directory) if os.path.isdir(directory) else ():
+        path = os.path.join(directory, name)
+        is_empty_step = name.isdecimal() and os.path.isdir(path) and not os.listdir(path)
+        if _TEMPORARY in name or is_empty_step:
+            shutil.rmtree(path)
+        elif name.endswith(_MARK):
+            step_path = path.removesuffix(_MARK)
+            if os.path.isdir(step_path) and not integrity.is_committed(step_path):
+                shutil.rmtree(step_path)
+            os.remove(path)
+
+
+def never_finished(directory: str) -> bool:
+    """Whether a step without manifest is one whose save or removal was cut short."""
+    if integrity.is_committed(directory):
+        return False
+    has_files = os.path.isdir(directory) and bool(os.listdir(directory))
+    return not has_files or os.path.exists(directory + _MARK)
+
+
+def strip(workdir: str) -> None:
+    """Removes the optimizer state of all steps; a kill in between leaves valid steps."""
+    for step in run.steps(workdir):
+        directory = run.step_dir(workdir, step)
+        if integrity.is_committed(directory):
+            integrity.forget(directory, "rest")
+            shutil.rmtree(os.path.join(directory, "rest"), ignore_errors=True)
+
+
+def has_optimizer(workdir: str, step: int) -> bool:
+    return os.path.isdir(os.path.join(run.step_dir(workdir, step), "rest"))
+
+
+def check_disk(workdir: str, abstract_state: Mapping, *, steps_kept: int) -> str:
+    """A line on the disk that the run needs. Raises StorageFailure when two steps do not fit."""
+    sizes = {
+        key: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract_state[key]))
+        for key in abstract_state
+    }
+    full, params = sum(sizes.values()), sizes["params"]
+    existing = len(run.steps(workdir))
+    place = os.path.abspath(workdir)
+    while not os.path.isdir(place):
+        place = os.path.dirname(place)
+    free = shutil.disk_usage(place).free
+    # One step is always in flight while the one before it must stay.
+    needed = full * max(1, 2 - existing)
+    line = (
+        f"disk: a checkpoint takes {full / 1e9:.2f} GB, this run up to "
+        f"{(steps_kept + 1) * full / 1e9:.2f} GB, {params / 1e9:.2f} GB per step kept when "
+        f"finished (five stages: {(5 * params + steps_kept * full) / 1e9:.1f} GB); "
+        f"free: {free / 1e9:.1f} GB"
+    )
+    if needed > free:
+        raise exits.StorageFailure(f"workdir {workdir}: no room for two checkpoints; {line}")
+    return line
