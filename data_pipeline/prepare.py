@@ -91,24 +91,10 @@ def write_sources(
     first_shard,
 ) -> tuple[dict[str, dict], list[build_report.SourceReport]]:
     """Writes shards below `root`; returns manifest entries by source, and the reports."""
-    work = root / "work"
-    gate = small_sources.Gate(
-        work / "held",
-        vocabulary=vocabulary,
-        val_fraction=settings.val_fraction,
-        excluded=excluded,
+    work = root / ".work"  # a source's name never starts with a dot
+    gate, store = _tokenised(
+        documents, work, vocabulary=vocabulary, settings=settings, excluded=excluded
     )
-    store = spill.Spill(work / "spill", dtype=vocabulary.dtype, seed=settings.seed)
-    texts = gate.texts(_named(documents))
-    for item in tokenise.encode_all(texts, vocabulary=vocabulary, workers=settings.workers):
-        store.add(
-            item.source,
-            doc_hash=item.doc_hash,
-            split_hash=item.split_hash,
-            tokens=item.tokens,
-            text_bytes=item.text_bytes,
-        )
-    store.flush()
     sources = sorted(gate.documents)
     _check_sources(sources, gate)
     have = {source: selection.available(store, source, excluded)[0] for source in sources}
@@ -166,6 +152,35 @@ def write_sources(
     return entries, reports
 
 
+def _tokenised(
+    documents: Iterable[document.Document],
+    work: Path,
+    *,
+    vocabulary: tokenizer.Tokenizer,
+    settings: budget.Settings,
+    excluded: np.ndarray,
+) -> tuple[small_sources.Gate, spill.Spill]:
+    """Reads and encodes everything once; returns the counts, and the tokens on disk."""
+    gate = small_sources.Gate(
+        work / "held",
+        vocabulary=vocabulary,
+        val_fraction=settings.val_fraction,
+        excluded=excluded,
+    )
+    store = spill.Spill(work / "spill", dtype=vocabulary.dtype, seed=settings.seed)
+    texts = gate.texts(_named(documents))
+    for item in tokenise.encode_all(texts, vocabulary=vocabulary, workers=settings.workers):
+        store.add(
+            item.source,
+            doc_hash=item.doc_hash,
+            split_hash=item.split_hash,
+            tokens=item.tokens,
+            text_bytes=item.text_bytes,
+        )
+    store.flush()
+    return gate, store
+
+
 def _named(documents: Iterable[document.Document]):
     for item in documents:
         if not _NAME.fullmatch(item.source):
@@ -219,9 +234,9 @@ def _write_source(
     room = (target or 0) - chosen.available_tokens  # > 0: train is repeated to fill it
     try:
         while True:
-            limit = chosen.limit_tokens if passes == 0 else None
+            limit = chosen.limit_tokens if passes == 0 else 1 << 62
             for bucket, rows, sizes in selection.take(
-                store, chosen.source, limit_tokens=limit or 1 << 62, excluded=excluded
+                store, chosen.source, limit_tokens=limit, excluded=excluded
             ):
                 val = chosen.is_val(rows)
                 foreign = ~val & np.isin(rows["doc"], every_val)
