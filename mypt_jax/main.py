@@ -46,11 +46,11 @@ def main(argv: list[str]) -> int:
     sys.excepthook = _show
     logging.set_verbosity(logging.WARNING)  # Orbax reports every save at INFO
     # Imported here, so that a wrong flag is answered at once.
-    from mypt_jax import config, hosts, storage, train
+    from mypt_jax import config, config_values, hosts, storage, train
 
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
-        values = storage.localise(config.plain(_CONFIG.value.to_dict()))
+        values = storage.localise(config_values.plain(_CONFIG.value.to_dict()))
         validated = config.validate(values, overridden=overridden, stage=_STAGE)
         train.run_stage(validated)
     except UserError as error:
