@@ -13,6 +13,7 @@ import argparse
 import os
 import random
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -121,28 +122,42 @@ def differences(quiet: Path, shaken: Path) -> list[str]:
 def shake(
     runs: Path, overrides: dict, *, kills: int, stage_secs: float, draw: random.Random, log: Path
 ) -> int:
-    """Runs the chain and kills it `kills` times at random moments; returns the kills that hit.
+    """Runs a chain to its end and kills it at most `kills` times; returns how often it did.
 
-    The moments are spread over twice the mean time of a stage: start, training, saves, ends.
+    The moments are spread over a little more than a stage: start, training, saves, ends.
     """
     hits = 0
     process = start(runs, overrides, log)
     while hits < kills:
         try:
-            code = process.wait(timeout=draw.uniform(0.02, 2.0) * stage_secs)
+            code = process.wait(timeout=draw.uniform(0.02, 1.3) * stage_secs)
         except subprocess.TimeoutExpired:
             kill(process)
             hits += 1
             done = sum(run.finished(str(runs / "tiny" / stage)) is not None for stage in STAGES)
-            print(f"kill {hits}: {done} of {len(STAGES)} stages finished", flush=True)
+            print(f"{runs.name}: kill {hits}, {done} of {len(STAGES)} stages finished", flush=True)
             process = start(runs, overrides, log)
             continue
-        if code:
-            raise errors.UserError(f"the chain ended with exit code {code}; see {log}")
-        return hits
-    if process.wait():
-        raise errors.UserError(f"the chain ended with exit code {process.returncode}; see {log}")
+        break
+    if code := process.wait():
+        raise errors.UserError(f"the chain ended with exit code {code}; see {log}")
     return hits
+
+
+def compare(quiet: Path, shaken: Path) -> int:
+    """Prints what differs between two chains, and the shaken one's goodput; returns how much."""
+    found, arrays, rows = [], 0, 0
+    for stage in STAGES:
+        found += differences(quiet / stage, shaken / stage)
+        finished = run.finished(str(shaken / stage))
+        arrays += len(state_bytes(shaken / stage, finished["step"]))
+        rows += len(run.metrics(str(shaken / stage)))
+        starts, share = finished["goodput"]["starts"], finished["goodput"]["goodput"]
+        print(f"{shaken.parent.name}/{stage}: {starts} starts, goodput {share:.0%}")
+    for line in found:
+        print(line)
+    print(f"{arrays} arrays and {rows} metrics rows compared, {len(found)} differences", flush=True)
+    return len(found)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -154,38 +169,33 @@ def main(argv: list[str] | None = None) -> int:
     for override in more:
         if not override.startswith("--config.") or "=" not in override:
             raise errors.UserError(f"got {override!r}; wanted --config.KEY=VALUE or an option")
-    given = dict(text.removeprefix("--config.").split("=", 1) for text in more)
-    overrides = {**SHORT, **given}
-    quiet, shaken = args.dir / "quiet", args.dir / f"shaken_{args.seed}"
-    if shaken.exists():
-        raise errors.UserError(f"{shaken} exists: remove it or choose another --seed")
+    overrides = {**SHORT, **dict(text.removeprefix("--config.").split("=", 1) for text in more)}
     args.dir.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
-    process = start(quiet, overrides, args.dir / "quiet.log")
-    if process.wait():
+    quiet = args.dir / "quiet"
+    if start(quiet, overrides, args.dir / "quiet.log").wait():
         raise errors.UserError(f"the quiet chain failed; see {args.dir / 'quiet.log'}")
-    quiet_runs, shaken_runs = quiet / "tiny", shaken / "tiny"
-    walls = [run.finished(str(quiet_runs / stage))["goodput"]["wall_secs"] for stage in STAGES]
-    draw, log = random.Random(args.seed), args.dir / f"shaken_{args.seed}.log"
-    stage_secs = sum(walls) / len(walls)
-    hits = shake(shaken, overrides, kills=args.kills, stage_secs=stage_secs, draw=draw, log=log)
-    found = [
-        line for stage in STAGES for line in differences(quiet_runs / stage, shaken_runs / stage)
-    ]
-    for line in found:
-        print(line)
-    arrays = sum(
-        len(state_bytes(quiet_runs / s, run.finished(str(quiet_runs / s))["step"])) for s in STAGES
-    )
-    rows = sum(len(run.metrics(str(quiet_runs / stage))) for stage in STAGES)
+    walls = [run.finished(str(quiet / "tiny" / s))["goodput"]["wall_secs"] for s in STAGES]
+    draw, hits, differing, chains = random.Random(args.seed), 0, 0, 0
+    while hits < args.kills:  # a chain that ends before is followed by another one
+        shaken = args.dir / f"shaken_{args.seed}_{chains}"
+        if shaken.exists():
+            raise errors.UserError(f"{shaken} exists: remove it or choose another --seed")
+        hits += shake(
+            shaken,
+            overrides,
+            kills=args.kills - hits,
+            stage_secs=statistics.median(walls),
+            draw=draw,
+            log=shaken.with_suffix(".log"),
+        )
+        chains += 1
+        differing += compare(quiet / "tiny", shaken / "tiny")
     print(
-        f"{hits} kills, {time.monotonic() - begin:.0f} s: {arrays} arrays and {rows} metrics rows "
-        f"of {len(STAGES)} stages compared, {len(found)} differences"
+        f"{hits} kills in {chains} chains of {len(STAGES)} stages, "
+        f"{time.monotonic() - begin:.0f} s: {differing} differences"
     )
-    for stage in STAGES:
-        summary = run.finished(str(shaken_runs / stage))["goodput"]
-        print(f"{stage}: {summary['starts']} starts, goodput {summary['goodput']:.0%}")
-    return 1 if found else 0
+    return 1 if differing else 0
 
 
 if __name__ == "__main__":
