@@ -1,0 +1,75 @@
+"""scripts/tpu_vm.sh: what it would run, and how wrong input ends."""
+
+import shlex
+import subprocess
+
+import pytest
+from conftest import ROOT
+
+WORKDIR = "--config.workdir=gs://bucket/v8"
+
+
+def tpu_vm(*arguments: str) -> subprocess.CompletedProcess:
+    command = ["bash", str(ROOT / "scripts" / "tpu_vm.sh"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+
+def commands(*arguments: str) -> list[list[str]]:
+    done = tpu_vm(*arguments, "--dry_run") if "--" not in arguments else tpu_vm(*arguments)
+    assert done.returncode == 0, done.stderr
+    lines = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+    return [pasted(line) for line in lines]
+
+
+def pasted(line: str) -> list[str]:
+    """The words of a printed command, as bash reads them."""
+    words = subprocess.run(
+        ["bash", "-c", f"printf '%s\\0' {line}"], capture_output=True, text=True, check=True
+    )
+    return words.stdout.split("\0")[:-1]
+
+
+def test_create_asks_for_a_spot_machine_in_the_queue():
+    (create,) = commands("create", "night-1", "--type=v6e-4", "--zone=us-east5-b")
+    assert create[:6] == ["gcloud", "compute", "tpus", "queued-resources", "create", "night-1"]
+    assert "--spot" in create
+    assert create[create.index("--accelerator-type") + 1] == "v6e-4"
+    assert create[create.index("--runtime-version") + 1] == "v2-alpha-tpuv6e"
+    (create,) = commands("create", "night-1", "--on_demand")
+    assert "--spot" not in create
+
+
+def test_resume_makes_the_machine_again_and_goes_on_everywhere():
+    stage = ["--config=configs/v8.py:750m,batch=96", WORKDIR]
+    delete, create, run = commands("resume", "night-1", "--dry_run", "--", *stage)
+    assert (delete[4], create[4], run[4]) == ("delete", "create", "ssh")
+    assert "--worker=all" in run
+    remote = run[run.index("--command") + 1]
+    inner = next(line for line in remote.splitlines() if "mypt_jax.main" in line)
+    assert shlex.split(inner.partition(">")[0])[4:] == stage
+    # What gcloud hands over is a script that a shell accepts.
+    assert subprocess.run(["bash", "-n", "-c", remote]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["start", "x"], "usage"),
+        (["create", "Night_1"], "wanted lower-case"),
+        (["create", "x", "--type=v9-8"], "no runtime version known"),
+        (["create", "x", "--zoen=a"], "unknown option --zoen=a"),
+        (["run", "x"], "what should run"),
+        (["run", "x", "--dry_run", "--", "rm"], "rm is no argument of mypt_jax.main"),
+    ],
+)
+def test_bad_input(arguments, words):
+    done = tpu_vm(*arguments)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ") and words in line
+    assert done.stdout == ""
+
+
+def test_a_run_that_would_be_lost_is_warned_of():
+    done = tpu_vm("run", "x", "--dry_run", "--", "--config=configs/v8.py")
+    assert done.returncode == 0 and "the run is lost with the machine" in done.stderr
