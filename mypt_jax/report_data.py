@@ -78,9 +78,15 @@ class Run:
 
     @cached_property
     def evaluations(self) -> list[tuple[int, dict[str, float]]]:
-        """(step, {"domain": loss, "general/wikipedia": loss, "val": loss}) in order of steps."""
+        """(step, {"domain": loss, "general/wikipedia": loss, "val": loss}) in order of steps.
+
+        Of a run that the guard rolled back: up to the step that was kept.
+        """
         found = []
+        last = self.finished["step"] if self.finished else None
         for row in self.rows:
+            if last is not None and row["step"] > last:
+                break
             losses = {
                 key[len("eval/") : -len("/loss")]: float(value)
                 for key, value in row.items()

@@ -34,6 +34,24 @@ def table(text: str, title: str) -> list[list[str]]:
     return [rows[0], *rows[2:]]
 
 
+def test_a_rolled_back_run_is_what_was_kept_of_it(guide):
+    """The guard went back to step 10: what came after it is not the run's result."""
+    run = guide / "v8"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 5, 10, 15, 20]
+    rows[2] |= {**run_factory.evaluation(3.3, 2.24), "forgetting/percent": 0.6}
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = json.loads((run / "finished.json").read_text()) | {"step": 10, "rolled_back_from": 20}
+    (run / "finished.json").write_text(json.dumps(done))
+    record = json.loads((run / "lineage.json").read_text())
+    record["notes"] = ["guard rollback: step 20: forgetting +13.0 %"]
+    (run / "lineage.json").write_text(json.dumps(record))
+    text = report.build(guide, guide)
+    summary = {row[0]: row for row in table(text, "Experiment summary")[1:]}
+    assert summary["v8"][5:7] == ["3.300", "2.240"]
+    assert "v8: guard rollback: step 20" in text
+
+
 def test_guide_results_give_the_guides_tables(guide):
     text = report.build(guide, guide)
     summary = {row[0]: row for row in table(text, "Experiment summary")[1:]}
