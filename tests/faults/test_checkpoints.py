@@ -191,6 +191,7 @@ def test_best_and_newest_are_kept_apart(tmp_path):
     assert keep(list(range(1, 9))) & set(range(1, 9)) == {2, 5, 7, 8}
 
 
+@pytest.mark.full
 def test_reading_beside_a_writer_sees_finished_steps_only(start, undisturbed, tmp_path):
     """Row 20."""
     workdir = tmp_path / "base"
@@ -233,6 +234,7 @@ def test_a_full_disk_for_metrics_is_told_once_and_loses_no_row(start, undisturbe
     assert_equal_runs(workdir, undisturbed)
 
 
+@pytest.mark.full
 def test_a_disk_that_stays_full_is_a_storage_failure(start, tmp_path):
     """Row 7."""
     trainer = start(tmp_path / "base", faults={"full_disk_for_metrics": {"first": 3, "last": 99}})

@@ -69,6 +69,7 @@ def test_stop_stops_again_and_again(zygote, warned, limit, tmp_path):
     assert zygote.start("v3", {**settings, "guard.action": "warn"}).wait() == 0
 
 
+@pytest.mark.full
 def test_rollback_ends_inside_the_budget_and_can_be_a_parent(zygote, warned, limit, tmp_path):
     settings = {**warned[0], "workdir": tmp_path / "v3", "guard.max_forgetting": limit[0]}
     settings["guard.action"] = "rollback"

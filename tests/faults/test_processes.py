@@ -6,6 +6,8 @@ import shutil
 import signal
 import time
 
+import pytest
+
 from data_pipeline import loader, mixture
 from faults.conftest import assert_equal_runs, valid_steps
 from mypt_jax import goodput, run
@@ -31,6 +33,7 @@ def test_a_second_start_is_refused_and_a_dead_owner_is_followed(start, undisturb
     assert not (workdir / "lease.json").exists()
 
 
+@pytest.mark.full
 def test_a_frozen_owner_stops_before_it_writes(start, undisturbed, tmp_path):
     """5.5: two hosts; the frozen one finds out when it wakes up."""
     workdir = tmp_path / "base"
@@ -124,6 +127,7 @@ def test_a_hang_is_dumped_and_ended(start, tmp_path):
     assert valid_steps(tmp_path / "base") == [4]
 
 
+@pytest.mark.full
 def test_a_slow_loader_is_visible(start, tmp_path):
     """Row 52."""
     trainer = start(
@@ -170,6 +174,7 @@ def test_no_secret_and_no_network_and_a_strange_path(start, tmp_path):
         assert [path for path in written if secret.encode() in path.read_bytes()] == []
 
 
+@pytest.mark.full
 def test_goodput_adds_up_over_kills(start, tmp_path):
     """5.7: three kills; the phases add up to the wall time seen from here."""
     workdir = tmp_path / "base"
