@@ -19,11 +19,11 @@ def test_a_second_start_is_refused_and_a_dead_owner_is_followed(start, undisturb
     """Row 9, and row 4: the first process is killed without a word."""
     workdir = tmp_path / "base"
     first = start(workdir, faults=SLOW)
-    first.wait_for_step(1)
+    first.wait_for_step(5)
+    first.send(signal.SIGSTOP)  # alive, and in no hurry
     second = start(workdir)
     assert second.wait() == 7
     assert f"process {first.pid} on" in second.last_line
-    first.wait_for_step(5)
     first.send(signal.SIGKILL)
     first.wait()
     third = start(workdir)
