@@ -21,6 +21,7 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
 
     def redirect_request(self, request, fp, code, message, headers, newurl):
         if urllib.parse.urlsplit(newurl).scheme != "https":
+            fp.close()
             raise errors.UserError(f"{request.full_url}: redirected to {newurl}, wanted https")
         return super().redirect_request(request, fp, code, message, headers, newurl)
 
@@ -65,6 +66,8 @@ def get(url: str, path: Path, *, sha256: str, max_bytes: int, ca_file: str) -> s
         _download(url, partial, max_bytes, ca_file)
     except (OSError, http.client.HTTPException, ssl.SSLError) as error:
         is_status = isinstance(error, urllib.error.HTTPError)
+        if is_status:
+            error.close()
         reason = error if is_status else getattr(error, "reason", None) or error
         raise errors.UserError(f"{url}: {reason}; run again to resume") from error
     found = _sha256(partial)
@@ -84,6 +87,7 @@ def _download(url: str, partial: Path, max_bytes: int, ca_file: str) -> None:
         response = _open(request, ca_file)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # nothing is left to get
+            error.close()
             return
         raise
     with response:

@@ -4,6 +4,7 @@ A source is complete when its marker .fetched.json, written last, names what the
 """
 
 import datetime
+import json
 import os
 import shutil
 import subprocess
@@ -53,6 +54,9 @@ def fetch(
             found = dict(source.fetch)
         elif kind == "https":
             found = _https(source.fetch, directory, marker or {}, ca_file=ca_file)
+        elif kind == "tfds":
+            _tfds(source.name, source.fetch, directory)
+            found = dict(source.fetch)
         elif kind == "fedlex":
             found = _fedlex(source.fetch, directory, ca_file=ca_file, date=date)
         else:
@@ -154,6 +158,22 @@ def _https(wanted: dict, directory: Path, marker: dict, *, ca_file: str) -> dict
             _replace_directory(fresh, directory / f"{name}.unpacked")
         listed.append({"url": file["url"], "sha256": sha256})
     return {"kind": "https", "files": listed}
+
+
+def _tfds(name: str, wanted: dict, directory: Path) -> None:
+    """Exports a prepared TFDS dataset as JSON lines, which the build reads like any other file."""
+    from data_pipeline import tfds_text  # it loads TFDS
+
+    with files.replacing(directory / "tfds.jsonl") as stream:
+        for found in tfds_text.documents(
+            wanted["dataset"],
+            source=name,
+            text_field=wanted["text_field"],
+            bad_text="replace",
+            rows_per_document=wanted.get("rows_per_document", 32),
+        ):
+            row = json.dumps({"id": found.id, "text": found.text}, ensure_ascii=False)
+            stream.write(row.encode() + b"\n")
 
 
 def _fedlex(wanted: dict, directory: Path, *, ca_file: str, date) -> dict:

@@ -166,6 +166,10 @@ def _check_fetch(fetch: dict, wrong) -> None:
             wrong("fetch.url", fetch.get("url"), "an https:// address")
         if not _COMMIT.match(str(fetch.get("commit", ""))):
             wrong("fetch.commit", fetch.get("commit"), "40 hexadecimal digits")
+    elif kind == "tfds":
+        for key in ("dataset", "text_field"):
+            if not isinstance(fetch.get(key), str):
+                wrong(f"fetch.{key}", fetch.get(key), "a string, as builder/config:split")
     elif kind == "https":
         files = fetch.get("files")
         if not isinstance(files, list) or not files:

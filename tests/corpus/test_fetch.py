@@ -64,12 +64,22 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = False
+
+    def handle_error(self, request, client_address):
+        """A client that refuses the certificate is what a test wants."""
+
+
 @pytest.fixture
 def server():
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(TLS / "server.pem", TLS / "server.key")
-    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    running.socket = context.wrap_socket(running.socket, server_side=True)
+    running = _Server(("127.0.0.1", 0), _Handler)
+    # The handshake belongs to the thread that closes the connection, also when it fails.
+    running.socket = context.wrap_socket(
+        running.socket, server_side=True, do_handshake_on_connect=False
+    )
     running.files, running.requests = {"f.bin": DATA}, []
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()

@@ -10,7 +10,7 @@ from data_pipeline.corpus import document, jsonl, plain, tsv
 
 
 def test_neighbouring_pairs_make_one_document_and_blank_lines_end_it():
-    data = "Guten Tag.\tGood day.\nWie geht es?\tHow are you?\n\nNeu.\tNew.\nhalb\t\n".encode()
+    data = b"Guten Tag.\tGood day.\nWie geht es?\tHow are you?\n\nNeu.\tNew.\nhalb\t\n"
     found = [d.text for d in tsv.read(io.BytesIO(data), path="e.tsv", pairs=32)]
     assert found == ["Guten Tag.\nGood day.\n\nWie geht es?\nHow are you?", "Neu.\nNew."]
     found = [d.id for d in tsv.read(io.BytesIO(data), path="e.tsv", pairs=1)]
