@@ -40,12 +40,13 @@ def import_settings(config: Mapping, *, block_size: int, where: str) -> dict:
             )
     except KeyError as error:
         raise errors.UserError(f"{where}: key {error} is missing") from None
+    settings = {**runs.base_model(), **settings}
     longest = settings["block_size"]
     if settings["position"] == "learned" and block_size not in (0, longest):
         raise errors.UserError(f"{where}: its position table fixes --block_size at {longest}")
     if settings["position"] == "rope":
         settings["block_size"] = block_size or min(longest, ROPE_BLOCK_TOKENS)
-    return {**runs.base_model(), **settings}
+    return settings
 
 
 def _refuse(config: Mapping, unsupported: Mapping, where: str) -> None:
