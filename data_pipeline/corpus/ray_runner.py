@@ -7,8 +7,11 @@ ever renamed into place, so that a task that Ray starts twice does no harm.
 import os
 import pickle
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from data_pipeline import errors
+
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def iterate(function: Callable, tasks: Sequence) -> Iterator:
@@ -22,21 +25,19 @@ def iterate(function: Callable, tasks: Sequence) -> Iterator:
         ) from error
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS")
-        ray.init(address=address, log_to_driver=False, include_dashboard=False)
+        # The checkout lies at the same path on every node.
+        environment = {"env_vars": {"PYTHONPATH": str(_ROOT)}}
+        ray.init(address=address, log_to_driver=False, runtime_env=environment)
     ray.data.DataContext.get_current().enable_progress_bars = False
     rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
     # One row a block: a task is minutes of work, and a block is what Ray hands to a worker.
     dataset = ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
-    mapped = dataset.map(_Task(function))
+
+    def call(row: dict) -> dict:
+        # pickle between the driver and its own workers only; nothing of it is ever stored.
+        result = function(pickle.loads(row["task"]))
+        return {"number": row["number"], "result": pickle.dumps(result)}
+
+    mapped = dataset.map(call)
     done = {row["number"]: pickle.loads(row["result"]) for row in mapped.iter_rows()}
     yield from (done[number] for number in range(len(tasks)))
-
-
-class _Task:
-    def __init__(self, function: Callable):
-        self.function = function
-
-    def __call__(self, row: dict) -> dict:
-        # pickle between the driver and its own workers only; nothing of it is ever stored.
-        result = self.function(pickle.loads(row["task"]))
-        return {"number": row["number"], "result": pickle.dumps(result)}
