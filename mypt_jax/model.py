@@ -135,7 +135,8 @@ class GPT(nnx.Module):
                 f"{'missing' if segments_BL is None else 'given'}: they go together"
             )
         positions_BL = jnp.arange(tokens_BL.shape[1])[None]
-        x_BLD = constrain(self._embed(tokens_BL, positions_BL), ("batch", "length", "embed"))
+        x_BLD = self._embed(tokens_BL, positions_BL, constrain)
+        x_BLD = constrain(x_BLD, ("batch", "length", "embed"))
         rope = self._rope(positions_BL)
 
         def attend(q_BLHK, k_BLGK, v_BLGK):
@@ -223,8 +224,8 @@ class GPT(nnx.Module):
         shape = (c.n_layer, batch_size, length, c.kv_heads, c.head_size)
         return Cache(jnp.zeros(shape, c.compute_dtype), jnp.zeros(shape, c.compute_dtype))
 
-    def _embed(self, tokens_BL, positions_BL):
-        x_BLD = self.embed.tokens[...][tokens_BL]
+    def _embed(self, tokens_BL, positions_BL, constrain=_unchanged):
+        x_BLD = constrain(self.embed.tokens[...], ("vocab", "lookup"))[tokens_BL]
         if self.embed.positions is not None:
             x_BLD = x_BLD + self.embed.positions[...][positions_BL]
         return x_BLD.astype(self.config.compute_dtype)

@@ -29,6 +29,7 @@ RULES: dict[str | None, tuple[str, ...]] = {
     "heads": ("tensor",),
     "mlp": ("tensor",),
     "length": (),
+    "lookup": (),
     "layer": (),
     None: (),
 }
@@ -163,6 +164,10 @@ def constrain_to(mesh: Mesh) -> Callable[[jax.Array, tuple[str | None, ...]], ja
         return lambda x, logical_axes: x
 
     def constrain(x, logical_axes):
+        # A table split over fsdp and tensor at once is gathered over fsdp before rows are looked
+        # up, else XLA replicates the rows themselves; without tensor it does better on its own.
+        if "lookup" in logical_axes and mesh.shape["tensor"] == 1:
+            return x
         return jax.lax.with_sharding_constraint(
             x, NamedSharding(mesh, partition_spec(logical_axes))
         )

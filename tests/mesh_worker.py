@@ -59,9 +59,12 @@ def compile_step(program: step.Program):
     return program.step.lower(program.abstract_state, rows, *SCALARS).compile()
 
 
-def train(program: step.Program, compiled, steps: int = STEPS) -> tuple[dict, list[float], bool]:
+def train(program, compiled, initial, steps: int = STEPS) -> tuple[dict, list[float], bool]:
     """(state, losses, whether every device batch put together again was the given one)."""
-    state, losses, same = program.init(), [], True
+    state = jax.tree.map(
+        lambda x, a: jax.device_put(np.asarray(x), a.sharding), initial, program.abstract_state
+    )
+    losses, same = [], True
     for done, rows in enumerate(batches()[:steps]):
         windows = sharding.global_batch(program.mesh, rows)
         seen = np.zeros_like(rows)
@@ -137,17 +140,22 @@ def stage_file() -> dict:
 def quick(directory: Path) -> dict:
     programs = {name: build(sizes) for name, sizes in MESHES.items()}
     result, states = {"losses": {}, "same_batches": {}, "donation": {}}, {}
+    # Initialised on one mesh and on another: random numbers do not depend on the mesh either.
+    initial = jax.tree.map(np.asarray, programs["one"].init())
+    other = jax.tree.map(np.asarray, programs["all"].init())
+    same = jax.tree.map(np.array_equal, initial, other)
+    result["same_initialisation"] = all(jax.tree.leaves(same))
     for name, program in programs.items():
         compiled = compile_step(program)
         result["donation"][name] = donation(program, compiled)
         states[name], result["losses"][name], result["same_batches"][name] = train(
-            program, compiled
+            program, compiled, initial
         )
     result["restore_faults"] = cross_restore(directory, programs, states)
     # Parts of a batch draw other dropout masks, so without dropout.
     plain = {"model": {"dropout": 0.0}}
     result["accumulated"] = [
-        train(program, compile_step(program), 4)[1]
+        train(program, compile_step(program), initial, 4)[1]
         for program in (
             build(MESHES["fsdp"], accumulation_steps=2, **plain),
             build(MESHES["one"], **plain),

@@ -117,6 +117,7 @@ def test_every_mesh_trains_alike(on_8_devices):
     for name in ("data", "fsdp", "all"):
         np.testing.assert_allclose(losses[name], losses["one"], rtol=1e-5, err_msg=name)
     assert all(on_8_devices["same_batches"].values())
+    assert on_8_devices["same_initialisation"]
 
 
 def test_accumulation_equals_the_large_batch_on_a_mesh(on_8_devices):
