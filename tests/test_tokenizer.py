@@ -108,3 +108,13 @@ def test_hugging_face_without_end_of_text(hugging_face):
     (hugging_face / "tokenizer.json").write_text(json.dumps(content))
     with pytest.raises(errors.UserError, match="end-of-text"):
         tokenizer.get(f"hf:{hugging_face}")
+
+
+def test_every_demo_document_comes_back_byte_for_byte():
+    from data_pipeline.corpus import demo
+
+    texts = [one.text for role in ("domain", "general") for one in demo.documents(role)]
+    assert len(texts) > 1500
+    for name in NAMES:
+        vocabulary = tokenizer.get(name)
+        assert all(vocabulary.decode(vocabulary.encode(text)) == text for text in texts)
