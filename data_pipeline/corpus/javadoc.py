@@ -17,6 +17,7 @@ _TOKEN = re.compile(
 _STARS = re.compile(r"^[ \t]*\*+ ?", re.MULTILINE)
 _BLOCK_TAG = re.compile(r"^[ \t]*@([a-zA-Z][\w.]*)", re.MULTILINE)
 _ANNOTATION = re.compile(r"@(?!interface\b)[\w.]+(?:\s*\((?:[^()]|\([^()]*\)){0,2000}\))?\s*")
+_PRE = re.compile(r"<pre\b.{0,20000}?</pre>", re.DOTALL | re.IGNORECASE)
 _BRACE = re.compile(r"\{[@\x01](\w+)[ \t]*|[{}]")
 _LABELS = {
     "param": "Parameter", "return": "Returns", "throws": "Throws", "exception": "Throws",
@@ -103,10 +104,14 @@ def _comment(body: str) -> str:
 def _hide_at_in_code(body: str) -> str:
     """An @ inside <pre> or {@code} starts no block tag, even at the start of a line."""
 
+    if "@" not in body:
+        return body
+
     def hide(match):
         return match.group().replace("@", "\x01")
 
-    body = re.sub(r"<pre\b.*?</pre>", hide, body, flags=re.DOTALL | re.IGNORECASE)
+    if "<pre" in body or "<PRE" in body:
+        body = _PRE.sub(hide, body)
     parts, start = [], 0
     for begin, end, _, _ in _inline_tags(body):
         parts += [body[start:begin], body[begin:end].replace("@", "\x01")]
@@ -116,6 +121,8 @@ def _hide_at_in_code(body: str) -> str:
 
 def _inline_tags(text: str) -> list[tuple[int, int, str, str]]:
     """Finds {@name content} with balanced braces: (begin, end, name, content), outermost only."""
+    if "{@" not in text and "{\x01" not in text:
+        return []
     opened: list[re.Match] = []
     spans = []
     for match in _BRACE.finditer(text):
