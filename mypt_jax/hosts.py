@@ -27,6 +27,7 @@ from mypt_jax import exits, lineage
 PROCESSES_METADATA = "computeMetadata/v1/instance/attributes/worker-network-endpoints"
 # Differs between processes on purpose, or is of no consequence to the others.
 OWN_KEYS = ("distributed/process_id", "compile_cache", "data/prefetch_batches")
+_MISSING_SECS = 60  # for the coordination service to notice who is gone
 # What a process can ask of all, from weak to strong.
 NOTHING, SAVE, STOP = 0, 1, 2
 
@@ -203,9 +204,25 @@ def peers():
         if jax.process_count() == 1 or not lost or "RESOURCE_EXHAUSTED" in str(error):
             raise
         raise exits.LostPeer(
-            f"another process of this run is gone ({_first_line(error)}); run all of them again "
-            "to resume"
+            f"another process of this run is gone: {_missing()} ({_first_line(error)}); run all of "
+            "them again to resume"
         ) from error
+
+
+def _missing() -> str:
+    """Which processes are gone: those that the coordination service hears no more."""
+    everyone = range(jax.process_count())
+    alive: dict = {}
+
+    def ask():
+        with contextlib.suppress(RuntimeError, ValueError):  # the coordinator itself may be gone
+            alive.update(_client().get_live_nodes(list(everyone)))
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_MISSING_SECS)
+    gone = [f"process {index}" for index in everyone if index not in alive]
+    return ", ".join(gone) if alive else "probably process 0, which does not answer"
 
 
 def leave(code: int, error: BaseException) -> int:

@@ -70,7 +70,7 @@ def test_a_killed_peer_ends_the_other_one(pair, tmp_path):
     begin = time.monotonic()
     assert first.wait() == 7, first.stderr
     assert time.monotonic() - begin < 60
-    assert "another process of this run is gone" in first.stderr
+    assert "another process of this run is gone: process 1 (" in first.stderr
 
 
 def test_processes_with_different_configs_are_refused(pair, tmp_path):
