@@ -221,8 +221,10 @@ def _missing() -> str:
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(_MISSING_SECS)
+    if thread.is_alive():
+        return "the coordinator has not noticed yet which"
     gone = [f"process {index}" for index in everyone if index not in alive]
-    return ", ".join(gone) if alive else "probably process 0, which does not answer"
+    return ", ".join(gone) if alive else "process 0, the coordinator, does not answer"
 
 
 def leave(code: int, error: BaseException) -> int:
