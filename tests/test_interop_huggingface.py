@@ -2,13 +2,14 @@
 
 import json
 
+import jax.numpy as jnp
 import model_factory as factory
 import numpy as np
 import pytest
 from flax import nnx
 from model_factory import quick  # noqa: F401
 
-from data_pipeline import errors
+from data_pipeline import errors, shards
 from data_pipeline import tokenizer as tokenizers
 from mypt_jax import checkpoint, generate, lineage, sampling
 from mypt_jax.interop import hf_tokenizer, huggingface
@@ -138,10 +139,12 @@ def test_bfloat16_weights_and_parts(tmp_path):
         assert torch.equal(tensor, again.state_dict()[key]), key
 
 
-def write_run(path, data=None, **changes):
+def write_run(path, data=None, head_bias_V=None, **changes):
     """A finished run of our default architecture, head bias and all, with a lineage."""
     shape = {"vocab_size": 4224, "block_size": 32, "n_layer": 2, **changes}
     gpt = factory.randomized(**shape)
+    if head_bias_V is not None:
+        gpt.head.bias[...] = jnp.asarray(head_bias_V, jnp.float32)
     vocabulary = tokenizers.get("gpt2-4096")
     config = {
         "stage": "v3",
@@ -180,25 +183,36 @@ def test_the_default_model_is_exact_with_its_own_modelling_file(tmp_path, capsys
     assert "gpt2-4096, SHA-256" in card
 
 
-def test_dropping_the_head_bias(tmp_path, datasets, capsys):
-    """Refused while it costs more than 0.001 nats, with both losses said; --force does it."""
-    gpt = write_run(tmp_path / "v3", data=datasets)
+def test_dropping_a_head_bias_that_matters_wants_force(tmp_path, datasets, capsys):
+    """A bias that is the log frequency of every token: both losses are said, nothing written."""
+    general = shards.open_dataset(datasets["general"])
+    counts = np.zeros(4224)
+    for source in general.sources.values():
+        stream = source.stream("train")
+        counts += np.bincount(stream[0 : len(stream)], minlength=4224)
+    gpt = write_run(tmp_path / "v3", data=datasets, head_bias_V=np.log(counts + 1))
     flags = ["export", str(tmp_path / "v3"), str(tmp_path / "out"), "--drop_head_bias"]
-    gpt.head.bias[...] = 0 * gpt.head.bias[...]
-    rows = factory.tokens((2, 32), vocab_size=4096)
-    without = np.asarray(factory.logits(gpt, rows))
-    code = errors.run(lambda: huggingface.main(flags))
-    shown = capsys.readouterr()
-    if code == errors.BAD_INPUT:
-        assert "without the head bias the loss rises by" in shown.err
-        assert "domain loss" in shown.err and "general loss" in shown.err
-        assert not (tmp_path / "out").exists()
-        assert huggingface.main([*flags, "--force"]) == 0
-        shown = capsys.readouterr()
-    assert "Head bias dropped: domain loss" in shown.out
+    assert errors.run(lambda: huggingface.main(flags)) == errors.BAD_INPUT
+    shown = capsys.readouterr().err
+    assert "without the head bias the loss rises by" in shown
+    assert "domain loss" in shown and "general loss" in shown
+    assert not (tmp_path / "out").exists()
+
+    assert huggingface.main([*flags, "--force"]) == 0
+    assert "Head bias dropped: domain loss" in capsys.readouterr().out
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
     assert type(again) is transformers.GPT2LMHeadModel
-    assert np.abs(logits_of(again, rows) - without).max() < 1e-4
+    gpt.head.bias[...] = 0 * gpt.head.bias[...]
+    rows = factory.tokens((2, 32), vocab_size=4096)
+    assert np.abs(logits_of(again, rows) - np.asarray(factory.logits(gpt, rows))).max() < 1e-4
+
+
+def test_dropping_a_head_bias_that_changes_nothing(tmp_path, datasets, capsys):
+    """The same number on every token: softmax does not see it, and no --force is wanted."""
+    write_run(tmp_path / "v3", data=datasets, head_bias_V=np.full(4224, 0.5))
+    flags = ["export", str(tmp_path / "v3"), str(tmp_path / "out"), "--drop_head_bias"]
+    assert huggingface.main(flags) == 0
+    assert "general loss" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
