@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -234,6 +235,8 @@ def leave(code: int, error: BaseException) -> int:
     if _client() is not None and not isinstance(error, together):
         sys.stdout.flush()
         sys.stderr.flush()
+        if jax.process_index() == 0:
+            time.sleep(2)  # the coordinator goes last, since its end aborts the others
         os._exit(code)
     return code
 

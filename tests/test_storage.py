@@ -13,6 +13,7 @@ import urllib.request
 import pytest
 from conftest import ROOT, command
 
+from data_pipeline import shards
 from data_pipeline.errors import UserError
 from mypt_jax import integrity, run, storage
 
@@ -161,6 +162,96 @@ def upload(directory: str, url: str, environment: dict) -> None:
     subprocess.run(
         [sys.executable, "-c", code, directory, url], env=os.environ | environment, check=True
     )
+
+
+@pytest.fixture(params=["gs", "s3"])
+def bucket(request, monkeypatch):
+    """URL of an empty bucket of an emulator on loopback, with the environment set to find it."""
+    for module in ("fsspec", "gcsfs", "s3fs", "moto", "gcp_storage_emulator"):
+        pytest.importorskip(module)
+    with emulator(request.param) as (url, environment):
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        yield url
+
+
+def config_with(**changes) -> dict:
+    config = {
+        "data": {"domain": (), "general": (), "mixture": ""},
+        "eval": {"extra": ()},
+        "init_from": "scratch",
+        "workdir": "runs/x",
+        "distributed": {"num_processes": 0},
+    }
+    for key, value in changes.items():
+        group, _, name = key.partition("__")
+        config[group] = config[group] | {name: value} if name else value
+    return config
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # of the clients and emulators
+def test_a_dataset_is_fetched_once_and_verified(bucket, datasets, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    files = storage.Bucket(f"{bucket}/general")
+    for root, _, names in os.walk(datasets["general"]):
+        for name in names:
+            path = os.path.join(root, name)
+            files.put(path, os.path.relpath(path, datasets["general"]))
+    config = config_with(
+        data__general=(f"{bucket}/general#encyclopedia",), eval__extra=(f"domain={bucket}/general",)
+    )
+    local = storage.local_path(f"{bucket}/general")
+    found = storage.localise(config)
+    assert found["data"]["general"] == (f"{local}#encyclopedia",)
+    assert found["eval"]["extra"] == (f"domain={local}",)
+    assert shards.open_dataset(local).sources.keys() == {"encyclopedia"}
+    (shard,) = (tmp_path / local / "encyclopedia" / "train").glob("*.bin")
+    before = shard.stat().st_mtime_ns
+    storage.localise(config)
+    assert shard.stat().st_mtime_ns == before
+    # A file that changed on the way is found by its hash, and fetched again the next time.
+    damaged = bytearray(shard.read_bytes())
+    damaged[100] ^= 1
+    (tmp_path / "damaged").write_bytes(damaged)
+    name = os.path.relpath(shard, local)
+    files.put(str(tmp_path / "damaged"), name)
+    shard.unlink()
+    with pytest.raises(UserError, match="as fetched is damaged"):
+        storage.localise(config)
+    assert not os.path.exists(local)
+    with pytest.raises(UserError, match="there is no dataset"):
+        storage.localise(config_with(data__domain=(f"{bucket}/nothing",)))
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")
+def test_a_workdir_goes_from_machine_to_machine(bucket, tmp_path, monkeypatch):
+    url = f"{bucket}/runs/base"
+    local = storage.local_path(url)
+
+    def machine(name: str):
+        (tmp_path / name).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / name)
+        storage.localise(config_with(workdir=url))
+        return tmp_path / name / local
+
+    one = machine("one")
+    write_step(one, 6)
+    (one / run.METRICS).write_text("1\n")
+    mirror = storage.Mirror(local)
+    mirror.push()
+    write_step(one, 12)  # saved, and lost with the machine before it was pushed
+    two = machine("two")
+    assert run.steps(str(two)) == [6] and (two / run.METRICS).read_text() == "1\n"
+    write_step(two, 9)
+    (two / run.METRICS).write_text("1\n2\n")
+    storage.Mirror(local).push()
+    # The first machine comes back: what the other one did since is what counts.
+    assert run.steps(str(machine("one"))) == [6, 9]
+    # Nobody else pushed since: what is here is newer.
+    write_step(two, 15)
+    assert run.steps(str(machine("two"))) == [6, 9, 15]
 
 
 @pytest.mark.full
