@@ -19,6 +19,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 from jax.experimental import multihost_utils
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -255,6 +256,12 @@ def _lost_peer_after(timeout_secs: float, what: str):
 
 def _first_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
+
+
+def together(what: str) -> None:
+    """Returns when all processes have come here."""
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices(what)
 
 
 class Agreement:

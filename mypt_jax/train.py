@@ -296,6 +296,7 @@ def _finish(work: session.Session, kept: int) -> None:
     """
     work.metrics.flush()
     work.checkpointer.wait()
+    hosts.together("the last step is committed")  # by the writer, whom the others must not precede
     # Read by all processes, because reading is something that Orbax does together.
     params = checkpoint.restore_params(work.workdir, kept, None)
     if work.is_writer:
