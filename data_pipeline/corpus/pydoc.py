@@ -5,7 +5,6 @@ of the installation only, not on what happens to be loaded.
 """
 
 import ast
-import inspect
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +86,7 @@ def _described(node: ast.stmt, *, indent: int) -> list[str]:
         return []
     pad = "    " * indent
     lines = [pad + _signature(node)]
-    for line in (inspect.cleandoc(text) if text else "").splitlines():
+    for line in (text or "").splitlines():
         lines.append(f"{pad}    {line}" if line.strip() else "")
     return ["\n".join(lines).rstrip(), *members]
 

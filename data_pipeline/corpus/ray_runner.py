@@ -4,8 +4,8 @@ Every node must see the same sources and output directories (NFS, a bucket mount
 ever renamed into place, so that a task that Ray starts twice does no harm.
 """
 
+import json
 import os
-import pickle
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -15,7 +15,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 def iterate(function: Callable, tasks: Sequence) -> Iterator:
-    """Yields function(task) in the order of tasks; joins the cluster at RAY_ADDRESS if set."""
+    """Yields function(task), JSON values, in the order of tasks; joins RAY_ADDRESS if set."""
     try:
         import ray
         import ray.data
@@ -29,15 +29,15 @@ def iterate(function: Callable, tasks: Sequence) -> Iterator:
         environment = {"env_vars": {"PYTHONPATH": str(_ROOT)}}
         ray.init(address=address, log_to_driver=False, runtime_env=environment)
     ray.data.DataContext.get_current().enable_progress_bars = False
-    rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(tasks)]
-    # One row a block: a task is minutes of work, and a block is what Ray hands to a worker.
-    dataset = ray.data.from_items(rows, override_num_blocks=max(1, len(rows)))
+    # The tasks travel once a node, through Ray's object store; a row holds a number only.
+    stored = ray.put(list(tasks))
 
     def call(row: dict) -> dict:
-        # pickle between the driver and its own workers only; nothing of it is ever stored.
-        result = function(pickle.loads(row["task"]))
-        return {"number": row["number"], "result": pickle.dumps(result)}
+        result = function(ray.get(stored)[row["number"]])
+        return {"number": row["number"], "result": json.dumps(result)}
 
-    mapped = dataset.map(call)
-    done = {row["number"]: pickle.loads(row["result"]) for row in mapped.iter_rows()}
+    # One row a block: a task is minutes of work, and a block is what Ray hands to a worker.
+    rows = [{"number": number} for number in range(len(tasks))]
+    mapped = ray.data.from_items(rows, override_num_blocks=max(1, len(rows))).map(call)
+    done = {row["number"]: json.loads(row["result"]) for row in mapped.iter_rows()}
     yield from (done[number] for number in range(len(tasks)))
