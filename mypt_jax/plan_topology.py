@@ -52,7 +52,7 @@ def prepare() -> None:
     os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
     os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "3")
     os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "")
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")  # of this machine; unused
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
     os.environ["JAX_PLATFORMS"] = "cpu"
 
