@@ -154,7 +154,7 @@ def measure_step(config: dict, pairs: int) -> dict:
 
 def make_dataset(directory: Path) -> str:
     """A small token dataset of words from this repository's own documents."""
-    from data_pipeline import prepare, tokenizer
+    from data_pipeline import budget, prepare, tokenizer
     from data_pipeline.corpus import document
 
     text = "\n\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
@@ -162,7 +162,7 @@ def make_dataset(directory: Path) -> str:
         document.Document(id=str(i), text=f"{i}\n{text}", source="docs", licence="MIT")
         for i in range(20)
     )
-    settings = prepare.Settings(
+    settings = budget.Settings(
         seed=0,
         val_fraction=0.2,
         tokens_per_shard=1_000_000,
