@@ -12,7 +12,7 @@ from typing import BinaryIO
 from data_pipeline.corpus import document
 
 MAX_CHARS = 16 * 1024 * 1024
-MAX_DEPTH = 400
+MAX_DEPTH = 100
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
 _SKIPPED = frozenset(
     """script style noscript template svg math head nav footer aside form button select iframe

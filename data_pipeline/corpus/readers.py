@@ -62,14 +62,14 @@ def open_file(path: Path, *, reader: str, max_bytes: int) -> BinaryIO:
     size = path.stat().st_size
     if size > max_bytes and reader not in STREAMING:
         raise document.ReadError("too_large", f"{path.name}: {size} bytes, limit {max_bytes}")
-    stream = open(path, "rb")  # noqa: SIM115 (the caller closes it)
+    # By path, so that closing the stream closes the file below it as well.
     if path.suffix == ".gz":
-        return gzip.GzipFile(fileobj=stream)
+        return gzip.open(path)
     if path.suffix == ".xz":
-        return lzma.LZMAFile(stream)
+        return lzma.open(path)
     if path.suffix == ".bz2" and reader != "mediawiki":
-        return bz2.BZ2File(stream)
-    return stream
+        return bz2.open(path)
+    return open(path, "rb")
 
 
 def documents(

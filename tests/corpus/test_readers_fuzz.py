@@ -86,7 +86,7 @@ HOSTILE = {
         b"<mediawiki><page><title>a</title><ns>0</ns><text>" + body + b"</text></page></mediawiki>"
         for body in (b"&lt;ref&gt;" * 20_000, b"{{a|" * 3_000, b"[[File:" * 9_000, b"{|\n" * 9_000)
     ],
-    "html": [b"<div>" * 20_000, b"<li>" * 20_000, b"<p>" * 20_000],
+    "html": [b"<div>" * 4_000, b"<li>" * 4_000, b"<p>" * 4_000],
     "javadoc": [b"/**" * 20_000, b"/** {@code " * 3_000 + b"*/", b"{@a" * 9_000],
     "godoc": [b"//a\n" * 30_000],
     "stix": [b"[" * 50_000, b'{"objects":' * 20_000],
