@@ -23,7 +23,7 @@ FAULTS = {
     "model.dropout": 0.1,
 }
 MEASURED = ("_secs", "_per_sec", "run_id", "_share", "_bytes", "mfu")
-PATIENCE_SECS = 120  # this machine may be busy
+PATIENCE_SECS = 400  # this machine may be busy
 
 
 class Trainer:
