@@ -46,6 +46,8 @@ class Bucket:
     def __init__(self, url: str):
         self.url = url
         scheme, _, self._root = url.partition("://")
+        # gcsfs tries gRPC first by default, which emulators and some proxies answer with silence.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
         try:
             import fsspec
 

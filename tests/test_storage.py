@@ -118,7 +118,10 @@ def emulator(kind: str):
     if kind == "gs":
         module = ["gcp_storage_emulator", "start", "--port", str(port), "--in-memory"]
         module += ["--default-bucket", "bucket"]
-        environment = {"STORAGE_EMULATOR_HOST": address}
+        environment = {
+            "STORAGE_EMULATOR_HOST": address,
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+        }
     else:
         module = ["moto.server", "-H", "127.0.0.1", "-p", str(port)]
         environment = {
