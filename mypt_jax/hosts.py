@@ -235,8 +235,10 @@ def leave(code: int, error: BaseException) -> int:
     if _client() is not None and not isinstance(error, together):
         sys.stdout.flush()
         sys.stderr.flush()
-        if jax.process_index() == 0:
-            time.sleep(2)  # the coordinator goes last, since its end aborts the others
+        # The coordinator goes last, since its end aborts the others; but not where a process is
+        # lost already, since JAX then aborts this one within moments.
+        if jax.process_index() == 0 and not isinstance(error, exits.LostPeer):
+            time.sleep(2)
         os._exit(code)
     return code
 
