@@ -40,6 +40,22 @@ def flatten(tree: Mapping, prefix: str = "") -> dict:
     return flat
 
 
+def differences(old: Mapping, new: Mapping) -> dict[str, list]:
+    """{"a/b": [before, now]} of values that differ; a tuple equals the list JSON makes of it."""
+    old, new = flatten(_as_json(old)), flatten(_as_json(new))
+    return {
+        key: [old.get(key), new.get(key)]
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    }
+
+
+def _as_json(value):
+    if isinstance(value, Mapping):
+        return {key: _as_json(entry) for key, entry in value.items()}
+    return [_as_json(entry) for entry in value] if isinstance(value, (list, tuple)) else value
+
+
 def new(*, config: Mapping, run_id: str, created: str, data: dict, tokenizer: dict) -> dict:
     """The lineage of a run that starts from scratch."""
     return {

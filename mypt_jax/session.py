@@ -2,10 +2,8 @@
 
 import contextlib
 import dataclasses
-import datetime
 import os
 import time
-import uuid
 from collections.abc import Mapping
 
 import jax
@@ -34,10 +32,8 @@ from mypt_jax import (
     trackers,
     watchdog,
 )
-from mypt_jax.config import ARCHITECTURE, Parent, Validated
-
-# Keys in which a resumed run may not differ: its saved state would mean something else.
-FIXED = ("init_from", *(f"model/{key}" for key in ARCHITECTURE))
+from mypt_jax import record as records
+from mypt_jax.config import Parent, Validated
 
 
 @dataclasses.dataclass
@@ -121,7 +117,7 @@ def open_session(
     )
     for note in _memory_notes(program) if is_writer else ():
         metrics.say(note)
-    changes = _changes(config) if run.steps(workdir) else []
+    changes = records.changes(config) if run.steps(workdir) else []
     owned = lease.Lease(workdir)
     notes = _take_over(owned, stack) if is_writer else []
     ledger.open()
@@ -146,7 +142,7 @@ def open_session(
         done = int(state["step"])
     notes += [disk, *found]
     stack.callback(checkpointer.close)
-    record = meta["lineage"] if meta else _new_record(validated, loader, program, state)
+    record = meta["lineage"] if meta else records.new(validated, loader, program, state)
     session = Session(
         config=config,
         parent=validated.parent,
@@ -185,7 +181,7 @@ def open_session(
     else:
         session.metrics.cut(-1)
     if session.is_writer:
-        _write_description(session)
+        records.write(session.workdir, session.config, session.record, session.parent)
         session.metrics.trackers = trackers.start(
             session.workdir,
             config=redact.tree(config),
@@ -272,84 +268,6 @@ def _plan_notes(plan: Mapping) -> list[str]:
     return [f"evaluation of {key}: {source.note}" for key, source in plan.items() if source.note]
 
 
-def numerics(config: Mapping, program: step.Program) -> dict:
-    """What two evaluations must share for their losses to be equal to the last bit."""
-    device = program.mesh.devices.flat[0]
-    model = program.model_config
-    keys = "param_dtype compute_dtype attention document_mask scan_layers loss_chunks".split()
-    return {
-        "platform": device.platform,
-        "device_kind": device.device_kind,
-        "mesh": list(program.mesh.devices.shape),
-        "jax": jax.__version__,
-        "eval_batch_size": config["eval"]["batch_size"] or config["batch_size"],
-        **{key: model[key] for key in keys},
-    }
-
-
-def _new_record(
-    validated: Validated, loader: loaders.TrainLoader, program: step.Program, state: Mapping
-) -> dict:
-    """The lineage of a run that begins now."""
-    config, parent = validated.config, validated.parent
-    sources = {
-        part.key: {
-            "dataset": part.dataset.path,
-            "share": str(part.share),
-            "fingerprint": part.dataset.fingerprint,
-            "licence": part.dataset.sources[part.source].licence,
-        }
-        for part in validated.mixture.components
-    }
-    tokenizer = validated.tokenizer
-    record = lineage.new(
-        config=config,
-        run_id=uuid.uuid4().hex[:12],
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        data={"fingerprint": loader.fingerprint, "sources": sources},
-        tokenizer={"name": tokenizer.name, "sha256": tokenizer.sha256},
-    )
-    record["numerics"] = numerics(config, program)
-    if parent is None:
-        return record
-    finished = run.finished(parent.path)
-    if finished and finished["step"] == parent.step:
-        digest = finished["params_sha256"]
-    else:
-        digest = lineage.params_sha256(jax.tree.map(sharding.to_host, dict(state["params"])))
-    row = next((r for r in run.metrics(parent.path) if r["step"] == parent.step), {})
-    return lineage.child_of(
-        parent.record,
-        record,
-        path=parent.path,
-        step=parent.step,
-        digest=digest,
-        peak_lr=parent.config["optim"]["peak_lr"],
-        replay_ratio=parent.config["data"]["replay_ratio"],
-        eval=run.losses(row),
-        config=parent.config,
-    )
-
-
-def _changes(config: Mapping) -> list[str]:
-    """Lines on what this start's config changes. Raises UserError where it may not."""
-    workdir = config["workdir"]
-    old = lineage.flatten(run.config(workdir))
-    new = lineage.flatten(redact.tree(config))
-    lines = []
-    for key in sorted({*old, *new}):
-        before, now = _as_json(old.get(key)), _as_json(new.get(key))
-        if before == now:
-            continue
-        if key in FIXED:
-            raise UserError(
-                f"{key.replace('/', '.')} is {now}, but the run at {workdir} was started "
-                f"with {before}; another value wants another --config.workdir"
-            )
-        lines.append(f"changed at resume: {key.replace('/', '.')}: {before} -> {now}")
-    return lines
-
-
 def _resume(session: Session, meta: Mapping, done: int, changes: list[str]) -> list[str]:
     """Checks that the saved state still means the same, and cuts rows that come again."""
     notes = [f"resumed {session.workdir} at step {done}", *changes]
@@ -366,14 +284,8 @@ def _resume(session: Session, meta: Mapping, done: int, changes: list[str]) -> l
 def _check_data(session: Session, saved: Mapping, done: int) -> list[str]:
     if saved["fingerprint"] == session.loader.fingerprint:
         return []
-    before, now = (
-        lineage.flatten(_as_json(value)) for value in (saved["describe"], session.loader.describe())
-    )
-    changes = [
-        f"{key.replace('/', '.')}: {before.get(key)} -> {now.get(key)}"
-        for key in sorted({*before, *now})
-        if before.get(key) != now.get(key)
-    ]
+    found = lineage.differences(saved["describe"], session.loader.describe())
+    changes = [f"{key.replace('/', '.')}: {a} -> {b}" for key, (a, b) in found.items()]
     line = f"the data of {session.workdir} changed since step {done} ({'; '.join(changes)})"
     if not session.config["data"]["allow_change"]:
         raise UserError(f"{line}; --config.data.allow_change=True goes on and records it")
@@ -381,29 +293,5 @@ def _check_data(session: Session, saved: Mapping, done: int) -> list[str]:
     return [f"warning: {line}"]
 
 
-def _as_json(value):
-    """Tuples as lists, the form in which JSON gives them back."""
-    if isinstance(value, Mapping):
-        return {key: _as_json(entry) for key, entry in value.items()}
-    return [_as_json(entry) for entry in value] if isinstance(value, (list, tuple)) else value
-
-
 def eval_due(config: Mapping, done: int) -> bool:
     return done % config["eval"]["every_steps"] == 0 or done == config["num_steps"]
-
-
-def _write_description(session: Session) -> None:
-    """config.json, its difference to the parent's, and lineage.json; no longer finished.json."""
-    if os.path.exists(run.join(session.workdir, run.FINISHED)):
-        os.remove(run.join(session.workdir, run.FINISHED))  # a finished run that is to go on
-    lineage.write_json(run.join(session.workdir, run.CONFIG), session.config)
-    lineage.write_json(run.join(session.workdir, lineage.FILE), session.record)
-    if session.parent is not None:
-        own = lineage.flatten(_as_json(session.config))
-        theirs = lineage.flatten(session.parent.config)
-        diff = {
-            key: [theirs.get(key), own.get(key)]
-            for key in sorted({*own, *theirs})
-            if own.get(key) != theirs.get(key)
-        }
-        lineage.write_json(run.join(session.workdir, run.CONFIG_DIFF), diff)

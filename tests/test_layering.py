@@ -21,7 +21,7 @@ ROWS = tuple(
     tuple(row.split())
     for row in (
         "main plan generate report interop",
-        "train forgetting session step",
+        "train forgetting session record step",
         "sampling evaluate scorer checkpoint retention config guard optim metrics"
         " interrupt watchdog lease goodput storage",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts profiler",
@@ -32,7 +32,11 @@ WITHIN = {
     "interop": ("generate",),
     "train": ("forgetting", "session", "step"),
     "forgetting": ("session",),
-    "session": ("step",),
+    "record": ("step",),
+    "session": (
+        "record",
+        "step",
+    ),
     "evaluate": ("checkpoint", "scorer"),  # the command scores a run; inside main()
     "checkpoint": ("retention",),
     "scorer": ("checkpoint", "evaluate"),

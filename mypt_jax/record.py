@@ -1,0 +1,101 @@
+"""What a run says of itself in its workdir: config, difference to the parent's, lineage."""
+
+import datetime
+import os
+import uuid
+from collections.abc import Mapping
+
+import jax
+
+from data_pipeline import loader as loaders
+from data_pipeline.errors import UserError
+from mypt_jax import lineage, redact, run, sharding, step
+from mypt_jax.config import ARCHITECTURE, Parent, Validated
+
+# Keys in which a resumed run may not differ: its saved state would mean something else.
+FIXED = ("init_from", *(f"model/{key}" for key in ARCHITECTURE))
+
+
+def new(
+    validated: Validated, loader: loaders.TrainLoader, program: step.Program, state: Mapping
+) -> dict:
+    """The lineage of a run that begins now."""
+    config, parent = validated.config, validated.parent
+    sources = {
+        part.key: {
+            "dataset": part.dataset.path,
+            "share": str(part.share),
+            "fingerprint": part.dataset.fingerprint,
+            "licence": part.dataset.sources[part.source].licence,
+        }
+        for part in validated.mixture.components
+    }
+    tokenizer = validated.tokenizer
+    record = lineage.new(
+        config=config,
+        run_id=uuid.uuid4().hex[:12],
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        data={"fingerprint": loader.fingerprint, "sources": sources},
+        tokenizer={"name": tokenizer.name, "sha256": tokenizer.sha256},
+    )
+    record["numerics"] = numerics(config, program)
+    if parent is None:
+        return record
+    finished = run.finished(parent.path)
+    if finished and finished["step"] == parent.step:
+        digest = finished["params_sha256"]
+    else:
+        digest = lineage.params_sha256(jax.tree.map(sharding.to_host, dict(state["params"])))
+    row = next((r for r in run.metrics(parent.path) if r["step"] == parent.step), {})
+    return lineage.child_of(
+        parent.record,
+        record,
+        path=parent.path,
+        step=parent.step,
+        digest=digest,
+        peak_lr=parent.config["optim"]["peak_lr"],
+        replay_ratio=parent.config["data"]["replay_ratio"],
+        eval=run.losses(row),
+        config=parent.config,
+    )
+
+
+def numerics(config: Mapping, program: step.Program) -> dict:
+    """What two evaluations must share for their losses to be equal to the last bit."""
+    device = program.mesh.devices.flat[0]
+    model = program.model_config
+    keys = "param_dtype compute_dtype attention document_mask scan_layers loss_chunks".split()
+    return {
+        "platform": device.platform,
+        "device_kind": device.device_kind,
+        "mesh": list(program.mesh.devices.shape),
+        "jax": jax.__version__,
+        "eval_batch_size": config["eval"]["batch_size"] or config["batch_size"],
+        **{key: model[key] for key in keys},
+    }
+
+
+def changes(config: Mapping) -> list[str]:
+    """Lines on what this start's config changes. Raises UserError where it may not."""
+    workdir = config["workdir"]
+    lines = []
+    found = lineage.differences(run.config(workdir), redact.tree(config))
+    for key, (before, now) in found.items():
+        if key in FIXED:
+            raise UserError(
+                f"{key.replace('/', '.')} is {now}, but the run at {workdir} was started "
+                f"with {before}; another value wants another --config.workdir"
+            )
+        lines.append(f"changed at resume: {key.replace('/', '.')}: {before} -> {now}")
+    return lines
+
+
+def write(workdir: str, config: Mapping, record: Mapping, parent: Parent | None) -> None:
+    """config.json, its difference to the parent's, and lineage.json; no longer finished.json."""
+    if os.path.exists(run.join(workdir, run.FINISHED)):
+        os.remove(run.join(workdir, run.FINISHED))  # a finished run that is to go on
+    lineage.write_json(run.join(workdir, run.CONFIG), config)
+    lineage.write_json(run.join(workdir, lineage.FILE), record)
+    if parent is not None:
+        diff = lineage.differences(parent.config, config)
+        lineage.write_json(run.join(workdir, run.CONFIG_DIFF), diff)
