@@ -12,7 +12,7 @@ import threading
 import time
 import uuid
 
-from mypt_jax import exits, lineage, run
+from mypt_jax import exits, run
 
 FILE = "lease.json"
 RENEW_SECS = 30.0
@@ -156,7 +156,11 @@ class Lease:
     def _write(self) -> None:
         self._record["renewals"] += 1
         at = _clock()
-        lineage.write_json(self._path, {**self._record, "renewed": time.time()})
+        # Not by a name that another owner would use as well.
+        temporary = f"{self._path}.{self._record['owner']}"
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump({**self._record, "renewed": time.time()}, file)
+        os.replace(temporary, self._path)
         self._renewed_at = at
 
     def _read(self) -> dict | None:
