@@ -4,6 +4,7 @@ A step is a directory `checkpoints/<step>/` with the items `params` and `rest` (
 counters), `meta.json`, and `manifest.json`, written last: without it the step does not exist.
 """
 
+import contextlib
 import os
 import threading
 import time
@@ -288,27 +289,38 @@ def restore_params(
 
     Raises NoValidState when the step fails its manifest, UserError when shapes or dtypes differ.
     """
-    directory = _verified(path, step)
-    if abstract_params is None:
-        return _restore_host(directory, "params")
-    table = read_meta(directory)["tree"]["params"]
-    where = f"{path}@{step}"
-    check_tree(tree_table(abstract_params), table, where=where, allow_cast=allow_cast)
-    with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(os.path.join(directory, "params"), abstract_params)
+    with _reading(path, step) as directory:
+        if abstract_params is None:
+            return _restore_host(directory, "params")
+        table = read_meta(directory)["tree"]["params"]
+        where = f"{path}@{step}"
+        check_tree(tree_table(abstract_params), table, where=where, allow_cast=allow_cast)
+        with ocp.StandardCheckpointer() as checkpointer:
+            return checkpointer.restore(os.path.join(directory, "params"), abstract_params)
 
 
 def restore_rest(path: str, step: int) -> dict:
     """Optimizer state and counters of a verified step, on the host as NumPy."""
-    return _restore_host(_verified(path, step), "rest")
+    with _reading(path, step) as directory:
+        return _restore_host(directory, "rest")
 
 
-def _verified(path: str, step: int) -> str:
+@contextlib.contextmanager
+def _reading(path: str, step: int):
+    """Yields the directory of a verified step. Raises NoValidState, also when the run that it
+    belongs to removes the step meanwhile."""
     directory = os.path.abspath(run.step_dir(path, step))
     reason = integrity.fault(directory)
     if reason:
         raise exits.NoValidState(f"{path}: checkpoint of step {step} is invalid: {reason}")
-    return directory
+    try:
+        yield directory
+    except (OSError, ValueError, KeyError) as error:
+        if integrity.is_committed(directory):
+            raise
+        raise exits.NoValidState(
+            f"{path}: checkpoint of step {step} was removed while it was read"
+        ) from error
 
 
 def _restore_host(directory: str, item: str) -> dict:

@@ -92,13 +92,13 @@ def fault(directory: str) -> str:
         return f"its manifest is unreadable ({type(error).__name__})"
     if schema != SCHEMA:
         return f"its manifest has schema {schema}, this version reads {SCHEMA}"
-    for name, (size, _) in expected.items():
-        path = os.path.join(directory, name)
-        if not os.path.isfile(path):
-            return f"file {name} is missing"
-        if os.path.getsize(path) != size:
-            return f"file {name} has {os.path.getsize(path)} bytes, its manifest says {size}"
     try:
+        for name, (size, _) in expected.items():
+            path = os.path.join(directory, name)
+            if not os.path.isfile(path):
+                return f"file {name} is missing"
+            if os.path.getsize(path) != size:
+                return f"file {name} has {os.path.getsize(path)} bytes, its manifest says {size}"
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
             hashes = pool.map(lambda name: _sha256(os.path.join(directory, name)), expected)
             for (name, (_, sha256)), got in zip(expected.items(), hashes, strict=True):
