@@ -53,7 +53,9 @@ class Bucket:
 
             # The emulator of google-cloud-storage takes no credentials.
             anonymous = scheme == "gs" and os.environ.get("STORAGE_EMULATOR_HOST")
-            self._files = fsspec.filesystem(scheme, **({"token": "anon"} if anonymous else {}))
+            self._files = fsspec.filesystem(
+                scheme, skip_instance_cache=True, **({"token": "anon"} if anonymous else {})
+            )
         except ImportError as error:
             raise UserError(
                 f"{url} needs {error.name or 'fsspec'}: pip install -r requirements-cloud.txt"
@@ -66,7 +68,7 @@ class Bucket:
             found = self._files.find(self._root, detail=True)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, RuntimeError) as error:
+        except Exception as error:  # each client has exceptions of its own
             raise UserError(f"{self.url} cannot be listed: {error}") from error
         return {name[len(self._root) + 1 :]: entry["size"] for name, entry in found.items()}
 
@@ -76,7 +78,7 @@ class Bucket:
         temporary = f"{target}.part"
         try:
             self._files.get_file(f"{self._root}/{name}", temporary)
-        except OSError as error:
+        except Exception as error:
             raise UserError(f"{self.url}/{name} cannot be read: {error}") from error
         os.replace(temporary, target)
 
@@ -206,7 +208,7 @@ class Mirror:
             return
         try:
             self._push()
-        except (OSError, RuntimeError, UserError) as error:
+        except Exception as error:
             raise exits.StorageFailure(
                 f"{self._url} cannot be written ({type(error).__name__}: {error}); all that is "
                 f"missing there is in {self._workdir}"
