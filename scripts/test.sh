@@ -34,6 +34,7 @@ echo "environment: $directory, $("$directory/bin/python" --version), ready after
 
 # An accelerator would change what the tests measure; XLA on CPU is what they were written for.
 export JAX_PLATFORMS=cpu
-"$directory/bin/python" -m pytest --durations=15 \
+# Two processes, each with whole files: what a file's tests share is made once.
+"$directory/bin/python" -m pytest --durations=15 -n 2 --dist loadfile \
   ${selection[@]+"${selection[@]}"} ${arguments[@]+"${arguments[@]}"}
 echo "tests: $SECONDS s with the environment"
