@@ -93,6 +93,8 @@ def _row(name: str, config: ConfigDict) -> dict:
         if key in config.model:
             config.model[key] = tuple(value) if isinstance(value, list) else value
     config.data.tokenizer = parent["data"]["tokenizer"]
+    # By train tokens, so that a general directory of one's own needs no weights beside it.
+    config.data.general_weights = ()
     return dict(_FULL, **{key: parent["model"][key] for key in _SHAPE_KEYS})
 
 

@@ -11,9 +11,16 @@ from mypt_jax import report_rules, report_tables
 from mypt_jax.report_data import Run
 
 # Told apart on white and on near-black, and by most colour-blind readers (after Okabe and Ito).
-COLOURS = ("#8a929e", "#2f7ed8", "#e8820c", "#12a06a", "#c0399f", "#8a63d2", "#c9a400", "#d1495b")
+COLOURS = ("#8a929e", "#2f7ed8", "#e8820c", "#12a06a", "#c0399f", "#8a63d2", "#c9a400", "#6b7f2a")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cross", "pentagon")
-LIMIT_COLOURS = ("#12a06a", "#c9a400", "#e8820c", "#d1495b")
+# Runs have colours of their own, so that a limit is never taken for one, nor a source.
+LIMIT_COLOUR = "#d1495b"
+ROLE_COLOURS = {
+    "domain": ("#0f766e", "#2aa79b", "#6fcabf", "#a9e0d9"),
+    "general": ("#64748b", "#94a3b8", "#b9c4d2", "#475569"),
+}
+STEPS = "steps along the lineage"
+LIMITS_SHOWN = 4  # of report_rules.VERDICTS: the guide stops a run at the last of them
 MAX_POINTS = 1500  # per curve: more cannot be told apart on a screen, and the file stays small
 
 
@@ -80,46 +87,63 @@ def _curves(runs: Sequence[Run], key: str, scale: float = 1.0, **line) -> list[d
 def limit_lines(baseline: float) -> tuple[list[dict], list[dict]]:
     """Lines and labels at the guide's thresholds of the general loss."""
     shapes, labels = [], []
-    for (limit, text), line in zip(report_rules.VERDICTS, LIMIT_COLOURS, strict=False):
+    for limit, text in report_rules.VERDICTS[:LIMITS_SHOWN]:
         y = baseline * (1 + limit / 100)
         shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
-        shapes.append({**shape, "line": {"color": line, "width": 1.2, "dash": "dot"}})
-        place = {"xref": "paper", "x": 1, "y": y, "xanchor": "right", "yanchor": "bottom"}
+        shape |= {"layer": "below", "line": {"color": LIMIT_COLOUR, "width": 1.2, "dash": "dot"}}
+        shapes.append(shape)
+        # In the middle: the base stands at the right, what was learned at the left.
+        place = {"xref": "paper", "x": 0.62, "y": y, "xanchor": "center", "yanchor": "bottom"}
         label = f"+{limit:g} %: {text}"
         labels.append({**place, "text": label, "showarrow": False, "font": {"size": 10}})
     return shapes, labels
 
 
+def _losses(key: str, title: str, note: str, data: list[dict]) -> Chart:
+    return Chart(key, title, note, data, axes(STEPS, f"{title.lower()}, nats/token"))
+
+
+def source_colours(keys: Sequence[str]) -> list[str]:
+    """Of "role/name" keys: shades of the role's colour."""
+    seen = dict.fromkeys(ROLE_COLOURS, 0)
+    found = []
+    for key in keys:
+        role = key.partition("/")[0]
+        shades = ROLE_COLOURS.get(role, COLOURS)
+        found.append(shades[seen.get(role, len(found)) % len(shades)])
+        seen[role] = seen.get(role, 0) + 1
+    return found
+
+
 def curves(runs: Sequence[Run]) -> list[Chart]:
-    x = "steps along the lineage"
-    losses = axes(x, "nats/token")
-    forgetting = axes(x, "general loss against base, %")
+    forgetting = axes(STEPS, "general loss against base, %")
     shapes, labels = limit_lines(0.0)
     for (limit, _), shape, label in zip(report_rules.VERDICTS, shapes, labels, strict=False):
         shape["y0"] = shape["y1"] = label["y"] = limit
-        label["text"] = f"+{limit:g} %"
+        label |= {"text": f"+{limit:g} %", "x": 1, "xanchor": "right"}
     forgetting |= {"shapes": shapes, "annotations": labels}
     stages = [run for run in runs if run.is_domain_stage]
     lost = [t for t in _curves(runs, "forgetting/percent") if t["name"] in {r.name for r in stages}]
-    rate = axes(x, "learning rate")
+    rate = axes(STEPS, "learning rate")
     rate["yaxis"] |= {"exponentformat": "e", "type": "log"}
-    speed = axes(x, "tokens/s")
+    speed = axes(STEPS, "tokens/s")
     domain, general = _curves(runs, "eval/domain/loss"), _curves(runs, "eval/general/loss")
+    trained = _curves(runs, "loss", width=1.2)
     return [
-        Chart("domain", "Domain loss", "At every evaluation.", domain, losses),
-        Chart("general", "General loss", "At every evaluation.", general, losses),
+        _losses("domain", "Domain loss", "Held-out domain text, at every evaluation.", domain),
+        _losses("general", "General loss", "Held-out general text, at every evaluation.", general),
         Chart("forgetting", "Forgetting", "With the guide's limits.", lost, forgetting),
-        Chart("train", "Training loss", "As logged.", _curves(runs, "loss", width=1.2), losses),
-        Chart("rate", "Learning rate", "Logarithmic.", _curves(runs, "lr"), rate),
+        _losses("train", "Training loss", "Of the mixture, as logged.", trained),
+        Chart("rate", "Learning rate", "On a logarithmic axis.", _curves(runs, "lr"), rate),
         Chart("speed", "Throughput", "As logged.", _curves(runs, "tokens_per_sec"), speed),
     ]
 
 
 def shares(runs: Sequence[Run]) -> Chart:
     """One bar per run, stacked by source: what was drawn; ticks where it was asked to end."""
-    keys = list(dict.fromkeys(key for run in runs for key in run.record["data"]["sources"]))
+    keys = list(dict.fromkeys(key for run in runs for key in run.trained_on))
     data = []
-    for index, key in enumerate(keys):
+    for key, shade in zip(keys, source_colours(keys), strict=True):
         drawn = [100 * (run.value(f"share/{key}") or 0.0) for run in runs]
         data.append(
             {
@@ -128,7 +152,7 @@ def shares(runs: Sequence[Run]) -> Chart:
                 "name": key,
                 "y": [run.name for run in runs],
                 "x": drawn,
-                "marker": {"color": colour(index + 1)},
+                "marker": {"color": shade},
                 "hovertemplate": f"%{{y}}, {key}: %{{x:.2f}} % of windows<extra></extra>",
             }
         )
@@ -136,7 +160,7 @@ def shares(runs: Sequence[Run]) -> Chart:
     for run in runs:
         reached = 0.0
         for key in keys:
-            source = run.record["data"]["sources"].get(key)
+            source = run.trained_on.get(key)
             reached += 100 * report_tables.share_value(source["share"]) if source else 0.0
             xs.append(reached)
             ys.append(run.name)
@@ -144,6 +168,7 @@ def shares(runs: Sequence[Run]) -> Chart:
     asked = {"type": "scatter", "mode": "markers", "name": "asked", "x": xs, "y": ys}
     data.append({**asked, "marker": mark, "hoverinfo": "skip"})
     layout = axes("share of training windows, %", "", barmode="stack", showlegend=True)
+    layout["legend"] = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"}
     layout["yaxis"] |= {"autorange": "reversed", "type": "category"}
     note = "Drawn so far, by source; the ticks stand where the shares asked for end."
     return Chart("shares", "Realised shares", note, data, layout, 180 + 40 * len(runs))
@@ -152,7 +177,7 @@ def shares(runs: Sequence[Run]) -> Chart:
 def epochs(runs: Sequence[Run]) -> Chart:
     data = []
     for index, run in enumerate(runs):
-        seen = {key: run.value(f"epochs/{key}") for key in run.record["data"]["sources"]}
+        seen = {key: run.value(f"epochs/{key}") for key in run.trained_on}
         seen = {key: value for key, value in seen.items() if value is not None}
         data.append(
             {
@@ -168,6 +193,6 @@ def epochs(runs: Sequence[Run]) -> Chart:
         )
     layout = axes("passes over the source in this run", "", barmode="group")
     layout["yaxis"] |= {"autorange": "reversed", "type": "category", "automargin": True}
-    keys = {key for run in runs for key in run.record["data"]["sources"]}
+    keys = {key for run in runs for key in run.trained_on}
     note = "2 to 5 epochs of the domain are usual; above 10 is memorisation."
     return Chart("epochs", "Epochs", note, data, layout, 160 + 90 * len(keys))

@@ -121,9 +121,14 @@ class Run:
         return [int(row["step"]) for row in rows], [float(row[key]) for row in rows]
 
     @property
+    def trained_on(self) -> Mapping[str, Mapping]:
+        """{role/source: share, licence, ...}; empty where it is unknown, of an imported base."""
+        return self.record["data"].get("sources", {})
+
+    @property
     def sources(self) -> list[str]:
         """role/source of everything that was evaluated or trained on."""
-        keys = dict.fromkeys(self.record["data"].get("sources", {}))
+        keys = dict.fromkeys(self.trained_on)
         keys |= dict.fromkeys(key for key in self.final if "/" in key)
         return list(keys)
 

@@ -8,16 +8,17 @@ import datetime
 import html
 import json
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_pipeline.errors import UserError
 from mypt_jax import report_charts, report_plane, report_rules, report_tables
-from mypt_jax.report_data import Run
+from mypt_jax.report_data import ROLES, Run
 
 _ASSETS = Path(__file__).parent / "report_assets"
 SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}, beside the runs
-_WIDE = ("lineage", "tradeoff", "shares", "epochs")
+_WIDE = ("shares", "epochs")
+_SHALLOW = 4  # generations that fit beside the plane of losses; a deeper lineage is drawn below it
 
 
 def plotly_js() -> str:
@@ -49,22 +50,34 @@ def _table(table: report_tables.Table) -> str:
     )
 
 
+def _card_facts(run: Run) -> list[str]:
+    """What was gained and what it cost, from the baseline to this run."""
+    facts = []
+    for role in ROLES:
+        change = run.against_baseline(role)
+        if change is None:
+            continue
+        bar = "" if change.stderr is None else f" \u00b1 {100 * change.stderr / change.start:.1f}"
+        losses = f"{change.start:.3f} \u2192 {change.final:.3f}"
+        facts.append(f"{role} {losses} ({change.percent:+.1f}{bar} %)")
+    # A sign never stands alone on a line.
+    return [fact.replace(" (", "\n").replace(" ", "\u00a0").replace("\n", " (") for fact in facts]
+
+
 def _cards(runs: Sequence[Run]) -> str:
-    """What to take: the decision matrix as three cards."""
+    """What to take: the decision matrix as three cards, in the colours of the runs."""
     cards = []
     for priority, limit, run in report_rules.decide(runs):
-        if run is None:
-            main, facts = "none qualifies", "no finished run stays within the limit"
-        else:
-            domain, general = run.against_baseline("domain"), run.against_baseline("general")
-            main = run.name
-            facts = f"domain {report_tables.percent_text(domain)} against base, "
-            facts += f"general {report_tables.percent_text(general)}"
-        facts = facts.replace(" %", "\u00a0%")  # a sign never stands alone on a line
+        name, facts, line = "none qualifies", ["no finished run stays within the limit"], ""
+        if run is not None:
+            name, facts = run.name, _card_facts(run)
+            line = f' style="--run: {report_charts.colour(runs.index(run))}"'
+        lines = "".join(f"<div>{_text(fact)}</div>" for fact in facts)
         cards.append(
-            f'<div class="card"><div class="for">{_text(priority)}</div>'
-            f'<div class="run">{_text(main)}</div><div>{_text(facts)}</div>'
-            f'<div class="for">forgetting up to {limit:+g} %</div></div>'
+            f'<div class="card"{line}><div class="for">{_text(priority)}</div>'
+            f'<div class="run">{_text(name)}</div>{lines}'
+            '<div class="for">lowest domain loss with forgetting up to '
+            f"{limit:+g}\u00a0%</div></div>"
         )
     return f'<section class="cards">{"".join(cards)}</section>'
 
@@ -74,7 +87,7 @@ def _warnings(runs: Sequence[Run]) -> str:
     return f'<ul class="warnings">{"".join(found)}</ul>' if found else ""
 
 
-def _charts(charts: Sequence[report_charts.Chart], prefix: str) -> str:
+def _charts(charts: Sequence[report_charts.Chart], prefix: str, layout: str = "charts") -> str:
     parts = []
     for chart in charts:
         wide = " wide" if chart.key in _WIDE else ""
@@ -82,7 +95,7 @@ def _charts(charts: Sequence[report_charts.Chart], prefix: str) -> str:
             f'<section class="chart{wide}"><h3>{_text(chart.title)}</h3>'
             f'<p class="note">{_text(chart.note)}</p><div id="{prefix}{chart.key}"></div></section>'
         )
-    return f'<section class="charts">{"".join(parts)}</section>'
+    return f'<section class="{layout}">{"".join(parts)}</section>'
 
 
 def _tables(runs: Sequence[Run]) -> str:
@@ -96,6 +109,14 @@ def _tables(runs: Sequence[Run]) -> str:
     )
 
 
+def _continuations(prompt: str, texts: Mapping[str, str]) -> str:
+    columns = (
+        f'<div><p class="note">{_text(run)}</p><pre class="sample">{_text(text)}</pre></div>'
+        for run, text in texts.items()
+    )
+    return f'<h3>{_text(prompt)}</h3><section class="samples">{"".join(columns)}</section>'
+
+
 def _samples(directory: Path) -> str:
     """Continuations of the same prompts by several runs, where they were generated."""
     path = directory / SAMPLES
@@ -103,14 +124,7 @@ def _samples(directory: Path) -> str:
         return ""
     try:
         samples = json.loads(path.read_text(encoding="utf-8"))
-        parts = [
-            f"<h3>{_text(prompt)}</h3>"
-            + "".join(
-                f'<p class="note">{_text(run)}</p><pre class="sample">{_text(text)}</pre>'
-                for run, text in texts.items()
-            )
-            for prompt, texts in samples.items()
-        ]
+        parts = [_continuations(prompt, texts) for prompt, texts in samples.items()]
     except (AttributeError, ValueError) as error:
         raise UserError(f'{path} is not {{"prompt": {{"run": "text"}}}}: {error}') from error
     return f"<h2>Samples</h2>{''.join(parts)}"
@@ -129,18 +143,16 @@ def page(
     body, charts, chips = [], [], []
     for number, runs in enumerate(groups):
         prefix = f"lineage{number}-"
-        own = [
-            report_plane.lineage_chart(runs),
-            report_plane.trade_off(runs),
-            *report_charts.curves(runs),
-            report_charts.shares(runs),
-            report_charts.epochs(runs),
-        ]
+        plane, tree = report_plane.trade_off(runs), report_plane.lineage_chart(runs)
+        curves = [*report_charts.curves(runs), report_charts.shares(runs)]
+        curves.append(report_charts.epochs(runs))
         if len(groups) > 1:
             body.append(f"<h2>Lineage of {_text(runs[0].name)}</h2>")
-        body += [_cards(runs), _warnings(runs), "<h2>Charts</h2>", _charts(own, prefix)]
-        body.append(_tables(runs))
-        for chart in own:
+        deep = max(len(run.record["ancestors"]) for run in runs) >= _SHALLOW
+        body += [_cards(runs), _warnings(runs)]
+        body.append(_charts([plane, tree], prefix, "overview deep" if deep else "overview"))
+        body += ["<h2>Curves and data</h2>", _charts(curves, prefix), _tables(runs)]
+        for chart in (plane, tree, *curves):
             spec = {"data": chart.data, "layout": chart.layout, "height": chart.height}
             charts.append({"id": prefix + chart.key, **spec})
         chips += [{"name": r.name, "colour": report_charts.colour(i)} for i, r in enumerate(runs)]

@@ -6,6 +6,14 @@ from mypt_jax import report_rules, report_tables
 from mypt_jax.report_charts import Chart, axes, colour, limit_lines, symbol
 from mypt_jax.report_data import ROLES, Run
 
+HEIGHT = 350  # both charts stand beside each other, on the first screen
+LABEL_PLACES = {
+    "top right": (1, 1),
+    "bottom left": (-1, -1),
+    "bottom right": (1, -1),
+    "top left": (-1, 1),
+}
+
 
 def _positions(runs: Sequence[Run]) -> dict[str, tuple[float, float]]:
     """Depth and row of every run: leaves below each other, a parent between its children."""
@@ -52,7 +60,7 @@ def lineage_chart(runs: Sequence[Run]) -> Chart:
                 "textposition": "bottom center",
                 "cliponaxis": False,
                 "marker": {
-                    "size": 22,
+                    "size": 15,
                     "color": colour(index),
                     "symbol": symbol(index) + ("" if run.finished else "-open"),
                     "line": {"width": 2, "color": colour(index)},
@@ -72,8 +80,11 @@ def lineage_chart(runs: Sequence[Run]) -> Chart:
         "annotations": notes,
         "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
     }
-    note = "Domain loss, and change of the general loss against the baseline; open: unfinished."
-    return Chart("lineage", "Lineage", note, data, layout, 190 + round(120 * rows))
+    note = (
+        "Each run starts from the one at its left. Below its name: domain loss in nats/token, and "
+    )
+    note += "forgetting. Open symbols: unfinished."
+    return Chart("lineage", "Lineage", note, data, layout, max(HEIGHT, 190 + round(120 * rows)))
 
 
 def _arrow(start: tuple[float, float], end: tuple[float, float]) -> dict:
@@ -99,7 +110,29 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return front
 
 
-def _path(run: Run, index: int) -> list[dict]:
+def label_places(points: Sequence[tuple[float, float]]) -> list[str]:
+    """For every point the corner for its name with the most room to the other points.
+
+    Corners, because the error bars take the axes.
+    """
+    spans = [max(v) - min(v) or 1.0 for v in zip(*points, strict=True)]
+    scaled = [[value / span for value, span in zip(point, spans, strict=True)] for point in points]
+    places = []
+    for index, (x, y) in enumerate(scaled):
+        others = [other for number, other in enumerate(scaled) if number != index]
+
+        def room(place: str, x=x, y=y, others=others) -> float:
+            dx, dy = LABEL_PLACES[place]
+            at = (x + 0.05 * dx, y + 0.08 * dy)
+            return min((abs(at[0] - o[0]) + abs(at[1] - o[1]) for o in others), default=0.0)
+
+        # A name beyond the last point would leave the picture.
+        inside = [p for p in LABEL_PLACES if x < max(s[0] for s in scaled) or p.endswith("left")]
+        places.append(max(inside, key=room))
+    return places
+
+
+def _path(run: Run, index: int, place: str) -> list[dict]:
     """A run's evaluations on the plane of domain and general loss, the last one named."""
     pairs = [(e["domain"], e["general"], s) for s, e in run.evaluations if {*e} >= {*ROLES}]
     pairs = pairs if run.is_domain_stage else pairs[-1:]  # where base began says nothing here
@@ -124,7 +157,7 @@ def _path(run: Run, index: int) -> list[dict]:
         "x": xs[-1:],
         "y": ys[-1:],
         "text": [f"<b>{run.name}</b>"],
-        "textposition": ("top right", "bottom left")[index % 2],  # close points stay readable
+        "textposition": place,
         "marker": {
             "size": 14,
             "color": colour(index),
@@ -134,18 +167,22 @@ def _path(run: Run, index: int) -> list[dict]:
         "%{x:.3f}, general %{y:.3f}<extra></extra>",
     }
     for axis, role in (("error_x", "domain"), ("error_y", "general")):
-        error = run.value(f"eval/{role}/stderr")
-        if error is not None:
-            final[axis] = {"array": [error], "thickness": 1.2, "width": 3}
+        # Of the paired difference: what two losses on the same windows share says nothing here.
+        change = run.against_baseline(role) if run.is_domain_stage else None
+        if change is not None and change.stderr is not None:
+            final[axis] = {"array": [change.stderr], "thickness": 1.2, "width": 3}
     return [path, final]
 
 
 def trade_off(runs: Sequence[Run]) -> Chart:
-    data = [trace for index, run in enumerate(runs) for trace in _path(run, index)]
-    finals = [
-        (run.final["domain"], run.final["general"]) for run in runs if {*run.final} >= {*ROLES}
-    ]
-    front = pareto(finals)
+    shown = {
+        index: (run.final["domain"], run.final["general"])
+        for index, run in enumerate(runs)
+        if {*run.final} >= {*ROLES}
+    }
+    places = dict(zip(shown, label_places(list(shown.values())) if shown else (), strict=True))
+    data = [trace for index in shown for trace in _path(runs[index], index, places[index])]
+    front = pareto(list(shown.values()))
     line = {"dash": "dash", "width": 1.5, "color": "#8a929e"}
     data.insert(
         0,
@@ -163,7 +200,7 @@ def trade_off(runs: Sequence[Run]) -> Chart:
     if baseline:
         layout["shapes"], layout["annotations"] = limit_lines(baseline)
     note = (
-        "Every evaluation of every run; down and left is better. Dashed: the Pareto front of the "
-        "final points. Dotted: the guide's limits of forgetting. Bars: one standard error."
+        "Left: more of the domain learned. Up: more of the general text forgotten. Dashed: "
+        "Pareto front. Dotted: the guide's limits. Bars: standard error of the change from base."
     )
-    return Chart("tradeoff", "Domain against general", note, data, layout, 460)
+    return Chart("tradeoff", "Learned against forgotten", note, data, layout, HEIGHT)

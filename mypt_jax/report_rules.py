@@ -66,6 +66,13 @@ def advice(run: Run) -> str:
         return (
             f"rate too high or replay too little for this much forgetting ({now}): add replay first"
         )
+    lost = run.against_start("general")
+    if learned.percent > -LITTLE_LEARNED and lost is not None and lost.percent > -learned.percent:
+        parent = run.parent.name if run.parent else "its parent"
+        return (
+            f"more forgotten than learned here, domain {learned.percent:+.1f} % and general "
+            f"{lost.percent:+.1f} % ({now}): {parent} may serve better"
+        )
     if learned.percent > -LITTLE_LEARNED and run.replay_ratio > MUCH_REPLAY:
         return f"replay dilutes the domain ({now}): reduce replay_ratio"
     if learned.percent > -LITTLE_LEARNED:

@@ -192,7 +192,7 @@ def share_value(share: object) -> float:
 def data_seen(runs: Sequence[Run]) -> Table:
     rows = []
     for run in runs:
-        for key, source in run.record["data"].get("sources", {}).items():
+        for key, source in run.trained_on.items():
             tokens = run.record["tokens_by_source"].get(key, 0)
             realised, epochs = run.value(f"share/{key}"), run.value(f"epochs/{key}")
             rows.append(

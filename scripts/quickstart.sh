@@ -28,7 +28,7 @@ for argument in "$@"; do
   esac
 done
 
-requirements=(requirements.txt requirements-demo.txt)
+requirements=(requirements.txt requirements-demo.txt requirements-report.txt)
 case "$accelerator" in
   cuda | tpu) requirements+=("requirements-$accelerator.txt") ;;
 esac
@@ -42,7 +42,7 @@ if [[ "$accelerator" == keep ]]; then
   kept="$(mktemp)"
   "$python" -m pip freeze 2>/dev/null | grep -iE '^(jax|jaxlib|libtpu|numpy)==' >"$kept" || true
   "$python" -m pip install --quiet --disable-pip-version-check --constraint "$kept" \
-    -r requirements.txt -r requirements-demo.txt
+    -r requirements.txt -r requirements-demo.txt -r requirements-report.txt
   rm -f "$kept"
 else
   make_environment .venv "$(find_python)" "${requirements[@]}"
@@ -75,9 +75,9 @@ trap 'rm -f "$times"' EXIT
   ${chain[@]+"${chain[@]}"}
 trained=$SECONDS
 
-"$python" -m mypt_jax.report "$runs/tiny"
+"$python" -m mypt_jax.report "$runs/tiny" --html
 echo
 echo "time: install $installed s, data $((prepared - installed)) s," \
   "training $((trained - prepared)) s ($(cat "$times"))," \
   "report $((SECONDS - trained)) s, total $SECONDS s"
-echo "report: $runs/tiny/report.md, $runs/tiny/report.json"
+echo "report: $runs/tiny/report.md, $runs/tiny/report.json; in a browser: $runs/tiny/report.html"

@@ -86,6 +86,7 @@ def test_a_run_directory_gives_architecture_tokenizer_and_parent(tmp_path):
     assert stage.data.tokenizer == "gpt2-4096"
     assert stage.init_from == str(run) and stage.workdir == str(run / "v3")
     assert stage.optim.peak_lr == 3e-5 and stage.size == "gpt2"
+    assert stage.data.general_weights == (), "one's own general directory needs no weights"
     assert v5.get_config(str(run)).init_from == str(run / "v3")
 
 

@@ -43,6 +43,7 @@ def checkout(tmp_path):
         shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")
     (tmp_path / "requirements.txt").write_text("jax\n")
     (tmp_path / "requirements-demo.txt").write_text("cwe2\n")
+    (tmp_path / "requirements-report.txt").write_text("plotly\n")
     return tmp_path
 
 
@@ -83,8 +84,9 @@ def test_keep_installs_around_the_jax_that_is_there_and_goes_through_all_stages(
 
 def test_runs_elsewhere_are_reported_there(checkout):
     done, calls = quickstart(checkout, "--accelerator=keep", "--runs_dir=/drive/runs")
-    assert calls[-1] == "python -m mypt_jax.report /drive/runs/tiny"
+    assert calls[-1] == "python -m mypt_jax.report /drive/runs/tiny --html"
     assert "report: /drive/runs/tiny/report.md" in done.stdout
+    assert "/drive/runs/tiny/report.html" in done.stdout
 
 
 def test_an_accelerator_without_its_jax_is_warned_about_in_one_line(checkout):

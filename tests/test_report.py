@@ -146,6 +146,7 @@ def test_verdicts_at_their_limits(tmp_path, general, verdict):
     ("final", "replay_ratio", "words"),
     [
         ((4.95, 2.0), 0.2, "rate too low"),
+        ((4.95, 2.1), 0.2, "more forgotten than learned"),
         ((4.95, 2.0), 0.6, "reduce replay_ratio"),
         ((3.0, 2.3), 0.2, "add replay"),
         ((4.0, 1.99), 0.3, "safe foundation"),

@@ -44,7 +44,7 @@ def test_charts_are_valid_figures_and_complete(guide):
     charts = spec_of(write_page(guide))["charts"]
     keys = [chart["id"].removeprefix("lineage0-") for chart in charts]
     assert keys == [
-        "lineage", "tradeoff", "domain", "general", "forgetting", "train", "rate", "speed",
+        "tradeoff", "lineage", "domain", "general", "forgetting", "train", "rate", "speed",
         "shares", "epochs",
     ]  # fmt: skip
     for chart in charts:
@@ -64,6 +64,29 @@ def test_curves_of_a_child_begin_where_its_parent_ended(guide):
 def test_pareto_front_holds_what_nothing_beats():
     points = [(3.0, 2.4), (3.5, 2.3), (3.6, 2.35), (3.9, 2.2), (5.0, 2.2), (3.0, 2.5)]
     assert report_plane.pareto(points) == [(3.0, 2.4), (3.5, 2.3), (3.9, 2.2)]
+
+
+def test_names_on_the_plane_avoid_the_points():
+    """Close points get their names on the sides that look away from each other."""
+    points = [(6.81, 5.69), (4.94, 5.72), (4.42, 5.79), (4.39, 5.82), (4.31, 5.95)]
+    places = report_plane.label_places(points)
+    assert places[2] == "bottom right" and places[3].endswith("left")
+    assert places[0].endswith("left"), "beyond the last point is no room"
+    assert report_plane.label_places([(1.0, 1.0)])[0].endswith("left")
+
+
+def test_no_colour_stands_for_two_things():
+    keys = ["domain/a", "domain/b", "general/c"]
+    shades = report_charts.source_colours(keys)
+    assert len(set(shades)) == 3
+    assert not set(shades) & {*report_charts.COLOURS, report_charts.LIMIT_COLOUR}
+
+
+def test_cards_name_what_was_gained_and_what_it_cost(guide):
+    own = write_page(guide).replace(report_page.plotly_js(), "")
+    facts = own[own.index('class="cards"') : own.index('class="overview"')].replace("\u00a0", " ")
+    assert "domain 5.038 \u2192 3.257 (-35.4 %)" in facts
+    assert "general 2.227 \u2192 2.360 (+6.0 %)" in facts
 
 
 def test_long_curves_are_thinned_and_keep_their_ends():
@@ -110,6 +133,17 @@ def test_a_run_that_has_only_begun_has_a_page(guide):
     text = write_page(guide)
     assert "4 of 5 runs finished; v8 at step 0 of 20" in text
     assert [run["name"] for run in spec_of(text)["runs"]] == ["base", "v3", "v5", "v7", "v8"]
+
+
+def test_an_imported_base_has_a_place_on_the_page(guide):
+    """It evaluated nothing, and what it was trained on is unknown."""
+    record = json.loads((guide / "base" / "lineage.json").read_text())
+    (guide / "base" / "lineage.json").write_text(json.dumps(record | {"data": {}}))
+    (guide / "base" / "metrics.jsonl").write_text("")
+    own = write_page(guide).replace(report_page.plotly_js(), "")
+    assert re.findall(r'class="run">([^<]+)<', own) == ["v5", "v7", "v8"]
+    charts = {chart["id"]: chart for chart in spec_of(own)["charts"]}
+    assert {trace["name"] for trace in charts["lineage0-epochs"]["data"]} >= {"v3", "v8"}
 
 
 def test_a_single_run_without_evaluations_has_a_page(tmp_path):

@@ -28,9 +28,9 @@ function layoutOf(chart, light) {
   const { text, grid, axis } = theme(light);
   const given = chart.layout;
   return {
-    margin: { l: narrow() ? 46 : 56, r: 14, t: narrow() ? 12 : 30, b: 44 },
+    margin: { l: narrow() ? 46 : 56, r: 14, t: 12, b: 44 },
     hovermode: "closest",
-    legend: { orientation: "h", y: -0.22, font: { size: 11 } },
+    legend: { font: { size: 11 } },
     modebar: { bgcolor: "rgba(0,0,0,0)", color: grid, activecolor: text },
     showlegend: false, // the chips above name and hide the runs
     ...given,
