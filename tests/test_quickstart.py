@@ -72,7 +72,9 @@ def test_keep_installs_around_the_jax_that_is_there_and_goes_through_all_stages(
     text = "\n".join(calls)
     assert "jax==0.9.0\nnumpy==2.0.2" in text and "other==1" not in text
     assert not (checkout / ".venv").exists()
-    order = [text.index(part) for part in ("pip install", "prepare_demo", "run_chain", "report")]
+    order = [
+        text.index(part) for part in ("pip install", "prepare_demo", "run_chain", "mypt_jax.report")
+    ]
     assert order == sorted(order)
     assert "scripts/run_chain.py --size=tiny" in text and "--config.seed=1" in text
     assert "the tables" in done.stdout
@@ -101,7 +103,7 @@ def test_an_accelerator_without_its_jax_is_warned_about_in_one_line(checkout):
 def test_a_preempted_chain_ends_with_its_exit_code_and_no_report(checkout):
     done, calls = quickstart(checkout, "--accelerator=keep", STAND_IN_CHAIN="75")
     assert done.returncode == 75
-    assert not any("report" in call for call in calls)
+    assert not any("mypt_jax.report" in call for call in calls)
 
 
 @pytest.mark.parametrize(
