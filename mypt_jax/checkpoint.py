@@ -18,7 +18,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from data_pipeline.errors import UserError
-from mypt_jax import exits, integrity, lineage, retention, run
+from mypt_jax import exits, integrity, lineage, retention, run, storage
 
 META = "meta.json"
 
@@ -337,8 +337,11 @@ def _restore_host(directory: str, item: str) -> dict:
 
 
 def load_params(spec: str) -> Loaded:
-    """Parameters of the run that `spec` names (PATH, PATH@STEP or PATH@best), on the host."""
-    path, step = run.resolve_step(spec)
+    """Parameters of the run that `spec` names (PATH, PATH@STEP or PATH@best), on the host.
+
+    A run at gs:// or s3:// is fetched first.
+    """
+    path, step = run.resolve_step(storage.fetch_run(spec))
     params = restore_params(path, step, None)
     meta = read_meta(run.step_dir(path, step))
     return Loaded(params, run.config(path), meta["lineage"], meta, path, step)

@@ -3,16 +3,19 @@
     python -m mypt_jax.report runs/tiny
     python -m mypt_jax.report runs/tiny --html            # report.html, one file, works offline
     python -m mypt_jax.report runs/tiny --html --watch    # written again while training runs
+    python -m mypt_jax.report gs://bucket/runs/tiny       # written to its mirror, remote/gs/...
 
 Reads every run at and under the directory, links it to its parent by its lineage (any number of
 stages, any names), prints the tables as Markdown and writes report.md and report.json there.
 """
 
 import argparse
+import functools
 import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from data_pipeline import errors
@@ -32,10 +35,10 @@ def write(path: Path, text: str) -> None:
         raise errors.UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def build(root: Path, out: Path, *, page: bool = False, live_secs: int = 0) -> str:
+def build(root: Path, out: Path, *, title: str = "", page: bool = False, live_secs: int = 0) -> str:
     """Reads everything first, then writes: bad input leaves the old report as it was."""
     groups = report_data.lineages(report_data.read_runs(root))
-    title = f"Report of {root}"
+    title = f"Report of {title or root}"
     text = report_tables.markdown(groups, title=title)
     numbers = json.dumps(report_json.as_json(groups), indent=1, allow_nan=False)
     files = {"report.md": text, "report.json": numbers + "\n"}
@@ -54,15 +57,16 @@ def _newest(root: Path) -> float:
     return max((p.stat().st_mtime for p in files if not p.name.startswith("report")), default=0.0)
 
 
-def watch(root: Path, out: Path, *, page: bool, say) -> None:
+def watch(root: Path, out: Path, *, page: bool, say, title: str = "", fetch=lambda: None) -> None:
     """Builds again whenever a run has written something, until interrupted."""
     seen = -1.0
     try:
         while True:
+            fetch()
             newest = _newest(root)
             if newest != seen:
                 try:
-                    build(root, out, page=page, live_secs=WATCH_SECS)
+                    build(root, out, title=title, page=page, live_secs=WATCH_SECS)
                     say(f"{time.strftime('%H:%M:%S')} written to {out}")
                 except errors.UserError as error:
                     # A row may be half written just now, or the first run not there yet.
@@ -70,21 +74,32 @@ def watch(root: Path, out: Path, *, page: bool, say) -> None:
                 seen = newest
             time.sleep(WATCH_SECS)
     except KeyboardInterrupt:
-        build(root, out, page=page)  # the last page no longer reloads itself
+        build(root, out, title=title, page=page)  # the last page no longer reloads itself
+
+
+def _fetcher(url: str) -> Callable[[], str]:
+    """Runs in a bucket are read, and reported on, in their local mirror: fetches what is new."""
+    from mypt_jax import storage  # imports jax: seconds that a report of a directory is spared
+
+    return functools.partial(storage.fetch_records, url)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="The guide's tables from what was trained.")
-    parser.add_argument("runs", type=Path, help="a directory with runs, such as runs/tiny")
+    parser.add_argument("runs", help="a directory with runs, such as runs/tiny or gs://...")
     parser.add_argument("--out", type=Path, help="where to write; default: that directory")
     parser.add_argument("--html", action="store_true", help="write report.html, too")
     parser.add_argument("--watch", action="store_true", help="write again while training runs")
     args = parser.parse_args(argv)
-    out = args.out or args.runs
+    fetch = _fetcher(args.runs) if "://" in args.runs else None
+    root = Path(fetch() if fetch else args.runs)
+    common = {"root": root, "out": args.out or root, "title": args.runs, "page": args.html}
     if args.watch:
-        watch(args.runs, out, page=args.html, say=lambda line: print(line, flush=True))
+        watch(**common, say=lambda line: print(line, flush=True), fetch=fetch or (lambda: None))
         return 0
-    print(build(args.runs, out, page=args.html))
+    print(build(**common))
+    if fetch:
+        print(f"written to {common['out']}")
     return 0
 
 

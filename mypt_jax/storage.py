@@ -100,11 +100,7 @@ def localise(config: Mapping) -> dict:
         f"{role}={_dataset(entry)}" if equals else role
         for role, equals, entry in (e.partition("=") for e in config["eval"]["extra"])
     )
-    if "://" in config["init_from"]:
-        path, which = run.parse_spec(config["init_from"])
-        local = local_path(path)
-        _fetch_parent(path, local, which)
-        config["init_from"] = f"{local}@{which}" if which else local
+    config["init_from"] = fetch_run(config["init_from"])
     if "://" in config["workdir"]:
         several = hosts.detected(os.environ) or (
             "config.distributed" if config["distributed"]["num_processes"] > 1 else ""
@@ -153,6 +149,46 @@ def _fetch(bucket: Bucket, local: str, names: Iterable[str], sizes: Mapping[str,
     return count
 
 
+def fetch_run(spec: str) -> str:
+    """PATH[@STEP|@best] with a run at a URL fetched into its mirror; other runs unchanged."""
+    if "://" not in spec:
+        return spec
+    path, which = run.parse_spec(spec)
+    local = local_path(path)
+    _fetch_parent(path, local, which)
+    return f"{local}@{which}" if which else local
+
+
+def fetch_records(url: str) -> str:
+    """What a report reads of all runs below a URL, fetched into their mirrors: no checkpoints.
+
+    Returns the local directory. A run that this machine pushed last is newer here and stays.
+    """
+    local, bucket = local_path(url), Bucket(url)
+    sizes = bucket.sizes()
+    runs = [os.path.dirname(name) for name in sizes if os.path.basename(name) == run.CONFIG]
+    mine = {name for name in runs if _pushed_last(bucket, os.path.join(local, name), name, sizes)}
+    wanted = []
+    for name in sizes:
+        owner = next((r for r in runs if name.startswith(f"{r}/" if r else "")), None)
+        small = name.endswith((".json", ".jsonl", ".npz")) and run.CHECKPOINTS not in name
+        if small and os.path.basename(name) != MARKER and owner not in mine:
+            wanted.append(name)
+    _fetch(bucket, local, wanted, sizes)
+    return local
+
+
+def _pushed_last(bucket: Bucket, local: str, below: str, sizes: Mapping[str, int]) -> bool:
+    """Whether the workdir that the bucket holds at `below` was last pushed from this machine."""
+    marker, name = os.path.join(local, MARKER), f"{below}/{MARKER}".lstrip("/")
+    if not os.path.isfile(marker) or name not in sizes:
+        return False
+    bucket.get(name, f"{marker}.remote")
+    theirs = lineage.read_json(f"{marker}.remote", what=bucket.url)
+    os.remove(f"{marker}.remote")
+    return lineage.read_json(marker, what=bucket.url).get("owner") == theirs["owner"]
+
+
 def _fetch_parent(url: str, local: str, which: str) -> None:
     bucket = Bucket(url)
     sizes = bucket.sizes()
@@ -179,16 +215,9 @@ def _fetch_workdir(url: str, local: str) -> None:
     """Makes the mirror what the bucket holds, unless this machine itself pushed last."""
     bucket = Bucket(url)
     sizes = bucket.sizes()
-    if MARKER not in sizes:
+    if MARKER not in sizes or _pushed_last(bucket, local, "", sizes):
         return
-    marker = os.path.join(local, MARKER)
-    mine = lineage.read_json(marker, what=url) if os.path.isfile(marker) else {}
-    bucket.get(MARKER, f"{marker}.remote")
-    theirs = lineage.read_json(f"{marker}.remote", what=url)
-    os.remove(f"{marker}.remote")
-    if mine.get("owner") == theirs["owner"]:
-        return
-    shutil.rmtree(local)
+    shutil.rmtree(local, ignore_errors=True)
     _fetch(bucket, local, sizes, sizes)
 
 

@@ -33,9 +33,11 @@ if [[ -n "$screenshots" ]]; then
   directory="$(mktemp -d)"
   trap 'rm -rf "$directory"' EXIT
   .venv-test/bin/python -m mypt_jax.report "$screenshots" --html --out="$directory" >/dev/null
-  # Root has no user namespaces to make a sandbox of; the page is our own.
-  options=(--headless=new --no-sandbox --disable-gpu --hide-scrollbars --window-size=1280,1490
-    --virtual-time-budget=8000)
+  # Root has no user namespaces to make a sandbox of; the page is our own. What is pictured is the
+  # first screen of a laptop.
+  options=(--headless=new --no-sandbox --disable-gpu --disable-background-networking
+    --user-data-dir="$directory/browser" --hide-scrollbars --window-size=1280,760
+    --force-device-scale-factor=1.5 --virtual-time-budget=8000)
   "$(find_browser)" "${options[@]}" --screenshot="$PWD/docs/report.png" \
     "file://$directory/report.html" 2>/dev/null
   "$(find_browser)" "${options[@]}" --blink-settings=preferredColorScheme=0 \

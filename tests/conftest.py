@@ -42,9 +42,13 @@ def documents(source: str, count: int, seed: int):
 
 
 def build_dataset(
-    out_dir: Path, sources: dict[str, int], seed: int = 0, val_fraction: float = 0.2
+    out_dir: Path,
+    sources: dict[str, int],
+    seed: int = 0,
+    val_fraction: float = 0.2,
+    vocabulary: str = "gpt2-4096",
 ) -> Path:
-    """A token dataset (gpt2-4096) with `sources`: {name: documents}."""
+    """A token dataset with `sources`: {name: documents}."""
     from data_pipeline import budget, prepare, tokenizer
 
     settings = budget.Settings(
@@ -62,7 +66,7 @@ def build_dataset(
     prepare.build_dataset(
         texts,
         out_dir=out_dir,
-        vocabulary=tokenizer.get("gpt2-4096"),
+        vocabulary=tokenizer.get(vocabulary),
         settings=settings,
         recorded={"command": "test"},
     )

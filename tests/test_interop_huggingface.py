@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import model_factory as factory
 import numpy as np
 import pytest
+from conftest import SMALL, build_dataset, train
 from flax import nnx
 from model_factory import quick  # noqa: F401
 
 from data_pipeline import errors, shards
 from data_pipeline import tokenizer as tokenizers
-from mypt_jax import checkpoint, generate, lineage, sampling
+from mypt_jax import checkpoint, generate, lineage, report, sampling
 from mypt_jax.interop import hf_tokenizer, huggingface
 
 torch = pytest.importorskip("torch")
@@ -137,6 +138,39 @@ def test_bfloat16_weights_and_parts(tmp_path):
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
     for key, tensor in reference.state_dict().items():
         assert torch.equal(tensor, again.state_dict()[key]), key
+
+
+@pytest.mark.full
+def test_an_imported_base_is_specialised_reported_and_taken_away(tmp_path, compile_cache, capsys):
+    """As the README shows it: no phase 1, the same stage file, architecture and tokenizer kept."""
+    save(tmp_path / "in", "qwen2.5-0.5b")
+    run = tmp_path / "base"
+    huggingface.main(["import", str(tmp_path / "in"), str(run)])
+    own = {"vocabulary": f"hf:{run}/tokenizer"}
+    changes = {key: value for key, value in SMALL.items() if not key.startswith("model.")}
+    changes |= {
+        "data.domain": build_dataset(tmp_path / "domain", {"manuals": 60}, **own),
+        "data.general": build_dataset(tmp_path / "general", {"encyclopedia": 60}, **own),
+        "compile_cache": compile_cache,
+        "optim.peak_lr": 1e-3,
+    }
+    done = train(f"configs/v3.py:{run}", changes)
+    assert done.returncode == 0, done.stderr
+    losses = json.loads((run / "v3" / "finished.json").read_text())["eval"]
+    first = json.loads((run / "v3" / "metrics.jsonl").read_text().splitlines()[0])
+    assert losses["domain"] < first["eval/domain/loss"]
+
+    assert report.main([str(run)]) == 0
+    assert "| v3 | base |" in capsys.readouterr().out
+    assert huggingface.main(["export", str(run / "v3"), str(tmp_path / "out")]) == 0
+    taken = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
+    assert type(taken) is transformers.Qwen2ForCausalLM
+    rows = factory.tokens((2, 64), vocab_size=VOCAB)
+    made = generate.load(str(run / "v3"))[0]
+    assert np.abs(logits_of(taken, rows) - np.asarray(factory.logits(made.gpt, rows))).max() < 1e-4
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "| base | imported | - |" in card and "imported from `in`" in card
+    assert "| v3 | 12 | 0.001 | 0.30 |" in card
 
 
 def write_run(path, data=None, head_bias_V=None, **changes):

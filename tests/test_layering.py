@@ -38,7 +38,7 @@ WITHIN = {
         "step",
     ),
     "evaluate": ("checkpoint", "scorer"),  # the command scores a run; inside main()
-    "checkpoint": ("retention",),
+    "checkpoint": ("retention", "storage"),
     "scorer": ("checkpoint", "evaluate"),
     "config": ("optim",),
     "metrics": ("goodput",),

@@ -171,6 +171,7 @@ const wait = setInterval(() => {
 def browse(page, *options: str) -> tuple[str, list[str]]:
     """(the page's own root element after drawing, lines of the browser's console)."""
     command = [BROWSER, "--headless=new", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += ["--disable-background-networking", f"--user-data-dir={page.parent / 'browser'}"]
     command += ["--enable-logging=stderr", "--virtual-time-budget=10000", *options]
     done = subprocess.run(
         [*command, f"file://{page}"],

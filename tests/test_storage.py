@@ -107,6 +107,43 @@ def test_a_second_push_takes_changes_only_and_removes_old_steps_manifest_first(t
     ]
 
 
+class Shelf(Recorder):
+    """A bucket whose files can be read: a directory."""
+
+    def __init__(self, directory):
+        super().__init__()
+        self._directory, self.url = directory, "gs://bucket/runs"
+        for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+            self.files[str(path.relative_to(directory))] = path.stat().st_size
+
+    def get(self, name, target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        shutil.copy(self._directory / name, target)
+        self.log.append(name)
+
+
+def test_a_report_fetches_records_only_and_leaves_what_this_machine_writes(tmp_path, monkeypatch):
+    for stage, owner in (("base", "here"), ("v3", "elsewhere")):
+        directory = tmp_path / "bucket" / stage
+        write_step(directory, 6)
+        (directory / run.EVALUATIONS).mkdir()
+        (directory / run.EVALUATIONS / "step_00000006.npz").write_bytes(b"npz")
+        for name in (run.CONFIG, run.METRICS):
+            (directory / name).write_text("old")
+        (directory / storage.MARKER).write_text(json.dumps({"owner": owner}))
+    monkeypatch.chdir(tmp_path)
+    shelf = Shelf(tmp_path / "bucket")
+    monkeypatch.setattr(storage, "Bucket", lambda url: shelf)
+    local = tmp_path / storage.local_path(shelf.url)
+    (local / "base").mkdir(parents=True)
+    (local / "base" / storage.MARKER).write_text(json.dumps({"owner": "here"}))
+    (local / "base" / run.METRICS).write_text("newer")
+    assert str(tmp_path / storage.fetch_records(shelf.url)) == str(local)
+    assert (local / "base" / run.METRICS).read_text() == "newer"
+    found = sorted(str(p.relative_to(local / "v3")) for p in (local / "v3").rglob("*.*"))
+    assert found == ["config.json", "eval/step_00000006.npz", "metrics.jsonl"]
+
+
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("localhost", 0))
@@ -296,3 +333,23 @@ def test_a_chain_lives_in_a_bucket_and_goes_on_on_another_machine(kind, small, d
         assert "step 0 equals the parent's end" in third.stdout
         local = tmp_path / "three" / "remote" / kind / "bucket" / "runs" / "v3"
         assert json.loads((local / run.FINISHED).read_text())["step"] == 12
+
+        (tmp_path / "four").mkdir()
+        for module, *flags in (
+            ("report", f"{url}/runs"),
+            ("generate", f"--run={url}/runs/v3", "--max_new_tokens=4"),
+            ("evaluate", f"--run={url}/runs/v3@12", f"--data={datasets['domain']}"),
+        ):
+            done = subprocess.run(
+                [sys.executable, "-m", f"mypt_jax.{module}", *flags],
+                cwd=tmp_path / "four",
+                env={**os.environ, **environment, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+                timeout=600,
+            )
+            assert done.returncode == 0, f"{module}: {done.stderr[-3000:]}"
+        assert (
+            "| v3 | base |"
+            in (tmp_path / "four/remote" / kind / "bucket/runs/report.md").read_text()
+        )

@@ -1,8 +1,10 @@
 """The model card of an export: what the lineage says, as Markdown."""
 
+import os
 from collections.abc import Mapping
 
 from mypt_jax import lineage, run
+from mypt_jax.interop import runs
 
 
 def licences(record: Mapping) -> dict[str, str]:
@@ -19,8 +21,22 @@ def _stages(record: Mapping, config: Mapping, losses: Mapping) -> list[dict]:
         "replay_ratio": config["data"]["replay_ratio"],
         "eval": losses,
         "tokens_by_source": record["tokens_by_source"],
+        "config": config,
     }
     return [*record["ancestors"], own]
+
+
+def _row(stage: Mapping) -> str:
+    """A line of the training table; of an imported base nothing but its name is known."""
+    if runs.imported_from(stage.get("config", {})):
+        return f"| {stage['stage']} | imported | - | - | - | - | unknown |"
+    losses = stage.get("eval") or {}
+    return (
+        f"| {stage['stage']} | {stage['step']:,} | {_number(stage.get('peak_lr'), 'g')} "
+        f"| {_number(stage.get('replay_ratio'), '.2f')} "
+        f"| {_number(losses.get('domain'), '.3f')} | {_number(losses.get('general'), '.3f')} "
+        f"| {sum(stage['tokens_by_source'].values()):,} |"
+    )
 
 
 def _number(value, pattern: str) -> str:
@@ -51,15 +67,17 @@ def render(
         "| stage | steps | peak learning rate | replay | domain loss | general loss | tokens |",
         "|---|---|---|---|---|---|---|",
     ]
-    for stage in _stages(record, config, finished.get("eval") or {}):
-        losses = stage.get("eval") or {}
-        lines.append(
-            f"| {stage['stage']} | {stage['step']:,} | {_number(stage.get('peak_lr'), 'g')} "
-            f"| {_number(stage.get('replay_ratio'), '.2f')} "
-            f"| {_number(losses.get('domain'), '.3f')} | {_number(losses.get('general'), '.3f')} "
-            f"| {sum(stage['tokens_by_source'].values()):,} |"
-        )
-    lines += ["", "Losses are nats per token on held-out text.", "", "## Data", ""]
+    stages = _stages(record, config, finished.get("eval") or {})
+    lines += [*map(_row, stages), "", "Losses are nats per token on held-out text."]
+    source = runs.imported_from(stages[0].get("config", {}))
+    if source:
+        name = os.path.basename(os.path.normpath(source))
+        lines += [
+            "",
+            f"The base was imported from `{name}`: its training data, card and licence come on top "
+            "of what is listed here.",
+        ]
+    lines += ["", "## Data", ""]
     lines += ["| source | tokens seen | licence |", "|---|---|---|"]
     for source, tokens in sorted(lineage.total_tokens_by_source(record).items()):
         lines.append(f"| {source} | {tokens:,} | {known.get(source, 'not stated')} |")

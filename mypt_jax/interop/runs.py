@@ -12,6 +12,15 @@ from mypt_jax import checkpoint, lineage, run, stage_file
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+_IMPORT_OF = "import of "  # in the place of init_from
+
+
+def imported_from(config: Mapping) -> str:
+    """Where a base run with this config came from; "" for one that was trained here."""
+    start = config.get("init_from", "")
+    return start.removeprefix(_IMPORT_OF) if start.startswith(_IMPORT_OF) else ""
+
+
 def check_target(path: str) -> None:
     """Raises UserError when `path` holds anything: an import or export never overwrites."""
     if os.path.isfile(path) or (os.path.isdir(path) and os.listdir(path)):
@@ -37,7 +46,7 @@ def write(
     config |= {
         "size": os.path.basename(os.path.normpath(workdir)),
         "workdir": workdir,
-        "init_from": f"import of {source}",
+        "init_from": f"{_IMPORT_OF}{source}",
         "num_steps": 0,
         "model": dict(settings),
     }
