@@ -4,13 +4,14 @@
 #
 #   bash scripts/quickstart.sh [--accelerator=cpu|cuda|tpu|keep] [options of scripts/run_chain.py]
 #
-# keep uses the Python and the jax that are already there, without a .venv (Colab).
+# keep uses the Python and the jax that are already there, without a .venv (Colab). --install_only
+# ends after the installation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
 
 # An empty array is an unset one to the bash 3.2 of macOS, hence the ${chain[@]+...} below.
-accelerator=cpu runs=runs chain=()
+accelerator=cpu runs=runs install_only=0 chain=()
 for argument in "$@"; do
   case "$argument" in
     --accelerator=cpu | --accelerator=cuda | --accelerator=tpu | --accelerator=keep)
@@ -18,6 +19,7 @@ for argument in "$@"; do
     --accelerator*)
       echo "error: $argument is unknown; use --accelerator=cpu|cuda|tpu|keep" >&2
       exit 2 ;;
+    --install_only) install_only=1 ;;
     --size=*)
       echo "error: the quickstart trains at --size=tiny; for $argument use scripts/run_chain.py" >&2
       exit 2 ;;
@@ -65,6 +67,8 @@ PYTHON
   echo "warning: this machine has an accelerator, but jax here runs on the CPU only;" \
     "use --accelerator=$found" >&2
 fi
+
+((install_only)) && exit 0
 
 "$python" scripts/prepare_demo.py
 prepared=$SECONDS

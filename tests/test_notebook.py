@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from mypt_jax import goodput
+
 ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOK = ROOT / "docs" / "colab.ipynb"
 
@@ -51,7 +53,7 @@ def test_notebook_trains_and_a_new_kernel_resumes(tmp_path, monkeypatch):
     pytest.importorskip("nbclient")
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     first = execute(tmp_path, [*SMALL, "--config.time_budget_secs=1"])
-    assert "run this cell again to resume" in first
+    assert "the cell Resume goes on" in first
     assert not (tmp_path / "tiny/v8").exists()
     second = execute(tmp_path, SMALL)
     assert "Experiment summary" in second
@@ -59,3 +61,5 @@ def test_notebook_trains_and_a_new_kernel_resumes(tmp_path, monkeypatch):
     rows = (tmp_path / "tiny/base/metrics.jsonl").read_text().splitlines()
     steps = [json.loads(row)["step"] for row in rows]
     assert steps == sorted(set(steps)) and steps[-1] == 12
+    starts = json.loads((tmp_path / "tiny/base" / goodput.FILE).read_text())["starts"]
+    assert len(starts) == 2

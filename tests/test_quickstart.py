@@ -91,6 +91,13 @@ def test_runs_elsewhere_are_reported_there(checkout):
     assert "/drive/runs/tiny/report.html" in done.stdout
 
 
+def test_the_installation_alone_trains_nothing(checkout):
+    done, calls = quickstart(checkout, "--accelerator=keep", "--install_only")
+    assert done.returncode == 0 and done.stderr == ""
+    text = "\n".join(calls)
+    assert "pip install" in text and "prepare_demo" not in text and "run_chain" not in text
+
+
 def test_an_accelerator_without_its_jax_is_warned_about_in_one_line(checkout):
     (checkout / "bin/nvidia-smi").write_text("#!/bin/bash\necho 'GPU 0: Some GPU'\n")
     done, _ = quickstart(checkout, "--accelerator=keep")
