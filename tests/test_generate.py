@@ -140,6 +140,36 @@ def test_choice_of_the_next_token(changes, want):
     assert np.abs(choose(LOGITS, **changes) - want).max() < 0.03
 
 
+def reference(logits, seen, *, temperature, top_k, top_p, repetition_penalty):
+    """Probabilities of the next token, one after another in plain Python."""
+    lowered = {i: logits[i] * repetition_penalty ** (-1 if logits[i] > 0 else 1) for i in seen}
+    scaled = {i: lowered.get(i, value) / temperature for i, value in enumerate(logits)}
+    order = sorted(scaled, key=scaled.get, reverse=True)[: top_k or None]
+    odds = {i: np.exp(scaled[i]) for i in order}
+    found, reached = np.zeros(len(logits)), 0.0
+    for i in order:
+        if reached < top_p:
+            found[i] = odds[i]
+        reached += odds[i] / sum(odds.values())
+    return found / found.sum()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_all_settings_together_equal_the_reference(seed):
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=12).round(3).tolist()
+    seen = rng.choice(12, 4, replace=False).tolist()
+    how = {
+        "temperature": float(rng.uniform(0.5, 2)),
+        "top_k": int(rng.integers(3, 10)),
+        "top_p": float(rng.uniform(0.6, 0.95)),
+        "repetition_penalty": float(rng.uniform(1.1, 2)),
+    }
+    got, want = choose(logits, seen=seen, **how), reference(logits, seen, **how)
+    assert np.array_equal(got > 0, want > 0)
+    assert np.abs(got - want).max() < 0.04
+
+
 def test_repetition_penalty_lowers_positive_logits_too():
     got = choose([2.0, 1.0, 0.0], seen=[0], repetition_penalty=4.0)
     assert np.abs(got - softmax(np.array([0.5, 1.0, 0.0]))).max() < 0.03
