@@ -223,7 +223,8 @@ def main(argv: list[str] | None = None) -> int:
     run = scorer.Scorer(args.run, batch_size=args.batch_size)
     scores = {}
     for data in args.data:
-        scores |= run.score_data(data, windows=args.windows)
+        for name, score in run.score_data(data, windows=args.windows).items():
+            scores[f"{data}#{name}" if name in scores else name] = score
     found = {}
     for key, source in scores.items():
         figures = {name.rpartition("/")[2]: v for name, v in _figures(key, [source]).items()}

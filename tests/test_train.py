@@ -164,6 +164,17 @@ def test_evaluation_on_demand_gives_the_runs_own_losses(chain, datasets, tmp_pat
     assert score.tokens == len(v3.tokenizer.encode(text.read_text()))
 
 
+def test_texts_of_the_same_name_are_all_in_the_table(chain, tmp_path, capsys):
+    root, *_ = chain
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "text.txt").write_text(f"one two {name} " * 10)
+    files = [str(tmp_path / name / "text.txt") for name in "ab"]
+    assert evaluate.main([f"--run={root / 'v3'}", "--data", *files, "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert list(scores) == ["text.txt", f"{files[1]}#text.txt"]
+
+
 def test_a_token_sees_only_its_window_when_scored(chain):
     """The first window of a text has the same losses whatever comes later."""
     import numpy as np
