@@ -52,10 +52,12 @@ class _Stream:
 
     def __init__(self, tokenizer, prompt: str, write: Callable[[str], None]):
         self._decode, self._tokens, self._shown = tokenizer.decode, [], ""
-        self._write = write
-        write(prompt)
+        self._write, self._prompt = write, prompt
 
     def __call__(self, tokens_B: np.ndarray) -> None:
+        # With the first token: a prompt that is refused is not repeated.
+        self._write(self._prompt)
+        self._prompt = ""
         if tokens_B[0] < 0:
             return
         self._tokens.append(int(tokens_B[0]))

@@ -97,6 +97,17 @@ def best_steps(workdir: str, saved: list[int], *, max_forgetting: float) -> list
     return [step for _, step in sorted(candidates)]
 
 
+_STAGES = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "configs")
+
+
+def make_hint(path: str) -> str:
+    """How the run at `path` could be made, where a stage file has its name."""
+    stage = os.path.basename(os.path.normpath(path))
+    if os.path.isfile(os.path.join(_STAGES, f"{stage}.py")):
+        return f"make it with: {make_command(path)}"
+    return "a run is a directory with a config.json, such as runs/tiny/v8"
+
+
 def make_command(path: str) -> str:
     """The command that would make the run at `path`, guessed from where it lies."""
     size, stage = os.path.split(os.path.normpath(path))
@@ -118,7 +129,7 @@ def resolve_step(spec: str) -> tuple[str, int]:
     """(path, step) that `spec` names. Raises UserError when the run is missing or unfinished."""
     path, which = parse_spec(spec)
     if not os.path.isfile(join(path, CONFIG)):
-        raise UserError(f"there is no run at {path}; make it with: {make_command(path)}")
+        raise UserError(f"there is no run at {path}; {make_hint(path)}")
     have = steps(path)
     if which == "best":
         limit = config(path)["guard"]["max_forgetting"]

@@ -176,6 +176,10 @@ def changed(**tensors):
             "tensor ln_f.weight is (3,), its config wants (16,)",
         ),
         ({"state": changed(extra=torch.ones(3))}, "tensor extra has no place"),
+        (
+            {"state": changed(**{"ln_f.weight": torch.full((16,), torch.nan)})},
+            "tensor ln_f.weight has values that are no numbers",
+        ),
         ({"n_layer": 3}, "tensor blocks.2.sa.qkv.weight (48, 16) is missing"),
         ({"n_head": 3}, "n_embd 16 is not divisible by n_head 3"),
         ({"n_embd": "16"}, "n_embd is '16', wanted a number"),

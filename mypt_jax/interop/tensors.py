@@ -54,7 +54,8 @@ def to_ours(
 ) -> dict:
     """Our nested parameters, fp32, from foreign tensors {name: array}.
 
-    Raises UserError that names the first tensor that is missing, extra or of another shape.
+    Raises UserError that names the first tensor that is missing, extra, of another shape or not
+    finite.
     """
     wanted = shapes(settings)
     layers = settings["n_layer"]
@@ -73,6 +74,8 @@ def to_ours(
     for name in tensors:
         if name not in expected:
             raise errors.UserError(f"{where}: tensor {name} has no place in this architecture")
+        if not np.isfinite(tensors[name]).all():
+            raise errors.UserError(f"{where}: tensor {name} has values that are no numbers")
 
     def read(name, transpose):
         array = np.asarray(tensors[name], np.float32)
