@@ -36,11 +36,13 @@ def _positions(runs: Sequence[Run]) -> dict[str, tuple[float, float]]:
 
 def lineage_chart(runs: Sequence[Run]) -> Chart:
     places = _positions(runs)
+    baseline = report_tables.baseline_of(runs)
     data, notes = [], []
     for index, run in enumerate(runs):
         x, y = places[run.name]
         change = run.against_baseline("general") if run.is_domain_stage else None
-        text = f"<b>{run.name}</b><br>{report_tables.loss_text(run.final.get('domain'))}"
+        losses = run.final or run.baseline or baseline  # of an imported base its stages know it
+        text = f"<b>{run.name}</b><br>{report_tables.loss_text(losses.get('domain'))}"
         text += f"<br>{report_tables.percent_text(change)}" if change else "<br>baseline"
         hover = [
             f"<b>{run.name}</b> from {report_tables.init_text(run)}",
@@ -126,9 +128,10 @@ def label_places(points: Sequence[tuple[float, float]]) -> list[str]:
             at = (x + 0.05 * dx, y + 0.08 * dy)
             return min((abs(at[0] - o[0]) + abs(at[1] - o[1]) for o in others), default=0.0)
 
-        # A name beyond the last point would leave the picture.
-        inside = [p for p in LABEL_PLACES if x < max(s[0] for s in scaled) or p.endswith("left")]
-        places.append(max(inside, key=room))
+        # A name beyond the outermost points would leave the picture.
+        first, *_, last = sorted(s[0] for s in scaled) if len(scaled) > 1 else (x - 1, x + 1)
+        outside = {first: "left", last: "right"}.get(x, "nowhere")
+        places.append(max((p for p in LABEL_PLACES if not p.endswith(outside)), key=room))
     return places
 
 

@@ -71,8 +71,8 @@ def test_names_on_the_plane_avoid_the_points():
     points = [(6.81, 5.69), (4.94, 5.72), (4.42, 5.79), (4.39, 5.82), (4.31, 5.95)]
     places = report_plane.label_places(points)
     assert places[2] == "bottom right" and places[3].endswith("left")
-    assert places[0].endswith("left"), "beyond the last point is no room"
-    assert report_plane.label_places([(1.0, 1.0)])[0].endswith("left")
+    assert places[0].endswith("left") and places[4].endswith("right"), "names stay inside"
+    assert report_plane.label_places([(1.0, 1.0)]) == ["top right"]
 
 
 def test_no_colour_stands_for_two_things():
@@ -144,6 +144,8 @@ def test_an_imported_base_has_a_place_on_the_page(guide):
     assert re.findall(r'class="run">([^<]+)<', own) == ["v5", "v7", "v8"]
     charts = {chart["id"]: chart for chart in spec_of(own)["charts"]}
     assert {trace["name"] for trace in charts["lineage0-epochs"]["data"]} >= {"v3", "v8"}
+    texts = [text for trace in charts["lineage0-lineage"]["data"] for text in trace["text"]]
+    assert texts[0] == "<b>base</b><br>5.038<br>baseline"
 
 
 def test_a_single_run_without_evaluations_has_a_page(tmp_path):
