@@ -18,10 +18,23 @@ CONFIG = {"vocab_size": 50_304, "block_size": 24, "n_embd": 16, "n_head": 2, "n_
 CONFIG |= {"dropout": 0.1, "batch_size": 12, "device": "cuda", "use_loss_mask": False}
 
 
+LATER = {"pos_encoding": "rope", "rope_theta": 500.0, "rope_scale": 2.0, "mlp_type": "swiglu"}
+LATER |= {"norm_type": "rmsnorm", "tie_weights": True}
+
+
+def rotated(x, theta, scale):
+    """Pairs of the first with the second half, turned by position / scale (Su et al. 2021)."""
+    half = x.shape[-1] // 2
+    angles = torch.arange(x.shape[-2])[:, None] / scale / theta ** (torch.arange(half) / half)
+    turned = torch.view_as_complex(torch.stack(x.split(half, -1), -1).contiguous())
+    turned = torch.view_as_real(turned * torch.polar(torch.ones_like(angles), angles))
+    return torch.cat([turned[..., 0], turned[..., 1]], -1)
+
+
 class Attention(torch.nn.Module):
-    def __init__(self, n_embd, n_head, bias):
+    def __init__(self, n_embd, n_head, bias, rope):
         super().__init__()
-        self.n_head = n_head
+        self.n_head, self.rope = n_head, rope
         self.qkv = torch.nn.Linear(n_embd, 3 * n_embd, bias=bias)
         self.proj = torch.nn.Linear(n_embd, n_embd, bias=bias)
 
@@ -29,6 +42,8 @@ class Attention(torch.nn.Module):
         batch, length, width = x.shape
         split = (batch, length, self.n_head, width // self.n_head)
         q, k, v = (part.view(split).transpose(1, 2) for part in self.qkv(x).split(width, -1))
+        if self.rope:
+            q, k = rotated(q, *self.rope), rotated(k, *self.rope)
         scores = q @ k.transpose(-1, -2) / math.sqrt(width // self.n_head)
         future = torch.ones(length, length, dtype=torch.bool).triu(1)
         weights = scores.masked_fill(future, float("-inf")).softmax(-1)
@@ -48,13 +63,33 @@ class FeedForward(torch.nn.Module):
         return self.net(x)
 
 
-class Block(torch.nn.Module):
-    def __init__(self, n_embd, n_head, bias):
+class Gated(torch.nn.Module):
+    def __init__(self, n_embd):
         super().__init__()
-        self.sa = Attention(n_embd, n_head, bias)
-        self.fwd = FeedForward(n_embd)
-        self.ln1 = torch.nn.LayerNorm(n_embd)
-        self.ln2 = torch.nn.LayerNorm(n_embd)
+        width = math.ceil(8 * n_embd // 3 / 64) * 64
+        self.w_gate = torch.nn.Linear(n_embd, width, bias=False)
+        self.w_up = torch.nn.Linear(n_embd, width, bias=False)
+        self.w_down = torch.nn.Linear(width, n_embd, bias=False)
+
+    def forward(self, x):
+        return self.w_down(torch.nn.functional.silu(self.w_gate(x)) * self.w_up(x))
+
+
+def norm_of(config):
+    if config.get("norm_type") == "rmsnorm":
+        return torch.nn.RMSNorm(config["n_embd"], eps=1e-6)
+    return torch.nn.LayerNorm(config["n_embd"])
+
+
+class Block(torch.nn.Module):
+    def __init__(self, config, bias):
+        super().__init__()
+        n_embd = config["n_embd"]
+        rope = (config["rope_theta"], config["rope_scale"]) if "rope_theta" in config else ()
+        self.sa = Attention(n_embd, config["n_head"], bias, rope)
+        self.fwd = Gated(n_embd) if config.get("mlp_type") == "swiglu" else FeedForward(n_embd)
+        self.ln1 = norm_of(config)
+        self.ln2 = norm_of(config)
 
     def forward(self, x):
         x = x + self.sa(self.ln1(x))
@@ -68,24 +103,28 @@ class Reference(torch.nn.Module):
         super().__init__()
         n_embd = config["n_embd"]
         self.token_embedding_table = torch.nn.Embedding(config["vocab_size"], n_embd)
-        self.position_embedding_table = torch.nn.Embedding(config["block_size"], n_embd)
-        blocks = [Block(n_embd, config["n_head"], bias) for _ in range(config["n_layer"])]
-        self.blocks = torch.nn.Sequential(*blocks)
-        self.ln_f = torch.nn.LayerNorm(n_embd)
+        if config.get("pos_encoding") != "rope":
+            self.position_embedding_table = torch.nn.Embedding(config["block_size"], n_embd)
+        self.blocks = torch.nn.Sequential(*(Block(config, bias) for _ in range(config["n_layer"])))
+        self.ln_f = norm_of(config)
         self.lm_head = torch.nn.Linear(n_embd, config["vocab_size"])
+        if config.get("tie_weights"):
+            self.lm_head.weight = self.token_embedding_table.weight
         for parameter in self.parameters():  # norms and biases too, so that none can be lost
             parameter.data += 0.1 * torch.randn(parameter.shape)
 
     def forward(self, tokens):
         x = self.token_embedding_table(tokens)
-        x = x + self.position_embedding_table(torch.arange(tokens.shape[1]))
+        if hasattr(self, "position_embedding_table"):
+            x = x + self.position_embedding_table(torch.arange(tokens.shape[1]))
         return self.lm_head(self.ln_f(self.blocks(x)))
 
 
 def write_folder(path, *, bias=False, wrapped=True, dtype=torch.float32, state=None, **changes):
     """A checkpoint folder as the original writes it; returns the fp32 model it holds."""
     torch.manual_seed(0)
-    reference = Reference(CONFIG, bias).to(dtype).float()
+    later = {key: value for key, value in changes.items() if key in LATER}
+    reference = Reference({**CONFIG, **later}, bias).to(dtype).float()
     path.mkdir()
     tensors = (
         {k: v.to(dtype) for k, v in reference.state_dict().items()} if state is None else state
@@ -99,11 +138,17 @@ def write_folder(path, *, bias=False, wrapped=True, dtype=torch.float32, state=N
 
 
 @pytest.mark.parametrize(
-    ("bias", "wrapped", "dtype"),
-    [(False, True, torch.bfloat16), (True, False, torch.float32), (False, True, torch.float16)],
+    ("bias", "wrapped", "dtype", "later"),
+    [
+        (False, True, torch.bfloat16, {}),
+        (True, False, torch.float32, {}),
+        (False, True, torch.float16, {}),
+        (False, True, torch.float32, LATER),
+    ],
+    ids=["bf16", "raw with biases", "fp16", "the later architecture"],
 )
-def test_import_gives_the_same_logits_and_continuations(tmp_path, bias, wrapped, dtype):
-    reference = write_folder(tmp_path / "in", bias=bias, wrapped=wrapped, dtype=dtype)
+def test_import_gives_the_same_logits_and_continuations(tmp_path, bias, wrapped, dtype, later):
+    reference = write_folder(tmp_path / "in", bias=bias, wrapped=wrapped, dtype=dtype, **later)
     run = tmp_path / "base"
     assert mypt.main(["import", str(tmp_path / "in"), str(run)]) == 0
     made, tokenizer = generate.load(str(run))
@@ -123,9 +168,12 @@ def test_import_gives_the_same_logits_and_continuations(tmp_path, bias, wrapped,
         prompt.append(token)
 
 
-@pytest.mark.parametrize(("dtype", "name"), [(torch.float32, "fp32"), (torch.bfloat16, "bf16")])
-def test_round_trip_is_bit_exact(tmp_path, dtype, name):
-    write_folder(tmp_path / "in", dtype=dtype)
+@pytest.mark.parametrize(
+    ("dtype", "name", "later"),
+    [(torch.float32, "fp32", {}), (torch.bfloat16, "bf16", {}), (torch.float32, "fp32", LATER)],
+)
+def test_round_trip_is_bit_exact(tmp_path, dtype, name, later):
+    write_folder(tmp_path / "in", dtype=dtype, **later)
     run = str(tmp_path / "base")
     mypt.main(["import", str(tmp_path / "in"), run])
     mypt.main(["export", run, str(tmp_path / "out"), f"--dtype={name}"])
@@ -136,8 +184,9 @@ def test_round_trip_is_bit_exact(tmp_path, dtype, name):
     assert set(before) == set(after)
     for key, tensor in before.items():
         assert tensor.dtype == after[key].dtype and torch.equal(tensor, after[key]), key
-    Reference(CONFIG).load_state_dict(after, strict=True)
+    Reference({**CONFIG, **later}).load_state_dict(after, strict=True)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert {key: config[key] for key in later} == later
     assert {key: config[key] for key in mypt.SHAPE_KEYS} == {k: CONFIG[k] for k in mypt.SHAPE_KEYS}
 
 
@@ -183,7 +232,7 @@ def changed(**tensors):
         ({"n_layer": 3}, "tensor blocks.2.sa.qkv.weight (48, 16) is missing"),
         ({"n_head": 3}, "n_embd 16 is not divisible by n_head 3"),
         ({"n_embd": "16"}, "n_embd is '16', wanted a number"),
-        ({"pos_encoding": "rope"}, "pos_encoding is 'rope': an unknown architecture"),
+        ({"pos_encoding": "alibi"}, "pos_encoding is 'alibi', an unknown architecture"),
         ({"state": {"x": "text"}}, "holds no state_dict"),
     ],
 )
@@ -232,4 +281,8 @@ def test_export_never_overwrites_and_refuses_what_the_original_cannot_hold(tmp_p
     (tmp_path / "base" / "config.json").write_text(json.dumps(config))
     flags = ["export", run, str(tmp_path / "out")]
     assert errors.run(lambda: mypt.main(flags)) == errors.BAD_INPUT
-    assert "model.norm is rmsnorm" in capsys.readouterr().err
+    assert "model.norm rmsnorm, model.norm_eps 1e-05" in capsys.readouterr().err
+    config["model"] |= {"norm": "layernorm", "n_kv_head": 1}
+    (tmp_path / "base" / "config.json").write_text(json.dumps(config))
+    assert errors.run(lambda: mypt.main(flags)) == errors.BAD_INPUT
+    assert "model.n_kv_head is 1" in capsys.readouterr().err
