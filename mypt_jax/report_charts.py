@@ -15,10 +15,7 @@ COLOURS = ("#8a929e", "#2f7ed8", "#e8820c", "#12a06a", "#c0399f", "#8a63d2", "#c
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cross", "pentagon")
 # Runs have colours of their own, so that a limit is never taken for one, nor a source.
 LIMIT_COLOUR = "#d1495b"
-ROLE_COLOURS = {
-    "domain": ("#0f766e", "#2aa79b", "#6fcabf", "#a9e0d9"),
-    "general": ("#64748b", "#94a3b8", "#b9c4d2", "#475569"),
-}
+ROLE_HUES = {"domain": (174, 62), "general": (215, 16)}  # hue, saturation in %
 STEPS = "steps along the lineage"
 LIMITS_SHOWN = 4  # of report_rules.VERDICTS: the guide stops a run at the last of them
 MAX_POINTS = 1500  # per curve: more cannot be told apart on a screen, and the file stays small
@@ -56,7 +53,8 @@ def offset(run: Run) -> int:
 
 
 def axes(x: str, y: str, **more) -> dict:
-    return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}}, **more}
+    titles = [{"title": {"text": text, "standoff": 10}} for text in (x, y)]
+    return {"xaxis": titles[0], "yaxis": titles[1], **more}
 
 
 def _curves(runs: Sequence[Run], key: str, scale: float = 1.0, **line) -> list[dict]:
@@ -104,14 +102,13 @@ def _losses(key: str, title: str, note: str, data: list[dict]) -> Chart:
 
 
 def source_colours(keys: Sequence[str]) -> list[str]:
-    """Of "role/name" keys: shades of the role's colour."""
-    seen = dict.fromkeys(ROLE_COLOURS, 0)
+    """Of "role/name" keys: shades of the role's hue, from dark to light."""
+    roles = [key.partition("/")[0] for key in keys]
     found = []
-    for key in keys:
-        role = key.partition("/")[0]
-        shades = ROLE_COLOURS.get(role, COLOURS)
-        found.append(shades[seen.get(role, len(found)) % len(shades)])
-        seen[role] = seen.get(role, 0) + 1
+    for index, role in enumerate(roles):
+        hue, saturation = ROLE_HUES[role]
+        lightness = 38 + round(36 * roles[:index].count(role) / max(1, roles.count(role) - 1))
+        found.append(f"hsl({hue}, {saturation}%, {lightness}%)")
     return found
 
 

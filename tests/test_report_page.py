@@ -76,9 +76,9 @@ def test_names_on_the_plane_avoid_the_points():
 
 
 def test_no_colour_stands_for_two_things():
-    keys = ["domain/a", "domain/b", "general/c"]
+    keys = [f"{role}/{number}" for role in ("domain", "general") for number in range(7)]
     shades = report_charts.source_colours(keys)
-    assert len(set(shades)) == 3
+    assert len(set(shades)) == 14
     assert not set(shades) & {*report_charts.COLOURS, report_charts.LIMIT_COLOUR}
 
 
