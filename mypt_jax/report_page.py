@@ -51,17 +51,17 @@ def _table(table: report_tables.Table) -> str:
 
 
 def _card_facts(run: Run) -> list[str]:
-    """What was gained and what it cost, from the baseline to this run."""
+    """What was gained and what it cost, from the baseline to this run; lines break at "(" only."""
     facts = []
     for role in ROLES:
         change = run.against_baseline(role)
         if change is None:
             continue
         bar = "" if change.stderr is None else f" \u00b1 {100 * change.stderr / change.start:.1f}"
-        losses = f"{change.start:.3f} \u2192 {change.final:.3f}"
-        facts.append(f"{role} {losses} ({change.percent:+.1f}{bar} %)")
-    # A sign never stands alone on a line.
-    return [fact.replace(" (", "\n").replace(" ", "\u00a0").replace("\n", " (") for fact in facts]
+        losses = f"{role} {change.start:.3f} \u2192 {change.final:.3f}"
+        percent = f"({change.percent:+.1f}{bar} %)"
+        facts.append(" ".join(part.replace(" ", "\u00a0") for part in (losses, percent)))
+    return facts
 
 
 def _cards(runs: Sequence[Run]) -> str:
