@@ -8,7 +8,7 @@ from mypt_jax.interop import runs
 
 
 def licences(record: Mapping) -> dict[str, str]:
-    """{source: licence} over this run and the ancestors whose config names them."""
+    """{source: licence} of what this run was trained or evaluated on."""
     sources = record["data"].get("sources", {})
     return {key: facts.get("licence") or "not stated" for key, facts in sources.items()}
 
