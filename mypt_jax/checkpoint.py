@@ -1,5 +1,8 @@
 """Checkpoints: Orbax behind one module, every step verified by its manifest.
 
+One process writes: where there are several, process 0 gathers one array after another, and no two
+need to see the same disk. Every process reads alone, the parts of its own devices.
+
 A step is a directory `checkpoints/<step>/` with the items `params` and `rest` (optimizer state and
 counters), `meta.json`, and `manifest.json`, written last: without it the step does not exist.
 """
@@ -15,10 +18,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
-from jax.experimental import multihost_utils
 
 from data_pipeline.errors import UserError
-from mypt_jax import exits, integrity, lineage, retention, run, storage
+from mypt_jax import agreement, exits, integrity, lineage, retention, run, sharding, storage
 
 META = "meta.json"
 
@@ -61,6 +63,15 @@ def check_tree(wanted: Mapping, stored: Mapping, *, where: str, allow_cast: bool
             )
 
 
+def _alone() -> dict:
+    """Orbax's options for a process that works by itself, whatever others there are."""
+    here = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=here, active_processes={here}, barrier_sync_key_prefix=f"process_{here}"
+    )
+    return {"multiprocessing_options": alone}
+
+
 class Checkpointer:
     """Saves in the background, verifies, restores and retains the steps of one run.
 
@@ -73,19 +84,23 @@ class Checkpointer:
         workdir: str,
         *,
         keep: Callable[[list[int]], set[int]],
+        timeout_secs: float = 0.0,
         check_owner: Callable[[], None] = lambda: None,
         on_commit: Callable[[], None] = lambda: None,
     ):
-        """`keep` says which of the committed steps stay; `check_owner` raises when this process
-        is no longer the one that may write here; `on_commit` is called when a step is complete."""
+        """`keep` says which of the committed steps stay; other processes wait `timeout_secs` for
+        process 0 to save; `check_owner` raises when this process is no longer the one that may
+        write here; `on_commit` is called when a step is complete."""
         self.workdir = workdir
         self._keep = keep
+        self._timeout_secs = timeout_secs
         self._check_owner = check_owner
         self._on_commit = on_commit
         self._saves: list[tuple[float, float]] = []  # seconds training was held, in the background
         self._blocked_secs = 0.0
         self._saved_bytes = 0
-        self._orbax = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+        handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(**_alone()))
+        self._orbax = ocp.AsyncCheckpointer(handler, **_alone())
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._is_writer = jax.process_index() == 0
@@ -94,6 +109,9 @@ class Checkpointer:
         """Starts to save {"params": .., and the rest}; returns when the arrays are copied."""
         start = time.monotonic()
         self.wait()
+        state = self._gathered(state)
+        if not self._is_writer:
+            return
         rest = {key: value for key, value in state.items() if key != "params"}
         path = os.path.abspath(run.step_dir(self.workdir, step))
         meta = {
@@ -105,10 +123,9 @@ class Checkpointer:
             params=ocp.args.StandardSave(state["params"]), rest=ocp.args.StandardSave(rest)
         )
         try:
-            if self._is_writer:
-                self._check_owner()
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                retention.mark(path)
+            self._check_owner()
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            retention.mark(path)
             self._orbax.save(path, args=items, force=True)
         except (OSError, ValueError) as error:
             raise exits.StorageFailure(f"step {step} could not be saved: {error}") from error
@@ -116,17 +133,24 @@ class Checkpointer:
         self._thread = threading.Thread(target=self._commit, args=(path, meta), daemon=True)
         self._thread.start()
 
+    def _gathered(self, state: Mapping) -> Mapping:
+        """The state as process 0 writes it: whole arrays, in its memory, None on the others."""
+        if jax.process_count() == 1:
+            return state
+        # Process 0 comes here when the save before this one is on the disk and in the bucket.
+        agreement.meet("come to a save", timeout_secs=self._timeout_secs)
+        return jax.tree.map(sharding.to_first, state)
+
     def _commit(self, path: str, meta: dict) -> None:
         start = time.monotonic()
         try:
             self._orbax.wait_until_finished()
-            if self._is_writer:
-                lineage.write_json(os.path.join(path, META), meta)
-                self._check_owner()
-                self._saved_bytes = integrity.write_manifest(path)
-                retention.unmark(path)
-                self.prune()
-                self._on_commit()
+            lineage.write_json(os.path.join(path, META), meta)
+            self._check_owner()
+            self._saved_bytes = integrity.write_manifest(path)
+            retention.unmark(path)
+            self.prune()
+            self._on_commit()
             self._saves.append((self._blocked_secs, time.monotonic() - start))
         except BaseException as error:  # noqa: B036 (any failure is handed to the main thread)
             self._error = error
@@ -171,6 +195,11 @@ class Checkpointer:
             self._thread.join()
             self._thread = None
         self.poll()
+
+    def wait_together(self) -> None:
+        """As `wait`, for all processes: none leaves before process 0 has saved."""
+        self.wait()
+        agreement.meet("see the save committed", timeout_secs=self._timeout_secs)
 
     def close(self) -> None:
         try:
@@ -228,8 +257,6 @@ class Checkpointer:
     def finish(self, kept: set[int], *, keep_optimizer: bool) -> None:
         """Keeps these steps only, and without keep_optimizer only their parameters."""
         self.wait()
-        if not self._is_writer:
-            return
         for step in run.steps(self.workdir):
             if step not in kept and integrity.is_committed(run.step_dir(self.workdir, step)):
                 retention.remove(self.workdir, step)
@@ -238,22 +265,43 @@ class Checkpointer:
 
 
 def start(
-    checkpointer: Checkpointer, program, *, parent, fallback: bool, allow_cast: bool
+    checkpointer: Checkpointer,
+    program,
+    *,
+    parent,
+    fallback: bool,
+    allow_cast: bool,
+    fetch_step: Callable[[int], None],
+    timeout_secs: float,
 ) -> tuple[dict, dict | None, list[str]]:
     """(state, meta of the resumed step or None, notes). The order of starting:
 
     1. The workdir has a valid checkpoint: resume everything from it.
     2. init_from names a run: its parameters only, strictly matched; optimizer and step are fresh.
     3. Scratch: only where init_from is the word scratch, so that `parent` is None.
+
+    Process 0 chooses the step; `fetch_step` brings it to the disk of every other one.
     """
     begin = time.monotonic()
-    step, reasons = _newest_for_all(checkpointer, fallback)
-    verified_secs = time.monotonic() - begin
-    notes = [f"warning: passed over checkpoint of {reason}" for reason in reasons]
-    if jax.process_index() == 0:
+
+    def choose() -> list:
+        step, reasons = checkpointer.newest_valid(fallback=fallback)
         retention.clean(checkpointer.workdir)
+        return [step, reasons]
+
+    step, reasons = agreement.first_decides(
+        "find the newest checkpoint", choose, timeout_secs=timeout_secs
+    )
+    notes = [f"warning: passed over checkpoint of {reason}" for reason in reasons]
     if step is not None:
-        begin = time.monotonic()
+        if jax.process_count() > 1:
+            is_first = jax.process_index() == 0
+            agreement.everywhere(
+                f"have step {step}",
+                lambda: None if is_first else fetch_step(step),
+                timeout_secs=timeout_secs,
+            )
+        verified_secs, begin = time.monotonic() - begin, time.monotonic()
         state, meta = jax.block_until_ready(checkpointer.restore(step, program.abstract_state))
         notes.append(
             f"checkpoint of step {step}: verified in {verified_secs:.3f} s, restored in "
@@ -265,17 +313,6 @@ def start(
         params = restore_params(parent.path, parent.step, wanted, allow_cast=allow_cast)
         return program.from_params(params), None, notes
     return program.init(), None, notes
-
-
-def _newest_for_all(checkpointer: Checkpointer, fallback: bool) -> tuple[int | None, list[str]]:
-    """newest_valid as process 0 sees it: all of them must go on from the same step."""
-    if jax.process_count() == 1:
-        return checkpointer.newest_valid(fallback=fallback)
-    step, reasons = None, []
-    if jax.process_index() == 0:
-        step, reasons = checkpointer.newest_valid(fallback=fallback)
-    agreed = int(multihost_utils.broadcast_one_to_all(np.int32(-1 if step is None else step)))
-    return None if agreed < 0 else agreed, reasons
 
 
 def read_meta(directory: str) -> dict:
@@ -295,7 +332,7 @@ def restore_params(
         table = read_meta(directory)["tree"]["params"]
         where = f"{path}@{step}"
         check_tree(tree_table(abstract_params), table, where=where, allow_cast=allow_cast)
-        with ocp.StandardCheckpointer() as checkpointer:
+        with ocp.StandardCheckpointer(**_alone()) as checkpointer:
             return checkpointer.restore(os.path.join(directory, "params"), abstract_params)
 
 
@@ -325,7 +362,7 @@ def _reading(path: str, step: int):
 
 def _restore_host(directory: str, item: str) -> dict:
     path = epath.Path(directory) / item
-    handler = ocp.PyTreeCheckpointHandler()
+    handler = ocp.PyTreeCheckpointHandler(**_alone())
     try:
         # Arrays as they were saved, whatever devices they lay on.
         args = jax.tree.map(

@@ -25,7 +25,8 @@ POSITIVE = (
     "model.n_head model.n_embd model.loss_chunks model.norm_eps model.rope_theta optim.peak_lr "
     "optim.eps optim.clip_norm eval.every_steps eval.windows eval.min_windows "
     "checkpoint.keep_last log.every_steps data.prefetch_batches guard.max_nonfinite_steps "
-    "guard.spike_sigma guard.spike_window guard.max_forgetting distributed.timeout_secs"
+    "guard.spike_sigma guard.spike_window guard.max_forgetting distributed.timeout_secs "
+    "distributed.save_timeout_secs"
 ).split()
 NOT_NEGATIVE = (
     "seed domain_epochs model.n_kv_head model.mlp_width optim.warmup_steps optim.weight_decay "

@@ -91,15 +91,20 @@ def act(work: session.Session, done: int) -> int | None:
         raise exits.ForgettingStop(
             f"{line}; more replay, a lower rate, or --config.guard.action=warn"
         )
+    inside = work.first_decides("see which steps are inside it", lambda: _inside(work, limit))
+    if not inside:
+        raise exits.ForgettingStop(f"{line}, and no saved step inside it to roll back to")
+    work.metrics.note(f"guard: {line}: rolled back to step {max(inside)}")
+    return max(inside)
+
+
+def _inside(work: session.Session, limit: float) -> list[int]:
+    """Saved steps with a forgetting of at most `limit`."""
     saved = run.steps(work.workdir)
-    inside = [
+    return [
         row["step"]
         for row in run.metrics(work.workdir)
         if row["step"] in saved
         and row.get("forgetting/percent") is not None
         and row["forgetting/percent"] <= 100 * limit
     ]
-    if not inside:
-        raise exits.ForgettingStop(f"{line}, and no saved step inside it to roll back to")
-    work.metrics.note(f"guard: {line}: rolled back to step {max(inside)}")
-    return max(inside)

@@ -1,4 +1,4 @@
-"""More than one process: JAX's own runtime started, configs compared, decisions agreed upon.
+"""More than one process: JAX's own runtime started, configs compared, lost ones noticed.
 
 Processes meet at a coordinator. Which ones there are comes from config.distributed, or is detected
 (TPU pods on GCE and GKE, several slices, Slurm, Open MPI); alone, nothing is started. Every wait
@@ -17,24 +17,15 @@ import urllib.request
 from collections.abc import Mapping
 
 import jax
-import numpy as np
 from jax.experimental import multihost_utils
-from jax.sharding import Mesh, NamedSharding
-from jax.sharding import PartitionSpec as P
 
 from data_pipeline.errors import UserError
-from mypt_jax import exits, lineage
+from mypt_jax import agreement, exits, lineage
 
 PROCESSES_METADATA = "computeMetadata/v1/instance/attributes/worker-network-endpoints"
 # Differs between processes on purpose, or is of no consequence to the others.
 OWN_KEYS = ("distributed/process_id", "compile_cache", "data/prefetch_batches")
 _MISSING_SECS = 60  # for the coordination service to notice who is gone
-# What a process can ask of all, from weak to strong.
-NOTHING, SAVE, STOP = 0, 1, 2
-
-
-class DifferentConfigs(UserError):
-    """Found by all processes together."""
 
 
 def start(settings: Mapping) -> None:
@@ -75,7 +66,7 @@ def start(settings: Mapping) -> None:
     except (RuntimeError, ValueError) as error:
         raise exits.LostPeer(
             f"the processes did not meet within {limit} s (distributed.timeout_secs): "
-            f"{_first_line(error)}"
+            f"{agreement.first_line(error)}"
         ) from error
     finally:
         alarm.cancel()
@@ -139,56 +130,33 @@ def _tpu_workers() -> int:
         return 0
 
 
-def _client():
-    """The coordination service; JAX has no public name for its barriers and values with a limit."""
-    from jax._src import distributed
-
-    return distributed.global_state.client
-
-
 def compare(config: Mapping, *, timeout_secs: float) -> None:
     """Raises UserError on every process when one has another config than process 0.
 
     LostPeer when a process does not answer in time.
     """
-    count, here = jax.process_count(), jax.process_index()
-    if count == 1:
+    if jax.process_count() == 1:
         return
     flat = {k: v for k, v in lineage.flatten(config).items() if k not in OWN_KEYS}
     text = json.dumps(flat, sort_keys=True, default=str)
     digest = hashlib.sha256(text.encode()).hexdigest()
-    client, limit = _client(), round(1000 * timeout_secs)
-    with _lost_peer_after(timeout_secs, "compare their configs"):
-        client.key_value_set(f"mypt_jax/config/{here}", f"{digest} {text}")
-        if here == 0:
-            verdict = ""
-            for other in range(1, count):
-                theirs = client.blocking_key_value_get(f"mypt_jax/config/{other}", limit)
-                if theirs.partition(" ")[0] != digest:
-                    verdict = _difference(other, json.loads(theirs.partition(" ")[2]), flat)
-                    break
-            client.key_value_set("mypt_jax/verdict", verdict or "same")
-        verdict = client.blocking_key_value_get("mypt_jax/verdict", limit)
-        # Nobody leaves, and takes the coordinator along, before all have read it.
-        client.wait_at_barrier("mypt_jax/compared", limit)
-    if verdict != "same":
-        raise DifferentConfigs(verdict)
+    texts = agreement.exchange(f"{digest} {text}", "compare their configs", timeout_secs)
+    for other, theirs in enumerate(texts):
+        if theirs.partition(" ")[0] != texts[0].partition(" ")[0]:
+            flat, theirs = (json.loads(x.partition(" ")[2]) for x in (texts[0], theirs))
+            raise agreement.shared(UserError(_difference(other, theirs, flat)), timeout_secs)
     # Connects the devices while all processes are here: the first collective of a program may
     # otherwise wait for the compilation of another process, and some transports give up early.
-    with _lost_peer_after(timeout_secs, "connect their devices"):
+    with agreement.lost_peer_after(timeout_secs, "connect their devices"):
         multihost_utils.sync_global_devices("mypt_jax/connected")
 
 
 def _difference(other: int, theirs: Mapping, own: Mapping) -> str:
-    own = json.loads(json.dumps(own, default=str))
     keys = [key for key in sorted({*own, *theirs}) if own.get(key) != theirs.get(key)]
-    shown = (
-        "; ".join(
-            f"{key.replace('/', '.')}: {own.get(key)} there, {theirs.get(key)} here"
-            for key in keys[:3]
-        )
-        .replace(" there", " on process 0")
-        .replace(" here", f" on process {other}")
+    shown = "; ".join(
+        f"{key.replace('/', '.')}: {own.get(key)} on process 0, {theirs.get(key)} on process "
+        f"{other}"
+        for key in keys[:3]
     )
     return f"process {other} has another config than process 0 ({shown}); start all with one"
 
@@ -205,8 +173,8 @@ def peers():
         if jax.process_count() == 1 or not lost or "RESOURCE_EXHAUSTED" in str(error):
             raise
         raise exits.LostPeer(
-            f"another process of this run is gone: {_missing()} ({_first_line(error)}); run all of "
-            "them again to resume"
+            f"another process of this run is gone: {_missing()} ({agreement.first_line(error)}); "
+            "run all of them again to resume"
         ) from error
 
 
@@ -217,7 +185,7 @@ def _missing() -> str:
 
     def ask():
         with contextlib.suppress(RuntimeError, ValueError):  # the coordinator itself may be gone
-            alive.update(_client().get_live_nodes(list(everyone)))
+            alive.update(agreement.client().get_live_nodes(list(everyone)))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
@@ -231,8 +199,9 @@ def _missing() -> str:
 def leave(code: int, error: BaseException) -> int:
     """Ends one of several processes that failed: at once, since JAX's own end waits for the
     others, who may wait for this one. Ends that all processes reach together are left alone."""
-    together = (DifferentConfigs, exits.Preempted, exits.ForgettingStop, exits.Divergence)
-    if _client() is not None and not isinstance(error, together):
+    together = (exits.Preempted, exits.ForgettingStop, exits.Divergence)
+    is_shared = isinstance(error, together) or getattr(error, "shared", False)
+    if agreement.client() is not None and not is_shared:
         sys.stdout.flush()
         sys.stderr.flush()
         # The coordinator goes last, since its end aborts the others; but not where a process is
@@ -241,55 +210,3 @@ def leave(code: int, error: BaseException) -> int:
             time.sleep(2)
         os._exit(code)
     return code
-
-
-@contextlib.contextmanager
-def _lost_peer_after(timeout_secs: float, what: str):
-    """Turns a missed deadline of the coordination service into LostPeer."""
-    try:
-        yield
-    except (RuntimeError, ValueError) as error:
-        raise exits.LostPeer(
-            f"the processes did not all {what} within {timeout_secs:g} s "
-            f"(distributed.timeout_secs): {_first_line(error)}"
-        ) from error
-
-
-def _first_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]
-
-
-def together(what: str) -> None:
-    """Returns when all processes have come here."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices(what)
-
-
-class Agreement:
-    """What any process asks for, told to all of them for the same step.
-
-    With several processes, an answer is that of the call before: a request travels with the
-    computation and nobody waits for it. `ask` is called once per step by all processes.
-    """
-
-    def __init__(self, mesh: Mesh):
-        self._single = jax.process_count() == 1
-        self._previous: jax.Array | None = None
-        if self._single:
-            return
-        self._sharding = NamedSharding(mesh, P(mesh.axis_names))
-        self._local = sum(d.process_index == jax.process_index() for d in mesh.devices.flat)
-        self._most = jax.jit(lambda x: x.max(), out_shardings=NamedSharding(mesh, P()))
-
-    def ask(self, request: int) -> int:
-        """The strongest request of all processes: NOTHING, SAVE or STOP."""
-        if self._single:
-            return request
-        previous, rows = self._previous, np.full(self._local, request, np.int32)
-        everyone = jax.make_array_from_process_local_data(self._sharding, rows)
-        self._previous = self._most(everyone)
-        return NOTHING if previous is None else int(previous)
-
-    def forget(self) -> None:
-        """What was asked for has been done; called by all processes after the same step."""
-        self._previous = None

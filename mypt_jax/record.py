@@ -86,6 +86,8 @@ def changes(config: Mapping) -> list[str]:
                 f"{key.replace('/', '.')} is {now}, but the run at {workdir} was started "
                 f"with {before}; another value wants another --config.workdir"
             )
+        if key.startswith("distributed/"):
+            continue  # where it runs, not what it is
         lines.append(f"changed at resume: {key.replace('/', '.')}: {before} -> {now}")
     return lines
 

@@ -4,7 +4,8 @@ import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -13,22 +14,22 @@ from data_pipeline import loader as loaders
 from data_pipeline import mixture as mixtures
 from data_pipeline.errors import UserError
 from mypt_jax import (
+    agreement,
     checkpoint,
     exits,
     goodput,
     guard,
-    hosts,
     interrupt,
     lease,
     lineage,
     metrics,
+    mirror,
     profiler,
     redact,
     retention,
     run,
     sharding,
     step,
-    storage,
     trackers,
     watchdog,
 )
@@ -50,8 +51,8 @@ class Session:
     checkpointer: checkpoint.Checkpointer
     metrics: metrics.Metrics
     interrupts: interrupt.Interrupts
-    agreement: hosts.Agreement
-    mirror: storage.Mirror
+    requests: agreement.Requests
+    mirror: mirror.Mirror
     profiler: profiler.Profiler
     lease: lease.Lease
     ledger: goodput.Ledger
@@ -68,6 +69,11 @@ class Session:
     @property
     def is_writer(self) -> bool:
         return jax.process_index() == 0
+
+    def first_decides(self, what: str, decide: Callable[[], Any]) -> Any:
+        """agreement.first_decides: files of the run are read by process 0, for all."""
+        limit = self.config["distributed"]["save_timeout_secs"]
+        return agreement.first_decides(what, decide, timeout_secs=limit)
 
     def wall_secs(self) -> float:
         return time.monotonic() - self.started
@@ -110,26 +116,34 @@ def open_session(
     workdir, is_writer = config["workdir"], jax.process_index() == 0
     ledger = goodput.Ledger(workdir, started=goodput.process_start(), is_writer=is_writer)
     loader, plan = _open_data(validated, program)
-    disk = retention.check_disk(
-        workdir,
-        program.abstract_state,
-        steps_kept=config["checkpoint"]["keep_last"] + config["checkpoint"]["keep_best"],
-    )
+    limit = config["distributed"]["save_timeout_secs"]
+    link, owned = mirror.Mirror(workdir), lease.Lease(workdir)
+
+    def enter() -> list[str]:
+        """Makes process 0 the owner of the run, when it may go on with this config."""
+        changes = _changes(config)
+        disk = retention.check_disk(
+            workdir,
+            program.abstract_state,
+            steps_kept=config["checkpoint"]["keep_last"] + config["checkpoint"]["keep_best"],
+        )
+        notes = _take_over(owned, link, stack)
+        # Again, where the steps have come from a bucket just now.
+        return [*notes, disk, *(changes or _changes(config))]
+
     for note in _memory_notes(program) if is_writer else ():
         metrics.say(note)
-    changes = records.changes(config) if run.steps(workdir) else []
-    owned = lease.Lease(workdir)
-    notes = _take_over(owned, stack) if is_writer else []
+    notes = agreement.first_decides("see the run opened", enter, timeout_secs=limit)
     ledger.open()
     stack.callback(ledger.flush, now=True)
     dog = watchdog.Watchdog(config["watchdog_secs"])
     stack.callback(dog.close)
-    mirror = storage.Mirror(workdir)
     checkpointer = checkpoint.Checkpointer(
         workdir,
         keep=retention.keeper(config),
+        timeout_secs=limit,
         check_owner=owned.check if is_writer else lambda: None,
-        on_commit=mirror.push,
+        on_commit=link.push,
     )
     with ledger.phase("restore" if run.steps(workdir) else "compilation"):
         state, meta, found = checkpoint.start(
@@ -138,9 +152,11 @@ def open_session(
             parent=validated.parent,
             fallback=config["checkpoint"]["fallback"],
             allow_cast=config["checkpoint"]["allow_cast"],
+            fetch_step=link.fetch_step,
+            timeout_secs=limit,
         )
         done = int(state["step"])
-    notes += [disk, *found]
+    notes += found
     stack.callback(checkpointer.close)
     record = meta["lineage"] if meta else records.new(validated, loader, program, state)
     session = Session(
@@ -158,8 +174,8 @@ def open_session(
             num_steps=config["num_steps"],
         ),
         interrupts=interrupts,
-        agreement=hosts.Agreement(program.mesh),
-        mirror=mirror,
+        requests=agreement.Requests(program.mesh),
+        mirror=link,
         profiler=profiler.Profiler(workdir, **config["profile"]),
         lease=owned,
         ledger=ledger,
@@ -177,7 +193,7 @@ def open_session(
     stack.callback(session.metrics.close)
     stack.callback(session.profiler.close)
     if meta:
-        notes += _resume(session, meta, done, changes)
+        notes += _resume(session, meta, done)
     else:
         session.metrics.cut(-1)
     if session.is_writer:
@@ -197,7 +213,11 @@ def open_session(
     return session, state, done
 
 
-def _take_over(owned: lease.Lease, stack: contextlib.ExitStack) -> list[str]:
+def _changes(config: Mapping) -> list[str]:
+    return records.changes(config) if run.steps(config["workdir"]) else []
+
+
+def _take_over(owned: lease.Lease, link: mirror.Mirror, stack: contextlib.ExitStack) -> list[str]:
     """Makes this process the owner of the run, or raises LostPeer; returns notes."""
     existed = os.path.isdir(owned.workdir)
     try:
@@ -212,6 +232,7 @@ def _take_over(owned: lease.Lease, stack: contextlib.ExitStack) -> list[str]:
             os.rmdir(owned.workdir)  # the run failed before it wrote anything
 
     stack.callback(release)
+    link.take_over()
     return [f"warning: {note}"] if note else []
 
 
@@ -268,12 +289,15 @@ def _plan_notes(plan: Mapping) -> list[str]:
     return [f"evaluation of {key}: {source.note}" for key, source in plan.items() if source.note]
 
 
-def _resume(session: Session, meta: Mapping, done: int, changes: list[str]) -> list[str]:
+def _resume(session: Session, meta: Mapping, done: int) -> list[str]:
     """Checks that the saved state still means the same, and cuts rows that come again."""
-    notes = [f"resumed {session.workdir} at step {done}", *changes]
+    notes = [f"resumed {session.workdir} at step {done}"]
     notes += _check_data(session, meta["data"], done)
     session.guard.restore(meta["guard"])
-    rows = [r for r in run.metrics(session.workdir) if r["step"] == done and run.has_eval(r)]
+    rows = session.first_decides(
+        "see the run's rows",
+        lambda: [r for r in run.metrics(session.workdir) if r["step"] == done and run.has_eval(r)],
+    )
     if rows:
         session.row = rows[0]
     # A row that waits for its evaluation is written again, with it.

@@ -4,6 +4,7 @@ Mesh axes: `data` (replicas, across slices), `fsdp` (parameters, optimizer state
 split), `tensor` (heads, MLP width and vocabulary are split).
 """
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 
@@ -211,6 +212,20 @@ def local_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
 def global_batch(mesh: Mesh, rows: np.ndarray) -> jax.Array:
     """[B_local, ...] of every process -> one [B, ...] array split over the batch axes."""
     return jax.make_array_from_process_local_data(NamedSharding(mesh, P(BATCH_AXES)), rows)
+
+
+def to_first(x: jax.Array) -> np.ndarray | None:
+    """The whole array as NumPy on process 0, None on the others, which must call it too."""
+    if not x.is_fully_replicated:
+        x = _replicate(x.sharding.mesh)(x)
+    # All of them wait, so that no device holds more than one whole array at a time.
+    x = jax.block_until_ready(x)
+    return np.asarray(x.addressable_data(0)) if jax.process_index() == 0 else None
+
+
+@functools.cache
+def _replicate(mesh: Mesh) -> Callable[[jax.Array], jax.Array]:
+    return jax.jit(lambda x: x, out_shardings=NamedSharding(mesh, P()))
 
 
 def to_host(x: jax.Array) -> np.ndarray:

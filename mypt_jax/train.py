@@ -12,6 +12,7 @@ import numpy as np
 
 from data_pipeline.errors import UserError
 from mypt_jax import (
+    agreement,
     checkpoint,
     evaluate,
     exits,
@@ -21,6 +22,7 @@ from mypt_jax import (
     interrupt,
     lineage,
     metrics,
+    mirror,
     model,
     retention,
     run,
@@ -34,8 +36,6 @@ from mypt_jax.config import Validated
 def run_stage(validated: Validated) -> None:
     """Trains a stage to its end, resuming what is there. Raises RunEnd and UserError."""
     config = validated.config
-    if _is_finished(config):
-        return
     with contextlib.ExitStack() as stack:
         stack.enter_context(exits.storage())
         interrupts = interrupt.Interrupts(time_budget_secs=config["time_budget_secs"])
@@ -46,6 +46,12 @@ def run_stage(validated: Validated) -> None:
         hosts.start(config["distributed"])
         stack.enter_context(hosts.peers())
         hosts.compare(config, timeout_secs=config["distributed"]["timeout_secs"])
+        if agreement.first_decides(
+            "see what is there",
+            lambda: _is_finished(config),
+            timeout_secs=config["distributed"]["save_timeout_secs"],
+        ):
+            return
         program = step.build(config, eot=validated.tokenizer.eot)
         model.self_test(program.model_config)
         work, state, done = session.open_session(validated, program, interrupts, stack)
@@ -72,6 +78,9 @@ def _is_finished(config: dict) -> bool:
         )
     if not config["checkpoint"]["keep_optimizer"]:
         retention.strip(config["workdir"])  # where the process that finished was killed
+    link = mirror.Mirror(config["workdir"])
+    if link.is_newest:
+        link.push()
     metrics.say(f"run {config['workdir']} is finished (step {finished['step']}); nothing to do")
     return True
 
@@ -121,8 +130,8 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             if traced:
                 work.metrics.note(traced)
 
-            asked = work.agreement.ask(_request(work, last_save))
-            stop = asked == hosts.STOP
+            asked = work.requests.ask(_request(work, last_save))
+            stop = asked == agreement.STOP
             evaluates = session.eval_due(config, done)
             if not (asked or evaluates or _save_due(config, done)):
                 continue
@@ -131,9 +140,9 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             with ledger.phase("save"):
                 work.checkpointer.save(done, state, work.meta(done))
                 last_save = time.monotonic()
-                work.agreement.forget()
+                work.requests.forget()
                 if stop:
-                    work.checkpointer.wait()
+                    work.checkpointer.wait_together()
             work.watchdog.beat()
             if stop:
                 work.metrics.flush()
@@ -151,11 +160,11 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
 def _request(work: session.Session, last_save: float) -> int:
     """What this process asks of all: a signal may reach one only, and clocks differ."""
     if work.interrupts.reason():
-        return hosts.STOP
+        return agreement.STOP
     every_secs = work.config["checkpoint"]["every_secs"]
     if work.is_writer and every_secs and time.monotonic() - last_save >= every_secs:
-        return hosts.SAVE
-    return hosts.NOTHING
+        return agreement.SAVE
+    return agreement.NOTHING
 
 
 def _save_due(config: dict, done: int) -> bool:
@@ -237,17 +246,21 @@ def _evaluate(work: session.Session, state: dict, done: int) -> None:
     )
     shares = {part.key: float(part.share) for part in work.mixture.components}
     row = evaluate.rows(scores, shares)
-    path = run.eval_file(work.workdir, done)
-    if work.is_writer:
-        work.lease.check()
-        evaluate.save(path, scores)
-    if done == 0 and work.parent is not None:
-        _compare_with_parent(work, row, path)
-    row |= forgetting.measure(work, row, scores, path)
+    row |= work.first_decides("hear of the evaluation", lambda: _judge(work, row, scores, done))
     work.row = {"step": done, **work.row, **row, "eval_secs": time.monotonic() - start}
     _write_row(work)
     work.ledger.enter(phase)
     work.ledger.flush(done)
+
+
+def _judge(work: session.Session, row: dict, scores: dict, done: int) -> dict:
+    """Saves an evaluation and compares it with those of the ancestors; more of its row."""
+    path = run.eval_file(work.workdir, done)
+    work.lease.check()
+    evaluate.save(path, scores)
+    if done == 0 and work.parent is not None:
+        _compare_with_parent(work, row, path)
+    return metrics.finite(forgetting.measure(work, row, scores, path))
 
 
 def _compare_with_parent(work: session.Session, row: dict, path: str) -> None:
@@ -295,35 +308,39 @@ def _finish(work: session.Session, kept: int) -> None:
     Optimizer state goes last: a kill before it leaves a finished run that is only too large.
     """
     work.metrics.flush()
-    work.checkpointer.wait()
-    hosts.together("the last step is committed")  # by the writer, whom the others must not precede
-    # Read by all processes, because reading is something that Orbax does together.
-    params = checkpoint.restore_params(work.workdir, kept, None)
+    work.checkpointer.wait_together()
     if work.is_writer:
-        work.lease.check()
-        row = next((r for r in run.metrics(work.workdir) if r["step"] == kept), {})
-        digest = lineage.params_sha256(params)
-        work.record["tokens_by_source"] = work.tokens_by_source(kept)
-        lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
-        summary = work.ledger.summary()
-        finished = {
-            "step": kept,
-            "run_id": work.record["run_id"],
-            "params_sha256": digest,
-            "wall_secs": work.wall_secs(),
-            "goodput": summary,
-            "eval": run.losses(row),
-        }
-        if kept < work.row["step"]:
-            finished["rolled_back_from"] = work.row["step"]
-        lineage.write_json(run.join(work.workdir, run.FINISHED), finished)
-        for line in (work.checkpointer.cost(), goodput.line(summary)):
-            if line:
-                work.metrics.note(line)
-    work.checkpointer.finish(
-        retention.of_finished(work.config, kept),
-        keep_optimizer=work.config["checkpoint"]["keep_optimizer"],
-    )
-    if work.is_writer:
+        _write_finished(work, kept)
+        work.mirror.push()  # before optimizer state is gone, and after
+        work.checkpointer.finish(
+            retention.of_finished(work.config, kept),
+            keep_optimizer=work.config["checkpoint"]["keep_optimizer"],
+        )
         work.mirror.push()
+    agreement.meet(
+        "see the run finished", timeout_secs=work.config["distributed"]["save_timeout_secs"]
+    )
     work.metrics.note(f"finished {work.workdir} at step {kept} in {work.wall_secs():.0f} s")
+
+
+def _write_finished(work: session.Session, kept: int) -> None:
+    work.lease.check()
+    row = next((r for r in run.metrics(work.workdir) if r["step"] == kept), {})
+    digest = lineage.params_sha256(checkpoint.restore_params(work.workdir, kept, None))
+    work.record["tokens_by_source"] = work.tokens_by_source(kept)
+    lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
+    summary = work.ledger.summary()
+    finished = {
+        "step": kept,
+        "run_id": work.record["run_id"],
+        "params_sha256": digest,
+        "wall_secs": work.wall_secs(),
+        "goodput": summary,
+        "eval": run.losses(row),
+    }
+    if kept < work.row["step"]:
+        finished["rolled_back_from"] = work.row["step"]
+    lineage.write_json(run.join(work.workdir, run.FINISHED), finished)
+    for line in (work.checkpointer.cost(), goodput.line(summary)):
+        if line:
+            work.metrics.note(line)

@@ -1,14 +1,12 @@
 """Several processes: what is detected, what is compared, and two that train as one."""
 
-import json
-import os
-import socket
 import subprocess
 import time
 
 import numpy as np
 import pytest
 from conftest import ROOT, SMALL, command
+from several_processes import ends, error_lines, start_processes
 
 from data_pipeline.errors import UserError
 from mypt_jax import checkpoint, hosts, run
@@ -45,53 +43,6 @@ def test_several_processes_are_detected(environment, found):
 def test_settings_that_contradict_each_other(settings, words):
     with pytest.raises(UserError, match=words):
         hosts.start(ALONE | settings)
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
-
-
-def start_processes(stage: str, overrides: list[dict], timeout_secs: float) -> list:
-    """One process per entry of overrides, all of one run."""
-    port, count = free_port(), len(overrides)
-    processes = []
-    for index, own in enumerate(overrides):
-        joined = own | {
-            "distributed.coordinator": f"localhost:{port}",
-            "distributed.num_processes": own.get("distributed.num_processes", count),
-            "distributed.process_id": index,
-            "distributed.timeout_secs": timeout_secs,
-        }
-        processes.append(
-            subprocess.Popen(
-                command(stage, joined),
-                cwd=ROOT,
-                env={**os.environ, "JAX_PLATFORMS": "cpu"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        )
-    return processes
-
-
-def ends(processes: list, timeout: float = 300) -> list[tuple[int, str, str]]:
-    """(exit code, stdout, stderr) of each; a process that hangs fails the test."""
-    found = []
-    try:
-        for process in processes:
-            out, err = process.communicate(timeout=timeout)
-            found.append((process.returncode, out, err))
-    finally:
-        for process in processes:
-            process.kill()
-    return found
-
-
-def error_lines(stderr: str) -> list[str]:
-    return [line for line in stderr.splitlines() if line.startswith("error: ")]
 
 
 def test_processes_with_different_configs_end_with_one_line_each(small, tmp_path):
@@ -154,5 +105,5 @@ def test_two_processes_train_as_one_and_one_resumes_what_two_saved(
     assert (code, other[0]) == (0, 0), stderr + other[2]
     assert "step 0 equals the parent's end on 3 sources" in stdout
     assert checkpoint.load_params(str(two / "v3")).step == 12
-    # Process 1 is silent.
-    assert json.dumps(other[1]) == '""'
+    # Process 1 is silent, all but its transport.
+    assert [line for line in other[1].splitlines() if "[Gloo]" not in line] == []

@@ -23,9 +23,10 @@ ROWS = tuple(
         "main plan generate report interop",
         "train forgetting session record step",
         "sampling evaluate scorer checkpoint retention config guard optim metrics"
-        " interrupt watchdog lease goodput storage",
-        "model layers attention loss sharding run lineage stage_file trackers flops hosts profiler",
-        "integrity exits redact",
+        " interrupt watchdog lease goodput storage mirror",
+        "model layers attention loss sharding run lineage stage_file trackers flops hosts agreement"
+        " profiler",
+        "integrity exits redact bucket",
     )
 )
 WITHIN = {
@@ -46,7 +47,8 @@ WITHIN = {
     "layers": ("attention",),
     "run": ("lineage",),
     "stage_file": ("lineage",),
-    "hosts": ("lineage",),
+    "hosts": ("agreement", "lineage"),
+    "storage": ("mirror",),
     "profiler": ("run",),
 }
 # metrics.py shows progress; main.py and errors.py end a command with one line on stderr.

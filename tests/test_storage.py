@@ -1,21 +1,19 @@
 """gs:// and s3:// against emulators on loopback; the mirror's rules without any."""
 
-import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
-import urllib.request
 
 import pytest
+from bucket_emulator import emulator, upload
 from conftest import ROOT, command
 
 from data_pipeline import shards
 from data_pipeline.errors import UserError
-from mypt_jax import integrity, run, storage
+from mypt_jax import bucket as buckets
+from mypt_jax import exits, integrity, mirror, run, storage
 
 # Read when gcsfs is imported, which importorskip does before storage.py can.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
@@ -31,37 +29,50 @@ os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     ],
 )
 def test_a_url_has_one_mirror(path, local):
-    assert storage.local_path(path) == local
-    assert storage.url_of(local) == (path.rstrip("/") if "://" in path else "")
+    assert buckets.local_path(path) == local
+    assert buckets.url_of(local) == (path.rstrip("/") if "://" in path else "")
 
 
 def test_an_unknown_scheme_is_refused():
     with pytest.raises(UserError, match="hdfs:// is not known, wanted gs:// or s3://"):
-        storage.local_path("hdfs://x/y")
+        buckets.local_path("hdfs://x/y")
 
 
-class Recorder:
-    """Stands in for a bucket and remembers the order of what happens to it."""
+class Recorder(buckets.Bucket):
+    """A bucket in memory that remembers the order of what happens to it."""
 
-    def __init__(self, names=()):
-        self.files, self.log = dict.fromkeys(names, 1), []
+    def __init__(self):
+        self.url = "gs://recorder"
+        self.files: dict[str, bytes] = {}
+        self.log: list[str] = []
 
     def sizes(self):
-        return dict(self.files)
+        return {name: len(data) for name, data in self.files.items()}
 
-    def put(self, source, name):
-        self.files[name] = os.path.getsize(source)
-        self.log.append(f"+{name}")
+    def read(self, name):
+        return self.files.get(name)
+
+    def get(self, name, target):
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        with open(target, "wb") as file:
+            file.write(self.files[name])
+
+    def put_all(self, sources):
+        for name, source in sources.items():
+            with open(source, "rb") as file:
+                self.files[name] = file.read()
+        self.log += [f"+{name}" for name in sources]
 
     def remove(self, name):
         del self.files[name]
         self.log.append(f"-{name}")
 
 
-def mirror_of(workdir, bucket) -> storage.Mirror:
-    mirror = storage.Mirror(str(workdir))
-    mirror._bucket = bucket
-    return mirror
+def link_to(workdir, bucket) -> mirror.Mirror:
+    link = mirror.Mirror(str(workdir))
+    link._bucket = bucket
+    link.take_over()
+    return link
 
 
 def write_step(workdir, step: int, *, committed: bool = True) -> None:
@@ -72,54 +83,60 @@ def write_step(workdir, step: int, *, committed: bool = True) -> None:
         integrity.write_manifest(str(directory))
 
 
-def test_a_manifest_is_pushed_after_its_files_and_finished_after_all(tmp_path):
-    write_step(tmp_path, 6)
-    write_step(tmp_path, 9, committed=False)
-    for name in (run.CONFIG, run.FINISHED, run.METRICS, "lease.json"):
-        (tmp_path / name).write_text("{}")
+@pytest.fixture
+def workdir(tmp_path):
+    (tmp_path / "run").mkdir()
+    return tmp_path / "run"
+
+
+def test_a_manifest_is_pushed_after_its_files_and_rows_and_finished_after_all(workdir):
+    write_step(workdir, 6)
+    write_step(workdir, 9, committed=False)
+    for name in (run.CONFIG, run.FINISHED, run.METRICS, "lease.json", "lease.json.0a1b"):
+        (workdir / name).write_text("{}")
     bucket = Recorder()
-    mirror_of(tmp_path, bucket).push()
+    link_to(workdir, bucket).push()
     step = "+checkpoints/00000006"
-    assert bucket.log[:2] == [f"{step}/params/data", f"{step}/manifest.json"]
-    assert bucket.log[-2:] == ["+finished.json", "+mirror.json"]
-    assert not [line for line in bucket.log if "00000009" in line or "lease" in line]
+    assert bucket.log == [
+        "+mirror.json",
+        f"{step}/params/data",
+        "+config.json",
+        "+metrics.jsonl",
+        f"{step}/manifest.json",
+        "+finished.json",
+    ]
 
 
-def test_a_second_push_takes_changes_only_and_removes_old_steps_manifest_first(tmp_path):
-    write_step(tmp_path, 6)
-    (tmp_path / run.METRICS).write_text("1\n")
+def test_a_second_push_takes_changes_only_and_removes_old_steps_manifest_first(workdir):
+    write_step(workdir, 6)
+    (workdir / run.METRICS).write_text("1\n")
     bucket = Recorder()
-    mirror = mirror_of(tmp_path, bucket)
-    mirror.push()
+    link = link_to(workdir, bucket)
+    link.push()
     bucket.log.clear()
-    shutil.rmtree(tmp_path / run.CHECKPOINTS / "00000006")
-    write_step(tmp_path, 12)
-    (tmp_path / run.METRICS).write_text("1\n2\n")
-    mirror.push()
+    shutil.rmtree(workdir / run.CHECKPOINTS / "00000006")
+    write_step(workdir, 12)
+    (workdir / run.METRICS).write_text("1\n2\n")
+    link.push()
     old, new = "checkpoints/00000006", "checkpoints/00000012"
     assert bucket.log == [
         f"+{new}/params/data",
-        f"+{new}/manifest.json",
         "+metrics.jsonl",
-        "+mirror.json",
+        f"+{new}/manifest.json",
         f"-{old}/manifest.json",
         f"-{old}/params/data",
     ]
 
 
-class Shelf(Recorder):
-    """A bucket whose files can be read: a directory."""
-
-    def __init__(self, directory):
-        super().__init__()
-        self._directory, self.url = directory, "gs://bucket/runs"
-        for path in sorted(p for p in directory.rglob("*") if p.is_file()):
-            self.files[str(path.relative_to(directory))] = path.stat().st_size
-
-    def get(self, name, target):
-        os.makedirs(os.path.dirname(target), exist_ok=True)
-        shutil.copy(self._directory / name, target)
-        self.log.append(name)
+def test_a_process_that_starts_again_pushes_only_what_the_bucket_lacks(workdir):
+    write_step(workdir, 6)
+    bucket = Recorder()
+    link_to(workdir, bucket).push()
+    write_step(workdir, 12)  # saved, but the push did not come to it
+    bucket.log.clear()
+    link_to(workdir, bucket).push()
+    new = "+checkpoints/00000012"
+    assert bucket.log == [f"{new}/params/data", f"{new}/manifest.json"]
 
 
 def test_a_report_fetches_records_only_and_leaves_what_this_machine_writes(tmp_path, monkeypatch):
@@ -130,13 +147,15 @@ def test_a_report_fetches_records_only_and_leaves_what_this_machine_writes(tmp_p
         (directory / run.EVALUATIONS / "step_00000006.npz").write_bytes(b"npz")
         for name in (run.CONFIG, run.METRICS):
             (directory / name).write_text("old")
-        (directory / storage.MARKER).write_text(json.dumps({"owner": owner}))
+        (directory / mirror.MARKER).write_text(json.dumps({"owner": owner}))
     monkeypatch.chdir(tmp_path)
-    shelf = Shelf(tmp_path / "bucket")
+    shelf = Recorder()
+    for path in (tmp_path / "bucket").rglob("*.*"):
+        shelf.files[str(path.relative_to(tmp_path / "bucket"))] = path.read_bytes()
     monkeypatch.setattr(storage, "Bucket", lambda url: shelf)
-    local = tmp_path / storage.local_path(shelf.url)
+    local = tmp_path / buckets.local_path(shelf.url)
     (local / "base").mkdir(parents=True)
-    (local / "base" / storage.MARKER).write_text(json.dumps({"owner": "here"}))
+    (local / "base" / mirror.MARKER).write_text(json.dumps({"owner": "here"}))
     (local / "base" / run.METRICS).write_text("newer")
     assert str(tmp_path / storage.fetch_records(shelf.url)) == str(local)
     assert (local / "base" / run.METRICS).read_text() == "newer"
@@ -144,67 +163,15 @@ def test_a_report_fetches_records_only_and_leaves_what_this_machine_writes(tmp_p
     assert found == ["config.json", "eval/step_00000006.npz", "metrics.jsonl"]
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("localhost", 0))
-        return listener.getsockname()[1]
-
-
-@contextlib.contextmanager
-def emulator(kind: str):
-    """(URL of a new bucket, environment in which it is found)."""
-    port = free_port()
-    address = f"http://127.0.0.1:{port}"
-    if kind == "gs":
-        module = ["gcp_storage_emulator", "start", "--port", str(port), "--in-memory"]
-        module += ["--default-bucket", "bucket"]
-        environment = {
-            "STORAGE_EMULATOR_HOST": address,
-            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
-        }
-    else:
-        module = ["moto.server", "-H", "127.0.0.1", "-p", str(port)]
-        environment = {
-            "AWS_ENDPOINT_URL": address,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-    process = subprocess.Popen(
-        [sys.executable, "-m", *module], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.2)
-        if kind == "s3":
-            request = urllib.request.Request(f"{address}/bucket", method="PUT")
-            urllib.request.urlopen(request, timeout=30).close()
-        yield f"{kind}://bucket", environment
-    finally:
-        process.kill()
-        process.wait()
-
-
-def upload(directory: str, url: str, environment: dict) -> None:
-    code = (
-        "import sys, fsspec, os\n"
-        "options = {'token': 'anon'} if sys.argv[2].startswith('gs') else {}\n"
-        "files = fsspec.filesystem(sys.argv[2].split(':')[0], **options)\n"
-        "for root, _, names in os.walk(sys.argv[1]):\n"
-        "    for name in names:\n"
-        "        path = os.path.join(root, name)\n"
-        "        below = os.path.relpath(path, sys.argv[1])\n"
-        "        files.put_file(path, sys.argv[2].split('://')[1] + '/' + below)\n"
-    )
-    subprocess.run(
-        [sys.executable, "-c", code, directory, url], env=os.environ | environment, check=True
-    )
+def test_a_mirror_that_was_replaced_stops_before_it_pushes(workdir):
+    bucket = Recorder()
+    link = link_to(workdir, bucket)
+    bucket.files[mirror.MARKER] = b'{"owner": "another"}'
+    before = dict(bucket.files)
+    write_step(workdir, 6)
+    with pytest.raises(exits.LostPeer, match="belongs to another machine now"):
+        link.push()
+    assert bucket.files == before
 
 
 @pytest.fixture(params=["gs", "s3"])
@@ -236,7 +203,7 @@ def config_with(**changes) -> dict:
 @pytest.mark.filterwarnings("ignore")  # of the clients and emulators
 def test_a_dataset_is_fetched_once_and_verified(bucket, datasets, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    files = storage.Bucket(f"{bucket}/general")
+    files = buckets.Bucket(f"{bucket}/general")
     for root, _, names in os.walk(datasets["general"]):
         for name in names:
             path = os.path.join(root, name)
@@ -244,7 +211,7 @@ def test_a_dataset_is_fetched_once_and_verified(bucket, datasets, tmp_path, monk
     config = config_with(
         data__general=(f"{bucket}/general#encyclopedia",), eval__extra=(f"domain={bucket}/general",)
     )
-    local = storage.local_path(f"{bucket}/general")
+    local = buckets.local_path(f"{bucket}/general")
     found = storage.localise(config)
     assert found["data"]["general"] == (f"{local}#encyclopedia",)
     assert found["eval"]["extra"] == (f"domain={local}",)
@@ -271,30 +238,68 @@ def test_a_dataset_is_fetched_once_and_verified(bucket, datasets, tmp_path, monk
 @pytest.mark.filterwarnings("ignore")
 def test_a_workdir_goes_from_machine_to_machine(bucket, tmp_path, monkeypatch):
     url = f"{bucket}/runs/base"
-    local = storage.local_path(url)
+    local = buckets.local_path(url)
 
     def machine(name: str):
+        """Process 0 of a start on this machine: (its workdir, its link)."""
         (tmp_path / name).mkdir(exist_ok=True)
         monkeypatch.chdir(tmp_path / name)
         storage.localise(config_with(workdir=url))
-        return tmp_path / name / local
+        link = mirror.Mirror(local)
+        link.take_over()
+        return tmp_path / name / local, link
 
-    one = machine("one")
+    one, first = machine("one")
     write_step(one, 6)
     (one / run.METRICS).write_text("1\n")
-    mirror = storage.Mirror(local)
-    mirror.push()
+    first.push()
     write_step(one, 12)  # saved, and lost with the machine before it was pushed
-    two = machine("two")
+    two, second = machine("two")
     assert run.steps(str(two)) == [6] and (two / run.METRICS).read_text() == "1\n"
     write_step(two, 9)
     (two / run.METRICS).write_text("1\n2\n")
-    storage.Mirror(local).push()
-    # The first machine comes back: what the other one did since is what counts.
-    assert run.steps(str(machine("one"))) == [6, 9]
+    second.push()
+    # The first machine wakes up: it is the owner no more, and may not write.
+    monkeypatch.chdir(tmp_path / "one")
+    with pytest.raises(exits.LostPeer, match="another machine"):
+        first.push()
+    # It starts again: what the other one did since is what counts.
+    assert run.steps(str(machine("one")[0])) == [6, 9]
     # Nobody else pushed since: what is here is newer.
-    write_step(two, 15)
-    assert run.steps(str(machine("two"))) == [6, 9, 15]
+    write_step(one, 15)
+    assert run.steps(str(machine("one")[0])) == [6, 9, 15]
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")
+def test_a_process_that_does_not_write_fetches_one_step(bucket, tmp_path, monkeypatch):
+    url = f"{bucket}/runs/base"
+    local = buckets.local_path(url)
+    for name in ("writer", "reader"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "writer")
+    storage.localise(config_with(workdir=url))
+    link = mirror.Mirror(local)
+    link.take_over()
+    for step in (3, 6):
+        write_step(tmp_path / "writer" / local, step)
+    link.push()
+    monkeypatch.chdir(tmp_path / "reader")
+    storage.localise(config_with(workdir=url))
+    reader = mirror.Mirror(local)
+    reader.fetch_step(6)
+    assert run.steps(local) == [6] and not integrity.fault(run.step_dir(local, 6))
+    # Damaged in its mirror: fetched again. Damaged in the bucket: refused.
+    data = os.path.join(run.step_dir(local, 6), "params", "data")
+    with open(data, "w") as file:
+        file.write("WEIGHTS")
+    reader.fetch_step(6)
+    assert not integrity.fault(run.step_dir(local, 6))
+    with open(data, "w") as file:
+        file.write("WEIGHTS")
+    buckets.Bucket(url).put(data, os.path.relpath(data, local))
+    with pytest.raises(exits.NoValidState, match="step 6 as fetched is invalid: .*SHA-256"):
+        reader.fetch_step(6)
 
 
 @pytest.mark.full

@@ -1,0 +1,123 @@
+"""Files in a bucket below one URL, and where each URL has its mirror on this machine."""
+
+import concurrent.futures
+import contextlib
+import fcntl
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+
+from data_pipeline.errors import UserError
+
+MIRROR = "remote"
+SCHEMES = ("gs", "s3")
+_THREADS = 8  # files at a time; a large checkpoint is several files
+
+
+def local_path(path: str) -> str:
+    """gs://bucket/run -> remote/gs/bucket/run; other paths unchanged. Raises UserError."""
+    scheme, separator, rest = path.partition("://")
+    if not separator:
+        return path
+    if scheme not in SCHEMES:
+        raise UserError(f"{path}: {scheme}:// is not known, wanted gs:// or s3:// or a directory")
+    return os.path.join(MIRROR, scheme, rest.rstrip("/"))
+
+
+def url_of(path: str) -> str:
+    """The inverse of local_path; "" for a path that is no mirror."""
+    parts = os.path.normpath(path).split(os.sep)
+    if len(parts) < 3 or parts[0] != MIRROR or parts[1] not in SCHEMES:
+        return ""
+    return f"{parts[1]}://{'/'.join(parts[2:])}"
+
+
+@contextlib.contextmanager
+def locked(local: str) -> Iterator[None]:
+    """One process of this machine at a time fetches into a mirror; the others find it there."""
+    os.makedirs(os.path.dirname(local), exist_ok=True)
+    with open(f"{local}.lock", "w", encoding="utf-8") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+class Bucket:
+    """Files below one URL, through fsspec. Raises UserError where it cannot be reached."""
+
+    def __init__(self, url: str):
+        self.url = url
+        scheme, _, self._root = url.partition("://")
+        # gcsfs tries gRPC first by default, which emulators and some proxies answer with silence.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        try:
+            import fsspec
+
+            # The emulator of google-cloud-storage takes no credentials.
+            anonymous = scheme == "gs" and os.environ.get("STORAGE_EMULATOR_HOST")
+            self._files = fsspec.filesystem(
+                scheme, skip_instance_cache=True, **({"token": "anon"} if anonymous else {})
+            )
+        except ImportError as error:
+            raise UserError(
+                f"{url} needs {error.name or 'fsspec'}: pip install -r requirements-cloud.txt"
+            ) from error
+
+    def sizes(self) -> dict[str, int]:
+        """{path below the URL: bytes}; empty where there is nothing."""
+        self._files.invalidate_cache()
+        try:
+            found = self._files.find(self._root, detail=True)
+        except FileNotFoundError:
+            return {}
+        except Exception as error:  # each client has exceptions of its own
+            raise UserError(f"{self.url} cannot be listed: {error}") from error
+        return {name[len(self._root) + 1 :]: entry["size"] for name, entry in found.items()}
+
+    def get(self, name: str, target: str) -> None:
+        """Downloads one file, visible under its name only when it is whole."""
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        temporary = f"{target}.{uuid.uuid4().hex}.part"
+        try:
+            self._files.get_file(f"{self._root}/{name}", temporary)
+        except Exception as error:
+            raise UserError(f"{self.url}/{name} cannot be read: {error}") from error
+        os.replace(temporary, target)
+
+    def read(self, name: str) -> bytes | None:
+        """The bytes of a small file, None where there is none."""
+        self._files.invalidate_cache()
+        try:
+            return self._files.cat_file(f"{self._root}/{name}")
+        except FileNotFoundError:
+            return None
+        except Exception as error:
+            raise UserError(f"{self.url}/{name} cannot be read: {error}") from error
+
+    def fetch(self, local: str, names: Iterable[str], sizes: Mapping[str, int]) -> int:
+        """Downloads what is missing or of another size; JSON always, it is small and may have
+        changed. Returns how many other files it got."""
+
+        def one(name: str) -> bool:
+            target = os.path.join(local, name)
+            same = os.path.isfile(target) and os.path.getsize(target) == sizes[name]
+            if same and not name.endswith(".json"):
+                return False
+            self.get(name, target)
+            return not name.endswith(".json")
+
+        return sum(_in_threads(one, names))
+
+    def put(self, source: str, name: str) -> None:
+        self._files.put_file(source, f"{self._root}/{name}")
+
+    def put_all(self, sources: Mapping[str, str]) -> None:
+        """Uploads {name: local path}, several at a time."""
+        _in_threads(lambda name: self.put(sources[name], name), sources)
+
+    def remove(self, name: str) -> None:
+        self._files.rm_file(f"{self._root}/{name}")
+
+
+def _in_threads(function, names: Iterable[str]) -> list:
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(function, names))

@@ -1,0 +1,183 @@
+"""A workdir in a bucket: process 0 works in its local mirror and pushes it, others fetch a step.
+
+The mirror has an owner, a name that the bucket holds while that mirror is the newest. A machine
+that starts with another one's name there takes over what the bucket has, and puts its own name;
+one that finds itself replaced stops before it pushes. At any moment the bucket can be resumed
+from: a step's manifest is pushed after its files and after the rows that lead to it.
+"""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+
+from mypt_jax import exits, integrity, lineage, run
+from mypt_jax.bucket import Bucket, local_path, locked, url_of
+
+MARKER = "mirror.json"  # {"owner": name of a mirror}
+
+
+def prepare(url: str) -> str:
+    """The local mirror of a workdir, with all files but the steps. Raises UserError."""
+    local = local_path(url)
+    bucket = Bucket(url)
+    with locked(local):
+        if _owner(bucket) and not is_newest(bucket, local):
+            shutil.rmtree(local, ignore_errors=True)
+            sizes = bucket.sizes()
+            small = [name for name in sizes if name != MARKER and not _of_step(name)]
+            bucket.fetch(local, small, sizes)
+    return local
+
+
+def is_newest(bucket: Bucket, local: str, below: str = "") -> bool:
+    """Whether nobody else took over the run at `below` since its mirror `local` was pushed."""
+    return _owner(bucket, below) == _name(local) != ""
+
+
+def _owner(bucket: Bucket, below: str = "") -> str:
+    """The name of the mirror that is the newest; "" when nothing was ever pushed."""
+    text = bucket.read(f"{below}/{MARKER}" if below else MARKER)
+    return json.loads(text)["owner"] if text else ""
+
+
+def _name(local: str) -> str:
+    path = os.path.join(local, MARKER)
+    return lineage.read_json(path, what=local)["owner"] if os.path.isfile(path) else ""
+
+
+def _of_step(name: str) -> bool:
+    return name.startswith(f"{run.CHECKPOINTS}/")
+
+
+class Mirror:
+    """The workdir's link to its bucket; does nothing for a workdir that has none."""
+
+    def __init__(self, workdir: str):
+        self._workdir = workdir
+        self._url = url_of(workdir)
+        self._bucket = Bucket(self._url) if self._url else None
+        self._pushed: dict[str, tuple[int, int]] = {}
+
+    @property
+    def is_remote(self) -> bool:
+        return self._bucket is not None
+
+    @property
+    def is_newest(self) -> bool:
+        return self.is_remote and is_newest(self._bucket, self._workdir)
+
+    def take_over(self) -> None:
+        """Fetches all steps unless this mirror is the newest, and makes it that; by process 0."""
+        if not self.is_remote:
+            return
+        os.makedirs(self._workdir, exist_ok=True)
+        with locked(self._workdir):
+            if not self.is_newest:
+                sizes = self._bucket.sizes()
+                self._fetch_steps([name for name in sizes if _of_step(name)], sizes)
+                name = _name(self._workdir) or uuid.uuid4().hex
+                lineage.write_json(os.path.join(self._workdir, MARKER), {"owner": name})
+                self._put(MARKER)
+            for name, size in self._bucket.sizes().items():
+                path = os.path.join(self._workdir, name)
+                if _of_step(name) and os.path.isfile(path) and os.path.getsize(path) == size:
+                    self._pushed[name] = _state(path)
+
+    def fetch_step(self, step: int) -> None:
+        """Makes one step valid here, by a process that does not write. Raises NoValidState."""
+        directory = run.step_dir(self._workdir, step)
+        if not self.is_remote:
+            if not integrity.is_committed(directory):
+                raise exits.NoValidState(
+                    f"step {step} of {self._workdir}, which process 0 has, is not there: several "
+                    "hosts want a directory that all of them see, or --config.workdir=gs://..."
+                )
+            return
+        with locked(self._workdir):
+            if not integrity.fault(directory):
+                return
+            # Steps of an earlier start are of no use to a process that does not write.
+            shutil.rmtree(run.join(self._workdir, run.CHECKPOINTS), ignore_errors=True)
+            sizes = self._bucket.sizes()
+            prefix = run.step_dir("", step) + "/"
+            self._fetch_steps([name for name in sizes if name.startswith(prefix)], sizes)
+            reason = integrity.fault(directory)
+        if reason:
+            raise exits.NoValidState(f"{self._url}: step {step} as fetched is invalid: {reason}")
+
+    def _fetch_steps(self, names: list[str], sizes: Mapping[str, int]) -> None:
+        manifests = [name for name in names if name.endswith(f"/{integrity.MANIFEST}")]
+        self._bucket.fetch(self._workdir, [n for n in names if n not in manifests], sizes)
+        self._bucket.fetch(self._workdir, manifests, sizes)
+
+    def push(self) -> None:
+        """Uploads what changed and removes steps that are gone. Raises StorageFailure, and
+        LostPeer when another machine took the run over."""
+        if not self.is_remote:
+            return
+        try:
+            if not self.is_newest:
+                raise exits.LostPeer(
+                    f"{self._url} belongs to another machine now: this process stops before it "
+                    "writes there"
+                )
+            self._push()
+        except exits.RunEnd:
+            raise
+        except Exception as error:
+            raise exits.StorageFailure(
+                f"{self._url} cannot be written ({type(error).__name__}: {error}); all that is "
+                f"missing there is in {self._workdir}, and the next start here pushes it"
+            ) from error
+
+    def _push(self) -> None:
+        local = {}
+        for root, _, names in os.walk(self._workdir):
+            for name in names:
+                path = os.path.join(root, name)
+                local[os.path.relpath(path, self._workdir)] = path
+        kept = {name: path for name, path in local.items() if _travels(name, self._workdir)}
+        changed: dict[int, list[str]] = {}
+        for name, path in sorted(kept.items()):
+            if self._pushed.get(name) != _state(path):
+                changed.setdefault(_rank(name), []).append(name)
+        for rank in sorted(changed):
+            self._put(*changed[rank])
+        remote = self._bucket.sizes()
+        gone = [name for name in remote if _of_step(name) and name not in kept]
+        # The manifest first: from then on the step is none.
+        for name in sorted(gone, key=lambda name: not name.endswith(integrity.MANIFEST)):
+            self._bucket.remove(name)
+
+    def _put(self, *names: str) -> None:
+        paths = {name: os.path.join(self._workdir, name) for name in names}
+        states = {name: _state(path) for name, path in paths.items()}
+        self._bucket.put_all(paths)
+        self._pushed.update(states)
+
+
+def _state(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_size, status.st_mtime_ns
+
+
+def _travels(name: str, workdir: str) -> bool:
+    """Whether a file belongs in the bucket: no lease, no half-written file, no unfinished step."""
+    parts = name.split(os.sep)
+    if name.startswith("lease.json") or name.endswith((".tmp", ".part", ".tmp.npz")):
+        return False
+    if parts[0] != run.CHECKPOINTS:
+        return name != MARKER
+    step = os.path.join(workdir, *parts[:2])
+    return len(parts) > 2 and integrity.is_committed(step)
+
+
+def _rank(name: str) -> int:
+    """Files of steps, rows and records, manifests of steps, finished.json; equal ranks together."""
+    if name == run.FINISHED:
+        return 3
+    if not _of_step(name):
+        return 1
+    return 2 if name.endswith(f"/{integrity.MANIFEST}") else 0
