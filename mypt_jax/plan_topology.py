@@ -22,12 +22,14 @@ EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16
 # Bytes that a program may use: the chip's memory less what the runtime keeps (XLA's own limits).
 USABLE_GIB = {"v4": 30.75, "v5e": 15.75, "v5p": 95.0, "v6e": 31.25}
 REMAT = ("none", "dots", "full")  # cheapest in time first
-MAX_WINDOWS = 64  # per chip
+MAX_WINDOWS = 64  # per chip; more is never needed
+MAX_TRIES = 4  # compilations in search of the largest batch, a minute or more each
 GIB = 2**30
 
 
 class Memory(NamedTuple):
-    """Bytes on one chip, by XLA's account; `peak` 0 where the compiler gave up."""
+    """Bytes on one chip, by XLA's account. Where the compiler gave up only `peak` is known, as
+    what it would have needed, or 0."""
 
     remat: str
     batch_size: int
@@ -118,8 +120,8 @@ def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
-        verdict = f"does not fit{_needed(str(error))}"
-        return Memory(*known, 0, 0, 0, 0, time.monotonic() - start, verdict)
+        needed = _needed(str(error))
+        return Memory(*known, 0, 0, 0, needed, time.monotonic() - start, "does not fit")
     found = compiled.memory_analysis()
     return Memory(
         *known,
@@ -132,37 +134,55 @@ def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
     )
 
 
-def _needed(message: str) -> str:
-    """ ": used 17.98G of 15.75G" from the compiler's message."""
-    match = re.search(r"[Uu]sed ([\d.]+[KMGT]?) of ([\d.]+[KMGT]?) hbm", message)
-    return f": used {match[1]} of {match[2]}" if match else ""
+def _needed(message: str) -> int:
+    """Bytes, of the compiler's message "Used 17.98G of 15.75G hbm"; 0 where it does not tell."""
+    match = re.search(r"[Uu]sed ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", message)
+    return round(float(match[1]) * 1024 ** " KMGT".index(match[2] or " ")) if match else 0
 
 
 def search(config: Mapping, name: str, *, eot: int) -> list[Memory]:
-    """For each remat policy the largest batch that fits, every row compiled.
+    """Every row compiled: the stage's own batch by remat policy, cheapest first, until one fits,
+    and the largest batch with the policy that saves most.
 
-    Batches are the chips times a number of windows. Memory grows nearly in proportion to them, so
-    two compilations point at the limit, and a third one (rarely a fourth) confirms it.
+    Memory grows nearly in proportion to the batch, and a program that does not fit says what it
+    needs: each compilation points at the next one.
     """
     chips = len(devices(name))
-    rows = []
-    for remat in REMAT:
+    own = -(-config["batch_size"] // chips)
+    rows: list[Memory] = []
 
-        def compiled(windows, remat=remat):
+    def compiled(remat: str, windows: int) -> Memory:
+        known = [r for r in rows if (r.remat, r.batch_size) == (remat, windows * chips)]
+        if not known:
             rows.append(attempt(_with(config, remat, windows * chips), name, eot=eot))
-            return rows[-1]
+        return known[0] if known else rows[-1]
 
-        first, second = compiled(1), compiled(4)
-        if not first.fits:
-            continue
-        fits, guess = 1, 3
-        if second.fits:
-            fits = 4
-            slope = max(1.0, (second.peak - first.peak) / 3)
-            guess = min(MAX_WINDOWS, int(4 + (second.usable_gib * GIB - second.peak) / slope))
-        while guess > fits and not compiled(guess).fits:
-            guess = min(guess - 1, round(0.9 * guess))
+    for remat in REMAT:
+        if compiled(remat, own).fits:
+            break
+    points = {own: compiled(REMAT[-1], own)}
+    for _ in range(MAX_TRIES):
+        windows = _next_windows(points)
+        if windows is None:
+            break
+        points[windows] = compiled(REMAT[-1], windows)
     return rows
+
+
+def _next_windows(points: Mapping[int, Memory]) -> int | None:
+    """How many windows per chip to try next, None when the largest that fits is known."""
+    fits = max((n for n, row in points.items() if row.fits), default=0)
+    fails = min((n for n, row in points.items() if not row.fits), default=MAX_WINDOWS + 1)
+    if fails - fits <= 1:
+        return None
+    known = sorted((n, row.peak / GIB) for n, row in points.items() if row.peak)
+    usable = next(iter(points.values())).usable_gib
+    if len(known) > 1:  # a line through the two that are nearest to the limit
+        (a, low), (b, high) = sorted(sorted(known, key=lambda p: abs(p[1] - usable))[:2])
+        guess = int(a + (usable - low) * (b - a) / max(high - low, 1e-3))
+    else:
+        guess = 4 * fits if fits else fails // 2
+    return min(max(guess, fits + 1), fails - 1)
 
 
 def _with(config: Mapping, remat: str, batch_size: int) -> dict:

@@ -89,7 +89,8 @@ def resolve_mesh(
         raise UserError(
             f"mesh: {batch_size} windows at a time (batch_size / accumulation_steps) are not "
             f"divisible by data x fsdp = {sizes[0]} x {sizes[1]}; "
-            f"{parts * max(1, batch_size // parts)} are"
+            f"{parts * max(1, batch_size // parts)} are, and --config.mesh.data=0 "
+            "--config.mesh.fsdp=1 --config.mesh.tensor=1 chooses sizes that fit"
         )
     for axis, size in zip(MESH_AXES, sizes, strict=True):
         for name, value in dims.get(axis, {}).items():

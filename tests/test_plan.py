@@ -118,7 +118,12 @@ def test_a_missing_libtpu_names_the_requirements(monkeypatch):
         plan_topology.check_name("v5e:2x4")
 
 
-def test_search_brackets_the_largest_batch(monkeypatch, guide):
+@pytest.mark.parametrize(
+    ("batch", "cheapest", "compilations"),
+    # 11, 19 and 25 windows on each of 4 chips fit with none, dots and full.
+    [(40, "none", 5), (60, "dots", 6), (96, "full", 6), (160, None, 5)],
+)
+def test_search_finds_the_largest_batch(monkeypatch, guide, batch, cheapest, compilations):
     """Against a memory model in place of the compiler: 10, 6, 3 GiB + 0.5 per window, 15.75."""
     fixed = {"none": 10.0, "dots": 6.0, "full": 3.0}
     monkeypatch.setattr(plan_topology, "devices", lambda name: [None] * 4)
@@ -132,16 +137,18 @@ def test_search_brackets_the_largest_batch(monkeypatch, guide):
         )
 
     monkeypatch.setattr(plan_topology, "attempt", attempt)
-    rows = plan_topology.search(guide | {"batch_size": 40}, "v5e:2x2", eot=0)
-    largest = {
-        remat: max(row.batch_size for row in rows if row.remat == remat and row.fits)
-        for remat in fixed
-    }
-    # 11, 19 and 25 windows on each of 4 chips fit.
-    assert largest == {"none": 44, "dots": 76, "full": 100}
-    assert len(rows) == 9
-    advice = plan_topology.advice(guide | {"batch_size": 40}, rows)
-    assert "batch 40 fits with remat=none" in advice
+    rows = plan_topology.search(guide | {"batch_size": batch}, "v5e:2x2", eot=0)
+    assert max(row.batch_size for row in rows if row.fits) == 100
+    assert len(rows) <= compilations
+    advice = plan_topology.advice(guide | {"batch_size": batch}, rows)
+    want = f"batch {batch} fits with remat={cheapest}" if cheapest else "accumulation_steps=2 or"
+    assert "largest batch: 100 with remat=full" in advice and want in advice
+
+
+def test_a_program_that_does_not_fit_says_what_it_needs():
+    message = "RESOURCE_EXHAUSTED: Used 17.98G of 15.75G hbm. Exceeded hbm capacity by 2.23G."
+    assert plan_topology._needed(message) == round(17.98 * GIB)
+    assert plan_topology._needed("RESOURCE_EXHAUSTED: something else") == 0
 
 
 @pytest.mark.full
