@@ -121,7 +121,7 @@ def test_a_missing_libtpu_names_the_requirements(monkeypatch):
 @pytest.mark.parametrize(
     ("batch", "cheapest", "compilations"),
     # 11, 19 and 25 windows on each of 4 chips fit with none, dots and full.
-    [(40, "none", 5), (60, "dots", 6), (96, "full", 6), (160, None, 5)],
+    [(40, "none", 5), (60, "dots", 6), (96, "full", 6), (160, None, 6)],
 )
 def test_search_finds_the_largest_batch(monkeypatch, guide, batch, cheapest, compilations):
     """Against a memory model in place of the compiler: 10, 6, 3 GiB + 0.5 per window, 15.75."""
