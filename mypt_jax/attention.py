@@ -43,7 +43,7 @@ def resolve(name: str, device: jax.Device) -> str:
     if name == "auto":
         if platform == "tpu":
             return "splash"
-        if platform == "gpu" and _compute_capability(device) >= 8.0:
+        if platform == "gpu" and compute_capability(device) >= 8.0:
             return "cudnn"
         return "xla"
     if name not in BACKENDS:
@@ -55,18 +55,18 @@ def resolve(name: str, device: jax.Device) -> str:
         raise errors.UserError(
             f"model.attention={name} needs a {needs}, this device is a {platform}: use auto or xla"
         )
-    if name == "cudnn" and _compute_capability(device) < 8.0:
+    if name == "cudnn" and compute_capability(device) < 8.0:
         raise errors.UserError(
             f"model.attention=cudnn needs compute capability 8.0, this GPU has "
-            f"{_compute_capability(device)}: use auto or xla"
+            f"{compute_capability(device)}: use auto or xla"
         )
     return name
 
 
-def _compute_capability(device: jax.Device) -> float:
+def compute_capability(device: jax.Device) -> float:
     """CUDA compute capability as a number (8.0 is an A100); 0 where the device has none."""
     try:
-        return float(getattr(device, "compute_capability", 0.0))
+        return float(getattr(device, "compute_capability", None) or 0.0)
     except ValueError:  # ROCm reports an architecture name such as gfx942
         return 0.0
 

@@ -73,11 +73,21 @@ def resolve(config: Mapping, device: jax.Device) -> dict:
     resolved = dict(config)
     resolved["attention"] = attention.resolve(config["attention"], device)
     if config["compute_dtype"] == "auto":
-        modern = device.platform == "tpu" or (
-            device.platform == "gpu" and float(getattr(device, "compute_capability", 0)) >= 8.0
-        )
+        modern = device.platform == "tpu" or attention.compute_capability(device) >= 8.0
         resolved["compute_dtype"] = "bfloat16" if modern else "float32"
     return resolved
+
+
+def device_note(resolved: Mapping, device: jax.Device) -> str:
+    """A line for a GPU that is too old for fused attention and bfloat16 (a T4), else ""."""
+    capability = attention.compute_capability(device)
+    if device.platform in ("cpu", "tpu") or capability >= 8.0:
+        return ""
+    return (
+        f"{device.device_kind}: compute capability {capability:g} has neither fused attention nor "
+        f"bfloat16, which begin at 8.0: attention={resolved['attention']}, "
+        f"compute_dtype={resolved['compute_dtype']}"
+    )
 
 
 def self_test(resolved: Mapping) -> None:

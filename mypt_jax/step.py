@@ -120,7 +120,7 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
             out_shardings=(shardings, replicated),
         ),
         nll=nll,
-        notes=[note] if note else [],
+        notes=[line for line in (note, model.device_note(resolved, devices[0])) if line],
     )
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from configs import base, common, v3, v5, v7, v8
+from configs import base, base_llama, common, v3, v5, v7, v8
+from mypt_jax import plan_costs
 
 GUIDE = {  # peak_lr, num_steps, warmup_steps, replay_ratio, parent
     base: (3e-4, 128_000, 2000, 1.0, "scratch"),
@@ -34,6 +35,25 @@ def test_the_guides_numbers(stage):
     assert (config.eval.every_steps, config.eval.windows) == (2000, 1800)
     assert config.data.general_weights == (50.0, 40.0, 3.0, 2.0, 5.0)
     assert len(config.data.general) == 5
+
+
+def test_the_later_architecture():
+    config, plain = base_llama.get_config(), base.get_config()
+    model = config.model
+    assert (model.position, model.rope_theta, model.norm, model.norm_eps) == (
+        "rope",
+        10_000.0,
+        "rmsnorm",
+        1e-6,
+    )
+    assert (model.mlp, model.activation, model.mlp_width) == ("gated", "silu", 0)
+    assert model.tied_embeddings and not model.mlp_bias
+    assert (config.optim.schedule, config.optim.final_lr_ratio) == ("cosine", 0.1)
+    # 8 parts of base's batch, the same tokens, base's rate.
+    assert (config.batch_size, config.accumulation_steps) == (96, 8)
+    assert config.num_steps * config.batch_size == plain.num_steps * plain.batch_size
+    assert config.optim.peak_lr == plain.optim.peak_lr
+    assert plan_costs.sizes(config.to_dict()).parameters == 698_911_104
 
 
 def test_the_tiny_chain_is_small_enough():

@@ -1,6 +1,8 @@
 """The GPT: size, causality, forward pass against float64 NumPy, initialisation, execution modes."""
 
 import math
+import re
+import types
 
 import jax
 import jax.numpy as jnp
@@ -329,6 +331,27 @@ def test_constrain_sees_the_activations():
 
     factory.hidden(factory.randomized(), factory.tokens((2, 16)), constrain=constrain)
     assert {("batch", "length", "embed"), ("batch", "length", "mlp")} < set(seen)
+
+
+@pytest.mark.parametrize(
+    ("platform", "capability", "dtype", "note"),
+    [
+        ("tpu", None, "bfloat16", ""),
+        ("gpu", "9.0", "bfloat16", ""),
+        ("gpu", "7.5", "float32", "7.5 has neither .*: attention=xla, compute_dtype=float32"),
+        ("gpu", "gfx942", "float32", "attention=xla, compute_dtype=float32"),
+        ("cpu", None, "float32", ""),
+    ],
+)
+def test_numerics_follow_the_device(platform, capability, dtype, note):
+    device = types.SimpleNamespace(
+        platform=platform, compute_capability=capability, device_kind="Tesla T4"
+    )
+    config = factory.ORIGINAL | {"attention": "auto", "compute_dtype": "auto"}
+    resolved = model.resolve(config, device)
+    assert resolved["compute_dtype"] == dtype
+    assert re.search(note, model.device_note(resolved, device))
+    assert bool(note) == bool(model.device_note(resolved, device))
 
 
 def test_no_random_state_in_the_module():
