@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import fcntl
+import logging
 import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -49,6 +50,8 @@ class Bucket:
         scheme, _, self._root = url.partition("://")
         # gcsfs tries gRPC first by default, which emulators and some proxies answer with silence.
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        # It logs the stacks of what it raises, which is told in one line here.
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
         try:
             import fsspec
 

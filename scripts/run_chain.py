@@ -24,10 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a file: Python puts scripts/ on the path, not the root
 
-from etils import epath  # noqa: E402
-
 from data_pipeline import errors  # noqa: E402
-from mypt_jax import stage_file  # noqa: E402
+from mypt_jax import bucket, stage_file  # noqa: E402
 
 STAGES = ("base", "v3", "v5", "v7", "v8")
 # What a stage's exit code asks of the user; the codes are mypt_jax.main's.
@@ -54,11 +52,11 @@ class Stage:
     parent_step: str  # what stands behind the path's @, "" for the final step
 
 
-def _exists(*parts: str) -> bool:
-    try:
-        return epath.Path(parts[0]).joinpath(*parts[1:]).exists()
-    except ImportError as error:  # the cloud's file system is an extra package
-        raise errors.UserError(f"{parts[0]}: {error} (requirements-cloud.txt)") from error
+def _exists(run: str, *names: str) -> bool:
+    """Whether a small file of a run is there, on the disk or in a bucket."""
+    if "://" not in run:
+        return Path(run, *names).exists()
+    return bucket.Bucket(run).read("/".join(names)) is not None
 
 
 def finished(run: str) -> bool:
@@ -105,7 +103,9 @@ def plan(names: list[str], load: Callable[[str], Stage]) -> list[Stage]:
         # A named step of a run that never finishes (a guard stopped it) is a parent, too.
         return finished(stage.parent) or (
             stage.parent_step.isdecimal()
-            and _exists(stage.parent, "checkpoints", f"{int(stage.parent_step):08d}")
+            and _exists(
+                stage.parent, "checkpoints", f"{int(stage.parent_step):08d}", "manifest.json"
+            )
         )
 
     def add(stage: Stage, children: tuple[str, ...]) -> None:
