@@ -105,5 +105,12 @@ def test_two_processes_train_as_one_and_one_resumes_what_two_saved(
     assert (code, other[0]) == (0, 0), stderr + other[2]
     assert "step 0 equals the parent's end on 3 sources" in stdout
     assert checkpoint.load_params(str(two / "v3")).step == 12
+    # What only process 0 sees in the workdir ends both alike.
+    changed = overrides | {"workdir": two / "base", "num_steps": 18, "model.dropout": 0.0}
+    changed["model.norm_eps"] = 1e-4
+    for code, _, stderr in ends(start_processes("base", [changed, changed], 60)):
+        assert code == 2, stderr
+        (line,) = error_lines(stderr)
+        assert "model.norm_eps is 0.0001, but the run at" in line
     # Process 1 is silent, all but its transport.
     assert [line for line in other[1].splitlines() if "[Gloo]" not in line] == []
