@@ -151,6 +151,8 @@ class Metrics:
 
     def flush(self) -> None:
         """Raises StorageFailure when rows could not be written."""
+        if not self._is_writer:
+            return
         try:
             self._append()
         except OSError as error:
