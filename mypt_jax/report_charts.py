@@ -88,7 +88,7 @@ def limit_lines(baseline: float) -> tuple[list[dict], list[dict]]:
     for limit, text in report_rules.VERDICTS[:LIMITS_SHOWN]:
         y = baseline * (1 + limit / 100)
         shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
-        shape |= {"layer": "below", "line": {"color": LIMIT_COLOUR, "width": 1.2, "dash": "dot"}}
+        shape["line"] = {"color": LIMIT_COLOUR, "width": 1.2, "dash": "dot"}
         shapes.append(shape)
         # In the middle: the base stands at the right, what was learned at the left.
         place = {"xref": "paper", "x": 0.62, "y": y, "xanchor": "center", "yanchor": "bottom"}
