@@ -6,7 +6,7 @@ import fcntl
 import logging
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from data_pipeline.errors import UserError
 
@@ -96,6 +96,22 @@ class Bucket:
         except Exception as error:
             raise UserError(f"{self.url}/{name} cannot be read: {error}") from error
 
+    def write(self, name: str, data: bytes, *, create: bool) -> None:
+        """One small file. With `create` only where there is none yet (FileExistsError), as far as
+        the store knows this precondition: GCS and S3 do."""
+        mode = "create" if create else "overwrite"
+        self._files.pipe_file(f"{self._root}/{name}", data, mode=mode)
+
+    def numbers(self, folder: str) -> list[int]:
+        """Of the files folder/NUMBER.json, ascending."""
+        self._files.invalidate_cache()
+        try:
+            found = self._files.find(f"{self._root}/{folder}")
+        except FileNotFoundError:
+            return []
+        names = [os.path.basename(path).removesuffix(".json") for path in found]
+        return sorted(int(name) for name in names if name.isdecimal())
+
     def fetch(self, local: str, names: Iterable[str], sizes: Mapping[str, int]) -> int:
         """Downloads what is missing or of another size; JSON always, it is small and may have
         changed. Returns how many other files it got."""
@@ -113,9 +129,14 @@ class Bucket:
     def put(self, source: str, name: str) -> None:
         self._files.put_file(source, f"{self._root}/{name}")
 
-    def put_all(self, sources: Mapping[str, str]) -> None:
-        """Uploads {name: local path}, several at a time."""
-        _in_threads(lambda name: self.put(sources[name], name), sources)
+    def put_all(self, sources: Mapping[str, str], before: Callable[[], None]) -> None:
+        """Uploads {name: local path}, several at a time; `before` each one."""
+
+        def one(name: str) -> None:
+            before()
+            self.put(sources[name], name)
+
+        _in_threads(one, sources)
 
     def remove(self, name: str) -> None:
         self._files.rm_file(f"{self._root}/{name}")

@@ -87,6 +87,7 @@ def act(work: session.Session, done: int) -> int | None:
         work.record["notes"].append(note)
     if work.is_writer:
         lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
+        work.mirror.push(work.lease.check)
     if action == "stop":
         raise exits.ForgettingStop(
             f"{line}; more replay, a lower rate, or --config.guard.action=warn"

@@ -1,20 +1,24 @@
-"""One run, one owner: a lease in the workdir, renewed by its holder, taken over when it is stale.
+"""One run, one owner: a lease beside the run, renewed by its holder, taken over when it is stale.
 
 A lease names its owner and is renewed every RENEW_SECS. Another process on the same machine takes
 it over at once when the holder is dead; from elsewhere after STALE_SECS without renewal. A holder
 that was frozen for longer finds out before it writes anything: `check`.
+
+What is not promised: between `check` and the end of the write that follows there is a moment. A
+process frozen just there for three minutes may still finish that one file or object; the manifest
+of a step then does not fit it, and the step is passed over.
 """
 
-import json
 import os
 import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 
-from mypt_jax import exits, run
+from mypt_jax import exits
+from mypt_jax.lease_place import InBucket, InDirectory
 
-FILE = "lease.json"
 RENEW_SECS = 30.0
 STALE_SECS = 180.0
 SETTLE_SECS = 0.2  # between writing and reading back, so that of two starters one sees the other
@@ -46,18 +50,17 @@ def _born(pid: int) -> int:
 
 
 class Lease:
-    """The right to write to a workdir. `acquire`, then `check` before each write, then `release`.
+    """The right to write to a run. `acquire`, then `check` before each write, then `release`.
 
     Times are in seconds. Ages are only compared with the writer's own clock when it is the same
     machine's; of another host's lease it is watched whether it changes.
     """
 
-    def __init__(self, workdir: str, *, host: str = ""):
-        self.workdir = workdir
-        self._path = run.join(workdir, FILE)
+    def __init__(self, place: InDirectory | InBucket):
+        self._place = place
         self._record = {
             "owner": uuid.uuid4().hex,
-            "host": host or socket.gethostname(),
+            "host": socket.gethostname(),
             "machine": _machine(),
             "pid": os.getpid(),
             "born": _born(os.getpid()),
@@ -74,20 +77,20 @@ class Lease:
         A lease of another host that looks stale is watched for a while before it is taken.
         """
         note = ""
-        other = self._read()
+        other = self._place.read()
         if other is not None and not self._is_dead(other):
             age = time.time() - other["renewed"]
             if 0 <= age < STALE_SECS:
                 raise exits.LostPeer(
-                    f"{self._path}: process {other['pid']} on {other['host']} works on this run "
-                    f"(renewed {age:.0f} s ago); if it is gone, the run is free in "
+                    f"{self._place.path}: process {other['pid']} on {other['host']} works on "
+                    f"this run (renewed {age:.0f} s ago); if it is gone, the run is free in "
                     f"{STALE_SECS - age:.0f} s"
                 )
             # Clocks of two hosts may differ: what counts is whether it is still being renewed.
             self._watch(other)
         if other is not None:
             note = f"took over the run from process {other['pid']} on {other['host']}"
-        self._write()
+        self._write(self._place.claim)
         time.sleep(SETTLE_SECS)
         self._check_owner()
         if self._lost:
@@ -96,12 +99,16 @@ class Lease:
         return note
 
     def check(self) -> None:
-        """Raises LostPeer when the run has another owner; reads the file only when in doubt."""
-        with self._lock:
-            if not self._lost and _clock() - self._renewed_at > 2 * RENEW_SECS:
-                self._renew()
+        """Raises LostPeer when the run has another owner; reads the lease only when in doubt."""
+        if self._is_in_doubt():  # asked before the lock, which a slow renewal may hold
+            with self._lock:
+                if self._is_in_doubt():
+                    self._renew()
         if self._lost:
             raise exits.LostPeer(self._lost)
+
+    def _is_in_doubt(self) -> bool:
+        return not self._lost and _clock() - self._renewed_at > 2 * RENEW_SECS
 
     def release(self) -> None:
         """Gives the run free, unless it is another's by now."""
@@ -109,20 +116,20 @@ class Lease:
         with self._lock:
             self._check_owner()
             if not self._lost:
-                os.remove(self._path)
+                self._place.release({**self._record, "renewed": time.time()})
                 self._lost = "released"
 
     def _watch(self, seen: dict) -> None:
         deadline = _clock() + 1.5 * RENEW_SECS
         while _clock() < deadline:
             time.sleep(min(1.0, RENEW_SECS / 4))
-            now = self._read()
+            now = self._place.read()
             if now is not None and (now["owner"], now["renewals"]) != (
                 seen["owner"],
                 seen["renewals"],
             ):
                 raise exits.LostPeer(
-                    f"{self._path}: process {now['pid']} on {now['host']} works on this run"
+                    f"{self._place.path}: process {now['pid']} on {now['host']} works on this run"
                 )
 
     def _is_dead(self, other: dict) -> bool:
@@ -141,33 +148,22 @@ class Lease:
         try:
             self._check_owner()
             if not self._lost:
-                self._write()
+                self._write(self._place.renew)
         except OSError as error:
             # A short failure of the file system loses nothing yet; a long one does.
             if _clock() - self._renewed_at > STALE_SECS - RENEW_SECS:
-                self._lost = f"{self._path} could not be renewed in time: {error}"
+                self._lost = f"{self._place.path} could not be renewed in time: {error}"
 
     def _check_owner(self) -> None:
-        other = self._read()
+        other = self._place.read()
         if other is None or other["owner"] != self._record["owner"]:
             who = f"process {other['pid']} on {other['host']}" if other else "nobody (it is gone)"
-            self._lost = f"{self._path} belongs to {who} now: this process stops before it writes"
+            self._lost = (
+                f"{self._place.path} belongs to {who} now: this process stops before it writes"
+            )
 
-    def _write(self) -> None:
+    def _write(self, to_place: Callable[[dict], None]) -> None:
         self._record["renewals"] += 1
         at = _clock()
-        # Not by a name that another owner would use as well.
-        temporary = f"{self._path}.{self._record['owner']}"
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump({**self._record, "renewed": time.time()}, file)
-        os.replace(temporary, self._path)
+        to_place({**self._record, "renewed": time.time()})
         self._renewed_at = at
-
-    def _read(self) -> dict | None:
-        """The record in the file; None when there is none, or it is not a lease."""
-        try:
-            with open(self._path, encoding="utf-8") as file:
-                record = json.load(file)
-            return record if {"owner", "pid", "host", "renewed"} <= set(record) else None
-        except (FileNotFoundError, ValueError, TypeError):
-            return None

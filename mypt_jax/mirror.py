@@ -10,9 +10,9 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from mypt_jax import exits, integrity, lineage, run
+from mypt_jax import exits, integrity, lease_place, lineage, run
 from mypt_jax.bucket import Bucket, local_path, locked, url_of
 
 MARKER = "mirror.json"  # {"owner": name of a mirror}
@@ -26,7 +26,7 @@ def prepare(url: str) -> str:
         if _owner(bucket) and not is_newest(bucket, local):
             shutil.rmtree(local, ignore_errors=True)
             sizes = bucket.sizes()
-            small = [name for name in sizes if name != MARKER and not _of_step(name)]
+            small = [name for name in sizes if _is_of_run(name) and not _of_step(name)]
             bucket.fetch(local, small, sizes)
     return local
 
@@ -47,6 +47,11 @@ def _name(local: str) -> str:
     return lineage.read_json(path, what=local)["owner"] if os.path.isfile(path) else ""
 
 
+def _is_of_run(name: str) -> bool:
+    """Not what says which machine has the run."""
+    return name != MARKER and not name.startswith(f"{lease_place.FOLDER}/")
+
+
 def _of_step(name: str) -> bool:
     return name.startswith(f"{run.CHECKPOINTS}/")
 
@@ -57,30 +62,31 @@ class Mirror:
     def __init__(self, workdir: str):
         self._workdir = workdir
         self._url = url_of(workdir)
-        self._bucket = Bucket(self._url) if self._url else None
+        self.bucket = Bucket(self._url) if self._url else None
         self._pushed: dict[str, tuple[int, int]] = {}
 
     @property
     def is_remote(self) -> bool:
-        return self._bucket is not None
+        return self.bucket is not None
 
     @property
     def is_newest(self) -> bool:
-        return self.is_remote and is_newest(self._bucket, self._workdir)
+        return self.is_remote and is_newest(self.bucket, self._workdir)
 
     def take_over(self) -> None:
-        """Fetches all steps unless this mirror is the newest, and makes it that; by process 0."""
+        """Fetches all unless this mirror is the newest, and makes it that; by process 0, when it
+        has the lease: the owner before may have pushed since `prepare`."""
         if not self.is_remote:
             return
         os.makedirs(self._workdir, exist_ok=True)
         with locked(self._workdir):
             if not self.is_newest:
-                sizes = self._bucket.sizes()
-                self._fetch_steps([name for name in sizes if _of_step(name)], sizes)
+                sizes = self.bucket.sizes()
+                self._fetch([name for name in sizes if _is_of_run(name)], sizes)
                 name = _name(self._workdir) or uuid.uuid4().hex
                 lineage.write_json(os.path.join(self._workdir, MARKER), {"owner": name})
-                self._put(MARKER)
-            for name, size in self._bucket.sizes().items():
+                self.bucket.put(os.path.join(self._workdir, MARKER), MARKER)
+            for name, size in self.bucket.sizes().items():
                 path = os.path.join(self._workdir, name)
                 if _of_step(name) and os.path.isfile(path) and os.path.getsize(path) == size:
                     self._pushed[name] = _state(path)
@@ -100,21 +106,21 @@ class Mirror:
                 return
             # Steps of an earlier start are of no use to a process that does not write.
             shutil.rmtree(run.join(self._workdir, run.CHECKPOINTS), ignore_errors=True)
-            sizes = self._bucket.sizes()
+            sizes = self.bucket.sizes()
             prefix = run.step_dir("", step) + "/"
-            self._fetch_steps([name for name in sizes if name.startswith(prefix)], sizes)
+            self._fetch([name for name in sizes if name.startswith(prefix)], sizes)
             reason = integrity.fault(directory)
         if reason:
             raise exits.NoValidState(f"{self._url}: step {step} as fetched is invalid: {reason}")
 
-    def _fetch_steps(self, names: list[str], sizes: Mapping[str, int]) -> None:
+    def _fetch(self, names: list[str], sizes: Mapping[str, int]) -> None:
         manifests = [name for name in names if name.endswith(f"/{integrity.MANIFEST}")]
-        self._bucket.fetch(self._workdir, [n for n in names if n not in manifests], sizes)
-        self._bucket.fetch(self._workdir, manifests, sizes)
+        self.bucket.fetch(self._workdir, [n for n in names if n not in manifests], sizes)
+        self.bucket.fetch(self._workdir, manifests, sizes)
 
-    def push(self) -> None:
-        """Uploads what changed and removes steps that are gone. Raises StorageFailure, and
-        LostPeer when another machine took the run over."""
+    def push(self, check_owner: Callable[[], None]) -> None:
+        """Uploads what changed and removes steps that are gone; `check_owner` is called before
+        each of it. Raises StorageFailure, and LostPeer when another machine took the run over."""
         if not self.is_remote:
             return
         try:
@@ -123,7 +129,7 @@ class Mirror:
                     f"{self._url} belongs to another machine now: this process stops before it "
                     "writes there"
                 )
-            self._push()
+            self._push(check_owner)
         except exits.RunEnd:
             raise
         except Exception as error:
@@ -132,7 +138,7 @@ class Mirror:
                 f"missing there is in {self._workdir}, and the next start here pushes it"
             ) from error
 
-    def _push(self) -> None:
+    def _push(self, check_owner: Callable[[], None]) -> None:
         local = {}
         for root, _, names in os.walk(self._workdir):
             for name in names:
@@ -144,17 +150,18 @@ class Mirror:
             if self._pushed.get(name) != _state(path):
                 changed.setdefault(_rank(name), []).append(name)
         for rank in sorted(changed):
-            self._put(*changed[rank])
-        remote = self._bucket.sizes()
+            self._put(changed[rank], check_owner)
+        remote = self.bucket.sizes()
         gone = [name for name in remote if _of_step(name) and name not in kept]
         # The manifest first: from then on the step is none.
         for name in sorted(gone, key=lambda name: not name.endswith(integrity.MANIFEST)):
-            self._bucket.remove(name)
+            check_owner()
+            self.bucket.remove(name)
 
-    def _put(self, *names: str) -> None:
+    def _put(self, names: list[str], check_owner: Callable[[], None]) -> None:
         paths = {name: os.path.join(self._workdir, name) for name in names}
         states = {name: _state(path) for name, path in paths.items()}
-        self._bucket.put_all(paths)
+        self.bucket.put_all(paths, check_owner)
         self._pushed.update(states)
 
 
@@ -166,7 +173,7 @@ def _state(path: str) -> tuple[int, int]:
 def _travels(name: str, workdir: str) -> bool:
     """Whether a file belongs in the bucket: no lease, no half-written file, no unfinished step."""
     parts = name.split(os.sep)
-    if name.startswith("lease.json") or name.endswith((".tmp", ".part", ".tmp.npz")):
+    if name.startswith(lease_place.FILE) or name.endswith((".tmp", ".part", ".tmp.npz")):
         return False
     if parts[0] != run.CHECKPOINTS:
         return name != MARKER

@@ -21,6 +21,7 @@ from mypt_jax import (
     guard,
     interrupt,
     lease,
+    lease_place,
     lineage,
     metrics,
     mirror,
@@ -117,7 +118,8 @@ def open_session(
     ledger = goodput.Ledger(workdir, started=goodput.process_start(), is_writer=is_writer)
     loader, plan = _open_data(validated, program)
     limit = config["distributed"]["save_timeout_secs"]
-    link, owned = mirror.Mirror(workdir), lease.Lease(workdir)
+    link = mirror.Mirror(workdir)
+    owned = lease.Lease(_lease_place(link, workdir))
 
     def enter() -> list[str]:
         """Makes process 0 the owner of the run, when it may go on with this config."""
@@ -127,7 +129,7 @@ def open_session(
             program.abstract_state,
             steps_kept=config["checkpoint"]["keep_last"] + config["checkpoint"]["keep_best"],
         )
-        notes = _take_over(owned, link, stack)
+        notes = _take_over(owned, link, workdir, stack)
         # Again, where the steps have come from a bucket just now.
         return [*notes, disk, *(changes or _changes(config))]
 
@@ -143,7 +145,7 @@ def open_session(
         keep=retention.keeper(config),
         timeout_secs=limit,
         check_owner=owned.check if is_writer else lambda: None,
-        on_commit=link.push,
+        on_commit=lambda: link.push(owned.check),
     )
     with ledger.phase("restore" if run.steps(workdir) else "compilation"):
         state, meta, found = checkpoint.start(
@@ -217,19 +219,28 @@ def _changes(config: Mapping) -> list[str]:
     return records.changes(config) if run.steps(config["workdir"]) else []
 
 
-def _take_over(owned: lease.Lease, link: mirror.Mirror, stack: contextlib.ExitStack) -> list[str]:
+def _lease_place(link: mirror.Mirror, workdir: str):
+    """A run in a bucket has its lease there, where another machine sees it."""
+    if link.bucket is None:
+        return lease_place.InDirectory(workdir)
+    return lease_place.InBucket(link.bucket)
+
+
+def _take_over(
+    owned: lease.Lease, link: mirror.Mirror, workdir: str, stack: contextlib.ExitStack
+) -> list[str]:
     """Makes this process the owner of the run, or raises LostPeer; returns notes."""
-    existed = os.path.isdir(owned.workdir)
+    existed = os.path.isdir(workdir)
     try:
-        os.makedirs(owned.workdir, exist_ok=True)
+        os.makedirs(workdir, exist_ok=True)
         note = owned.acquire()
     except OSError as error:
-        raise exits.StorageFailure(f"workdir {owned.workdir} cannot be written: {error}") from None
+        raise exits.StorageFailure(f"workdir {workdir} cannot be written: {error}") from None
 
     def release():
         owned.release()
-        if not existed and not os.listdir(owned.workdir):
-            os.rmdir(owned.workdir)  # the run failed before it wrote anything
+        if not existed and not os.listdir(workdir):
+            os.rmdir(workdir)  # the run failed before it wrote anything
 
     stack.callback(release)
     link.take_over()
@@ -293,6 +304,7 @@ def _resume(session: Session, meta: Mapping, done: int) -> list[str]:
     """Checks that the saved state still means the same, and cuts rows that come again."""
     notes = [f"resumed {session.workdir} at step {done}"]
     notes += _check_data(session, meta["data"], done)
+    notes += _note_numerics(session, done)
     session.guard.restore(meta["guard"])
     rows = session.first_decides(
         "see the run's rows",
@@ -315,6 +327,24 @@ def _check_data(session: Session, saved: Mapping, done: int) -> list[str]:
         raise UserError(f"{line}; --config.data.allow_change=True goes on and records it")
     session.record["notes"].append(line)
     return [f"warning: {line}"]
+
+
+def _note_numerics(session: Session, done: int) -> list[str]:
+    """Records what computes from here on, and says in a line where that is not what did before.
+
+    Losses of two runs are compared exactly only where it is the same (train._compare_with_parent).
+    """
+    now = records.numerics(session.config, session.program)
+    found = lineage.differences(session.record["numerics"], now)
+    if not found:
+        return []
+    session.record["numerics"] = now
+    changed = "; ".join(f"{key.replace('/', '.')}: {a} -> {b}" for key, (a, b) in found.items())
+    line = (
+        f"numerics changed at step {done} ({changed}): equal to an undisturbed run but for rounding"
+    )
+    session.record["notes"].append(line)
+    return [line]
 
 
 def eval_due(config: Mapping, done: int) -> bool:

@@ -80,7 +80,7 @@ def _is_finished(config: dict) -> bool:
         retention.strip(config["workdir"])  # where the process that finished was killed
     link = mirror.Mirror(config["workdir"])
     if link.is_newest:
-        link.push()
+        link.push(lambda: None)  # nobody works on it
     metrics.say(f"run {config['workdir']} is finished (step {finished['step']}); nothing to do")
     return True
 
@@ -311,12 +311,12 @@ def _finish(work: session.Session, kept: int) -> None:
     work.checkpointer.wait_together()
     if work.is_writer:
         _write_finished(work, kept)
-        work.mirror.push()  # before optimizer state is gone, and after
+        work.mirror.push(work.lease.check)  # before optimizer state is gone, and after
         work.checkpointer.finish(
             retention.of_finished(work.config, kept),
             keep_optimizer=work.config["checkpoint"]["keep_optimizer"],
         )
-        work.mirror.push()
+        work.mirror.push(work.lease.check)
     agreement.meet(
         "see the run finished", timeout_secs=work.config["distributed"]["save_timeout_secs"]
     )

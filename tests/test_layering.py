@@ -49,6 +49,7 @@ WITHIN = {
     "stage_file": ("lineage",),
     "hosts": ("agreement", "lineage"),
     "storage": ("mirror",),
+    "mirror": ("lease",),  # which files are the lease and not the run
     "profiler": ("run",),
 }
 # metrics.py shows progress; main.py and errors.py end a command with one line on stderr.

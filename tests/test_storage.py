@@ -57,11 +57,15 @@ class Recorder(buckets.Bucket):
         with open(target, "wb") as file:
             file.write(self.files[name])
 
-    def put_all(self, sources):
+    def put(self, source, name):
+        with open(source, "rb") as file:
+            self.files[name] = file.read()
+        self.log.append(f"+{name}")
+
+    def put_all(self, sources, before):
         for name, source in sources.items():
-            with open(source, "rb") as file:
-                self.files[name] = file.read()
-        self.log += [f"+{name}" for name in sources]
+            before()
+            self.put(source, name)
 
     def remove(self, name):
         del self.files[name]
@@ -70,7 +74,7 @@ class Recorder(buckets.Bucket):
 
 def link_to(workdir, bucket) -> mirror.Mirror:
     link = mirror.Mirror(str(workdir))
-    link._bucket = bucket
+    link.bucket = bucket
     link.take_over()
     return link
 
@@ -95,7 +99,7 @@ def test_a_manifest_is_pushed_after_its_files_and_rows_and_finished_after_all(wo
     for name in (run.CONFIG, run.FINISHED, run.METRICS, "lease.json", "lease.json.0a1b"):
         (workdir / name).write_text("{}")
     bucket = Recorder()
-    link_to(workdir, bucket).push()
+    link_to(workdir, bucket).push(lambda: None)
     step = "+checkpoints/00000006"
     assert bucket.log == [
         "+mirror.json",
@@ -112,12 +116,12 @@ def test_a_second_push_takes_changes_only_and_removes_old_steps_manifest_first(w
     (workdir / run.METRICS).write_text("1\n")
     bucket = Recorder()
     link = link_to(workdir, bucket)
-    link.push()
+    link.push(lambda: None)
     bucket.log.clear()
     shutil.rmtree(workdir / run.CHECKPOINTS / "00000006")
     write_step(workdir, 12)
     (workdir / run.METRICS).write_text("1\n2\n")
-    link.push()
+    link.push(lambda: None)
     old, new = "checkpoints/00000006", "checkpoints/00000012"
     assert bucket.log == [
         f"+{new}/params/data",
@@ -131,10 +135,10 @@ def test_a_second_push_takes_changes_only_and_removes_old_steps_manifest_first(w
 def test_a_process_that_starts_again_pushes_only_what_the_bucket_lacks(workdir):
     write_step(workdir, 6)
     bucket = Recorder()
-    link_to(workdir, bucket).push()
+    link_to(workdir, bucket).push(lambda: None)
     write_step(workdir, 12)  # saved, but the push did not come to it
     bucket.log.clear()
-    link_to(workdir, bucket).push()
+    link_to(workdir, bucket).push(lambda: None)
     new = "+checkpoints/00000012"
     assert bucket.log == [f"{new}/params/data", f"{new}/manifest.json"]
 
@@ -170,7 +174,7 @@ def test_a_mirror_that_was_replaced_stops_before_it_pushes(workdir):
     before = dict(bucket.files)
     write_step(workdir, 6)
     with pytest.raises(exits.LostPeer, match="belongs to another machine now"):
-        link.push()
+        link.push(lambda: None)
     assert bucket.files == before
 
 
@@ -252,17 +256,17 @@ def test_a_workdir_goes_from_machine_to_machine(bucket, tmp_path, monkeypatch):
     one, first = machine("one")
     write_step(one, 6)
     (one / run.METRICS).write_text("1\n")
-    first.push()
+    first.push(lambda: None)
     write_step(one, 12)  # saved, and lost with the machine before it was pushed
     two, second = machine("two")
     assert run.steps(str(two)) == [6] and (two / run.METRICS).read_text() == "1\n"
     write_step(two, 9)
     (two / run.METRICS).write_text("1\n2\n")
-    second.push()
+    second.push(lambda: None)
     # The first machine wakes up: it is the owner no more, and may not write.
     monkeypatch.chdir(tmp_path / "one")
     with pytest.raises(exits.LostPeer, match="another machine"):
-        first.push()
+        first.push(lambda: None)
     # It starts again: what the other one did since is what counts.
     assert run.steps(str(machine("one")[0])) == [6, 9]
     # Nobody else pushed since: what is here is newer.
@@ -283,7 +287,7 @@ def test_a_process_that_does_not_write_fetches_one_step(bucket, tmp_path, monkey
     link.take_over()
     for step in (3, 6):
         write_step(tmp_path / "writer" / local, step)
-    link.push()
+    link.push(lambda: None)
     monkeypatch.chdir(tmp_path / "reader")
     storage.localise(config_with(workdir=url))
     reader = mirror.Mirror(local)

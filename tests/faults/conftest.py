@@ -10,6 +10,7 @@ import uuid
 from pathlib import Path
 
 import jax
+import numpy as np
 import pytest
 from conftest import ROOT, SMALL
 
@@ -186,6 +187,12 @@ def assert_equal_runs(disturbed: Path, undisturbed: Path) -> None:
     assert [name for name in ours if ours[name] != theirs[name]] == []
     for key in ("data", "guard"):
         assert meta(disturbed, step)[key] == meta(undisturbed, step)[key]
+
+
+def final_losses(workdir: Path) -> np.ndarray:
+    """Training and evaluation losses of the last row."""
+    row = run.metrics(str(workdir))[-1]
+    return np.array([row["loss"], row["eval/general/loss"], row["eval/domain/loss"]])
 
 
 def meta(workdir: Path, step: int) -> dict:

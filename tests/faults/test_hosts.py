@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from faults.conftest import valid_steps
+from faults.conftest import final_losses, valid_steps
 from mypt_jax import run
 
 pytestmark = pytest.mark.full
@@ -19,7 +19,7 @@ SLOW = {"slow_steps": {"secs": 0.3}}
 def pair(start):
     """Starts two processes of one run; more settings of the second one are in `second`."""
 
-    def begin(workdir, second=None, **more):
+    def begin(workdir, second=None, faults=None, **more):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -32,7 +32,7 @@ def pair(start):
         return [
             start(
                 workdir,
-                faults=SLOW,
+                faults={**SLOW, **(faults or {})},
                 **{**settings, **(second or {} if index else {})},
                 **{"distributed.process_id": index},
             )
@@ -40,11 +40,6 @@ def pair(start):
         ]
 
     return begin
-
-
-def final_losses(workdir) -> np.ndarray:
-    row = run.metrics(workdir)[-1]
-    return np.array([row["loss"], row["eval/general/loss"], row["eval/domain/loss"]])
 
 
 def test_a_signal_to_one_stops_both_at_the_same_step(pair, start, undisturbed, tmp_path):
@@ -62,10 +57,11 @@ def test_a_signal_to_one_stops_both_at_the_same_step(pair, start, undisturbed, t
     np.testing.assert_allclose(final_losses(workdir), final_losses(undisturbed), rtol=1e-5)
 
 
-def test_a_killed_peer_ends_the_other_one(pair, tmp_path):
-    """Row 54."""
-    first, second = pair(tmp_path / "base")
-    first.wait_for_step(3)
+@pytest.mark.parametrize("moment", ["step 2/", "step 3/", "committing"])
+def test_a_killed_peer_ends_the_other_one(pair, tmp_path, moment):
+    """Row 54: in a step, where a save begins, and in its background part."""
+    first, second = pair(tmp_path / "base", faults={"slow_commit": {"secs": 1.0}})
+    first.wait_for(moment)
     second.send(signal.SIGKILL)
     begin = time.monotonic()
     assert first.wait() == 7, first.stderr
