@@ -86,8 +86,10 @@ class Zygote:
         )
         self.started: list[Trainer] = []
 
-    def start(self, stage: str, overrides: dict, *, faults=None, environment=None) -> Trainer:
-        """Starts a trainer. `faults`: {function of faults.py: arguments}."""
+    def start(
+        self, stage: str, overrides: dict, *, faults=None, environment=None, directory=""
+    ) -> Trainer:
+        """Starts a trainer. `faults`: {function of faults.py: arguments}; in `directory`."""
         spec = stage if "/" in stage else f"configs/{stage}.py:tiny"
         name = self._directory / uuid.uuid4().hex[:8]
         request = {
@@ -97,6 +99,7 @@ class Zygote:
             ],
             "faults": faults or {},
             "environment": environment or {},
+            "directory": str(directory),
             **{key: f"{name}.{key}" for key in ("stdout", "stderr", "end")},
         }
         for key in ("stdout", "stderr"):
@@ -135,14 +138,15 @@ def overrides(datasets, compile_cache) -> dict:
 
 @pytest.fixture
 def start(zygote, overrides):
-    """start(workdir, faults=..., environment=..., stage="base", **{"key": value}) -> Trainer."""
+    """start(workdir, stage="base", faults=..., environment=..., directory=..., **{"key": value})"""
 
-    def begin(workdir, stage="base", faults=None, environment=None, **more):
+    def begin(workdir, stage="base", faults=None, environment=None, directory="", **more):
         return zygote.start(
             stage,
             {**overrides, "workdir": workdir, **more},
             faults=faults,
             environment=environment,
+            directory=directory,
         )
 
     return begin

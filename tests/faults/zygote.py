@@ -27,6 +27,8 @@ def child(request: dict) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.environ.update(request["environment"])
+    if request["directory"]:
+        os.chdir(request["directory"])
     for name, arguments in request["faults"].items():
         getattr(faults, name)(**arguments)
     sys.argv = ["mypt_jax/main.py", *request["flags"]]  # where ml_collections looks, too
