@@ -20,6 +20,24 @@ def slow_steps(secs: float) -> None:
     train._read = read
 
 
+def wait_at(step: int, path: str) -> None:
+    """The main thread waits at reading this step until the file `path` is there."""
+    import os
+
+    from mypt_jax import train
+
+    plain = train._read
+
+    def read(work, done, figures, watch):
+        if done == step:
+            print("waiting", flush=True)
+        while done == step and not os.path.exists(path):
+            time.sleep(0.05)
+        plain(work, done, figures, watch)
+
+    train._read = read
+
+
 def slow_evaluation(secs: float) -> None:
     """Every batch of an evaluation takes `secs` longer."""
     from mypt_jax import evaluate
