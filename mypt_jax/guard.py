@@ -42,19 +42,27 @@ def judge(
     action: str,
     max_forgetting: float,
 ) -> tuple[str, str]:
-    """("" or "warn", or `action` when the limit is passed, and the line that says why).
+    """("" or "warn", or `action` when max_forgetting is passed, and the line that says why).
 
-    Passed means by more than two standard errors; an unknown error (nan) counts as none.
+    A limit is passed when the loss is above it by more than two standard errors; an unknown error
+    (nan) counts as none. The guide's lower limits are warnings.
     """
     share = general_loss / baseline_loss - 1
     figures = (
         f"general loss {general_loss:.4f}, base {baseline_loss:.4f} nats/token: forgetting "
         f"{100 * share:+.1f} % ({verdict(share)})"
     )
-    excess = general_loss - baseline_loss * (1 + max_forgetting)
-    if excess > 2 * (stderr if math.isfinite(stderr) else 0.0):
+    noise = 2 * stderr if math.isfinite(stderr) else 0.0
+
+    def is_passed(limit: float) -> bool:
+        return general_loss - baseline_loss * (1 + limit) > noise
+
+    if is_passed(max_forgetting):
         return action, f"{figures}, limit {100 * max_forgetting:g} %"
-    return ("warn" if share > VERDICTS[0][0] else ""), figures
+    lower = [limit for limit, _ in VERDICTS if limit < max_forgetting and is_passed(limit)]
+    if not lower:
+        return "", figures
+    return "warn", f"{figures}, over the guide's {100 * max(lower):g} %"
 
 
 class StepGuard:

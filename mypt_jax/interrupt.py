@@ -20,13 +20,15 @@ class Interrupts:
     """Before `arm` a signal ends the process at once with exit code 75: nothing is to be saved.
 
     After it the first signal sets `requested`, which the loop answers by saving; a second one ends
-    the process at once, and the newest committed checkpoint stays what it was.
+    the process at once, and the newest committed checkpoint stays what it was. Made as the first
+    thing that a process does, so that no signal meets Python's own handlers.
     """
 
-    def __init__(self, *, time_budget_secs: float):
+    def __init__(self):
         self.requested = ""
         self._armed = False
-        self._deadline = time.monotonic() + time_budget_secs if time_budget_secs else None
+        self._begun = time.monotonic()
+        self._deadline: float | None = None
         read_end, self._write_end = os.pipe()
         os.set_blocking(self._write_end, False)
         self._handlers = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
@@ -47,6 +49,10 @@ class Interrupts:
                 os._exit(exits.Preempted.code)
             self.requested = name
         os.close(read_end)
+
+    def limit(self, time_budget_secs: float) -> None:
+        """Seconds after which to stop as a signal would, from when this was made; 0 = none."""
+        self._deadline = self._begun + time_budget_secs if time_budget_secs else None
 
     def arm(self) -> None:
         """From here on there is something to save."""

@@ -12,7 +12,7 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from data_pipeline.errors import UserError
-from mypt_jax import exits, metrics, redact, stage_file
+from mypt_jax import exits, interrupt, redact, stage_file
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A stage file, configs/v8.py[:SIZE].")
 _STAGE: dict = {}  # the stage file's own values, before overrides
@@ -30,8 +30,15 @@ def _parse(argv: list[str]) -> list[str]:
         if len(rest) > 1:
             raise UserError(f"unexpected argument {rest[1]!r}; values are given as --config.KEY=V")
     except (flags.Error, UserError, ValueError, TypeError, AttributeError) as error:
-        sys.exit(metrics.fail(error, 2))
+        sys.exit(_fail(error, 2))
     return rest
+
+
+def _fail(message: object, code: int) -> int:
+    """One line on stderr for an end that is not success; returns `code`."""
+    line = redact.text(" ".join(str(message).split()))
+    print(f"error: {line}", file=sys.stderr, flush=True)
+    return code
 
 
 def _show(kind, error, trace) -> None:
@@ -48,22 +55,25 @@ def _without_stack(record) -> bool:
 
 def main(argv: list[str]) -> int:
     del argv
+    interrupts = interrupt.Interrupts()
     faulthandler.enable()  # a stack also for what is no exception, as a mapped file cut short
     sys.excepthook = _show
     logging.set_verbosity(logging.WARNING)  # Orbax reports every save at INFO
     logging.get_absl_logger().addFilter(_without_stack)
-    # Imported here, so that a wrong flag is answered at once.
+    # Imported here, so that a wrong flag or a signal is answered at once.
     from mypt_jax import config, config_values, hosts, storage, train
 
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
         values = storage.localise(config_values.plain(_CONFIG.value.to_dict()))
         validated = config.validate(values, overridden=overridden, stage=_STAGE)
-        train.run_stage(validated)
+        train.run_stage(validated, interrupts)
     except UserError as error:
-        return hosts.leave(metrics.fail(error, 2), error)
+        return hosts.leave(_fail(error, 2), error)
     except exits.RunEnd as end:
-        return hosts.leave(metrics.fail(end, end.code), end)
+        return hosts.leave(_fail(end, end.code), end)
+    finally:
+        interrupts.close()
     return 0
 
 

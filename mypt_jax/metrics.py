@@ -33,13 +33,6 @@ def say(line: str) -> None:
     print(redact.text(line), flush=True)
 
 
-def fail(message: object, code: int) -> int:
-    """One line on stderr for an end that is not success; returns `code`."""
-    line = redact.text(" ".join(str(message).split()))
-    print(f"error: {line}", file=sys.stderr, flush=True)
-    return code
-
-
 class Stopwatch:
     """Durations of the steps since the last row, evaluations and saves left out, in seconds."""
 
@@ -240,5 +233,6 @@ def _text(row: Mapping, num_steps: int) -> str:
         if value is not None:
             parts.append(f"{role} {value:.4f}")
     if row.get("forgetting/percent") is not None:
-        parts.append(f"forgetting {row['forgetting/percent']:+.1f} %")
+        guarded = f" ({row['guard/action']})" if row.get("guard/action") else ""
+        parts.append(f"forgetting {row['forgetting/percent']:+.1f} %{guarded}")
     return "  ".join(parts)

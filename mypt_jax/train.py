@@ -33,13 +33,12 @@ from mypt_jax import (
 from mypt_jax.config import Validated
 
 
-def run_stage(validated: Validated) -> None:
+def run_stage(validated: Validated, interrupts: interrupt.Interrupts) -> None:
     """Trains a stage to its end, resuming what is there. Raises RunEnd and UserError."""
     config = validated.config
     with contextlib.ExitStack() as stack:
         stack.enter_context(exits.storage())
-        interrupts = interrupt.Interrupts(time_budget_secs=config["time_budget_secs"])
-        stack.callback(interrupts.close)
+        interrupts.limit(config["time_budget_secs"])
         step.set_up_jax(
             deterministic=config["deterministic"], compile_cache=config["compile_cache"]
         )

@@ -201,7 +201,7 @@ def measure_loop(config: dict, pairs: int, steps: int) -> dict:
         config["checkpoint"]["every_secs"] = 0.0
         validated = configs.validate(config)
         program = step.build(validated.config, eot=validated.tokenizer.eot)
-        interrupts = interrupt.Interrupts(time_budget_secs=0.0)
+        interrupts = interrupt.Interrupts()
         work, state, done = session.open_session(validated, program, interrupts, stack)
         session.eval_due = lambda config, done: False  # evaluation and saving are left out
         windows = sharding.global_batch(program.mesh, work.loader.batch(0))

@@ -35,23 +35,26 @@ def test_percent_and_nats():
 
 
 @pytest.mark.parametrize(
-    ("loss", "stderr", "wanted"),
+    ("loss", "stderr", "wanted", "words"),
     [
-        (2.51, 0.0, "stop"),  # 12.6 %
-        (2.51, 0.01, ""),  # the excess of 0.0124 is within two standard errors
-        (2.51, 0.005, "stop"),
-        (2.51, math.nan, "stop"),  # an unknown error counts as none
-        (2.49, 0.0, ""),
-        (2.24, 0.0, ""),
+        (2.51, 0.0, "stop", "limit 12 %"),  # 12.6 %
+        (2.51, 0.01, "warn", "over the guide's 8 %"),  # 0.0124 above: within two standard errors
+        (2.51, 0.005, "stop", "limit 12 %"),
+        (2.51, math.nan, "stop", "limit 12 %"),  # an unknown error counts as none
+        (2.49, 0.0, "warn", "over the guide's 8 %"),
+        (2.36, 0.0, "warn", "over the guide's 5.5 %"),
+        (2.36, 0.004, "warn", "over the guide's 1 %"),
+        (2.26, 0.0, "warn", "over the guide's 1 %"),
+        (2.26, 0.004, "", "excellent"),  # 0.0077 above 1 %
+        (2.24, 0.0, "", "excellent"),
     ],
 )
-def test_over_the_limit_means_by_two_standard_errors(loss, stderr, wanted):
+def test_over_a_limit_means_by_two_standard_errors(loss, stderr, wanted, words):
     action, line = guard.judge(
         general_loss=loss, baseline_loss=2.23, stderr=stderr, action="stop", max_forgetting=0.12
     )
-    # Below the limit, above 1 %: a warning at most.
-    assert action == (wanted or ("warn" if loss > 2.23 * 1.01 else ""))
-    assert "2.2300 nats/token" in line
+    assert action == wanted
+    assert "2.2300 nats/token" in line and (words in line or not wanted)
 
 
 def test_three_in_a_row_and_not_three_in_all():

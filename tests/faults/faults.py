@@ -55,10 +55,32 @@ def slow_evaluation(secs: float) -> None:
     evaluate.score = score
 
 
-def blocked_in_compilation(secs: float) -> None:
-    """The first step holds the main thread in C, as a compilation does: no Python handler runs."""
+def _hold_in_c(secs: float) -> None:
+    """The main thread stays in C: no Python signal handler runs."""
     import ctypes
 
+    libc = ctypes.CDLL(None)
+    end = time.monotonic() + secs
+    while time.monotonic() < end:  # a signal ends one C sleep, not the next
+        libc.usleep(200_000)
+
+
+def blocked_in_validation(secs: float) -> None:
+    """Reading the data holds the main thread in C, before a device was touched."""
+    from mypt_jax import config
+
+    plain = config.validate
+
+    def validate(*args, **more):
+        print("validating", flush=True)
+        _hold_in_c(secs)
+        return plain(*args, **more)
+
+    config.validate = validate
+
+
+def blocked_in_compilation(secs: float) -> None:
+    """The first step holds the main thread in C, as a compilation does."""
     from mypt_jax import step
 
     plain = step.build
@@ -68,10 +90,7 @@ def blocked_in_compilation(secs: float) -> None:
 
         def first(*step_args):
             print("compiling", flush=True)
-            libc = ctypes.CDLL(None)
-            end = time.monotonic() + secs
-            while time.monotonic() < end:  # a signal ends one C sleep, not the next
-                libc.usleep(200_000)
+            _hold_in_c(secs)
             return program.step(*step_args)
 
         return program._replace(step=first)

@@ -45,10 +45,11 @@ def test_sigterm_in_an_evaluation(start, undisturbed, tmp_path):
     assert_equal_runs(workdir, undisturbed)
 
 
-def test_sigterm_in_a_compilation(start, tmp_path):
+@pytest.mark.parametrize("moment", ["validation", "compilation"])
+def test_sigterm_before_the_first_step(start, tmp_path, moment):
     """Row 2: at once, although the main thread is in C and nothing is saved."""
-    trainer = start(tmp_path / "base", faults={"blocked_in_compilation": {"secs": 60}})
-    trainer.wait_for("compiling")
+    trainer = start(tmp_path / "base", faults={f"blocked_in_{moment}": {"secs": 60}})
+    trainer.wait_for({"validation": "validating", "compilation": "compiling"}[moment])
     trainer.send(signal.SIGTERM)
     assert trainer.wait() == 75
     assert "with nothing to save" in trainer.last_line
