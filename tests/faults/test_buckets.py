@@ -5,11 +5,11 @@ import time
 from pathlib import Path
 
 import pytest
+from bucket_emulator import emulator
 from conftest import ROOT
-from test_storage import emulator
 
 from faults.conftest import assert_equal_runs
-from mypt_jax import storage
+from mypt_jax import bucket
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]  # of clients and emulators
 
@@ -42,8 +42,8 @@ def machines(request, start, tmp_path, monkeypatch):
 
 def objects(url: str) -> dict[str, bytes]:
     """What the bucket holds of the run."""
-    bucket = storage.Bucket(url)
-    return {name: bucket.read(name) for name in bucket.sizes()}
+    files = bucket.Bucket(url)
+    return {name: files.read(name) for name in files.sizes()}
 
 
 def test_a_second_machine_is_refused_then_takes_over_and_the_frozen_loser_writes_nothing(
