@@ -98,25 +98,28 @@ def has_optimizer(workdir: str, step: int) -> bool:
     return os.path.isdir(os.path.join(run.step_dir(workdir, step), "rest"))
 
 
-def check_disk(workdir: str, abstract_state: Mapping, *, steps_kept: int) -> str:
-    """A line on the disk that the run needs. Raises StorageFailure when two steps do not fit."""
+def check_disk(workdir: str, abstract_state: Mapping, *, keep: Mapping) -> str:
+    """A line on the disk that run and chain need. Raises StorageFailure when two steps do not fit.
+
+    `keep`: keep_last, keep_best and keep_optimizer.
+    """
     sizes = {
         key: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract_state[key]))
         for key in abstract_state
     }
-    full, params = sum(sizes.values()), sizes["params"]
-    existing = len(run.steps(workdir))
+    full = sum(sizes.values())
+    at_work = keep["keep_last"] + keep["keep_best"] + 2  # the newest inside, and one in flight
+    finished = (1 + keep["keep_best"]) * (full if keep["keep_optimizer"] else sizes["params"])
     place = os.path.abspath(workdir)
     while not os.path.isdir(place):
         place = os.path.dirname(place)
     free = shutil.disk_usage(place).free
     # One step is always in flight while the one before it must stay.
-    needed = full * max(1, 2 - existing)
+    needed = full * max(1, 2 - len(run.steps(workdir)))
     line = (
-        f"disk: a checkpoint takes {full / 1e9:.2f} GB, this run up to "
-        f"{(steps_kept + 1) * full / 1e9:.2f} GB, {params / 1e9:.2f} GB per step kept when "
-        f"finished (five stages: {(5 * params + steps_kept * full) / 1e9:.1f} GB); "
-        f"free: {free / 1e9:.1f} GB"
+        f"disk: a checkpoint takes {full / 1e9:.2f} GB, this run up to {at_work * full / 1e9:.2f} "
+        f"GB, {finished / 1e9:.2f} GB when finished (five stages: "
+        f"{(4 * finished + at_work * full) / 1e9:.1f} GB); free: {free / 1e9:.1f} GB"
     )
     if needed > free:
         raise exits.StorageFailure(f"workdir {workdir}: no room for two checkpoints; {line}")

@@ -124,11 +124,7 @@ def open_session(
     def enter() -> list[str]:
         """Makes process 0 the owner of the run, when it may go on with this config."""
         changes = _changes(config)
-        disk = retention.check_disk(
-            workdir,
-            program.abstract_state,
-            steps_kept=config["checkpoint"]["keep_last"] + config["checkpoint"]["keep_best"],
-        )
+        disk = retention.check_disk(workdir, program.abstract_state, keep=config["checkpoint"])
         notes = _take_over(owned, link, workdir, stack)
         # Again, where the steps have come from a bucket just now.
         return [*notes, disk, *(changes or _changes(config))]

@@ -6,6 +6,7 @@ import shutil
 import signal
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -99,6 +100,7 @@ def test_a_flipped_bit_costs_one_interval_and_changes_nothing(start, undisturbed
     assert trainer.wait() == 0, trainer.stderr
     assert "warning: passed over checkpoint of step 99: its save did not finish" in trainer.stdout
     assert "does not have the SHA-256" in trainer.stdout
+    assert re.search(r"disk: a checkpoint takes .*five stages: .*free: [\d.]+ GB", trainer.stdout)
     assert_equal_runs(copy, undisturbed)
     names = {path.name for path in (copy / "checkpoints").iterdir()}
     assert not names & {"5", "00000099"} and not any("tmp" in name for name in names)
@@ -256,12 +258,47 @@ def test_a_workdir_that_cannot_be_made_fails_before_compilation(start, tmp_path,
     assert "step 0" not in trainer.stdout
 
 
+def test_a_finished_run_keeps_parameters_only(tmp_path):
+    """5.1: a third of a checkpoint; what stays is valid, also when the removal was cut short."""
+    workdir = tmp_path / "run"
+    saver = checkpoint.Checkpointer(str(workdir), keep=set)
+    params, moment = {"a": jnp.arange(200_000.0)}, {"a": jnp.arange(200_000.0) * 0.1}
+    saver.save(3, {"params": params, "mu": moment, "nu": moment, "step": jnp.int32(3)}, {})
+    saver.wait()
+    whole = size_bytes(workdir)
+    directory = run.step_dir(str(workdir), 3)
+    integrity.forget(directory, "rest")  # killed here: no longer vouched for, still there
+    assert integrity.fault(directory) == ""
+    saver.finish({3}, keep_optimizer=False)
+    saver.close()
+    assert size_bytes(workdir) < 0.4 * whole
+    assert integrity.fault(directory) == ""
+    restored = checkpoint.restore_params(str(workdir), 3, None)
+    np.testing.assert_array_equal(restored["a"], params["a"])
+    assert not retention.has_optimizer(str(workdir), 3)
+
+
+def size_bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())
+
+
+KEEP = {"keep_last": 2, "keep_best": 1, "keep_optimizer": False}
+
+
 def test_two_checkpoints_must_fit(monkeypatch, tmp_path):
     """5.1: refused before anything is written."""
     state = {"params": {"a": np.zeros(1000, np.float32)}, "step": np.int32(0)}
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(retention.shutil, "disk_usage", lambda _: usage._replace(free=8_000))
     with pytest.raises(exits.StorageFailure, match="run: no room for two checkpoints"):
-        retention.check_disk(str(tmp_path / "run"), state, steps_kept=3)
+        retention.check_disk(str(tmp_path / "run"), state, keep=KEEP)
     monkeypatch.setattr(retention.shutil, "disk_usage", lambda _: usage._replace(free=9_000))
-    assert "free" in retention.check_disk(str(tmp_path / "run"), state, steps_kept=3)
+    line = retention.check_disk(str(tmp_path / "run"), state, keep=KEEP)
+    assert "free: 0.0 GB" in line
+    # 2 newest, 1 best, 1 inside the allowed forgetting, 1 in flight; final and best when finished.
+    big = {"params": {"a": jax.ShapeDtypeStruct((10**9,), np.float32)}}
+    big["rest"] = {"mu": big["params"], "nu": big["params"]}
+    monkeypatch.setattr(retention.shutil, "disk_usage", lambda _: usage._replace(free=10**12))
+    line = retention.check_disk(str(tmp_path / "run"), big, keep=KEEP)
+    assert "a checkpoint takes 12.00 GB, this run up to 60.00 GB, 8.00 GB when finished" in line
+    assert "five stages: 92.0 GB" in line
