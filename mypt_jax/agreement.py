@@ -8,6 +8,7 @@ one process everything here returns at once.
 import contextlib
 import itertools
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -40,8 +41,18 @@ def lost_peer_after(timeout_secs: float, what: str):
     except (RuntimeError, ValueError) as error:
         raise exits.LostPeer(
             f"the processes did not all {what} within {timeout_secs:g} s (distributed.timeout_secs "
-            f"at the start, then distributed.save_timeout_secs): {first_line(error)}"
+            f"at the start, then distributed.save_timeout_secs): {_missing(error)}"
         ) from error
+
+
+def _missing(error: BaseException) -> str:
+    """Which processes a barrier or a value has waited for, in JAX's own words where it tells."""
+    text = " ".join(str(error).split())
+    names = re.search(r"timed out task names: ((?:\d+[ ,]*)+)", text)
+    key = re.search(r"timed out with key: \S+/(\d+)/(\d+)", text)
+    if names:
+        return "missing: " + ", ".join(f"process {n}" for n in re.findall(r"\d+", names[1]))
+    return f"missing: process {key[2]}" if key else first_line(error)
 
 
 def first_line(error: BaseException) -> str:
