@@ -101,3 +101,39 @@ def write(workdir: str, config: Mapping, record: Mapping, parent: Parent | None)
     if parent is not None:
         diff = lineage.differences(parent.config, config)
         lineage.write_json(run.join(workdir, run.CONFIG_DIFF), diff)
+
+
+def check_data(
+    record: dict, config: Mapping, loader: loaders.TrainLoader, saved: Mapping, done: int
+) -> list[str]:
+    """Lines on data that changed since step `done`, recorded. Raises UserError unless allowed."""
+    if saved["fingerprint"] == loader.fingerprint:
+        return []
+    changed = _shown(lineage.differences(saved["describe"], loader.describe()))
+    line = f"the data of {config['workdir']} changed since step {done} ({changed})"
+    if not config["data"]["allow_change"]:
+        raise UserError(f"{line}; --config.data.allow_change=True goes on and records it")
+    record["notes"].append(line)
+    return [f"warning: {line}"]
+
+
+def check_numerics(record: dict, config: Mapping, program: step.Program, done: int) -> list[str]:
+    """A line where what computes from step `done` on is not what did before, recorded.
+
+    Losses of two runs are compared exactly only where it is the same (inheritance.py).
+    """
+    now = numerics(config, program)
+    found = lineage.differences(record["numerics"], now)
+    if not found:
+        return []
+    record["numerics"] = now
+    line = (
+        f"numerics changed at step {done} ({_shown(found)}): equal to an undisturbed run but for "
+        "rounding"
+    )
+    record["notes"].append(line)
+    return [line]
+
+
+def _shown(differences: Mapping[str, list]) -> str:
+    return "; ".join(f"{key.replace('/', '.')}: {a} -> {b}" for key, (a, b) in differences.items())

@@ -12,17 +12,16 @@ import numpy as np
 
 from data_pipeline import loader as loaders
 from data_pipeline import mixture as mixtures
-from data_pipeline.errors import UserError
 from mypt_jax import (
     agreement,
-    checkpoint,
+    checkpointer,
     exits,
     goodput,
     guard,
     interrupt,
     lease,
     lease_place,
-    lineage,
+    memory,
     metrics,
     mirror,
     profiler,
@@ -49,7 +48,7 @@ class Session:
     loader: loaders.TrainLoader
     plan: dict  # {key: loaders.EvalWindows}
     token_bytes: np.ndarray  # bytes of text per token id
-    checkpointer: checkpoint.Checkpointer
+    checkpointer: checkpointer.Checkpointer
     metrics: metrics.Metrics
     interrupts: interrupt.Interrupts
     requests: agreement.Requests
@@ -129,14 +128,14 @@ def open_session(
         # Again, where the steps have come from a bucket just now.
         return [*notes, disk, *(changes or _changes(config))]
 
-    for note in _memory_notes(program) if is_writer else ():
+    for note in memory.notes(program) if is_writer else ():
         metrics.say(note)
     notes = agreement.first_decides("see the run opened", enter, timeout_secs=limit)
     ledger.open()
     stack.callback(ledger.flush, now=True)
     dog = watchdog.Watchdog(config["watchdog_secs"])
     stack.callback(dog.close)
-    checkpointer = checkpoint.Checkpointer(
+    saver = checkpointer.Checkpointer(
         workdir,
         keep=retention.keeper(config),
         timeout_secs=limit,
@@ -144,8 +143,8 @@ def open_session(
         on_commit=lambda: link.push(owned.check),
     )
     with ledger.phase("restore" if run.steps(workdir) else "compilation"):
-        state, meta, found = checkpoint.start(
-            checkpointer,
+        state, meta, found = checkpointer.start(
+            saver,
             program,
             parent=validated.parent,
             fallback=config["checkpoint"]["fallback"],
@@ -155,7 +154,7 @@ def open_session(
         )
         done = int(state["step"])
     notes += found
-    stack.callback(checkpointer.close)
+    stack.callback(saver.close)
     record = meta["lineage"] if meta else records.new(validated, loader, program, state)
     session = Session(
         config=config,
@@ -165,7 +164,7 @@ def open_session(
         loader=loader,
         plan=plan,
         token_bytes=validated.tokenizer.token_bytes(),
-        checkpointer=checkpointer,
+        checkpointer=saver,
         metrics=metrics.Metrics(
             config["workdir"],
             is_writer=is_writer,
@@ -243,35 +242,6 @@ def _take_over(
     return [f"warning: {note}"] if note else []
 
 
-def memory_note(*, held_bytes: float, limit_bytes: float) -> str:
-    """A warning when parameters, moments and gradients alone do not fit a device, else ""."""
-    if held_bytes <= limit_bytes:
-        return ""
-    return (
-        f"warning: state and gradients take {held_bytes / 1e9:.1f} GB per device, which has "
-        f"{limit_bytes / 1e9:.1f} GB: split them with --config.mesh.fsdp=-1 over more devices, or "
-        "choose a smaller size"
-    )
-
-
-def _memory_notes(program: step.Program) -> list[str]:
-    """Checked before anything is compiled, where the device tells its size."""
-    device = program.mesh.local_devices[0]
-    limit = (device.memory_stats() or {}).get("bytes_limit", 0)
-    if not limit:
-        return []
-
-    def held(tree) -> int:
-        return sum(
-            x.dtype.itemsize * int(np.prod(x.sharding.shard_shape(x.shape)))
-            for x in jax.tree.leaves(tree)
-        )
-
-    state = program.abstract_state
-    note = memory_note(held_bytes=held(state) + held(state["params"]), limit_bytes=limit)
-    return [note] if note else []
-
-
 def _open_data(validated: Validated, program: step.Program) -> tuple[loaders.TrainLoader, dict]:
     config = validated.config
     part, parts = sharding.local_rows(program.mesh, config["batch_size"])
@@ -299,8 +269,9 @@ def _plan_notes(plan: Mapping) -> list[str]:
 def _resume(session: Session, meta: Mapping, done: int) -> list[str]:
     """Checks that the saved state still means the same, and cuts rows that come again."""
     notes = [f"resumed {session.workdir} at step {done}"]
-    notes += _check_data(session, meta["data"], done)
-    notes += _note_numerics(session, done)
+    record, config = session.record, session.config
+    notes += records.check_data(record, config, session.loader, meta["data"], done)
+    notes += records.check_numerics(record, config, session.program, done)
     session.guard.restore(meta["guard"])
     rows = session.first_decides(
         "see the run's rows",
@@ -311,36 +282,6 @@ def _resume(session: Session, meta: Mapping, done: int) -> list[str]:
     # A row that waits for its evaluation is written again, with it.
     session.metrics.cut(done if rows or not eval_due(session.config, done) else done - 1)
     return notes
-
-
-def _check_data(session: Session, saved: Mapping, done: int) -> list[str]:
-    if saved["fingerprint"] == session.loader.fingerprint:
-        return []
-    found = lineage.differences(saved["describe"], session.loader.describe())
-    changes = [f"{key.replace('/', '.')}: {a} -> {b}" for key, (a, b) in found.items()]
-    line = f"the data of {session.workdir} changed since step {done} ({'; '.join(changes)})"
-    if not session.config["data"]["allow_change"]:
-        raise UserError(f"{line}; --config.data.allow_change=True goes on and records it")
-    session.record["notes"].append(line)
-    return [f"warning: {line}"]
-
-
-def _note_numerics(session: Session, done: int) -> list[str]:
-    """Records what computes from here on, and says in a line where that is not what did before.
-
-    Losses of two runs are compared exactly only where it is the same (train._compare_with_parent).
-    """
-    now = records.numerics(session.config, session.program)
-    found = lineage.differences(session.record["numerics"], now)
-    if not found:
-        return []
-    session.record["numerics"] = now
-    changed = "; ".join(f"{key.replace('/', '.')}: {a} -> {b}" for key, (a, b) in found.items())
-    line = (
-        f"numerics changed at step {done} ({changed}): equal to an undisturbed run but for rounding"
-    )
-    session.record["notes"].append(line)
-    return [line]
 
 
 def eval_due(config: Mapping, done: int) -> bool:

@@ -13,18 +13,15 @@ import numpy as np
 from data_pipeline.errors import UserError
 from mypt_jax import (
     agreement,
-    checkpoint,
     evaluate,
     exits,
     forgetting,
-    goodput,
     hosts,
+    inheritance,
     interrupt,
-    lineage,
     metrics,
-    mirror,
     model,
-    retention,
+    result,
     run,
     session,
     sharding,
@@ -47,7 +44,7 @@ def run_stage(validated: Validated, interrupts: interrupt.Interrupts) -> None:
         hosts.compare(config, timeout_secs=config["distributed"]["timeout_secs"])
         if agreement.first_decides(
             "see what is there",
-            lambda: _is_finished(config),
+            lambda: result.is_there(config),
             timeout_secs=config["distributed"]["save_timeout_secs"],
         ):
             return
@@ -61,27 +58,7 @@ def run_stage(validated: Validated, interrupts: interrupt.Interrupts) -> None:
         if kept is None:
             state, done = _loop(work, state, done)
             kept = forgetting.act(work, done)
-        _finish(work, done if kept is None else kept)
-
-
-def _is_finished(config: dict) -> bool:
-    finished = run.finished(config["workdir"])
-    if finished is None:
-        return False
-    if config["num_steps"] > finished["step"] and "rolled_back_from" not in finished:
-        if retention.has_optimizer(config["workdir"], finished["step"]):
-            return False  # it was finished with checkpoint.keep_optimizer: it can go on
-        raise UserError(
-            f"run {config['workdir']} finished at step {finished['step']} without keeping its "
-            f"optimizer state; num_steps {config['num_steps']} wants another --config.workdir"
-        )
-    if not config["checkpoint"]["keep_optimizer"]:
-        retention.strip(config["workdir"])  # where the process that finished was killed
-    link = mirror.Mirror(config["workdir"])
-    if link.is_newest:
-        link.push(lambda: None)  # nobody works on it
-    metrics.say(f"run {config['workdir']} is finished (step {finished['step']}); nothing to do")
-    return True
+        result.pin(work, done if kept is None else kept)
 
 
 def _compile_evaluation(work: session.Session, state: dict) -> None:
@@ -258,88 +235,5 @@ def _judge(work: session.Session, row: dict, scores: dict, done: int) -> dict:
     work.lease.check()
     evaluate.save(path, scores)
     if done == 0 and work.parent is not None:
-        _compare_with_parent(work, row, path)
+        inheritance.compare(work, row, path)
     return metrics.finite(forgetting.measure(work, row, scores, path))
-
-
-def _compare_with_parent(work: session.Session, row: dict, path: str) -> None:
-    """At step 0 the model is the parent's, and so must be its losses.
-
-    Raises UserError when a source that both evaluated on the same windows differs: exactly where
-    hardware and numerics are the same, beyond eval.parent_tolerance_nats elsewhere.
-    """
-    parent = work.parent
-    theirs = work.record["ancestors"][-1]["eval"]
-    if not theirs:
-        if work.record["baseline"] is None:
-            work.record["baseline"] = {
-                "stage": parent.record["stage"],
-                "path": parent.path,
-                "step": parent.step,
-                "eval": run.losses(row),
-            }
-        work.metrics.note(f"parent {parent.path} evaluated nothing: this evaluation is its own")
-        return
-    same = parent.record.get("numerics") == work.record["numerics"]
-    tolerance = 0.0 if same else work.config["eval"]["parent_tolerance_nats"]
-    parent_path = run.eval_file(parent.path, parent.step)
-    compared = 0
-    for key in work.plan:
-        if key not in theirs or evaluate.paired_difference(path, parent_path, key) is None:
-            work.metrics.note(f"{key}: new here, or measured on other windows than the parent's")
-            continue
-        compared += 1
-        gap = abs(row[f"eval/{key}/loss"] - theirs[key])
-        if not gap <= tolerance:
-            raise UserError(
-                f"{key}: step 0 has loss {row[f'eval/{key}/loss']:.6f}, the parent {parent.path} "
-                f"ended with {theirs[key]:.6f}; tolerance {tolerance:g} nats "
-                "(eval.parent_tolerance_nats): the model is not the one that the parent saved"
-            )
-    work.metrics.note(
-        f"step 0 equals the parent's end on {compared} sources (tolerance {tolerance:g} nats)"
-    )
-
-
-def _finish(work: session.Session, kept: int) -> None:
-    """Pins step `kept` as the run's result and writes finished.json.
-
-    Optimizer state goes last: a kill before it leaves a finished run that is only too large.
-    """
-    work.metrics.flush()
-    work.checkpointer.wait_together()
-    if work.is_writer:
-        _write_finished(work, kept)
-        work.mirror.push(work.lease.check)  # before optimizer state is gone, and after
-        work.checkpointer.finish(
-            retention.of_finished(work.config, kept),
-            keep_optimizer=work.config["checkpoint"]["keep_optimizer"],
-        )
-        work.mirror.push(work.lease.check)
-    agreement.meet(
-        "see the run finished", timeout_secs=work.config["distributed"]["save_timeout_secs"]
-    )
-    work.metrics.note(f"finished {work.workdir} at step {kept} in {work.wall_secs():.0f} s")
-
-
-def _write_finished(work: session.Session, kept: int) -> None:
-    work.lease.check()
-    row = next((r for r in run.metrics(work.workdir) if r["step"] == kept), {})
-    digest = lineage.params_sha256(checkpoint.restore_params(work.workdir, kept, None))
-    work.record["tokens_by_source"] = work.tokens_by_source(kept)
-    lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
-    summary = work.ledger.summary()
-    finished = {
-        "step": kept,
-        "run_id": work.record["run_id"],
-        "params_sha256": digest,
-        "wall_secs": work.wall_secs(),
-        "goodput": summary,
-        "eval": run.losses(row),
-    }
-    if kept < work.row["step"]:
-        finished["rolled_back_from"] = work.row["step"]
-    lineage.write_json(run.join(work.workdir, run.FINISHED), finished)
-    for line in (work.checkpointer.cost(), goodput.line(summary)):
-        if line:
-            work.metrics.note(line)

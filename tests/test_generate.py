@@ -11,7 +11,7 @@ from flax import nnx
 from model_factory import quick  # noqa: F401
 
 from data_pipeline import errors, tokenizer
-from mypt_jax import checkpoint, generate, lineage, sampling
+from mypt_jax import checkpointer, generate, lineage, sampling
 
 EOT = 96
 GREEDY = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}
@@ -214,7 +214,7 @@ def write_run(path, seed, sha256=None):
         tokenizer={"name": vocabulary.name, "sha256": sha256 or vocabulary.sha256},
     )
     params = nnx.to_pure_dict(nnx.state(gpt, nnx.Param))
-    checkpoint.write_finished_run(str(path), params, config, record)
+    checkpointer.write_finished_run(str(path), params, config, record)
 
 
 @pytest.fixture(scope="module")

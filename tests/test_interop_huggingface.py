@@ -12,7 +12,7 @@ from model_factory import quick  # noqa: F401
 
 from data_pipeline import errors, shards
 from data_pipeline import tokenizer as tokenizers
-from mypt_jax import checkpoint, generate, lineage, report, sampling
+from mypt_jax import checkpointer, generate, lineage, report, sampling
 from mypt_jax.interop import hf_tokenizer, huggingface
 
 torch = pytest.importorskip("torch")
@@ -198,7 +198,7 @@ def write_run(path, data=None, head_bias_V=None, **changes):
     )
     record["tokens_by_source"] = {"domain/manuals": 1234, "general/encyclopedia": 766}
     params = nnx.to_pure_dict(nnx.state(gpt, nnx.Param))
-    checkpoint.write_finished_run(str(path), params, config, record)
+    checkpointer.write_finished_run(str(path), params, config, record)
     return gpt
 
 

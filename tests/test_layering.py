@@ -21,9 +21,9 @@ ROWS = tuple(
     tuple(row.split())
     for row in (
         "main plan generate report interop",
-        "train forgetting session record step",
+        "train result inheritance forgetting session record memory step",
         "sampling evaluate scorer checkpoint retention config guard optim metrics"
-        " interrupt watchdog lease goodput storage mirror",
+        " interrupt watchdog lease goodput storage mirror checkpointer",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts agreement"
         " profiler",
         "integrity exits redact bucket",
@@ -31,15 +31,20 @@ ROWS = tuple(
 )
 WITHIN = {
     "interop": ("generate",),
-    "train": ("forgetting", "session", "step"),
+    "train": ("result", "inheritance", "forgetting", "session", "step"),
+    "result": ("session",),
+    "inheritance": ("session",),
     "forgetting": ("session",),
     "record": ("step",),
+    "memory": ("step",),
     "session": (
         "record",
+        "memory",
         "step",
     ),
     "evaluate": ("checkpoint", "scorer"),  # the command scores a run; inside main()
-    "checkpoint": ("retention", "storage"),
+    "checkpoint": ("storage",),
+    "checkpointer": ("checkpoint", "retention"),
     "scorer": ("checkpoint", "evaluate"),
     "config": ("optim",),
     "metrics": ("goodput",),

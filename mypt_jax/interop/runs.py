@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from data_pipeline import errors
 from data_pipeline import tokenizer as tokenizers
-from mypt_jax import checkpoint, lineage, run, stage_file
+from mypt_jax import checkpoint, checkpointer, lineage, run, stage_file
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -60,7 +60,7 @@ def write(
         tokenizer={"name": tokenizer_name, "sha256": tokenizer.sha256},
     )
     record["notes"] = [note]
-    checkpoint.write_finished_run(workdir, params, config, record)
+    checkpointer.write_finished_run(workdir, params, config, record)
 
 
 def read(spec: str) -> checkpoint.Loaded:

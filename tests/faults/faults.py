@@ -162,9 +162,9 @@ def file_size_limit(limit_bytes: int, after_step: int) -> None:
     """A real limit of the system (EFBIG): files cannot grow any more, as on a full disk."""
     import resource
 
-    from mypt_jax import checkpoint
+    from mypt_jax import checkpointer
 
-    plain = checkpoint.Checkpointer.save
+    plain = checkpointer.Checkpointer.save
 
     def save(self, step, state, meta):
         if step >= after_step:
@@ -172,7 +172,7 @@ def file_size_limit(limit_bytes: int, after_step: int) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
         plain(self, step, state, meta)
 
-    checkpoint.Checkpointer.save = save
+    checkpointer.Checkpointer.save = save
 
 
 def full_disk_for_metrics(first: int, last: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from data_pipeline.errors import UserError
 from faults.conftest import assert_equal_runs, state_bytes, valid_steps
-from mypt_jax import checkpoint, exits, integrity, retention, run
+from mypt_jax import checkpoint, checkpointer, exits, integrity, retention, run
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def flip_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
-def checkpointer(workdir: Path) -> checkpoint.Checkpointer:
-    return checkpoint.Checkpointer(str(workdir), keep=set)
+def saver_of(workdir: Path) -> checkpointer.Checkpointer:
+    return checkpointer.Checkpointer(str(workdir), keep=set)
 
 
 def edit_manifest(directory: Path, **changes) -> None:
@@ -81,13 +81,13 @@ def test_a_damaged_step_is_named_and_passed_over(name, copy):
     last, before = newest(copy), run.steps(str(copy))[-2]
     damaged_file = data_file(last).name
     damage(last)
-    step, reasons = checkpointer(copy).newest_valid(fallback=True)
+    step, reasons = saver_of(copy).newest_valid(fallback=True)
     assert step == before
     assert reason in reasons[0] and reasons[0].startswith(f"step {int(last.name)}: ")
     if "file" in name or "bit" in name:
         assert damaged_file in reasons[0]
     with pytest.raises(exits.NoValidState, match="checkpoint.fallback is False"):
-        checkpointer(copy).newest_valid(fallback=False)
+        saver_of(copy).newest_valid(fallback=False)
 
 
 def test_a_flipped_bit_costs_one_interval_and_changes_nothing(start, undisturbed, copy):
@@ -125,7 +125,7 @@ def test_an_unfinished_first_save_is_no_damage(tmp_path):
     directory.mkdir(parents=True)
     (directory / "file").write_text("half")
     Path(f"{directory}.unfinished").touch()
-    step, reasons = checkpointer(workdir).newest_valid(fallback=False)
+    step, reasons = saver_of(workdir).newest_valid(fallback=False)
     assert step is None and reasons == ["step 4: its save did not finish"]
     retention.clean(str(workdir))
     assert list((workdir / "checkpoints").iterdir()) == []
@@ -135,7 +135,7 @@ def test_an_unfinished_first_save_is_no_damage(tmp_path):
 def saved(tmp_path_factory) -> Path:
     """A small checkpoint of its own."""
     workdir = tmp_path_factory.mktemp("saved") / "run"
-    saver = checkpointer(workdir)
+    saver = saver_of(workdir)
     params = {"a": jnp.ones((2, 3)), "b": {"c": jnp.zeros((4,))}}
     saver.save(3, {"params": params, "step": jnp.int32(3)}, {})
     saver.close()
@@ -261,7 +261,7 @@ def test_a_workdir_that_cannot_be_made_fails_before_compilation(start, tmp_path,
 def test_a_finished_run_keeps_parameters_only(tmp_path):
     """5.1: a third of a checkpoint; what stays is valid, also when the removal was cut short."""
     workdir = tmp_path / "run"
-    saver = checkpoint.Checkpointer(str(workdir), keep=set)
+    saver = saver_of(workdir)
     params, moment = {"a": jnp.arange(200_000.0)}, {"a": jnp.arange(200_000.0) * 0.1}
     saver.save(3, {"params": params, "mu": moment, "nu": moment, "step": jnp.int32(3)}, {})
     saver.wait()

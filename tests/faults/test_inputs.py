@@ -20,7 +20,7 @@ from configs import base, v3
 from data_pipeline import loader, mixture, shards
 from data_pipeline.corpus import archives, document, xmlsafe
 from data_pipeline.errors import UserError
-from mypt_jax import config, evaluate, session
+from mypt_jax import config, evaluate, memory
 
 
 @pytest.fixture
@@ -179,9 +179,9 @@ def test_bad_overrides_are_one_line_and_exit_code_2(start, tmp_path):
 
 def test_too_little_memory_is_told_before_compilation():
     """Row 50."""
-    line = session.memory_note(held_bytes=9e9, limit_bytes=8e9)
+    line = memory.note(held_bytes=9e9, limit_bytes=8e9)
     assert "9.0 GB" in line and "8.0 GB" in line and "fsdp" in line
-    assert session.memory_note(held_bytes=9e9, limit_bytes=16e9) == ""
+    assert memory.note(held_bytes=9e9, limit_bytes=16e9) == ""
 
 
 def tar_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:

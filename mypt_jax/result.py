@@ -1,0 +1,79 @@
+"""A run's result: the step that is pinned, finished.json, and what stays on the disk."""
+
+from data_pipeline.errors import UserError
+from mypt_jax import (
+    agreement,
+    checkpoint,
+    goodput,
+    lineage,
+    metrics,
+    mirror,
+    retention,
+    run,
+    session,
+)
+
+
+def is_there(config: dict) -> bool:
+    """Whether there is nothing left to do. Raises UserError where there is, but no longer can."""
+    finished = run.finished(config["workdir"])
+    if finished is None:
+        return False
+    if config["num_steps"] > finished["step"] and "rolled_back_from" not in finished:
+        if retention.has_optimizer(config["workdir"], finished["step"]):
+            return False  # it was finished with checkpoint.keep_optimizer: it can go on
+        raise UserError(
+            f"run {config['workdir']} finished at step {finished['step']} without keeping its "
+            f"optimizer state; num_steps {config['num_steps']} wants another --config.workdir"
+        )
+    if not config["checkpoint"]["keep_optimizer"]:
+        retention.strip(config["workdir"])  # where the process that finished was killed
+    link = mirror.Mirror(config["workdir"])
+    if link.is_newest:
+        link.push(lambda: None)  # nobody works on it
+    metrics.say(f"run {config['workdir']} is finished (step {finished['step']}); nothing to do")
+    return True
+
+
+def pin(work: session.Session, kept: int) -> None:
+    """Pins step `kept` as the run's result and writes finished.json.
+
+    Optimizer state goes last: a kill before it leaves a finished run that is only too large.
+    """
+    work.metrics.flush()
+    work.checkpointer.wait_together()
+    if work.is_writer:
+        _write_finished(work, kept)
+        work.mirror.push(work.lease.check)  # before optimizer state is gone, and after
+        work.checkpointer.finish(
+            retention.of_finished(work.config, kept),
+            keep_optimizer=work.config["checkpoint"]["keep_optimizer"],
+        )
+        work.mirror.push(work.lease.check)
+    agreement.meet(
+        "see the run finished", timeout_secs=work.config["distributed"]["save_timeout_secs"]
+    )
+    work.metrics.note(f"finished {work.workdir} at step {kept} in {work.wall_secs():.0f} s")
+
+
+def _write_finished(work: session.Session, kept: int) -> None:
+    work.lease.check()
+    row = next((r for r in run.metrics(work.workdir) if r["step"] == kept), {})
+    digest = lineage.params_sha256(checkpoint.restore_params(work.workdir, kept, None))
+    work.record["tokens_by_source"] = work.tokens_by_source(kept)
+    lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
+    summary = work.ledger.summary()
+    finished = {
+        "step": kept,
+        "run_id": work.record["run_id"],
+        "params_sha256": digest,
+        "wall_secs": work.wall_secs(),
+        "goodput": summary,
+        "eval": run.losses(row),
+    }
+    if kept < work.row["step"]:
+        finished["rolled_back_from"] = work.row["step"]
+    lineage.write_json(run.join(work.workdir, run.FINISHED), finished)
+    for line in (work.checkpointer.cost(), goodput.line(summary)):
+        if line:
+            work.metrics.note(line)
