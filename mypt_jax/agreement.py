@@ -151,6 +151,7 @@ class Requests:
     def __init__(self, mesh: Mesh):
         self._single = jax.process_count() == 1
         self._previous: jax.Array | None = None
+        self._has_saved = False
         if self._single:
             return
         self._sharding = NamedSharding(mesh, P(mesh.axis_names))
@@ -164,8 +165,13 @@ class Requests:
         previous, rows = self._previous, np.full(self._local, request, np.int32)
         everyone = jax.make_array_from_process_local_data(self._sharding, rows)
         self._previous = self._most(everyone)
-        return NOTHING if previous is None else int(previous)
+        answer = NOTHING if previous is None else int(previous)
+        if self._has_saved and answer == SAVE:
+            answer = NOTHING
+        self._has_saved = False
+        return answer
 
-    def forget(self) -> None:
-        """What was asked for has been done; called by all processes after the same step."""
-        self._previous = None
+    def saved(self) -> None:
+        """A save that was on its way when this one was made is not wanted any more; a STOP is.
+        Called by all processes after the same step."""
+        self._has_saved = True

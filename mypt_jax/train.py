@@ -116,7 +116,7 @@ def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             with ledger.phase("save"):
                 work.checkpointer.save(done, state, work.meta(done))
                 last_save = time.monotonic()
-                work.requests.forget()
+                work.requests.saved()
                 if stop:
                     work.checkpointer.wait_together()
             work.watchdog.beat()
