@@ -141,6 +141,12 @@ def shared(error: Exception, timeout_secs: float) -> Exception:
     return error
 
 
+def is_shared(error: BaseException | None) -> bool:
+    """Whether all processes end, and in this way."""
+    together = (exits.Preempted, exits.ForgettingStop, exits.Divergence)
+    return error is None or isinstance(error, together) or getattr(error, "shared", False)
+
+
 class Requests:
     """What any process asks for, told to all of them for the same step.
 

@@ -60,7 +60,7 @@ def start(settings: Mapping) -> None:
         jax.distributed.initialize(
             **options,
             initialization_timeout=limit + 60,
-            heartbeat_timeout_seconds=max(10, limit),
+            heartbeat_timeout_seconds=limit + 60,  # pulse.py comes first
             shutdown_timeout_seconds=limit,
         )
     except (RuntimeError, ValueError) as error:
@@ -199,9 +199,7 @@ def _missing() -> str:
 def leave(code: int, error: BaseException) -> int:
     """Ends one of several processes that failed: at once, since JAX's own end waits for the
     others, who may wait for this one. Ends that all processes reach together are left alone."""
-    together = (exits.Preempted, exits.ForgettingStop, exits.Divergence)
-    is_shared = isinstance(error, together) or getattr(error, "shared", False)
-    if agreement.client() is not None and not is_shared:
+    if agreement.client() is not None and not agreement.is_shared(error):
         sys.stdout.flush()
         sys.stderr.flush()
         # The coordinator goes last, since its end aborts the others; but not where a process is

@@ -21,6 +21,7 @@ from mypt_jax import (
     interrupt,
     metrics,
     model,
+    pulse,
     result,
     run,
     session,
@@ -42,6 +43,7 @@ def run_stage(validated: Validated, interrupts: interrupt.Interrupts) -> None:
         hosts.start(config["distributed"])
         stack.enter_context(hosts.peers())
         hosts.compare(config, timeout_secs=config["distributed"]["timeout_secs"])
+        stack.enter_context(pulse.Pulse(config["distributed"]["timeout_secs"]))
         if agreement.first_decides(
             "see what is there",
             lambda: result.is_there(config),

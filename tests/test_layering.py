@@ -23,7 +23,7 @@ ROWS = tuple(
         "main plan generate report interop",
         "train result inheritance forgetting session record memory step",
         "sampling evaluate scorer checkpoint retention config guard optim metrics"
-        " interrupt watchdog lease goodput storage mirror checkpointer",
+        " interrupt watchdog lease goodput storage mirror checkpointer pulse",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts agreement"
         " profiler",
         "integrity exits redact bucket",

@@ -71,6 +71,20 @@ def test_a_killed_peer_ends_the_other_one(pair, tmp_path, moment):
     assert "another process of this run is gone: process 1 (" in first.stderr
 
 
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_a_frozen_peer_ends_the_other_one(pair, tmp_path, frozen):
+    """5.5: no computation with it ever returns; the line names it."""
+    both = pair(tmp_path / "base", **{"distributed.timeout_secs": 10})
+    both[0].wait_for_step(3)
+    both[frozen].send(signal.SIGSTOP)
+    other = both[1 - frozen]
+    assert other.wait() == 7, other.stderr
+    assert f"process {frozen}" in other.last_line
+    assert "has not been heard of for 10 s" in other.last_line
+    both[frozen].send(signal.SIGCONT)
+    assert both[frozen].wait() != 0
+
+
 def test_processes_with_different_configs_are_refused(pair, tmp_path):
     """Row 56."""
     first, second = pair(tmp_path / "base", second={"seed": 5})
