@@ -77,7 +77,7 @@ def validate(
 
 def _check_workdir(workdir: str) -> None:
     """Raises UserError when `workdir` cannot be made or written to; creates nothing."""
-    path = os.path.abspath(os.path.expanduser(workdir))
+    path = os.path.abspath(workdir)
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     if not os.path.isdir(path):

@@ -29,15 +29,17 @@ def localise(config: Mapping) -> dict:
         for role, equals, entry in (e.partition("=") for e in config["eval"]["extra"])
     )
     config["init_from"] = fetch_run(config["init_from"])
-    if "://" in config["workdir"]:
-        config["workdir"] = mirror.prepare(config["workdir"])
+    workdir = config["workdir"]
+    # A shell leaves the ~ of --config.workdir=~/x as it is.
+    is_url = "://" in workdir
+    config["workdir"] = mirror.prepare(workdir) if is_url else os.path.expanduser(workdir)
     return config
 
 
 def _dataset(entry: str) -> str:
     """DIR or DIR#SOURCE, fetched where it is remote."""
     if "://" not in entry:
-        return entry
+        return os.path.expanduser(entry)
     url, mark, source = entry.partition("#")
     local = local_path(url)
     bucket = Bucket(url)
@@ -59,9 +61,9 @@ def _dataset(entry: str) -> str:
 
 
 def fetch_run(spec: str) -> str:
-    """PATH[@STEP|@best] with a run at a URL fetched into its mirror; other runs unchanged."""
+    """PATH[@STEP|@best] with a run at a URL fetched into its mirror; other runs where they are."""
     if "://" not in spec:
-        return spec
+        return os.path.expanduser(spec)
     path, which = run.parse_spec(spec)
     local = local_path(path)
     with locked(local):

@@ -165,7 +165,12 @@ def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[st
         "--size", default="750m", help="tiny, 150m, 350m, 750m, or what follows a stage's colon"
     )
     parser.add_argument("--stages", default="", help="names in configs/, by commas; default: all")
-    parser.add_argument("--runs_dir", default="runs", help="in place of runs/: a path or gs://...")
+    parser.add_argument(
+        "--runs_dir",
+        default="runs",
+        type=os.path.expanduser,
+        help="in place of runs/: a path or gs://...",
+    )
     parser.add_argument("--dry_run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--times", default="", help="file for one line with the seconds per stage")
     args, overrides = parser.parse_known_args(argv)

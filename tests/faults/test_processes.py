@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import time
+from pathlib import Path
 
 import pytest
 
@@ -155,12 +156,13 @@ def test_no_secret_and_no_network_and_a_strange_path(start, tmp_path):
         "    config.mirror = 'https://user:pa55word@host/x'\n"
         "    return config\n"
     )
-    workdir = tmp_path / "a b\u00fc\u2603" / "x" / ".." / "mine"
+    below = Path("a b\u00fc\u2603") / "x" / ".." / "mine"
+    workdir = tmp_path / below
     trainer = start(
-        workdir,
+        f"~/{below}",
         stage=f"{stage}:tiny",
         faults={"crash_at": {"step": 6}, "no_network": {}},
-        environment={"WANDB_API_KEY": "wk_secret_123"},
+        environment={"WANDB_API_KEY": "wk_secret_123", "HOME": str(tmp_path)},
         **{"log.tensorboard": True},
     )
     assert trainer.wait() == 1
