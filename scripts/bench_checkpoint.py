@@ -3,9 +3,9 @@
     python scripts/bench_checkpoint.py                          base at :tiny, on data/demo
     python scripts/bench_checkpoint.py --size=tiny --config.model.n_embd=512
 
-Runs the trainer as two processes: the first saves in every step of the second half of its steps
-(the worst case: no save can hide behind steps), the second resumes it. All figures are what the
-runs report of themselves, but for the hashing alone, which is done again over the last step.
+Runs the trainer as three processes: one that saves at its end only, one that goes on and saves every
+EVERY steps, one that resumes for a step. All figures are what the runs report of themselves, but
+for the hashing alone, which is done again over the last checkpoint.
 """
 
 import argparse
@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT))
 from data_pipeline import errors  # noqa: E402
 from mypt_jax import goodput, integrity, run  # noqa: E402
 
-STEPS = 10  # without a save, and as many with
+STEPS = 20  # without a save, and as many with
+EVERY = 5
 
 
 def train(workdir: Path, size: str, num_steps: int, every_steps: int, more: list[str]) -> str:
@@ -54,7 +55,7 @@ def measure(directory: Path, size: str, more: list[str]) -> dict:
     workdir = directory / "run"
     train(workdir, size, STEPS, 10_000, more)
     steps = [row["step_secs"] for row in run.metrics(str(workdir)) if "step_secs" in row]
-    saving = train(workdir, size, 2 * STEPS, 1, more)
+    saving = train(workdir, size, 2 * STEPS, EVERY, more)
     text = re.search(r"each held training for ([\d.]+) s, then .* in ([\d.]+) s", saving)
     held_secs, background_secs = (float(value) for value in text.groups())
     resuming = train(workdir, size, 2 * STEPS + 1, 10_000, more)
