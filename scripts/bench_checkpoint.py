@@ -3,8 +3,8 @@
     python scripts/bench_checkpoint.py                          base at :tiny, on data/demo
     python scripts/bench_checkpoint.py --size=tiny --config.model.n_embd=512
 
-Runs the trainer as three processes: one that saves at its end only, one that goes on and saves every
-EVERY steps, one that resumes for a step. All figures are what the runs report of themselves, but
+Runs the trainer as three processes: one saves at its end only, one goes on and saves every
+EVERY steps, one resumes for a step. All figures are what the runs report of themselves, but
 for the hashing alone, which is done again over the last checkpoint.
 """
 
