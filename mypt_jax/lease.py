@@ -9,6 +9,7 @@ process frozen just there for three minutes may still finish that one file or ob
 of a step then does not fit it, and the step is passed over.
 """
 
+import contextlib
 import os
 import socket
 import threading
@@ -111,9 +112,9 @@ class Lease:
         return not self._lost and _clock() - self._renewed_at > 2 * RENEW_SECS
 
     def release(self) -> None:
-        """Gives the run free, unless it is another's by now."""
+        """Gives the run free, unless it is another's by now; unreachable, it goes stale alone."""
         self._closed.set()
-        with self._lock:
+        with self._lock, contextlib.suppress(OSError):
             self._check_owner()
             if not self._lost:
                 self._place.release({**self._record, "renewed": time.time()})

@@ -193,21 +193,27 @@ def open_session(
         notes += _resume(session, meta, done)
     else:
         session.metrics.cut(-1)
-    if session.is_writer:
-        records.write(session.workdir, session.config, session.record, session.parent)
-        session.metrics.trackers = trackers.start(
-            session.workdir,
-            config=redact.tree(config),
-            run_id=record["run_id"],
-            first_step=done,
-            tensorboard=config["log"]["tensorboard"],
-            project=config["log"]["wandb_project"],
-        )
+    if is_writer:
+        _write_records(session, done)
     mfu = metrics.mfu_note(program.mesh)
     for note in [*validated.notes, *program.notes, *_plan_notes(plan), *notes, mfu]:
         if note:
             session.metrics.note(note)
     return session, state, done
+
+
+def _write_records(session: Session, done: int) -> None:
+    """What the run says of itself, and where its rows also go; all checks have passed."""
+    config = session.config
+    records.write(session.workdir, config, session.record, session.parent)
+    session.metrics.trackers = trackers.start(
+        session.workdir,
+        config=redact.tree(config),
+        run_id=session.record["run_id"],
+        first_step=done,
+        tensorboard=config["log"]["tensorboard"],
+        project=config["log"]["wandb_project"],
+    )
 
 
 def _changes(config: Mapping) -> list[str]:
