@@ -142,7 +142,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     )
     config.distributed.num_processes = 0
     config.distributed.process_id = -1
-    config.distributed.timeout_secs = 300.0  # how long processes wait for each other at start
+    config.distributed.timeout_secs = 300.0  # how long a process may not be heard of
     config.distributed.save_timeout_secs = 1800.0  # how long for files, to and from a bucket
 
     common.apply_size(config, arg)
