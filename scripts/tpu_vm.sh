@@ -4,12 +4,13 @@
 #
 #   bash scripts/tpu_vm.sh create NAME [--type=v5litepod-8] [--zone=us-west4-a] [--on_demand]
 #   bash scripts/tpu_vm.sh run NAME -- --config=configs/v8.py:750m,batch=96 --config.workdir=gs://...
+#   bash scripts/tpu_vm.sh run NAME -- --size=750m,batch=96 --runs_dir=gs://...    (the whole chain)
 #   bash scripts/tpu_vm.sh resume NAME -- (the same arguments: makes the machine again if it is gone)
 #   options: --project=ID --version=RUNTIME --repo=URL --dry_run (prints the gcloud commands only)
 set -euo pipefail
 
 fail() { echo "error: $*" >&2; exit 2; }
-usage="usage: tpu_vm.sh create|run|resume NAME [options] [-- arguments of mypt_jax.main]"
+usage="usage: tpu_vm.sh create|run|resume NAME [options] [-- arguments of mypt_jax.main or run_chain.py]"
 
 action="${1:-}" name="${2:-}"
 [[ "$action" =~ ^(create|run|resume)$ ]] || fail "$usage"
@@ -18,6 +19,7 @@ action="${1:-}" name="${2:-}"
 shift 2
 
 type=v5litepod-8 zone=us-west4-a version="" repo="" spot=1 dry_run=0 project=() arguments=()
+program=(scripts/run_chain.py)
 while (($#)); do
   case "$1" in
     --type=*) type="${1#*=}" ;;
@@ -42,12 +44,18 @@ if [[ -z "$version" ]]; then
   esac
 fi
 if [[ "$action" != create ]]; then
-  ((${#arguments[@]})) || fail "what should run? put the arguments of mypt_jax.main behind --"
+  ((${#arguments[@]})) ||
+    fail "what should run? put the arguments of mypt_jax.main or scripts/run_chain.py behind --"
   for argument in "${arguments[@]}"; do
-    [[ "$argument" == --config* ]] || fail "$argument is no argument of mypt_jax.main"
+    case "$argument" in
+      --config=*) program=(-m mypt_jax.main) ;;
+      --config.* | --size=* | --stages=* | --runs_dir=*) ;;
+      *) fail "$argument is no argument of mypt_jax.main or scripts/run_chain.py" ;;
+    esac
   done
-  [[ " ${arguments[*]}" == *" --config.workdir=gs://"* ]] ||
-    echo "warning: without --config.workdir=gs://BUCKET/... the run is lost with the machine" >&2
+  [[ " ${arguments[*]}" =~ " "--(config.workdir|runs_dir)=gs:// ]] ||
+    echo "warning: without --config.workdir=gs://BUCKET/... or --runs_dir=gs://BUCKET/... what was" \
+      "trained is lost with the machine" >&2
 fi
 ((dry_run)) || command -v gcloud >/dev/null || fail "gcloud is not installed; --dry_run prints only"
 [[ -n "$repo" ]] || repo="$(git -C "$(dirname "$0")/.." remote get-url origin 2>/dev/null || echo REPO_URL)"
@@ -87,7 +95,7 @@ wait_active() {
 # session, and a second start while it runs does nothing.
 run() {
   local quoted
-  printf -v quoted '%q ' "${arguments[@]}"
+  printf -v quoted '%q ' "${program[@]}" "${arguments[@]}"
   local remote="set -e
 test -d mypt_jax || git clone $(printf '%q' "$repo") mypt_jax
 cd mypt_jax
@@ -95,7 +103,7 @@ if test -e run.pid && kill -0 \$(cat run.pid) 2>/dev/null; then echo it runs alr
 git pull --ff-only
 test -d .venv || python3 -m venv .venv
 .venv/bin/pip install --quiet -r requirements-tpu.txt -r requirements-cloud.txt
-nohup .venv/bin/python -m mypt_jax.main $quoted>run.log 2>&1 </dev/null & echo \$! >run.pid
+nohup .venv/bin/python $quoted>run.log 2>&1 </dev/null & echo \$! >run.pid
 sleep 20; tail -n 20 run.log"
   step gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" --worker=all --command "$remote"
 }

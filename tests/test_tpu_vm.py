@@ -46,9 +46,22 @@ def test_resume_makes_the_machine_again_and_goes_on_everywhere():
     assert "--worker=all" in run
     remote = run[run.index("--command") + 1]
     inner = next(line for line in remote.splitlines() if "mypt_jax.main" in line)
-    assert shlex.split(inner.partition(">")[0])[4:] == stage
+    assert shlex.split(inner.partition(">")[0])[2:] == ["-m", "mypt_jax.main", *stage]
     # What gcloud hands over is a script that a shell accepts.
     assert subprocess.run(["bash", "-n", "-c", remote]).returncode == 0
+
+
+def test_the_whole_chain_runs_on_all_hosts():
+    chain = ["--size=750m,batch=96", "--runs_dir=gs://bucket/runs", "--config.log.every_steps=50"]
+    done = tpu_vm("run", "night-1", "--dry_run", "--", *chain)
+    assert done.returncode == 0 and done.stderr == ""
+    remote = pasted(done.stdout)[-1]
+    inner = next(line for line in remote.splitlines() if "nohup" in line)
+    assert shlex.split(inner.partition(">")[0])[1:] == [
+        ".venv/bin/python",
+        "scripts/run_chain.py",
+        *chain,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -59,7 +72,7 @@ def test_resume_makes_the_machine_again_and_goes_on_everywhere():
         (["create", "x", "--type=v9-8"], "no runtime version known"),
         (["create", "x", "--zoen=a"], "unknown option --zoen=a"),
         (["run", "x"], "what should run"),
-        (["run", "x", "--dry_run", "--", "rm"], "rm is no argument of mypt_jax.main"),
+        (["run", "x", "--dry_run", "--", "rm"], "rm is no argument of mypt_jax.main or"),
     ],
 )
 def test_bad_input(arguments, words):
@@ -72,4 +85,4 @@ def test_bad_input(arguments, words):
 
 def test_a_run_that_would_be_lost_is_warned_of():
     done = tpu_vm("run", "x", "--dry_run", "--", "--config=configs/v8.py")
-    assert done.returncode == 0 and "the run is lost with the machine" in done.stderr
+    assert done.returncode == 0 and "lost with the machine" in done.stderr
