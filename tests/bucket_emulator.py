@@ -10,6 +10,9 @@ import urllib.request
 
 from several_processes import free_port
 
+# Read when gcsfs is imported, which importorskip does before storage.py can.
+os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+
 
 @contextlib.contextmanager
 def emulator(kind: str):

@@ -15,9 +15,6 @@ from data_pipeline.errors import UserError
 from mypt_jax import bucket as buckets
 from mypt_jax import exits, integrity, mirror, run, storage
 
-# Read when gcsfs is imported, which importorskip does before storage.py can.
-os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
-
 
 @pytest.mark.parametrize(
     ("path", "local"),
