@@ -4,6 +4,8 @@ Each process renews a value at the coordinator. JAX would notice as well, but en
 an abort without saying which one was missed; its own limit is set a minute later.
 """
 
+import contextlib
+import itertools
 import os
 import sys
 import threading
@@ -47,19 +49,20 @@ class Pulse:
 
     def _beat(self) -> None:
         """Its own thread: a coordinator that is frozen answers nothing, not even with an error."""
-        count = 0
-        while not self._closed.wait(min(10.0, self._timeout_secs / 5)):
-            count += 1
-            try:
-                self._say(str(count))
-                values = agreement.client().key_value_dir_get(_FOLDER)
-            except RuntimeError:  # told by `_watch` when it lasts
-                continue
-            self._answered = time.monotonic()
-            for key, value in values:
-                other = key.rpartition("/")[2]
-                if other in self._heard and self._heard[other][0] != value:
-                    self._heard[other] = value, self._answered
+        for count in itertools.count(1):
+            if self._closed.wait(min(10.0, self._timeout_secs / 5)):
+                return
+            with contextlib.suppress(RuntimeError):  # told by `_watch` when it lasts
+                self._exchange(count)
+
+    def _exchange(self, count: int) -> None:
+        self._say(str(count))
+        values = agreement.client().key_value_dir_get(_FOLDER)
+        self._answered = time.monotonic()
+        for key, value in values:
+            other = key.rpartition("/")[2]
+            if other in self._heard and self._heard[other][0] != value:
+                self._heard[other] = value, self._answered
 
     def _watch(self) -> None:
         while not self._closed.wait(min(1.0, self._timeout_secs / 5)):
