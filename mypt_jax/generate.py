@@ -19,7 +19,7 @@ from flax import nnx
 
 from data_pipeline import errors
 from data_pipeline import tokenizer as tokenizers
-from mypt_jax import checkpoint, model, sampling
+from mypt_jax import bucket, checkpoint, model, sampling
 
 SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}: the report page shows it
 DEFAULT_NEW_TOKENS = 200
@@ -88,11 +88,17 @@ def _continue(spec, prompts, arguments, *, write=None) -> tuple[list[str], sampl
     return [tokenizer.decode(tokens) for tokens in made.tokens], made
 
 
+def _beside(run: str, name: str) -> str:
+    """What lies in the same directory or bucket as the run."""
+    above, slash, _ = run.rstrip("/").rpartition("/")
+    return f"{above}{slash}{name}"
+
+
 def _locate(name: str, run: str) -> str:
-    """A run named by its path, or by its stage beside `run`."""
-    beside = os.path.join(os.path.dirname(os.path.normpath(run)), name)
+    """A run named by its path or URL, or by its stage beside `run`."""
     path = name.rpartition("@")[0] or name
-    return name if os.path.isfile(os.path.join(path, "config.json")) else beside
+    known = "://" in name or os.path.isfile(os.path.join(path, "config.json"))
+    return name if known else _beside(run, name)
 
 
 def _side_by_side(columns: dict[str, str], width: int) -> str:
@@ -150,7 +156,7 @@ def main(argv=None) -> int:
             print(f"prompt: {prompt}\n")
             print(_side_by_side(samples[prompt], shutil.get_terminal_size().columns), end="\n\n")
         if arguments.save:
-            path = os.path.join(os.path.dirname(os.path.normpath(arguments.run)), SAMPLES)
+            path = bucket.local_path(_beside(arguments.run, SAMPLES))
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(samples, file, indent=1, ensure_ascii=False)
         return 0

@@ -255,6 +255,20 @@ def test_compare_shows_runs_side_by_side(runs, capsys):
 
 
 @pytest.mark.parametrize(
+    ("name", "run", "want"),
+    [
+        ("v3", "runs/tiny/v8/", "runs/tiny/v3"),
+        ("v3@best", "runs/tiny/v8@12", "runs/tiny/v3@best"),
+        ("v3", "v8", "v3"),
+        ("v3", "gs://bucket/tiny/v8", "gs://bucket/tiny/v3"),
+        ("s3://other/v3", "runs/tiny/v8", "s3://other/v3"),
+    ],
+)
+def test_a_run_is_named_by_its_stage_or_path(name, run, want):
+    assert generate._locate(name, run) == want
+
+
+@pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--run={runs}/v9"], "there is no run at"),
