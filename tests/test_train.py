@@ -8,6 +8,9 @@ from conftest import train
 
 from mypt_jax import checkpoint, evaluate, lineage, run
 
+SPEED = (
+    "tokens_per_sec device_tokens_per_sec step_secs step_p50_secs step_p95_secs input_wait_share"
+).split()
 MEASURED = ("_secs", "_per_sec", "_share", "_bytes", "mfu")
 
 
@@ -23,7 +26,8 @@ def chain(datasets, compile_cache, tmp_path_factory):
         "data.general": datasets["general"],
         "compile_cache": compile_cache,
     }
-    base = train("base", {**overrides, "workdir": root / "base"})
+    traced = {"profile.start_step": 2, "profile.num_steps": 2}
+    base = train("base", {**overrides, **traced, "workdir": root / "base"})
     assert base.returncode == 0, base.stderr
     child = {**overrides, "workdir": root / "v3", "init_from": root / "base", "num_steps": 14}
     v3 = train("v3", child)
@@ -44,8 +48,15 @@ def test_every_step_stands_once_and_evaluations_come_as_configured(chain):
     rows = run.metrics(root / "v3")
     assert [row["step"] for row in rows] == [0, 2, 4, 6, 8, 10, 12, 14]
     assert [row["step"] for row in rows if run.has_eval(row)] == [0, 6, 12, 14]
-    assert {"loss", "lr", "grad_norm", "tokens", "tokens_per_sec", "step_secs"} <= set(rows[-1])
+    assert {"loss", "lr", "grad_norm", "tokens", *SPEED} <= set(rows[-1])
     assert rows[-1]["tokens"] == 14 * 8 * 32
+
+
+def test_a_trace_of_the_named_steps_is_written(chain):
+    root, *_ = chain
+    (trace,) = (root / "base" / "profile").rglob("*.xplane.pb")
+    assert trace.stat().st_size > 1000
+    assert not (root / "v3" / "profile").exists()
 
 
 def test_realised_share_is_the_requested_one_to_a_window(chain):
