@@ -13,8 +13,17 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+
+def _gelu(x: jax.Array) -> jax.Array:
+    """x times the normal distribution function; in fp32 as PyTorch writes it, which takes half the
+    time of JAX's erfc on a CPU, but would cancel in bfloat16."""
+    if x.dtype == jnp.float32:
+        return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
+    return jax.nn.gelu(x, approximate=False)
+
+
 ACTIVATIONS = {
-    "gelu": functools.partial(jax.nn.gelu, approximate=False),
+    "gelu": _gelu,
     "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
     "silu": jax.nn.silu,
 }
