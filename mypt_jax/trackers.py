@@ -9,8 +9,6 @@ import os
 from collections.abc import Mapping
 from typing import Protocol
 
-from tensorboardX import SummaryWriter
-
 from data_pipeline.errors import UserError
 
 EVENTS = "events"
@@ -36,6 +34,10 @@ class TensorBoard:
 
     def __init__(self, workdir: str, *, first_step: int):
         """`first_step`: TensorBoard hides what an interrupted run logged at it and later."""
+        from tensorboardX import (
+            SummaryWriter,
+        )  # takes seconds where torch is installed: it loads it
+
         self._writer = SummaryWriter(
             os.path.join(workdir, EVENTS), purge_step=first_step or None, flush_secs=10
         )
