@@ -34,9 +34,8 @@ class TensorBoard:
 
     def __init__(self, workdir: str, *, first_step: int):
         """`first_step`: TensorBoard hides what an interrupted run logged at it and later."""
-        from tensorboardX import (
-            SummaryWriter,
-        )  # takes seconds where torch is installed: it loads it
+        # Not at the top: it loads torch where that is installed, which takes seconds.
+        from tensorboardX import SummaryWriter
 
         self._writer = SummaryWriter(
             os.path.join(workdir, EVENTS), purge_step=first_step or None, flush_secs=10
