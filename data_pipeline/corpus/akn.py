@@ -20,6 +20,12 @@ _LEAVES = frozenset(
     """p docTitle heading subheading num listIntroduction listWrapUp crossHeading longTitle
     docNumber intro wrapUp tocItem td th block wrap formula""".split()
 )
+# An index of key words at the end of a code: article numbers, no sentences.
+_REGISTER = re.compile(
+    r"(?:Sach|Stichwort|Inhalts|Abk\u00fcrzungs)(?:verzeichnis|register)|(?:Subject )?Index|"
+    r"Table of Contents",
+    re.IGNORECASE,
+)
 _SPACES = re.compile(r"\s+")
 
 
@@ -67,18 +73,16 @@ class _Writer:
 
     def _walk(self, node: Element) -> None:
         name = xmlsafe.local(node.tag)
-        if name in _DROPPED:
+        if name in _DROPPED or _is_register(node):
             return
         if name == "num":
             self._emit("")
             self._number = _text(node)
-        elif name == "tr":
-            cells = [_text(cell) for cell in node]
-            if any(cells):
-                self._emit(" | ".join(cells))
+        elif name == "table":
+            self._table(node)
         elif name == "heading":
-            # "Art. 3" and "Kantone" are one line.
-            self._emit(_text(node))
+            # "Art. 3" and "Kantone" are one line; the asterisk calls a note that is left out.
+            self._emit(_text(node).rstrip("*"))
         elif name in _LEAVES and not _has_blocks(node):
             self._emit(_text(node))
         else:
@@ -87,10 +91,26 @@ class _Writer:
             is_item = name in ("item", "point", "indent")
             self._depth += is_item
             for child in node:
+                if name == "article" and xmlsafe.local(child.tag) not in ("num", "heading"):
+                    self._emit("")  # without a heading an article's number is a line of its own
                 self._walk(child)
                 if child.tail and child.tail.strip():
                     self._emit(_line(child.tail))
             self._depth -= is_item
+
+    def _table(self, node: Element) -> None:
+        """Rows are neighbouring lines; Fedlex surrounds them with empty columns."""
+        self._emit("")
+        rows = []
+        for row in _rows(node):
+            cells = [_text(cell) for cell in row]
+            while cells and not cells[-1]:
+                cells.pop()
+            while cells and not cells[0]:
+                cells.pop(0)
+            rows += [" | ".join(cells)] if cells else []
+        if rows:
+            self.blocks.append("\n".join(rows))
 
     def _emit(self, text: str) -> None:
         number, self._number = self._number, ""
@@ -103,6 +123,20 @@ class _Writer:
             self.blocks[-1] += "\n" + pad + line
         else:
             self.blocks.append(line)
+
+
+def _rows(node: Element) -> Iterator[Element]:
+    """Rows of a table; those of a table in a cell are the cell's text."""
+    for child in node:
+        if xmlsafe.local(child.tag) == "tr":
+            yield child
+        else:
+            yield from _rows(child)
+
+
+def _is_register(node: Element) -> bool:
+    head = node[0] if len(node) and xmlsafe.local(node[0].tag) == "heading" else None
+    return head is not None and bool(_REGISTER.fullmatch(_text(head)))
 
 
 def _has_blocks(node: Element) -> bool:

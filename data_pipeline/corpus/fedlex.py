@@ -14,7 +14,8 @@ from data_pipeline import errors
 ENDPOINT = "https://fedlex.data.admin.ch/sparqlendpoint"
 HOST = "fedlex.data.admin.ch"
 LANGUAGES = {"de": "DEU", "en": "ENG", "fr": "FRA", "it": "ITA", "rm": "ROH"}
-_VOCABULARY = "https://fedlex.data.admin.ch/vocabulary/user-format/xml"
+_VOCABULARY = f"https://{HOST}/vocabulary"
+_IN_FORCE = f"{_VOCABULARY}/enforcement-status/0"  # as of the day on which it is asked
 _LANGUAGE = "http://publications.europa.eu/resource/authority/language/"
 _EXPORT = re.compile(r"-(\d+)\.xml\Z")
 _ELI = re.compile(r"\Aeli/cc/[\w/.-]+\Z")
@@ -30,19 +31,23 @@ def query(*, language: str, date: datetime.date, offset: int = 0, law: str = "")
         raise errors.UserError(f"got language {language!r}, wanted one of {', '.join(LANGUAGES)}")
     if law and not _ELI.match(law):
         raise errors.UserError(f"got law {law!r}, wanted its ELI, such as eli/cc/1999/404")
-    bound = f"BIND(<https://{HOST}/{law}> AS ?law)\n  " if law else ""
+    bound = f"BIND(<https://{HOST}/{law}> AS ?law)\n    " if law else ""
+    # DISTINCT: several graphs hold the same triples. The sub-select: the endpoint (Virtuoso)
+    # refuses to sort for a page that ends beyond row 10,000.
     return f"""PREFIX jolux: <http://data.legilux.public.lu/resource/ontology/jolux#>
 PREFIX xsd: <http://www.w3.org/2001/XMLSchema#>
 SELECT ?law ?date ?url ?private WHERE {{
-  {bound}?consolidation jolux:isMemberOf ?law ; jolux:dateApplicability ?date ;
-    jolux:isRealizedBy ?expression .
-  ?law a jolux:ConsolidationAbstract .
-  ?expression jolux:language <{_LANGUAGE}{LANGUAGES[language]}> ; jolux:isEmbodiedBy ?file .
-  ?file jolux:userFormat <{_VOCABULARY}> .
-  OPTIONAL {{ ?file jolux:isExemplifiedBy ?url }}
-  OPTIONAL {{ ?file jolux:isExemplifiedByPrivate ?private }}
-  FILTER(?date <= "{date.isoformat()}"^^xsd:date)
-}} ORDER BY ?law ?date ?url LIMIT {PAGE_ROWS} OFFSET {offset}"""
+  {{ SELECT DISTINCT ?law ?date ?url ?private WHERE {{
+    {bound}?law a jolux:ConsolidationAbstract ; jolux:inForceStatus <{_IN_FORCE}> .
+    ?consolidation jolux:isMemberOf ?law ; jolux:dateApplicability ?date ;
+      jolux:isRealizedBy ?expression .
+    ?expression jolux:language <{_LANGUAGE}{LANGUAGES[language]}> ; jolux:isEmbodiedBy ?file .
+    ?file jolux:userFormat <{_VOCABULARY}/user-format/xml> .
+    OPTIONAL {{ ?file jolux:isExemplifiedBy ?url }}
+    OPTIONAL {{ ?file jolux:isExemplifiedByPrivate ?private }}
+    FILTER(?date <= "{date.isoformat()}"^^xsd:date)
+  }} ORDER BY ?law ?date ?url ?private }}
+}} LIMIT {PAGE_ROWS} OFFSET {offset}"""
 
 
 def newest(answer: bytes, *, date: datetime.date) -> dict[str, str]:

@@ -31,7 +31,35 @@ def test_law():
     assert found.text == (
         "101\n\nBundesverfassung der Schweiz\n\nDas Volk, im Bestreben,\n\n"
         "1. Titel: Allgemeines\n\nArt. 3 Kantone\n\n1 Die Kantone sind souver\u00e4n.\n\n"
-        "2 Sie \u00fcben aus:\na. erstens;\nbbis. zweitens.\n\n3 Jahr | Satz\n\n2020 | 7,7\n\nAnhang Eins"
+        "2 Sie \u00fcben aus:\na. erstens;\nbbis. zweitens.\n\n3\n\nJahr | Satz\n2020 | 7,7\n\nAnhang Eins"
+    )
+
+
+# Shapes of codes: marginal headings, articles without heading, notes as asterisks, spacer columns
+# in tables, numbered sections inside of an article, an index of key words at the end.
+CODE = """<akomaNtoso xmlns="http://docs.oasis-open.org/legaldocml/ns/akn/3.0" xmlns:fedlex="http://fedlex.admin.ch/"><act><body>
+<book><num>Erster Teil: </num><heading>Das Recht</heading>
+<level fedlex:role="marginal"><num>A. </num><heading>Anwendung<sup><authorialNote><p>Ausdruck gem\u00e4ss Ziff. I</p></authorialNote></sup> des Rechts</heading>
+<article><num><b>Art. 4</b></num><paragraph><content><p>Das Gericht entscheidet nach Recht und Billigkeit.</p></content></paragraph></article>
+<article><num><b>Art. 5</b><i>a</i><authorialNote><p>Aufgehoben</p></authorialNote></num></article></level>
+<article><num><b>Art. 6</b></num><heading>Tarif<authorialNote><p><sup>*</sup> Siehe unten</p></authorialNote>*</heading><paragraph><num><span>1</span></num><content><p><span> Die Steuer betr\u00e4gt:</span></p>
+<table><tr><th>
+</th><th><p>Franken</p></th><th> </th></tr><tr><td><p>bis</p></td><td><p>15 200</p></td><td/></tr></table></content></paragraph></article>
+<article><num><b>Art. 7</b></num><subdivision><heading>1.<inline><authorialNote><p>Angenommen</p></authorialNote></inline> \u00dcbergang</heading><paragraph><content>
+<blockList><listIntroduction> Der Bund regelt:</listIntroduction><item><num>a. </num><blockList><listIntroduction>die Leistungen:</listIntroduction><item><num>1. </num><p>eigene,</p></item></blockList></item></blockList></content></paragraph></subdivision></article></book>
+<proviso><heading>Schlussbestimmungen</heading><paragraph><content><p><sup>1</sup> Das alte Recht wird aufgehoben.</p></content></paragraph></proviso>
+<proviso><heading>Sachverzeichnis</heading><level><num>W</num><content><p><b>Wald</b> 77</p></content></level></proviso>
+</body></act></akomaNtoso>"""
+
+
+def test_a_code_of_law():
+    (found,) = _read(CODE)
+    assert found.text == (
+        "Erster Teil: Das Recht\n\nA. Anwendung des Rechts\n\nArt. 4\n\n"
+        "Das Gericht entscheidet nach Recht und Billigkeit.\n\nArt. 5a\n\nArt. 6 Tarif\n\n"
+        "1 Die Steuer betr\u00e4gt:\n\nFranken\nbis | 15 200\n\nArt. 7\n\n1. \u00dcbergang\n\n"
+        "Der Bund regelt:\na. die Leistungen:\n    1. eigene,\n\n"
+        "Schlussbestimmungen\n\n1 Das alte Recht wird aufgehoben."
     )
 
 
@@ -89,9 +117,30 @@ def test_only_the_xml_of_an_answer_with_all_formats():
     assert found == {f"{HOST}/eli/cc/2024/620": f"{HOST}/f-xml-2.xml"}
 
 
+def test_the_first_export_has_no_number():
+    def answer(*ends):
+        return _answer(
+            *(
+                {"consol": f"{HOST}/eli/cc/2026/51/20260301", "dateAppl": "2026-03-01",
+                 "userFormat": f"{HOST}/vocabulary/user-format/xml", "url": f"{HOST}/51-20260301-de-xml{end}.xml"}
+                for end in ends
+            )
+        )  # fmt: skip
+
+    date = datetime.date(2026, 3, 1)
+    law = f"{HOST}/eli/cc/2026/51"
+    assert fedlex.newest(answer(""), date=date)[law].endswith("-de-xml.xml")
+    assert fedlex.newest(answer("-1", ""), date=date)[law].endswith("-de-xml-1.xml")
+    # Nothing is applicable yet.
+    assert fedlex.newest(answer(""), date=datetime.date(2026, 2, 28)) == {}
+
+
 def test_query_and_its_bad_input():
     date = datetime.date(2026, 1, 1)
     text = fedlex.query(language="en", date=date, law="eli/cc/1999/404")
+    # Laws in force only, each row once, and sorted within: see the comment in the query.
+    assert "enforcement-status/0" in text and "SELECT DISTINCT" in text
+    assert text.index("ORDER BY") < text.index("LIMIT") and "} LIMIT" in text.replace("\n", "")
     assert "language/ENG" in text and '"2026-01-01"^^xsd:date' in text and "1999/404" in text
     with pytest.raises(errors.UserError, match="language"):
         fedlex.query(language="xx", date=date)
