@@ -79,14 +79,19 @@ def markdown(text: str) -> str:
     return _BADGES.sub("", _MD_NAVIGATION.sub("", text))
 
 
+_MDN_MACRO_SECTIONS = frozenset(
+    ("Specifications", "Browser compatibility", "Spezifikationen", "Browser-Kompatibilit\u00e4t")
+)
+_MDN_LINKS = frozenset(("See also", "Siehe auch"))
+
+
 def mdn(text: str) -> str:
     """Headings whose tables were macros: nothing is left below them."""
     blocks = text.split("\n\n")
     kept = []
     for number, block in enumerate(blocks):
         following = blocks[number + 1] if number + 1 < len(blocks) else "See also"
-        empty = following in ("Specifications", "Browser compatibility", "See also")
-        if block in ("Specifications", "Browser compatibility") and empty:
+        if block in _MDN_MACRO_SECTIONS and following in _MDN_MACRO_SECTIONS | _MDN_LINKS:
             continue
         kept.append(block)
     return "\n\n".join(kept)
@@ -133,12 +138,12 @@ def swiss_law(text: str) -> str:
     return _LAW_FOOTNOTE.sub("", _LAW_GAZETTE.sub("", text))
 
 
-_SPHINX_TAIL = re.compile(r"^(?:Source code:) \S+$\n?", re.MULTILINE)
+_SPHINX_SOURCE = re.compile(r"^Source code: \S+$\n*", re.MULTILINE)
 
 
 def sphinx(text: str) -> str:
     """Links to source files, which are not in the text."""
-    return _SPHINX_TAIL.sub("", text)
+    return _SPHINX_SOURCE.sub("", text)
 
 
 RULES: dict[str, Callable[[str], str]] = {

@@ -97,12 +97,14 @@ class _Extractor(html.parser.HTMLParser):
             self.handle_starttag(tag, attributes)
 
     def handle_endtag(self, tag):
-        if not any(name == tag for name, _ in self._open):
+        # Nearly always the innermost element; an end without a beginning is ignored.
+        is_innermost = self._open and self._open[-1][0] == tag
+        if not is_innermost and not any(name == tag for name, _ in self._open):
             return
         while self._open:
             name, skipped = self._open.pop()
             self._skipping -= skipped
-            if not self._skipping:
+            if not self._skipping and name in _BLOCKS:
                 self._end_block(name)
             if name == tag:
                 return
@@ -114,11 +116,16 @@ class _Extractor(html.parser.HTMLParser):
     def _is_skipped(self, tag, attributes) -> bool:
         if tag in _SKIPPED:
             return True
-        values = dict(attributes)
-        if (values.get("role") or "").lower() in _SKIPPED_ROLES:
-            return True
-        classes = (values.get("class") or "").lower().split()
-        return tag not in ("body", "html", "main") and not _SKIPPED_CLASSES.isdisjoint(classes)
+        for name, value in attributes:
+            if name == "role" and (value or "").lower() in _SKIPPED_ROLES:
+                return True
+            if name == "class" and value and tag not in ("body", "html", "main"):
+                if not _SKIPPED_CLASSES.isdisjoint(value.lower().split()):
+                    return True
+        return False
+
+    def updatepos(self, i, j):
+        return j  # nobody asks for line numbers, and counting them is a tenth of the time
 
     def _close_same(self, tag):
         """<li> closes an open <li> of the same list; a list inside of it is a boundary."""
@@ -161,7 +168,7 @@ class _Extractor(html.parser.HTMLParser):
                 self._in_table = True
         elif tag == "table":
             self._in_table = False
-        elif tag in _BLOCKS and self._cells is None:
+        elif self._cells is None:
             self._flush()
 
     _in_table = False

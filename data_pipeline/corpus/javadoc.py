@@ -19,6 +19,7 @@ _BLOCK_TAG = re.compile(r"^[ \t]*@([a-zA-Z][\w.]*)", re.MULTILINE)
 _ANNOTATION = re.compile(r"@(?!interface\b)[\w.]+(?:\s*\((?:[^()]|\([^()]*\)){0,2000}\))?\s*")
 _PRE = re.compile(r"<pre\b.{0,20000}?</pre>", re.DOTALL | re.IGNORECASE)
 _BRACE = re.compile(r"\{[@\x01](\w+)[ \t]*|[{}]")
+_TARGET = re.compile(r"[^\s(]*(?:\([^()]*\))?")
 _LABELS = {
     "param": "Parameter", "return": "Returns", "throws": "Throws", "exception": "Throws",
     "see": "See also", "since": "Since", "deprecated": "Deprecated", "apiNote": "API note",
@@ -148,8 +149,10 @@ def _prose(text: str) -> str:
         if name in ("code", "literal", "snippet", "systemProperty", "index", "summary", "return"):
             parts.append(html.escape(content, quote=False))
         elif name in ("link", "linkplain", "value"):
-            target, _, label = content.strip().partition(" ")
-            shown = label.strip() or target.lstrip("#").replace("#", ".")
+            # The target may have spaces between its parentheses: #get(int, int) the getter.
+            target = _TARGET.match(content.strip()).group()
+            label = content.strip()[len(target) :]
+            shown = " ".join(label.split()) or target.lstrip("#").replace("#", ".")
             parts.append(html.escape(shown, quote=False))
         start = end
     parts.append(text[start:])

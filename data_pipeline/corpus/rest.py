@@ -212,6 +212,9 @@ class _Directive(docutils.parsers.rst.Directive):
         container = nodes.container()
         heading = self._heading(name)
         content = self.content
+        if name == "audit-event":
+            # What is written below it is Sphinx's own sentence in other words.
+            heading = [] if content else [nodes.paragraph("", self._audit_event())]
         if name in ("csv-table", "list-table", "table"):
             heading = [nodes.paragraph("", " ".join(self.arguments))] if self.arguments else []
             if name == "csv-table":
@@ -221,6 +224,14 @@ class _Directive(docutils.parsers.rst.Directive):
             self.state.nested_parse(content, self.content_offset, container, match_titles=True)
         self._prefix(name, container)
         return [container]
+
+    def _audit_event(self) -> str:
+        name, listed = (" ".join(self.arguments).split() + ["", ""])[:2]
+        arguments = [each for each in listed.strip('"').split(",") if each]
+        if not arguments:
+            return f"Raises an auditing event {name} with no arguments."
+        noun = "argument" if len(arguments) == 1 else "arguments"
+        return f"Raises an auditing event {name} with {noun} {', '.join(arguments)}."
 
     def _verbatim(self, name):
         lines = list(self.content)

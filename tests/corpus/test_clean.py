@@ -34,7 +34,7 @@ PAIRS = {
         "You can edit this page in a text editor. Back to top management.",
     ),
     "mdn": (
-        "Text.\n\nSpecifications\n\nBrowser compatibility\n\nSee also\n\n- x",
+        "Text.\n\nSpecifications\n\nBrowser compatibility\n\nSee also\n\n- x\n\nSpezifikationen\n\nBrowser-Kompatibilit\u00e4t",
         "Text.\n\nSee also\n\n- x",
         "Browser compatibility\n\nIt works in all browsers.",
     ),
@@ -49,8 +49,8 @@ PAIRS = {
         "Das Gesetz, eingef\u00fcgt durch den Bundesrat, ist in Kraft seit 2008. Es gilt (Art. 5 Abs. 2).",
     ),
     "sphinx": (
-        "Source code: Lib/os.py\nText.",
-        "Text.",
+        "Title\n\nSource code: Lib/os.py\n\nText.",
+        "Title\n\nText.",
         "The Source code: it is open. See the Source code: Lib/os.py for more.",
     ),
 }

@@ -47,6 +47,11 @@ def test_javadoc_stands_at_its_declaration():
     )
 
 
+def test_javadoc_link_targets_may_have_spaces():
+    raw = "/** Calls {@link #apply(long, long)}, {@link Map#get(Object, int) the\n * getter} and {@link a.B}. */\nvoid f();"
+    assert javadoc.convert(raw) == "void f()\n\n    Calls apply(long, long), the getter and a.B."
+
+
 GO = """// Copyright 2009 The Go Authors. All rights reserved.
 
 /*

@@ -77,6 +77,14 @@ def test_tables_lists_and_definitions():
     )
 
 
+def test_audit_events_are_a_sentence():
+    raw = ".. audit-event:: poplib.connect self,host,port poplib.POP3\n\n.. audit-event:: os.fork \"\" os.fork\n\n.. audit-event:: a b x\n\n   All commands raise a.\n"
+    assert rest.convert(raw) == (
+        "Raises an auditing event poplib.connect with arguments self, host, port.\n\n"
+        "Raises an auditing event os.fork with no arguments.\n\nAll commands raise a."
+    )
+
+
 def test_stairs_of_indentation_are_refused():
     raw = "\n\n".join(" " * number + "x" for number in range(200))
     with pytest.raises(document.ReadError, match="indentations"):
