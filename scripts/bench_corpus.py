@@ -1,11 +1,17 @@
-"""Measures readers and deduplication, per core, on real files or on the demo's text.
+"""Measures reading and deduplication, per core, on real files or on the demo's text.
 
-python scripts/bench_corpus.py --reader=rest DIR           # a table row: files, sizes, tokens, MB/s
+python scripts/bench_corpus.py --sources_dir=sources       # one row for every source that is there
+python scripts/bench_corpus.py --reader=rest DIR           # one row for the files below DIR
 python scripts/bench_corpus.py --dedup                     # MB/s, recall and precision of MinHash
+
+MB are those of the files, decompressed, and CPU time is that of this process. "reader" is opening,
+decompressing and converting; "all" is that and what else a build does with a document: cleaning,
+quality rules, MinHash signature.
 """
 
 import argparse
 import collections
+import dataclasses
 import random
 import re
 import sys
@@ -16,92 +22,125 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from data_pipeline import errors  # noqa: E402
-from data_pipeline.corpus import demo, document, minhash, readers, registry  # noqa: E402
+from data_pipeline.corpus import (  # noqa: E402
+    clean,
+    demo,
+    document,
+    minhash,
+    parts,
+    quality,
+    readers,
+    registry,
+)
 
-MAX_FILE_BYTES = 64 * 1024 * 1024
+REGISTRY = ROOT / "data_pipeline" / "corpus" / "phase2_domain.json"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Prints one Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
-    parser.add_argument("--reader", choices=sorted(set(readers.READERS) - readers.PAIRED))
-    parser.add_argument("--glob", default="**/*", help="of the files below DIR")
-    parser.add_argument("--every", type=int, default=1, help="take every n-th file")
-    parser.add_argument("--tokens", action="store_true", help="count GPT-2 tokens as well")
-    parser.add_argument("--macros", action="store_true", help="MDN's macros (markdown)")
-    parser.add_argument("--dedup", action="store_true")
-    parser.add_argument("--dedup_documents", type=int, default=400)
-    parser.add_argument("directories", nargs="*", type=Path, metavar="DIR")
+    add = parser.add_argument
+    add("--sources_dir", type=Path, help="one directory per source, as the builders take it")
+    add("--registry", type=Path, default=REGISTRY)
+    add("--only", action="append", default=[], help="a source's name; may be repeated")
+    add("--sample_mb", type=float, default=4.0, help="of each source, spread over its files")
+    add("--reader", choices=sorted(readers.READERS))
+    add("--glob", default="**/*", help="of the files below DIR")
+    add("--macros", action="store_true", help="MDN's macros (markdown)")
+    add("--tokens", action="store_true", help="count GPT-2 tokens as well")
+    add("--dedup", action="store_true")
+    add("--dedup_documents", type=int, default=400)
+    add("directories", nargs="*", type=Path, metavar="DIR")
     options = parser.parse_args(argv)
     if options.dedup:
         _dedup(options.dedup_documents)
+    elif options.sources_dir:
+        sources = registry.select(registry.load(options.registry), only=options.only, exclude=[])
+        rows = [(source, options.sources_dir / source.name) for source in sources]
+        _table([row for row in rows if row[1].is_dir()], options)
     elif options.reader and options.directories:
-        _reader(options)
+        _table([(_source(options), path) for path in options.directories], options)
     else:
-        raise errors.UserError("got nothing to measure, wanted --dedup or --reader=NAME DIR")
+        raise errors.UserError(
+            "got nothing to measure, wanted --sources_dir=DIR, --reader=NAME DIR or --dedup"
+        )
     return 0
 
 
-def _reader(options) -> None:
-    paths = sorted(
-        path
-        for directory in options.directories
-        for path in (directory.rglob("*") if directory.is_dir() else [directory])
-        if path.is_file()
-        and not path.is_symlink()
-        and (
-            path == directory
-            or registry.matches(path.relative_to(directory).as_posix(), (options.glob,))
-        )
-    )[:: options.every]
-    if not paths:
-        raise errors.UserError(f"no file matches {options.glob}")
-    reader_options = {"macros": True} if options.macros else {}
-    failed = collections.Counter()
-    read_bytes, texts = 0, []
+def _source(options) -> registry.Source:
+    """A source without rules of its own, for files that no registry names."""
+    return registry.Source(
+        name=options.reader,
+        role="general",
+        lang="",
+        reader=options.reader,
+        include=(options.glob,),
+        licence="LicenseRef-own",
+        attribution="",
+        homepage="",
+        fetch={"kind": "local"},
+        options={"macros": True} if options.macros else {},
+    )
+
+
+def _table(rows: list[tuple[registry.Source, Path]], options) -> None:
+    print("| source | reader | files | failed | documents | MB in | M characters out | tokens | "
+          "MB/s reader | MB/s all |")  # fmt: skip
+    print("|---|---|---:|---|---:|---:|---:|---:|---:|---:|")
+    for source, root in rows:
+        print("| " + " | ".join(_row(source, root, options)) + " |", flush=True)
+
+
+def _row(source: registry.Source, root: Path, options) -> list[str]:
+    names = _sample(source, root, int(options.sample_mb * 1e6))
+    part = parts.Part(dataclasses.asdict(source) | {"origin": ""}, str(root), names, "", False, "")
+    report = parts.Report()
     started = time.process_time()
-    for path in paths:
-        # The compressed file is opened inside: decompression is part of a reader's work.
-        try:
-            if options.reader in readers.WHOLE_SOURCE:
-                found = readers.source_documents(
-                    [(path.name, path)],
-                    max_bytes=MAX_FILE_BYTES,
-                    on_error=lambda _, error: failed.update([error.kind]),
-                )
-            else:
-                found = readers.documents(
-                    options.reader,
-                    path,
-                    name=path.name,
-                    max_bytes=MAX_FILE_BYTES,
-                    options=reader_options,
-                )
-            texts += [each.text for each in found]
-        except document.ReadError as error:
-            failed[error.kind] += 1
-    seconds = time.process_time() - started
-    read_bytes = sum(_raw_bytes(path) for path in paths)
-    chars = sum(map(len, texts))
-    row = [
-        options.reader,
-        f"{len(paths):,}",
+    found = list(parts.raw(part, report))
+    read = time.process_time() - started
+    started = time.process_time()
+    for each in found:
+        text = clean.clean(each.text, rules=source.boilerplate)
+        quality.reason(text, lang=each.lang or source.lang, limits=source.quality)
+        minhash.band_keys(minhash.shingles(text))
+    rest = time.process_time() - started
+    size = sum(_size(root / name, source) for name in names) / 1e6
+    failed = collections.Counter(
+        {k.rpartition("/")[2]: n for k, n in report.counts.items() if k.startswith("files_failed/")}
+    )
+    return [
+        source.name,
+        source.reader,
+        f"{len(names):,}",
         ", ".join(f"{n} {kind}" for kind, n in failed.items()) or "0",
-        f"{len(texts):,}",
-        f"{read_bytes / 1e6:.2f}",
-        f"{chars / 1e6:.2f}",
-        f"{_tokens(texts):,}" if options.tokens else "-",
-        f"{read_bytes / 1e6 / seconds:.2f}",
+        f"{len(found):,}",
+        f"{size:.2f}",
+        f"{sum(len(each.text) for each in found) / 1e6:.2f}",
+        f"{_tokens([each.text for each in found]):,}" if options.tokens else "-",
+        f"{size / read:.2f}",
+        f"{size / (read + rest):.2f}",
     ]
-    print("| reader | files | failed | documents | MB in | M characters out | tokens | MB/s |")
-    print("|---|---:|---|---:|---:|---:|---:|---:|")
-    print("| " + " | ".join(row) + " |")
 
 
-def _raw_bytes(path: Path) -> int:
-    """The size without compression."""
-    with readers.open_file(path, reader="jsonl", max_bytes=MAX_FILE_BYTES) as stream:
-        return sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
+def _sample(source: registry.Source, root: Path, max_bytes: int) -> tuple[str, ...]:
+    """Files at equal distances, so many that they have about `max_bytes`; pairs stay together."""
+    if root.is_file():
+        raise errors.UserError(f"{root} is a file, wanted a directory")
+    wanted = sorted(parts.wanted(source, root))
+    if not wanted:
+        raise errors.UserError(f"{root} has no file that {list(source.include)} includes")
+    step = max(1, round(sum(size for _, size, _ in wanted) / max_bytes))
+    whole = source.reader in readers.PAIRED
+    return tuple(name for name, _, _ in (wanted if whole else wanted[::step]))
+
+
+def _size(path: Path, source: registry.Source) -> int:
+    """The size without compression; 0 for what cannot be read."""
+    try:
+        with readers.open_file(path, reader="jsonl", max_bytes=source.max_file_bytes) as stream:
+            return sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
+    except (document.ReadError, OSError):
+        return 0
 
 
 def _tokens(texts: list[str]) -> int:

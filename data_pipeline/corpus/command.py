@@ -30,8 +30,8 @@ def main(argv: list[str] | None, *, registry_path: Path, description: str, say) 
     for source in sources if options.fetch else ():
         if source.fetch["kind"] == "local" and roots[source.name].is_dir():
             continue
-        fetched = fetch.fetch(source, roots[source.name], ca_file=options.ca_file)
-        say(f"{source.name}: {'fetched' if fetched else 'already there'}")
+        done = fetch.fetch(source, roots[source.name], ca_file=options.ca_file)
+        say(f"{source.name}: {done}")
     settings = build.Settings(
         out_dir=options.out_dir,
         seed=options.seed,

@@ -24,6 +24,7 @@ _GIT_ENVIRONMENT = {
     "GIT_ALLOW_PROTOCOL": "https",
     "GIT_LFS_SKIP_SMUDGE": "1",
 }
+_LINK, _SUBMODULE = b"120000", b"160000"  # modes of git's index
 _GIT_OPTIONS = (
     "-c", f"core.hooksPath={os.devnull}", "-c", "core.symlinks=false", "-c", "protocol.version=2",
     "-c", "submodule.recurse=false", "-c", "advice.detachedHead=false",
@@ -38,20 +39,20 @@ def fetch(
     ca_file: str = "",
     allow_protocol: str = "https",
     date: datetime.date | None = None,
-) -> bool:
-    """Brings a source's files into `directory`; returns False if they were there already.
+) -> str:
+    """Brings a source's files into `directory`; returns what was done, as words for the user.
 
     Raises UserError naming the source for whatever goes wrong; what was downloaded until then is
     used by the next attempt.
     """
     marker = files.read_json(directory / MARKER)
     if marker is not None and _is_current(marker, source.fetch):
-        return False
+        return "already there"
     kind = source.fetch["kind"]
     try:
         if kind == "git":
-            _git(source.fetch, directory, allow_protocol=allow_protocol)
-            found = dict(source.fetch)
+            links = _git(source.fetch, directory, allow_protocol=allow_protocol, ca_file=ca_file)
+            found = {**source.fetch, "links_left_out": links}
         elif kind == "https":
             found = _https(source.fetch, directory, marker or {}, ca_file=ca_file)
         elif kind == "tfds":
@@ -66,7 +67,8 @@ def fetch(
     except errors.UserError as error:
         raise errors.UserError(f"source {source.name}: {error}") from error
     files.write_json(directory / MARKER, found)
-    return True
+    left_out = found.get("links_left_out")
+    return f"fetched, {left_out} links and submodules left out" if left_out else "fetched"
 
 
 def _is_current(marker: dict, wanted: dict) -> bool:
@@ -79,23 +81,28 @@ def _is_current(marker: dict, wanted: dict) -> bool:
     )
 
 
-def _git(wanted: dict, directory: Path, *, allow_protocol: str) -> None:
-    """Fetches one commit without history into `directory`, without its .git."""
+def _git(wanted: dict, directory: Path, *, allow_protocol: str, ca_file: str) -> int:
+    """Fetches one commit without history into `directory`, without its .git.
+
+    Symbolic links and submodules are left out; returns how many there were.
+    """
     partial = directory.with_name(f"{directory.name}.git-partial")
     partial.mkdir(parents=True, exist_ok=True)
 
     def git(*arguments):
         command = ["git", *_GIT_OPTIONS, "-C", str(partial), *arguments]
         environment = os.environ | _GIT_ENVIRONMENT | {"GIT_ALLOW_PROTOCOL": allow_protocol}
+        if ca_file:
+            environment["GIT_SSL_CAINFO"] = os.path.abspath(ca_file)
         try:
-            subprocess.run(
+            return subprocess.run(
                 command,
                 env=environment,
                 check=True,
                 capture_output=True,
                 timeout=GIT_TIMEOUT_SECS,
                 stdin=subprocess.DEVNULL,
-            )
+            ).stdout
         except FileNotFoundError as error:
             raise errors.UserError("git is not installed, it fetches this source") from error
         except subprocess.TimeoutExpired as error:
@@ -121,8 +128,18 @@ def _git(wanted: dict, directory: Path, *, allow_protocol: str) -> None:
     git("fetch", "--quiet", "--depth=1", "--no-tags", "--no-recurse-submodules", *filters, "--",
         wanted["url"], wanted["commit"])  # fmt: skip
     git("checkout", "--quiet", "--force", wanted["commit"])
+    # core.symlinks=false writes a link as a file that holds its target: no document either.
+    links = 0
+    for entry in git("ls-files", "--stage", "-z").split(b"\0"):
+        described, _, name = entry.partition(b"\t")
+        if described[:6] in (_LINK, _SUBMODULE):
+            links += 1
+            path = partial / os.fsdecode(name)
+            if path.is_file() or path.is_symlink():
+                path.unlink()
     shutil.rmtree(partial / ".git")
     _replace_directory(partial, directory)
+    return links
 
 
 def _replace_directory(fresh: Path, directory: Path) -> None:

@@ -57,7 +57,7 @@ def plan(sources: list[registry.Source], *, roots: dict, work_dir: Path, mask: b
                 f"source {source.name}: got no directory {root}, wanted its files there; "
                 "run with --fetch, or leave it out with --exclude"
             )
-        found = sorted(_wanted(source, root))
+        found = sorted(wanted(source, root))
         if not found:
             raise errors.UserError(
                 f"source {source.name}: {root} has no file that {list(source.include)} includes"
@@ -67,7 +67,7 @@ def plan(sources: list[registry.Source], *, roots: dict, work_dir: Path, mask: b
     return parts
 
 
-def _wanted(source: registry.Source, root: Path) -> Iterator[tuple[str, int, int]]:
+def wanted(source: registry.Source, root: Path) -> Iterator[tuple[str, int, int]]:
     """Yields (path, size, mtime) below root; symbolic links are neither followed nor read."""
     for directory, subdirectories, names in os.walk(root, followlinks=False):
         subdirectories.sort()
@@ -168,7 +168,7 @@ def _exact(text: str) -> tuple[int, int]:
 
 def _cleaned(part: Part, report: Report) -> Iterator[document.Document]:
     source = part.source
-    for found in _raw(part, report):
+    for found in raw(part, report):
         report.add("documents_read")
         report.add("chars_read", len(found.text))
         text = clean.clean(found.text, rules=tuple(source["boilerplate"]))
@@ -195,7 +195,7 @@ def _cleaned(part: Part, report: Report) -> Iterator[document.Document]:
         )
 
 
-def _raw(part: Part, report: Report) -> Iterator[document.Document]:
+def raw(part: Part, report: Report) -> Iterator[document.Document]:
     """The part's documents as the readers give them; a file that fails is counted, not fatal."""
     source, root = part.source, Path(part.root)
     limits = {"max_bytes": source["max_file_bytes"]}

@@ -5,6 +5,7 @@ import hashlib
 import http.server
 import io
 import json
+import os
 import ssl
 import subprocess
 import tarfile
@@ -24,8 +25,40 @@ DATA = bytes(range(256)) * 4000
 class _Handler(http.server.BaseHTTPRequestHandler):
     """Serves server.files; /cut/ ends early once, /http/ redirects to http, /loop/ to https."""
 
+    def _git(self, body=b""):
+        """git http-backend, as a web server runs it."""
+        path, _, query = self.path.removeprefix("/git").partition("?")
+        environment = {
+            "PATH": os.environ["PATH"],
+            "GIT_PROJECT_ROOT": str(self.server.repositories),
+            "GIT_HTTP_EXPORT_ALL": "1",
+            "GIT_CONFIG_COUNT": "1",
+            "GIT_CONFIG_KEY_0": "safe.directory",
+            "GIT_CONFIG_VALUE_0": "*",
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "REQUEST_METHOD": self.command,
+            "CONTENT_TYPE": self.headers.get("Content-Type", ""),
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_CONTENT_ENCODING": self.headers.get("Content-Encoding", ""),
+            "GIT_PROTOCOL": self.headers.get("Git-Protocol", ""),
+        }
+        done = subprocess.run(
+            ["git", "http-backend"], env=environment, input=body, capture_output=True, check=True
+        )
+        head, _, answer = done.stdout.partition(b"\r\n\r\n")
+        self.send_response(200)
+        for line in head.decode().splitlines():
+            self.send_header(*line.split(": ", 1))
+        self.send_header("Content-Length", str(len(answer)))
+        self.end_headers()
+        self.wfile.write(answer)
+
     def do_GET(self):
         server = self.server
+        if self.path.startswith("/git/"):
+            self._git()
+            return
         server.requests.append((self.path, self.headers.get("Range")))
         kind, _, name = self.path.lstrip("/").partition("/")
         if kind in ("http", "https"):
@@ -52,7 +85,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def do_POST(self):
-        length = int(self.headers["Content-Length"])
+        length = int(self.headers["Content-Length"])  # git sends small requests in one piece
+        if self.path.startswith("/git/"):
+            self._git(self.rfile.read(length))
+            return
         self.server.requests.append((self.path, self.rfile.read(length).decode()))
         data = self.server.files["answer"]
         self.send_response(200)
@@ -163,9 +199,9 @@ def test_a_source_over_https_is_unpacked_and_pinned(server, tmp_path):
     file = {"url": f"{server.url}/plain/z.zip", "max_bytes": 10**6, "unpack": {"max_bytes": 10**6}}
     source = _source({"kind": "https", "files": [file]})
     ca_file = str(TLS / "ca.pem")
-    assert fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
+    assert fetch.fetch(source, tmp_path / "s", ca_file=ca_file) == "fetched"
     assert (tmp_path / "s" / "z.zip.unpacked" / "a" / "b.txt").read_text() == "text"
-    assert not fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
+    assert fetch.fetch(source, tmp_path / "s", ca_file=ca_file) == "already there"
     # A hash that was not given is the one seen first: other content is refused afterwards.
     (tmp_path / "s" / "z.zip").unlink()
     (tmp_path / "s" / fetch.MARKER).write_text(
@@ -205,12 +241,21 @@ def test_fedlex_laws_are_fetched_newest_first(server, tmp_path):
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A git repository with two commits, a link, a hook-like file and a submodule entry."""
+    """A hostile git repository: a link, a submodule, a filter, an option as a name, a hook."""
     origin = tmp_path / "origin"
     origin.mkdir()
     for name in ("GIT_AUTHOR", "GIT_COMMITTER"):
         monkeypatch.setenv(f"{name}_NAME", "x")
         monkeypatch.setenv(f"{name}_EMAIL", "x@example.org")
+    # What a user's own settings would run on every checkout.
+    proof = tmp_path / "ran"
+    home = tmp_path / "home"
+    (home / "hooks").mkdir(parents=True)
+    (home / "hooks" / "post-checkout").write_text(f"#!/bin/sh\ntouch {proof}\n")
+    (home / "hooks" / "post-checkout").chmod(0o755)
+    (home / ".gitconfig").write_text(
+        f'[core]\nhooksPath = {home}/hooks\n[filter "evil"]\nsmudge = touch {proof}\n'
+    )
 
     def git(*arguments):
         command = ["git", "-C", str(origin), "-c", "commit.gpgsign=false", *arguments]
@@ -219,30 +264,60 @@ def repository(tmp_path, monkeypatch):
     git("init", "--quiet")
     (origin / "docs").mkdir()
     (origin / "docs" / "a.md").write_text("first")
+    (origin / "docs" / "--upload-pack=touch x.md").write_text("dash")
+    (origin / "docs" / ".gitattributes").write_text("*.md filter=evil\n")
+    (origin / "docs" / "huge.md").write_bytes(b"x" * 5_000_000)
     (origin / "other.md").write_text("other")
-    (origin / "docs" / "passwd").symlink_to("/etc/passwd")
+    (origin / "docs" / "passwd.md").symlink_to("/etc/passwd")
+    (origin / ".gitmodules").write_text(
+        '[submodule "m"]\npath = docs/m\nurl = https://localhost:1/--upload-pack=x\n'
+    )
     git("add", ".")
+    git("update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},docs/m")
     git("commit", "--quiet", "-m", "one")
     first = git("rev-parse", "HEAD")
     (origin / "docs" / "a.md").write_text("second")
     git("commit", "--quiet", "-am", "two")
     git("config", "uploadpack.allowAnySHA1InWant", "true")
-    return origin, first
+    git("config", "uploadpack.allowFilter", "true")
+    monkeypatch.setenv("HOME", str(home))
+    return origin, first, proof
+
+
+def _names(directory):
+    return sorted(p.relative_to(directory).as_posix() for p in directory.rglob("*") if p.is_file())
+
+
+GOT = [".fetched.json", "docs/--upload-pack=touch x.md", "docs/.gitattributes", "docs/a.md",
+       "docs/huge.md"]  # fmt: skip
 
 
 def test_git_gets_the_pinned_commit_without_links(repository, tmp_path):
-    origin, commit = repository
+    origin, commit, proof = repository
     settings = {"kind": "git", "url": f"file://{origin}", "commit": commit, "directories": ["docs"]}
     source = _source(settings)
-    assert fetch.fetch(source, tmp_path / "s", allow_protocol="file")
+    said = fetch.fetch(source, tmp_path / "s", allow_protocol="file")
+    assert said == "fetched, 2 links and submodules left out"
     assert (tmp_path / "s" / "docs" / "a.md").read_text() == "first"
-    assert not (tmp_path / "s" / "other.md").exists() and not (tmp_path / "s" / ".git").exists()
-    assert not (tmp_path / "s" / "docs" / "passwd").is_symlink()
-    assert not fetch.fetch(source, tmp_path / "s", allow_protocol="file")
+    assert _names(tmp_path / "s") == GOT and not proof.exists()
+    assert fetch.fetch(source, tmp_path / "s", allow_protocol="file") == "already there"
+
+
+def test_git_over_https_with_an_own_authority(repository, server, tmp_path):
+    """A partial clone from git's own server behind TLS."""
+    origin, commit, proof = repository
+    server.repositories = tmp_path
+    settings = {"kind": "git", "url": f"{server.url}/git/origin/.git", "commit": commit}
+    source = _source(settings | {"directories": ["docs"]})
+    with pytest.raises(errors.UserError, match="certificate"):
+        fetch.fetch(source, tmp_path / "s")
+    assert fetch.fetch(source, tmp_path / "s", ca_file=str(TLS / "ca.pem"))
+    assert (tmp_path / "s" / "docs" / "a.md").read_text() == "first"
+    assert _names(tmp_path / "s") == GOT and not proof.exists()
 
 
 def test_git_failures_are_one_line(repository, tmp_path):
-    origin, _ = repository
+    origin, _, _ = repository
     settings = {"kind": "git", "url": f"file://{origin}", "commit": "0" * 40}
     with pytest.raises(errors.UserError, match="source s: git fetch failed"):
         fetch.fetch(_source(settings), tmp_path / "s", allow_protocol="file")
