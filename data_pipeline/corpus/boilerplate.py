@@ -138,6 +138,19 @@ def swiss_law(text: str) -> str:
     return _LAW_FOOTNOTE.sub("", _LAW_GAZETTE.sub("", text))
 
 
+_NOTES_SECTION = re.compile(r"^Fussnoten\n+(?=\[\^\d)", re.MULTILINE)
+_NOTE = re.compile(r"^\[\^\w{1,9}\]: .*(?:\n(?!\n|\[\^).*)*\n*", re.MULTILINE)
+_NOTE_MARK = re.compile(r"[ \t]?\[\^\w{1,9}\]")
+_ROW_RULE = re.compile(r"^\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*$\n?", re.MULTILINE)
+_ROW = re.compile(r"^\|[ \t]*(.*?)[ \t]*\|?$", re.MULTILINE)
+
+
+def law_markdown(text: str) -> str:
+    """Footnotes of a law in Markdown, and what is left of tables and bold that do not parse."""
+    text = _NOTE_MARK.sub("", _NOTE.sub("", _NOTES_SECTION.sub("", text)))
+    return _ROW.sub(r"\1", _ROW_RULE.sub("", text)).replace("**", "")
+
+
 _SPHINX_SOURCE = re.compile(r"^Source code: \S+$\n*", re.MULTILINE)
 
 
@@ -147,6 +160,7 @@ def sphinx(text: str) -> str:
 
 
 RULES: dict[str, Callable[[str], str]] = {
+    "law_markdown": law_markdown,
     "licence_header": licence_header,
     "man": man,
     "markdown": markdown,

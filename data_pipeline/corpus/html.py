@@ -40,29 +40,32 @@ _TABLE_BOUNDARY = {
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
 
 
-def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
-    """Yields the page as one document."""
+def read(
+    stream: BinaryIO, *, path: str, skip: tuple[str, ...] = ()
+) -> Iterator[document.Document]:
+    """Yields the page as one document, without elements of the classes in `skip`."""
     raw = document.read_text(stream, path=path, encodings=("utf-8", "latin-1"), max_bytes=MAX_CHARS)
-    text = convert(raw)
+    text = convert(raw, skip=skip)
     if text:
         yield document.Document(id=path, text=text, path=path)
 
 
-def convert(raw: str, *, fragment: bool = False) -> str:
+def convert(raw: str, *, fragment: bool = False, skip: tuple[str, ...] = ()) -> str:
     """Returns the text of a page, or of a fragment, blocks separated by a blank line."""
     if fragment and "<" not in raw:
         # Most documentation comments: nothing to parse.
         blocks = re.split(r"\n[ \t]*\n", html.unescape(raw))
         return "\n\n".join(b for b in (_SPACES.sub(" ", b).strip() for b in blocks) if b)
-    extractor = _Extractor()
+    extractor = _Extractor(skip)
     extractor.feed(raw)
     extractor.close()
     return extractor.text()
 
 
 class _Extractor(html.parser.HTMLParser):
-    def __init__(self):
+    def __init__(self, skip: tuple[str, ...]):
         super().__init__(convert_charrefs=True)
+        self._skipped_classes = _SKIPPED_CLASSES.union(skip)
         self._blocks: list[str] = []
         self._current: list[str] = []
         self._open: list[tuple[str, bool]] = []  # element, whether it is skipped
@@ -120,7 +123,7 @@ class _Extractor(html.parser.HTMLParser):
             if name == "role" and (value or "").lower() in _SKIPPED_ROLES:
                 return True
             if name == "class" and value and tag not in ("body", "html", "main"):
-                if not _SKIPPED_CLASSES.isdisjoint(value.lower().split()):
+                if not self._skipped_classes.isdisjoint(value.lower().split()):
                     return True
         return False
 

@@ -24,6 +24,9 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]{0,2000}>|<!--.*?(?:-->|\Z)", re.DOTALL)
 _MARKUP = re.compile(r"[\\`*_\[<&{]|!\[| {2}\n")
 _LINE_EDGE = re.compile(r"[ \t]*\n[ \t]*")
 _ALERT = re.compile(r"\A\[!(\w+)\]\s*")
+# "# Title {#anchor .class}" and "- [ ] task": neither is text.
+_ATTRIBUTES = re.compile(r"[ \t]*\{[#.:][^{}]*\}\Z")
+_TASK = re.compile(r"\A\[[ xX]\][ \t]+")
 # mdBook's directives inside a listing name a file that is not in the book's text.
 _INCLUDE = re.compile(r"^[ \t]*\{\{#\w+[^{}]{0,500}\}\}[ \t]*\n?", re.MULTILINE)
 _MACRO = re.compile(r"\{\{\s*([A-Za-z_][\w-]{0,60})\s*(?:\(([^{}]{0,1000})\))?\s*\}\}")
@@ -34,6 +37,12 @@ _SHOWN = frozenset(
     svgattr htmlattrxref glossary csp rfc bug webextapiref mathmlelement xref event sectiononpage
     xsltref xpathref""".split()
 )
+# Marks behind a name, which the site shows as a badge.
+_BADGES = {
+    "optional_inline": "(optional)", "readonlyinline": "(read only)",
+    "deprecated_inline": "(deprecated)", "experimental_inline": "(experimental)",
+    "non-standard_inline": "(non-standard)",
+}  # fmt: skip
 _ELEMENT = frozenset({"htmlelement", "svgelement", "mathmlelement"})
 
 
@@ -63,7 +72,7 @@ def _front_matter(raw: str) -> tuple[str, str]:
     if not match or not match.group(1) or ":" not in match.group(1):
         return "", raw
     found = _TITLE.search(match.group(1))
-    title = found.group(1).strip("\"'") if found else ""
+    title = found.group(1).strip("\"'").replace("`", "") if found else ""
     return title, raw[match.end() :]
 
 
@@ -102,7 +111,7 @@ def _macro_rule(state: StateInline, silent: bool) -> bool:
 
 def _macro_text(name: str, arguments: str) -> str:
     if name not in _SHOWN:
-        return ""
+        return _BADGES.get(name, "")
     words = [a or b or c for a, b, c in _ARGUMENT.findall(arguments)]
     if not words:
         return ""
@@ -123,7 +132,7 @@ class _Blocks:
         self._parts: list[str] = []
         self._lists: list[list] = []  # [kind, next number, marker pending]
         self._row: list[str] | None = None
-        self._heading = ""
+        self._in_heading = False
         self._tight = False
 
     def text(self) -> str:
@@ -138,8 +147,13 @@ class _Blocks:
         text = _inline(token.children) if token.children else _LINE_EDGE.sub("\n", token.content)
         if self._row is not None:
             self._row.append(" ".join(text.split()))
-        else:
-            self._block(_ALERT.sub(lambda m: m.group(1).capitalize() + ": ", text.strip()))
+            return
+        text = _ALERT.sub(lambda m: m.group(1).capitalize() + ": ", text.strip())
+        if self._in_heading:
+            text = _ATTRIBUTES.sub("", text)
+        elif self._lists and self._lists[-1][2]:
+            text = _TASK.sub("", text)
+        self._block(text)
 
     def _on_fence(self, token):
         self._code(_INCLUDE.sub("", token.content))
@@ -154,6 +168,10 @@ class _Blocks:
 
     def _on_heading_open(self, token):
         self.has_title = self.has_title or token.tag == "h1"
+        self._in_heading = True
+
+    def _on_heading_close(self, token):
+        self._in_heading = False
 
     def _on_bullet_list_open(self, token):
         self._lists.append(["-", 0, False])

@@ -20,7 +20,7 @@ from data_pipeline import errors
 from data_pipeline.corpus import clean, document, files, minhash, quality, readers, registry
 
 # Part of every key: raise it when a reader or a rule changes what it writes.
-VERSION = 1
+VERSION = 2
 PART_FILES = 64
 PART_BYTES = 8 * 1024 * 1024
 EXAMPLES = 10

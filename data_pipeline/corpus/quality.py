@@ -16,6 +16,9 @@ DEFAULTS = {
 _NGRAM = 10
 _LONG_LINE = 20
 _WORD = re.compile(r"[^\W\d_]+")
+# Not indented, five words and more, none of the signs that code is full of.
+_PROSE = re.compile(r"(?:- )?[^\W\d_](?=(?:[^ ]* ){4})[^{};=<>$\\|]*\Z")
+_ENOUGH_PROSE = 100
 _SAMPLE_CHARS = 20_000
 # The smallest words of a language: prose has several of them, whatever it is about.
 _STOP_WORDS = {
@@ -95,6 +98,9 @@ def stop_words(text: str, words: frozenset[str]) -> int:
 
 def language(text: str) -> tuple[str, float]:
     """The most likely language (ISO 639-1) and its probability; only letters are looked at."""
+    # Code looks like English: lines of prose decide where there are enough of them.
+    prose = "\n".join(line for line in text.split("\n") if _PROSE.match(line))
+    text = prose if len(prose) >= _ENOUGH_PROSE else text
     # The middle of a text is prose more often than its head of names and titles.
     start = max(0, len(text) // 2 - 1500)
     sample = " ".join(_WORD.findall(text[start : start + 3000]))

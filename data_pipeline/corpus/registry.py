@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import json
 import re
 from pathlib import Path, PurePosixPath
@@ -147,6 +148,11 @@ def _check(source: Source, where: str) -> None:
     for name in source.boilerplate:
         if name not in boilerplate.RULES:
             wrong("boilerplate", name, f"one of {', '.join(boilerplate.RULES)}")
+    known = tuple(inspect.signature(readers.READERS[source.reader]).parameters)[2:]
+    for name in source.options:
+        if name not in known:
+            options = ", ".join(known) or "none"
+            wrong("option", name, f"one of reader {source.reader!r}: {options}")
     for name in source.quality:
         if name not in quality.DEFAULTS:
             wrong("quality rule", name, f"one of {', '.join(quality.DEFAULTS)}")

@@ -6,6 +6,7 @@ text. Files are never included and raw HTML is never read.
 """
 
 import contextlib
+import csv
 import functools
 import re
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ _DROPPED = frozenset(
     include literalinclude contents sectnum default-role default-domain title meta tabularcolumns
     raw sectionauthor codeauthor automodule autoclass autofunction kernel-doc kernel-include
     kernel-figure kernel-render audit-event-table impl-detail-table highlightlang date
-    rst-class cssclass canonical target-notes header footer restructuredtext-test-directive
+    rst-class cssclass canonical-doc canonical-pypa-spec canonical-typing-spec target-notes header footer restructuredtext-test-directive
     miscnews graphviz digraph inheritance-diagram role""".split()
 )
 # Directives whose content is code or laid out by hand.
@@ -48,6 +49,8 @@ _VERSIONS = {
     "deprecated": "Deprecated since version", "versionremoved": "Removed in version",
     "deprecated-removed": "Deprecated since version", "soft-deprecated": "Deprecated since version",
 }  # fmt: skip
+# Tables that are no drawing: rows of a nested list, or of comma-separated values.
+_TABLES = frozenset(("csv-table", "list-table", "flat-table", "table"))
 _CONTINUED = re.compile(r"\s*\\\n\s*")
 _ROLE_TARGET = re.compile(r"\s*<[^<>]*>\s*\Z", re.DOTALL)
 _NUMBERED = {
@@ -171,6 +174,8 @@ class _LazyStates(dict):
 def _role(name, rawtext, text, lineno, inliner, options=None, content=None):
     text = text.replace("\0", "\\") if "\0" in text else text
     base = name.lower().rpartition(":")[2]
+    if base in ("cspan", "rspan"):
+        return [], []  # of the kernel's tables: how many columns or rows a cell takes
     shown = _ROLE_TARGET.sub("", text).strip()
     if not shown:
         shown = text.strip("<> ")
@@ -215,15 +220,29 @@ class _Directive(docutils.parsers.rst.Directive):
         if name == "audit-event":
             # What is written below it is Sphinx's own sentence in other words.
             heading = [] if content else [nodes.paragraph("", self._audit_event())]
-        if name in ("csv-table", "list-table", "table"):
-            heading = [nodes.paragraph("", " ".join(self.arguments))] if self.arguments else []
+        if name in _TABLES:
+            heading = self._inline(" ".join(self.arguments)) if self.arguments else []
+            container["rows"] = name != "table"
             if name == "csv-table":
-                return [*heading, nodes.literal_block("", "\n".join(content))]
+                return [*heading, self._csv_rows()]
         container += heading
         if content:
             self.state.nested_parse(content, self.content_offset, container, match_titles=True)
         self._prefix(name, container)
         return [container]
+
+    def _csv_rows(self) -> nodes.container:
+        """One list of cells per row, as in a list-table."""
+        rows = nodes.container("", nodes.bullet_list(), rows=True)
+        lines = [self.options["header"], *self.content] if "header" in self.options else self.content
+        try:
+            table = list(csv.reader(lines, skipinitialspace=True))
+        except csv.Error:
+            return nodes.container("", nodes.literal_block("", "\n".join(lines)))
+        for row in table:
+            cells = [nodes.list_item("", *self._inline(cell)) for cell in row]
+            rows[0] += nodes.list_item("", nodes.bullet_list("", *cells))
+        return rows
 
     def _audit_event(self) -> str:
         name, listed = (" ".join(self.arguments).split() + ["", ""])[:2]

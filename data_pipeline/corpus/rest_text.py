@@ -23,6 +23,10 @@ _SKIPPED = (
 )
 
 
+# Fields by which a page speaks to Sphinx.
+_SETTINGS = frozenset(("orphan", "tocdepth", "nosearch", "nocomments"))
+
+
 def render(tree: nodes.document) -> str:
     """Returns the text of a parsed document; blocks are separated by a blank line."""
     return "\n\n".join(_blocks(tree)).strip("\n")
@@ -122,6 +126,8 @@ def _field_list(node) -> list[str]:
             continue
         body = _blocks(item.children[1])
         name = _inline(item.children[0])
+        if name in _SETTINGS:
+            continue
         lines.append(_indented(body, f"{name}: ", "    ") if body else f"{name}:")
     return ["\n".join(lines)] if lines else []
 
@@ -146,6 +152,24 @@ def _table(node) -> list[str]:
     return [*found, "\n".join(rows)] if rows else found
 
 
+def _rows(node) -> list[str]:
+    """A list of lists as the rows and cells of a table; anything else as it is."""
+    if not isinstance(node, nodes.bullet_list):
+        return _block(node)
+    lines = []
+    for item in node.children:
+        cells = [
+            " ".join(" ".join(_blocks(cell)).split())
+            for part in item.children
+            if isinstance(part, nodes.bullet_list)
+            for cell in part.children
+        ]
+        # An item that is no list of cells: written for another directive, or by mistake.
+        cells = cells or [" ".join(" ".join(_blocks(item)).split())]
+        lines.append(" | ".join(cells))
+    return ["\n".join(line for line in lines if line.strip(" |"))] if any(lines) else []
+
+
 def _line_block(node) -> list[str]:
     lines = []
 
@@ -167,6 +191,8 @@ def _quote(node) -> list[str]:
 
 def _container(node) -> list[str]:
     """A directive: what follows the signature of a described object is indented below it."""
+    if node.get("rows"):
+        return [block for child in node.children for block in _rows(child)]
     if not node.children or not isinstance(node.children[0], nodes.literal_block):
         return _blocks(node)
     head = _verbatim(node.children[0])

@@ -118,12 +118,16 @@ def _text(found: dict, relations: list[dict], live: dict[str, dict]) -> str:
     detection = _prose(found.get("x_mitre_detection"))
     if detection:
         blocks += ["Detection", detection]
+    # What is said of several objects in the same words (mitigations) is said once.
+    targets: dict[tuple[str, str], dict[str, None]] = {}
     for relation in relations:
         told = _prose(relation.get("description"))
         verb = _VERBS.get(str(relation.get("relationship_type")))
         target = _name(live[relation["target_ref"]])
         if told and verb and target:
-            blocks.append(f"{name} {verb} {target}. {told}")
+            targets.setdefault((verb, told), {})[target] = None
+    for (verb, told), named in targets.items():
+        blocks.append(f"{name} {verb} {', '.join(named)}. {told}")
     return "\n\n".join(blocks)
 
 

@@ -220,6 +220,7 @@ def _edit(tree, **changes):
         ({"include": "x"}, [], "wanted list"),
         ({"boilerplate": ["nope"]}, [], "boilerplate 'nope'"),
         ({"quality": {"min_words": 1}}, [], "min_words"),
+        ({"options": {"macro": True}}, [], "option 'macro'"),
         ({"name": "../x"}, [], "name"),
         ({"jaccard": 0.0}, [], "jaccard"),
         ({"fetch": {"kind": "git", "url": "ext::sh -c x", "commit": "a" * 40}}, [], "https"),

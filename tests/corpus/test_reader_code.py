@@ -92,6 +92,12 @@ def test_class_names_are_whole_words(name):
     assert html.convert('<div class="x sidebar">Gone</div><p>Kept') == "Kept"
 
 
+def test_classes_that_a_source_skips():
+    raw = '<div class="contents"><p>1 Introduction</div><p>Text<a class="copiable-link"> \u00b6</a>'
+    assert html.convert(raw, skip=("contents", "copiable-link")) == "Text"
+    assert html.convert(raw) == "1 Introduction\n\nText \u00b6"
+
+
 def test_blocks_lists_tables_and_code():
     raw = (
         "<h1>T</h1><ul><li>a<li>b</ul><pre>  x\n    y</pre>"

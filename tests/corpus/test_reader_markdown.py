@@ -28,7 +28,7 @@ def test_fence_without_end_is_closed_by_the_document():
 
 
 def test_front_matter_goes_and_its_title_stays_once():
-    raw = '---\ntitle: "The <title> element"\nslug: x/y\n---\n\nBody text.\n'
+    raw = '---\ntitle: "The `<title>` element"\nslug: x/y\n---\n\nBody text.\n'
     assert markdown.convert(raw) == "The <title> element\n\nBody text."
     assert markdown.convert("---\ntitle: A\n---\n# B\n\nBody.") == "B\n\nBody."
 
@@ -57,13 +57,18 @@ def test_tables_are_rows():
 def test_mdn_macros_show_their_text():
     raw = (
         'The {{HTTPHeader("X-Frame-Options")}} header, {{jsxref("Array.prototype.map", "map()")}},'
-        ' {{HTMLElement("div")}}, {{Glossary("CSP")}} and {{domxref("a_b_c")}}.\n\n{{Compat}}\n\n'
+        ' {{HTMLElement("div")}}, {{Glossary("CSP")}} and {{domxref("a_b_c")}} {{optional_inline}}.\n\n{{Compat}}\n\n'
         '`{{jsxref("kept")}}`'
     )
     assert markdown.convert(raw, macros=True) == (
-        'The X-Frame-Options header, map(), <div>, CSP and a_b_c.\n\n{{jsxref("kept")}}'
+        'The X-Frame-Options header, map(), <div>, CSP and a_b_c (optional).\n\n{{jsxref("kept")}}'
     )
     assert "{{ user }}" in markdown.convert("Hello {{ user }}", macros=False)
+
+
+def test_anchors_and_check_boxes_go():
+    raw = "# Input {#input-validation .list}\n\nUse `{#x}` or {#y}\n\n- [ ]   Do it\n- [x] Done\n- [y] z\n"
+    assert markdown.convert(raw) == "Input\n\nUse {#x} or {#y}\n\n- Do it\n- Done\n- [y] z"
 
 
 def test_book_includes_leave_no_directive():

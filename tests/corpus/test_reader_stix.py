@@ -56,6 +56,35 @@ def test_procedures_stand_with_the_object_that_uses_them():
     )
 
 
+def test_what_is_said_of_many_objects_is_said_once():
+    second = TECHNIQUE | {"id": "attack-pattern--2", "name": "Block Reporting"}
+    mitigation = {
+        "type": "course-of-action",
+        "id": "course-of-action--1",
+        "name": "Backup",
+        "description": "Keep copies.",
+    }
+    uses = [
+        {
+            "type": "relationship",
+            "id": f"relationship--{number}",
+            "relationship_type": "mitigates",
+            "source_ref": "course-of-action--1",
+            "target_ref": f"attack-pattern--{number}",
+            "description": "Copies help.",
+        }
+        for number in (1, 2)
+    ]
+    found = {
+        d.id: d.text
+        for d in stix.read(_bundle(TECHNIQUE, second, mitigation, *uses), path="x")
+    }
+    assert found["course-of-action--1"] == (
+        "Backup (mitigation)\n\nKeep copies.\n\n"
+        "Backup mitigates Modify Tasking, Block Reporting. Copies help."
+    )
+
+
 def test_a_broken_file_is_reported_and_the_others_read():
     errors = []
     files = [("bad.json", io.BytesIO(b"{")), ("good.json", _bundle(GROUP))]
