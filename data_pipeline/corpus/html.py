@@ -40,9 +40,7 @@ _TABLE_BOUNDARY = {
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
 
 
-def read(
-    stream: BinaryIO, *, path: str, skip: tuple[str, ...] = ()
-) -> Iterator[document.Document]:
+def read(stream: BinaryIO, *, path: str, skip: tuple[str, ...] = ()) -> Iterator[document.Document]:
     """Yields the page as one document, without elements of the classes in `skip`."""
     raw = document.read_text(stream, path=path, encodings=("utf-8", "latin-1"), max_bytes=MAX_CHARS)
     text = convert(raw, skip=skip)

@@ -31,7 +31,8 @@ _DROPPED = frozenset(
     include literalinclude contents sectnum default-role default-domain title meta tabularcolumns
     raw sectionauthor codeauthor automodule autoclass autofunction kernel-doc kernel-include
     kernel-figure kernel-render audit-event-table impl-detail-table highlightlang date
-    rst-class cssclass canonical-doc canonical-pypa-spec canonical-typing-spec target-notes header footer restructuredtext-test-directive
+    rst-class cssclass canonical-doc canonical-pypa-spec canonical-typing-spec
+    target-notes header footer restructuredtext-test-directive
     miscnews graphviz digraph inheritance-diagram role""".split()
 )
 # Directives whose content is code or laid out by hand.
@@ -234,7 +235,9 @@ class _Directive(docutils.parsers.rst.Directive):
     def _csv_rows(self) -> nodes.container:
         """One list of cells per row, as in a list-table."""
         rows = nodes.container("", nodes.bullet_list(), rows=True)
-        lines = [self.options["header"], *self.content] if "header" in self.options else self.content
+        lines = (
+            [self.options["header"], *self.content] if "header" in self.options else self.content
+        )
         try:
             table = list(csv.reader(lines, skipinitialspace=True))
         except csv.Error:

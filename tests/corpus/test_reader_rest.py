@@ -84,13 +84,11 @@ def test_tables_written_as_lists_and_values():
         '.. csv-table::\n   :header: "A", "B"\n\n   "x, y", ``z``\n\n'
         ".. list-table::\n\n   * - c\n     - d\n\n       e\n"
     )
-    assert rest.convert(raw) == (
-        "Cards\n\nNumber | Name\n0 | A b\n\nA | B\nx, y | z\n\nc | d e"
-    )
+    assert rest.convert(raw) == ("Cards\n\nNumber | Name\n0 | A b\n\nA | B\nx, y | z\n\nc | d e")
 
 
 def test_audit_events_are_a_sentence():
-    raw = ".. audit-event:: poplib.connect self,host,port poplib.POP3\n\n.. audit-event:: os.fork \"\" os.fork\n\n.. audit-event:: a b x\n\n   All commands raise a.\n"
+    raw = '.. audit-event:: poplib.connect self,host,port poplib.POP3\n\n.. audit-event:: os.fork "" os.fork\n\n.. audit-event:: a b x\n\n   All commands raise a.\n'
     assert rest.convert(raw) == (
         "Raises an auditing event poplib.connect with arguments self, host, port.\n\n"
         "Raises an auditing event os.fork with no arguments.\n\nAll commands raise a."

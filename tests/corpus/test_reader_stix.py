@@ -76,8 +76,7 @@ def test_what_is_said_of_many_objects_is_said_once():
         for number in (1, 2)
     ]
     found = {
-        d.id: d.text
-        for d in stix.read(_bundle(TECHNIQUE, second, mitigation, *uses), path="x")
+        d.id: d.text for d in stix.read(_bundle(TECHNIQUE, second, mitigation, *uses), path="x")
     }
     assert found["course-of-action--1"] == (
         "Backup (mitigation)\n\nKeep copies.\n\n"
