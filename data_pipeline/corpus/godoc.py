@@ -44,7 +44,8 @@ def convert(raw: str) -> str:
         elif comment and (_DECLARATION.match(line) or _is_member(line)):
             text = "\n".join(comment).strip("\n").rstrip()
             if text.strip():
-                head = stripped.removesuffix("{").rstrip()
+                # "const (" opens a group: what the comment says holds for all of it.
+                head = stripped.removesuffix("{").removesuffix(" (").rstrip()
                 body = "\n".join(f"    {each}".rstrip() for each in text.split("\n"))
                 blocks.append(f"{head}\n{body}")
             comment = []

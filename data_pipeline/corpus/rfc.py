@@ -9,7 +9,11 @@ from typing import BinaryIO
 
 from data_pipeline.corpus import document
 
-_FOOTER = re.compile(r"^\s*\S.*\[\s*Page\s+[\divxlc]+\s*\]\s*$|^\s*\[\s*Page\s+\w+\s*\]\s*$", re.I)
+# "Postel   [Page 2]", "[Page 2]", and of even pages in some of the oldest "[page 2]   Postel".
+_FOOTER = re.compile(
+    r"^\s*\S.*\[\s*Page\s+[\divxlc]+\s*\]\s*$|^\s*\[\s*Page\s+\w+\s*\](?:\s{3,}\S.{0,60})?\s*$",
+    re.I,
+)
 _HEADER = re.compile(r"^(?:RFC|Request for Comments:?|Internet[- ]Draft)\s+.*\d{4}\s*$", re.I)
 _PAGE_NUMBER = re.compile(r"^\s*-?\s*\d{1,4}\s*-?\s*$")
 # Older headers: the title alone, a date alone. Only ever looked for in a page's first lines.

@@ -71,13 +71,19 @@ func (y *Y) Get() int {
 
 //go:noinline
 func bare() {}
+
+// Limits of things.
+const (
+\tA = 1
+)
 """
 
 
 def test_go_methods_and_block_comments_stay_licences_go():
     assert godoc.convert(GO) == (
         "package fmt\n    Package fmt prints.\n\n    \tverbs := 1\n\n"
-        "func (y *Y) Get() int\n    Get has a receiver.\n\n    \tx := y.Get()"
+        "func (y *Y) Get() int\n    Get has a receiver.\n\n    \tx := y.Get()\n\n"
+        "const\n    Limits of things."
     )
 
 

@@ -21,6 +21,11 @@ def test_headers_and_footers_of_every_form_go():
     )
 
 
+def test_footers_of_even_pages_start_with_the_number():
+    text = "   One.\n\n\n[page 2]                                              Postel\n\f\n   Two."
+    assert rfc.convert(text) == "   One.\n\n   Two."
+
+
 def test_art_keeps_its_spaces():
     art = "    0                   1\n    0 1 2 3 4 5 6 7 8 9 0\n   +-+-+-+-+-+-+-+-+-+-+-+"
     assert rfc.convert(art + "\n\n\n") == art
