@@ -19,6 +19,8 @@ SPLIT_JACCARD = 0.5
 MAX_BUCKET = 32
 # Rows of one band held in memory; more are handled in several passes over the files.
 MAX_BAND_ROWS = 20_000_000
+# Pairs remembered as compared; one that is forgotten is compared again, with the same result.
+MAX_SEEN = 4_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,6 +194,8 @@ def decide(index: Index, *, max_rows: int = MAX_BAND_ROWS) -> Result:
         # A pair of a joined cluster adds nothing; which pairs are skipped changes no cluster.
         if (left, right) in seen or same.find(left) == same.find(right):
             continue
+        if len(seen) >= MAX_SEEN:
+            seen.clear()
         seen.add((left, right))
         value = similarity(index, left, right)
         if value >= SPLIT_JACCARD:

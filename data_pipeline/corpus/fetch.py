@@ -1,6 +1,7 @@
 """Gets a source's files: git at a pinned commit, https with hash and size limit, Fedlex.
 
-A source is complete when its marker .fetched.json, written last, names what the registry asks for.
+A source is complete when its marker .fetched.json, written last, names what the registry asks for;
+while .fetching stands beside it, no build reads what is there.
 """
 
 import datetime
@@ -49,6 +50,9 @@ def fetch(
     if marker is not None and _is_current(marker, source.fetch):
         return "already there"
     kind = source.fetch["kind"]
+    unfinished = directory / files.UNFINISHED
+    if kind in ("https", "tfds", "fedlex"):  # git's files appear all together
+        files.write_bytes(unfinished, b"")
     try:
         if kind == "git":
             links = _git(source.fetch, directory, allow_protocol=allow_protocol, ca_file=ca_file)
@@ -67,6 +71,7 @@ def fetch(
     except errors.UserError as error:
         raise errors.UserError(f"source {source.name}: {error}") from error
     files.write_json(directory / MARKER, found)
+    unfinished.unlink(missing_ok=True)
     left_out = found.get("links_left_out")
     return f"fetched, {left_out} links and submodules left out" if left_out else "fetched"
 

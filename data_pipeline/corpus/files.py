@@ -9,6 +9,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+# Stands in a source's directory while its files are being fetched.
+UNFINISHED = ".fetching"
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:

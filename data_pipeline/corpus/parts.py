@@ -57,8 +57,13 @@ def plan(sources: list[registry.Source], *, roots: dict, work_dir: Path, mask: b
                 f"source {source.name}: got no directory {root}, wanted its files there; "
                 "run with --fetch, or leave it out with --exclude"
             )
+        if (root / files.UNFINISHED).exists():
+            raise errors.UserError(
+                f"source {source.name}: fetching {root} was interrupted; run again with --fetch, "
+                "or leave it out with --exclude"
+            )
         found = sorted(wanted(source, root))
-        if not found:
+        if not any(source.wants(name) for name, _, _ in found):
             raise errors.UserError(
                 f"source {source.name}: {root} has no file that {list(source.include)} includes"
             )
@@ -72,6 +77,12 @@ def wanted(source: registry.Source, root: Path) -> Iterator[tuple[str, int, int]
     for directory, subdirectories, names in os.walk(root, followlinks=False):
         subdirectories.sort()
         base = Path(directory)
+        # A link to a directory is not walked: it is counted where its files might be wanted.
+        for name in subdirectories:
+            path = base / name
+            relative = path.relative_to(root).as_posix()
+            if path.is_symlink() and not registry.matches(f"{relative}/x", source.exclude):
+                yield relative, 0, path.lstat().st_mtime_ns
         for name in names:
             path = base / name
             relative = path.relative_to(root).as_posix()

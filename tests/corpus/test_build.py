@@ -120,7 +120,7 @@ def test_documents_reports_and_reasons(tree):
     assert pages["counts"]["dropped/min_chars"] == 1
     assert pages["examples"]["dropped/min_chars"] == ["short.md: Too short."]
     assert pages["counts"]["files_failed/undecodable"] == 1
-    assert pages["counts"]["files_failed/symlink"] == 1
+    assert pages["counts"]["files_failed/symlink"] == 2  # a file and a directory
     # Every second text is a page with a sentence more; the page's source comes first.
     assert texts["counts"]["dropped/near_duplicates"] == 20
     listed = (tree / "out" / "near_duplicates.jsonl").read_text().splitlines()
@@ -275,3 +275,56 @@ def test_the_shipped_registries_are_valid(name):
 )
 def test_globs_mean_what_they_say(path, glob, matches):
     assert registry.matches(path, (glob,)) is matches
+
+
+PHASE2 = ROOT / "data_pipeline" / "corpus" / "phase2_domain.json"
+
+
+@pytest.mark.parametrize(
+    ("source", "path", "wanted"),
+    [
+        ("owasp-top10", "2021/docs/en/A01.md", True),
+        ("owasp-top10", "2021/docs/de/A01.md", False),
+        ("owasp-top10", "2021/docs/fr/A01.md", False),
+        ("owasp-wstg", "document/4-Tests/README.md", True),
+        ("owasp-wstg", "README.md", False),
+        ("owasp-mastg", "tests/android/MASVS-AUTH/T1.md", True),
+        ("owasp-mastg", "tools/README.md", True),
+        ("owasp-samm", "Current Releases/head/core/design/_index.md", True),
+        ("mitre-attack", "ics-attack/relationship/r.json", True),
+        ("mitre-attack", "capec/2.0/stix-capec.json", False),
+        ("rfc", "RFC-all.tar.gz.unpacked/rfc9110.txt", True),
+        ("rfc", "rfc-index.txt", False),
+        ("man-pages", "man2/open.2", True),
+        ("man-pages", "man/man3/printf.3", True),
+        ("man-pages", "scripts/x.2", False),
+        ("python-docs", "Doc/library/os.rst", True),
+        ("python-docs", "Misc/NEWS.d/1.rst", False),
+        ("linux-docs", "Documentation/networking/ip.rst", True),
+        ("linux-docs", "Documentation/translations/zh_CN/index.rst", False),
+        ("mdn", "files/en-us/web/css/index.md", True),
+        ("mdn", "files/en-us/web/css/index 2.md", False),
+        ("mdn", "files/en-us/games/a/b/index.md", False),
+        ("openjdk", "src/java.base/share/classes/java/util/List.java", True),
+        ("openjdk", "src/java.base/share/classes/jdk/internal/misc/Unsafe.java", False),
+        ("openjdk", "src/java.base/share/classes/sun/nio/ch/Net.java", False),
+        ("go-packages", "src/fmt/print.go", True),
+        ("go-packages", "src/fmt/print_test.go", False),
+        ("go-packages", "src/go/types/testdata/a/b.go", False),
+        ("rust-book", "src/SUMMARY.md", False),
+        ("swiss-law-de-legalize", "ch/cc-1999-404.md", True),
+        ("swiss-law-de-legalize", "README.md", False),
+    ],
+)
+def test_what_the_shipped_globs_take(source, path, wanted):
+    (found,) = registry.select(registry.load(PHASE2), only=[source], exclude=[])
+    assert found.wants(path) is wanted
+
+
+@pytest.mark.parametrize("name", ["phase2_domain.json", "phase1_general.json"])
+def test_every_source_stands_in_the_documentation(name):
+    page = (ROOT / "docs" / "corpora.md").read_text()
+    for source in registry.load(ROOT / "data_pipeline" / "corpus" / name):
+        tokens = f"{source.expected_tokens / 1e6:.0f} M" if source.expected_tokens else "-"
+        row = f"| {source.name} | {source.reader} | {source.licence} | {tokens} |"
+        assert row in page, row

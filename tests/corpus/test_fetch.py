@@ -1,5 +1,6 @@
 """Downloads against a TLS server of the test's own (certificates in tls/, valid for a century)."""
 
+import dataclasses
 import datetime
 import hashlib
 import http.server
@@ -16,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from data_pipeline import errors
-from data_pipeline.corpus import archives, download, fetch, registry
+from data_pipeline.corpus import archives, download, fetch, parts, registry
 
 TLS = Path(__file__).parent / "tls"
 DATA = bytes(range(256)) * 4000
@@ -210,6 +211,23 @@ def test_a_source_over_https_is_unpacked_and_pinned(server, tmp_path):
     server.files["z.zip"] += b"x"
     with pytest.raises(errors.UserError, match="got sha256"):
         fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
+
+
+def test_a_build_refuses_what_was_fetched_in_part(server, tmp_path):
+    """The first of two files is there, the second is not: neither is read until both are."""
+    server.files |= {"a.txt": b"one " * 200}
+    listed = [{"url": f"{server.url}/plain/{n}.txt", "max_bytes": 10**6} for n in "ab"]
+    source = _source({"kind": "https", "files": listed})
+    ca_file = str(TLS / "ca.pem")
+    with pytest.raises(errors.UserError, match="404"):
+        fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
+    planned = {"roots": {"s": tmp_path / "s"}, "work_dir": tmp_path / "work", "mask": False}
+    with pytest.raises(errors.UserError, match="interrupted; run again with --fetch"):
+        parts.plan([source], **planned)
+    server.files |= {"b.txt": b"two " * 200}
+    fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
+    (part,) = parts.plan([dataclasses.replace(source, include=("*.txt",))], **planned)
+    assert part.names == ("a.txt", "b.txt")
 
 
 def test_fedlex_laws_are_fetched_newest_first(server, tmp_path):
