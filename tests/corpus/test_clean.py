@@ -127,3 +127,11 @@ def test_masking_leaves_documentation_alone():
         "version 4.3.2.1, OID 1.3.6.1.4.1, 2001:db8::1, 2001:db8::5, std::vector, 12:30:45."
     )
     assert counts == {"emails": 1, "ip_addresses": 2}
+
+
+def test_the_language_is_that_of_the_prose_not_of_the_code():
+    code = "".join(f"const response{n} = await fetch(request.url, options);\n" for n in range(60))
+    german = "Diese Eigenschaft gibt eine Ganzzahl zur\u00fcck, welche ihre L\u00e4nge angibt.\n\n"
+    text = f"length\n\n{german}Beispiel\n\nHier wird ein neuer Puffer mit zwei Sekunden Dauer erstellt.\n\n{code}"
+    assert quality.language(text)[0] == "de"
+    assert quality.language(code)[0] == "en"
