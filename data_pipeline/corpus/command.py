@@ -1,10 +1,11 @@
 """The command line that both corpus builders share."""
 
 import argparse
+import dataclasses
 from pathlib import Path
 
 from data_pipeline import errors
-from data_pipeline.corpus import build, fetch, registry, runner
+from data_pipeline.corpus import build, fetch, quality, registry, runner
 
 
 def main(argv: list[str] | None, *, registry_path: Path, description: str, say) -> int:
@@ -22,6 +23,8 @@ def main(argv: list[str] | None, *, registry_path: Path, description: str, say) 
     sources = [s for s in sources if s.licence not in options.exclude_licence]
     if not sources:
         raise errors.UserError("no source is left by --exclude_licence; exclude fewer")
+    limits = dict(_limit(text) for text in options.quality)
+    sources = [dataclasses.replace(s, quality={**s.quality, **limits}) for s in sources]
     for path in options.against:
         if not path.exists():
             raise errors.UserError(f"--against: {path} does not exist")
@@ -48,6 +51,22 @@ def main(argv: list[str] | None, *, registry_path: Path, description: str, say) 
     return 0
 
 
+def _limit(text: str) -> tuple[str, float]:
+    """Reads NAME=LIMIT of a quality rule."""
+    name, _, value = text.partition("=")
+    if name not in quality.DEFAULTS:
+        rules = ", ".join(quality.DEFAULTS)
+        raise errors.UserError(f"got --quality={text}, wanted NAME=LIMIT with one of {rules}")
+    try:
+        limit = float(value)
+    except ValueError as error:
+        raise errors.UserError(f"got --quality={text}, wanted a number as limit") from error
+    if not 0 <= limit < float("inf") or (name.startswith("max_") and limit > 1):
+        wanted = "0 to 1" if name.startswith("max_") else "0 or more"
+        raise errors.UserError(f"got --quality={text}, wanted {wanted}")
+    return name, limit
+
+
 def _check_out_dir(out_dir: Path) -> None:
     for each in (out_dir, *out_dir.parents):
         if each.exists():
@@ -69,6 +88,8 @@ def _parse(argv, registry_path: Path, description: str) -> argparse.Namespace:
     add("--exclude_licence", action="append", default=[], help="may be repeated")
     against = "evaluation documents (JSONL file or directory) that must not be in the corpus"
     add("--against", type=Path, action="append", default=[], help=against)
+    add("--quality", action="append", default=[], metavar="NAME=LIMIT",
+        help="limit of a quality rule, for all sources; may be repeated")  # fmt: skip
     add("--workers", type=int, default=runner.default_workers())
     add("--runner", choices=runner.RUNNERS, default="local")
     add("--mask_personal", action="store_true", help="mask e-mail and public IP addresses")

@@ -156,6 +156,9 @@ def _check(source: Source, where: str) -> None:
     for name in source.quality:
         if name not in quality.DEFAULTS:
             wrong("quality rule", name, f"one of {', '.join(quality.DEFAULTS)}")
+        limit = source.quality[name]
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or limit < 0:
+            wrong(f"quality.{name}", limit, "a number, 0 or more")
     if not source.include:
         wrong("include", [], "at least one glob")
     if not 0.0 < source.jaccard <= 1.0:

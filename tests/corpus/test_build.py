@@ -189,6 +189,15 @@ def _documents_after(tree):
     return sorted(row["text"] for row in _documents(tree / "first"))
 
 
+def test_limits_of_quality_rules_on_the_command_line(tree):
+    report = _build(tree, "out", "--quality=min_chars=100000")
+    assert report["total"]["documents"] == 0
+    dropped = [row["counts"].get("dropped/min_chars", 0) for row in report["sources"].values()]
+    assert any(dropped) and not any(
+        "dropped/max" in k for r in report["sources"].values() for k in r["counts"]
+    )
+
+
 def test_masking_is_counted(tree):
     path = tree / "sources" / "texts" / "t00.txt"
     path.write_text(path.read_text() + " Write to somebody@corp-mail.ch for more of it.")
@@ -220,6 +229,7 @@ def _edit(tree, **changes):
         ({"include": "x"}, [], "wanted list"),
         ({"boilerplate": ["nope"]}, [], "boilerplate 'nope'"),
         ({"quality": {"min_words": 1}}, [], "min_words"),
+        ({"quality": {"min_chars": "few"}}, [], "a number"),
         ({"options": {"macro": True}}, [], "option 'macro'"),
         ({"name": "../x"}, [], "name"),
         ({"jaccard": 0.0}, [], "jaccard"),
@@ -231,6 +241,9 @@ def _edit(tree, **changes):
         ({}, ["--only=nobody"], "nobody"),
         ({}, ["--only=pages", "--exclude=pages"], "no source is left"),
         ({}, ["--workers=0"], "workers"),
+        ({}, ["--quality=min_words=3"], "min_words"),
+        ({}, ["--quality=min_chars=few"], "number"),
+        ({}, ["--quality=max_symbol_share=40"], "0 to 1"),
         ({}, ["--against=/nowhere/x"], "does not exist"),
         ({}, ["--exclude_licence=MIT"], "no source is left"),
     ],
