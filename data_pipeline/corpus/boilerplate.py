@@ -141,7 +141,7 @@ def swiss_law(text: str) -> str:
 _NOTES_SECTION = re.compile(r"^Fussnoten\n+(?=\[\^\d)", re.MULTILINE)
 _NOTE = re.compile(r"^\[\^\w{1,9}\]: .*(?:\n(?!\n|\[\^).*)*\n*", re.MULTILINE)
 _NOTE_MARK = re.compile(r"[ \t]?\[\^\w{1,9}\]")
-_ROW_RULE = re.compile(r"^\|(?:[ \t]*:?-+:?[ \t]*\|)+[ \t]*$\n?", re.MULTILINE)
+_ROW_RULE = re.compile(r"^\|[ \t|:-]*$\n?", re.MULTILINE)
 _ROW = re.compile(r"^\|[ \t]*(.*?)[ \t]*\|?$", re.MULTILINE)
 
 

@@ -49,7 +49,7 @@ PAIRS = {
         "Das Gesetz, eingef\u00fcgt durch den Bundesrat, ist in Kraft seit 2008. Es gilt (Art. 5 Abs. 2).",
     ),
     "law_markdown": (
-        "**Art. 43 ** Frist[^12]\n\n| 173 | Weicht eine Bestimmung ab. |\n\n| Bern | Genf |\n| --- | --- |\n\nFussnoten\n\n[^1]: SR 741.01\n\n[^2]: Fassung gem\u00e4ss Ziff. I\nder V (AS 2013 4705).\n\nAnhang",
+        "**Art. 43 ** Frist[^12]\n\n| 173 | Weicht eine Bestimmung ab. |\n\n|  |  |\n| Bern | Genf |\n| --- | --- |\n\nFussnoten\n\n[^1]: SR 741.01\n\n[^2]: Fassung gem\u00e4ss Ziff. I\nder V (AS 2013 4705).\n\nAnhang",
         "Art. 43  Frist\n\n173 | Weicht eine Bestimmung ab.\n\nBern | Genf\n\nAnhang",
         "Die Fussnoten [1] stehen unter dem Text: Art. 3 | 4 ist a--b.",
     ),
