@@ -1,5 +1,6 @@
 """Downloads against a TLS server of the test's own (certificates in tls/, valid for a century)."""
 
+import contextlib
 import dataclasses
 import datetime
 import hashlib
@@ -17,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from data_pipeline import errors
-from data_pipeline.corpus import archives, download, fetch, parts, registry
+from data_pipeline.corpus import archives, download, fetch, files, parts, registry
 
 TLS = Path(__file__).parent / "tls"
 DATA = bytes(range(256)) * 4000
@@ -255,6 +256,42 @@ def test_fedlex_laws_are_fetched_newest_first(server, tmp_path):
     )
     assert (tmp_path / "s" / "cc_1.xml").read_bytes() == b"<akomaNtoso/>"
     assert "jolux" in server.requests[0][1]
+
+
+def test_a_tfds_dataset_becomes_json_lines(tmp_path):
+    tfds = pytest.importorskip("tensorflow_datasets")
+
+    class Pairs(tfds.core.GeneratorBasedBuilder):
+        """Three pairs of sentences."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            features = tfds.features.Translation(languages=["de", "en"])
+            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples()}
+
+        def _generate_examples(self):
+            for number in range(3):
+                yield number, {"de": f"Satz {number}.", "en": f"Sentence {number}."}
+
+    builder = Pairs(data_dir=str(tmp_path / "tfds"), file_format="array_record")
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(io.StringIO()):
+        builder.download_and_prepare()
+    settings = {"kind": "tfds", "dataset": f"{builder.data_dir}:train", "text_field": "text"}
+    source = _source(settings | {"rows_per_document": 2})
+    assert fetch.fetch(source, tmp_path / "s") == "fetched"
+    lines = (tmp_path / "s" / "tfds.jsonl").read_text().splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["text"].split("\n") for row in rows] == [
+        ["Satz 0.", "Sentence 0.", "Satz 1.", "Sentence 1."],
+        ["Satz 2.", "Sentence 2."],
+    ]
+    assert not (tmp_path / "s" / files.UNFINISHED).exists()
+    assert fetch.fetch(source, tmp_path / "s") == "already there"
 
 
 @pytest.fixture
