@@ -240,7 +240,6 @@ def _render_template(node: nodes.Template, parts: list[str], *, depth: int) -> N
     if name in ("convert", "cvt") and len(positional) >= 2:
         # {{convert|30|km|mi}} shows "30 km (19 mi)"; ranges have a word between two numbers.
         words = [str(value).strip() for value in positional[:4]]
-        words = [{"C": "\u00b0C", "F": "\u00b0F"}.get(word, word) for word in words]
         is_range = len(words) == 4 and words[1] in ("to", "-", "\u2013", "and", "by", "x")
         parts.append(" ".join(words if is_range else words[:2]))
     elif name in _SHOWN_ARGUMENT and positional:

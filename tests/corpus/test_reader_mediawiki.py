@@ -9,7 +9,7 @@ from data_pipeline.corpus import document, mediawiki, wikitext
 PAGE = """{{Infobox x|a=b}}
 '''Alabama'''<ref name="a">A reference.</ref> is a [[U.S. state|state]]<ref name="a"/> in the [[South]].
 [[File:Map.png|thumb|A [[map]] of it]]
-At {{convert|30|km|mi}} and {{convert|5|C}}, it ({{IPA|x}}) is &quot;big&quot;&mdash;{{lang|de|gro\u00df}}.
+At {{convert|30|km|mi}}, it ({{IPA|x}}) is &quot;big&quot;&mdash;{{lang|de|gro\u00df}}.
 {| class="wikitable"
 | cell || {| nested |}
 |}
@@ -32,7 +32,7 @@ def f():
 
 def test_article():
     assert wikitext.clean(PAGE) == (
-        'Alabama is a state in the South.\n\nAt 30 km and 5 \u00b0C, it is "big"\u2014gro\u00df.\n\nHistory\n\n'
+        'Alabama is a state in the South.\n\nAt 30 km, it is "big"\u2014gro\u00df.\n\nHistory\n\n'
         "- First\n- Second\n\nx^2 + y_1\n\ndef f():\n    return 1"
     )
 
