@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 from jax.experimental import multihost_utils
@@ -25,7 +25,6 @@ from mypt_jax import agreement, exits, lineage
 PROCESSES_METADATA = "computeMetadata/v1/instance/attributes/worker-network-endpoints"
 # Differs between processes on purpose, or is of no consequence to the others.
 OWN_KEYS = ("distributed/process_id", "compile_cache", "data/prefetch_batches")
-_MISSING_SECS = 60  # for the coordination service to notice who is gone
 
 
 def start(settings: Mapping) -> None:
@@ -162,8 +161,8 @@ def _difference(other: int, theirs: Mapping, own: Mapping) -> str:
 
 
 @contextlib.contextmanager
-def peers():
-    """Turns what JAX raises when another process is gone into LostPeer."""
+def peers(silent: Callable[[], str]):
+    """Turns what JAX raises when another process is gone into LostPeer; `silent` says which."""
     try:
         yield
     except UserError:
@@ -173,27 +172,9 @@ def peers():
         if jax.process_count() == 1 or not lost or "RESOURCE_EXHAUSTED" in str(error):
             raise
         raise exits.LostPeer(
-            f"another process of this run is gone: {_missing()} ({agreement.first_line(error)}); "
+            f"another process of this run is gone: {silent()} ({agreement.first_line(error)}); "
             "run all of them again to resume"
         ) from error
-
-
-def _missing() -> str:
-    """Which processes are gone: those that the coordination service hears no more."""
-    everyone = range(jax.process_count())
-    alive: dict = {}
-
-    def ask():
-        with contextlib.suppress(RuntimeError, ValueError):  # the coordinator itself may be gone
-            alive.update(agreement.client().get_live_nodes(list(everyone)))
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(_MISSING_SECS)
-    if thread.is_alive():
-        return "the coordinator has not noticed yet which"
-    gone = [f"process {index}" for index in everyone if index not in alive]
-    return ", ".join(gone) if alive else "process 0, the coordinator, does not answer"
 
 
 def leave(code: int, error: BaseException) -> int:

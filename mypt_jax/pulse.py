@@ -17,6 +17,7 @@ from mypt_jax import agreement, exits
 
 _FOLDER = "mypt_jax/pulse/"
 _BYE = "bye"
+_SILENT_SECS = 60  # for those who are gone to miss some beats
 
 
 class Pulse:
@@ -24,6 +25,7 @@ class Pulse:
 
     def __init__(self, timeout_secs: float):
         self._timeout_secs = timeout_secs
+        self._every_secs = min(10.0, timeout_secs / 5)
         self._closed = threading.Event()
         self._here = jax.process_index()
         now = time.monotonic()
@@ -50,7 +52,7 @@ class Pulse:
     def _beat(self) -> None:
         """Its own thread: a coordinator that is frozen answers nothing, not even with an error."""
         for count in itertools.count(1):
-            if self._closed.wait(min(10.0, self._timeout_secs / 5)):
+            if self._closed.wait(self._every_secs):
                 return
             with contextlib.suppress(RuntimeError):  # told by `_watch` when it lasts
                 self._exchange(count)
@@ -65,8 +67,8 @@ class Pulse:
                 self._heard[other] = value, self._answered
 
     def _watch(self) -> None:
-        while not self._closed.wait(min(1.0, self._timeout_secs / 5)):
-            missing = self._missing()
+        while not self._closed.wait(min(1.0, self._every_secs)):
+            missing = self._missing(self._timeout_secs)
             if missing and not self._closed.is_set():
                 line = (
                     f"error: {missing} has not been heard of for {self._timeout_secs:g} s "
@@ -76,13 +78,24 @@ class Pulse:
                 # The main thread may hang in a computation with the one that is gone.
                 os._exit(exits.LostPeer.code)
 
-    def _missing(self) -> str:
+    def silent(self) -> str:
+        """After a computation has failed: who is not heard of any more, waited for."""
+        deadline = time.monotonic() + _SILENT_SECS
+        while time.monotonic() < deadline:
+            missing = self._missing(3.5 * self._every_secs)
+            if missing:
+                return missing
+            time.sleep(0.2)
+        return "it is not known which"
+
+    def _missing(self, secs: float) -> str:
+        """Who has not been heard of for so long."""
         now = time.monotonic()
-        if now - self._answered > self._timeout_secs:
+        if now - self._answered > secs:
             return "process 0, the coordinator," if self._here else "the coordinator"
         silent = [
             f"process {index}"
             for index, (value, heard) in self._heard.items()
-            if value != _BYE and min(now, self._answered) - heard > self._timeout_secs
+            if value != _BYE and min(now, self._answered) - heard > secs
         ]
         return ", ".join(silent)

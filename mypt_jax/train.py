@@ -41,9 +41,9 @@ def run_stage(validated: Validated, interrupts: interrupt.Interrupts) -> None:
             deterministic=config["deterministic"], compile_cache=config["compile_cache"]
         )
         hosts.start(config["distributed"])
-        stack.enter_context(hosts.peers())
+        listener = stack.enter_context(pulse.Pulse(config["distributed"]["timeout_secs"]))
+        stack.enter_context(hosts.peers(listener.silent))
         hosts.compare(config, timeout_secs=config["distributed"]["timeout_secs"])
-        stack.enter_context(pulse.Pulse(config["distributed"]["timeout_secs"]))
         if agreement.first_decides(
             "see what is there",
             lambda: result.is_there(config),

@@ -57,7 +57,7 @@ def test_a_silent_process_is_named_and_a_late_one_is_not(listener, coordinator, 
         if beat <= 1:
             coordinator.values["mypt_jax/pulse/2"] = "1"
         own._exchange(beat)
-        assert own._missing() == ("process 2" if beat == 8 else "")
+        assert own._missing(60.0) == ("process 2" if beat == 8 else "")
 
 
 def test_a_process_that_left_as_it_should_is_not_missed(listener, coordinator, clock):
@@ -69,10 +69,10 @@ def test_a_process_that_left_as_it_should_is_not_missed(listener, coordinator, c
     own._exchange(1)
     clock[0] += 50
     own._exchange(2)
-    assert own._missing() == ""
+    assert own._missing(60.0) == ""
     clock[0] += 50
     own._exchange(3)
-    assert own._missing() == "process 1"
+    assert own._missing(60.0) == "process 1"
 
 
 def test_a_process_that_fails_alone_says_nothing(listener, coordinator):
@@ -92,7 +92,7 @@ def test_a_coordinator_that_does_not_answer_is_named(listener, coordinator, cloc
     clock[0] += 61
     with pytest.raises(RuntimeError):
         own._exchange(1)
-    assert own._missing() == "process 0, the coordinator,"
+    assert own._missing(60.0) == "process 0, the coordinator,"
 
 
 def test_after_a_pause_of_its_own_a_process_blames_nobody(listener, coordinator, clock):
@@ -103,7 +103,23 @@ def test_after_a_pause_of_its_own_a_process_blames_nobody(listener, coordinator,
     clock[0] += 300
     coordinator.values |= {"mypt_jax/pulse/0": "30", "mypt_jax/pulse/2": "30"}
     own._exchange(2)
-    assert own._missing() == ""
+    assert own._missing(60.0) == ""
+
+
+def test_who_is_gone_is_waited_for(listener, coordinator, clock, monkeypatch):
+    """A computation failed: the others still beat, and one does not."""
+    own = listener(0)
+
+    def ten_secs_later(secs):
+        clock[0] += 10
+        coordinator.values["mypt_jax/pulse/1"] = str(clock[0])
+        own._exchange(1)
+
+    monkeypatch.setattr(pulse.time, "sleep", ten_secs_later)
+    assert own.silent() == "process 2"
+    assert clock[0] == 140.0
+    monkeypatch.setattr(own, "_missing", lambda secs: "")
+    assert own.silent() == "it is not known which"
 
 
 def test_one_process_has_nobody_to_listen_to():
