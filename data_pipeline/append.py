@@ -54,6 +54,7 @@ def append_documents(
         manifest = shards.read_manifest(root)
         staging = root / ".append.partial"
         shutil.rmtree(staging, ignore_errors=True)
+        _remove_strays(root, manifest)
         staging.mkdir()
         try:
             added, reports = prepare.write_sources(
@@ -79,8 +80,22 @@ def append_documents(
     return reports
 
 
+def _remove_strays(root: Path, manifest: dict) -> None:
+    """Removes shards that an append moved here before it was killed: no manifest names them."""
+    named = {
+        shard["file"]
+        for entry in manifest["sources"].values()
+        for split in entry["splits"].values()
+        for shard in split["shards"]
+    }
+    for split in shards.SPLITS:
+        for path in root.glob(f"*/{split}/shard_[0-9]*.*"):
+            if path.relative_to(root).with_suffix("").as_posix() not in named:
+                path.unlink()
+
+
 def _next_number(manifest: dict, source: str, split: str) -> int:
-    """One more than the last shard that counts; an interrupted append's files are overwritten."""
+    """One more than the last shard that counts."""
     if source not in manifest["sources"]:
         return 0
     names = [shard["file"] for shard in manifest["sources"][source]["splits"][split]["shards"]]
@@ -88,12 +103,13 @@ def _next_number(manifest: dict, source: str, split: str) -> int:
 
 
 def _move(staging: Path, root: Path) -> None:
+    publish.sync_tree(staging)
     for path in sorted(staging.rglob("*")):
         if path.is_file():
             target = root / path.relative_to(staging)
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(path, target)
-    publish.sync_tree(root)
+    publish.sync_directories(root)
 
 
 def _merged(old: dict, added: dict) -> dict:

@@ -44,3 +44,11 @@ def order_keys(doc_hashes: np.ndarray, seed: int) -> np.ndarray:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
+
+
+def contains(known: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+    """bool[N]: which of uint64[N] `hashes` are among the sorted `known`."""
+    if not len(known):
+        return np.zeros(len(hashes), bool)
+    at = np.searchsorted(known, hashes)
+    return known[np.minimum(at, len(known) - 1)] == hashes

@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import re
 from pathlib import Path
 
@@ -122,8 +121,6 @@ def write(
             # Not tofile, which reports a full disk without its error number.
             with open(root / split / f"shard_{number:05d}.bin", "wb") as file:
                 file.write(block.astype(DTYPE).tobytes())
-                file.flush()
-                os.fsync(file.fileno())
             number, total, counts[split] = number + 1, total + len(block), counts[split] + 1
     publish.write_json(
         root / STATE, {"token_kind": "gpt2", "chars": None, "base_vocab_size": 50257}

@@ -149,10 +149,7 @@ def _copy(one: mixture.Component, root: Path) -> dict:
         for part in one.data.parts[split]:
             for suffix in ("bin", "idx", "doc"):
                 name = f"{Path(part.path).name}.{suffix}"
-                target = root / one.source / split / name
-                shutil.copyfile(f"{part.path}.{suffix}", target)
-                with open(target, "rb") as file:
-                    os.fsync(file.fileno())
+                shutil.copyfile(f"{part.path}.{suffix}", root / one.source / split / name)
     return _entry(one)
 
 

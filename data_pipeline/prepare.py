@@ -169,15 +169,9 @@ def _tokenised(
     )
     store = spill.Spill(work / "spill", dtype=vocabulary.dtype, seed=settings.seed)
     texts = gate.texts(_named(documents))
-    for item in tokenise.encode_all(texts, vocabulary=vocabulary, workers=settings.workers):
-        store.add(
-            item.source,
-            doc_hash=item.doc_hash,
-            split_hash=item.split_hash,
-            tokens=item.tokens,
-            text_bytes=item.text_bytes,
-        )
-    store.flush()
+    for batch in tokenise.encode_all(texts, vocabulary=vocabulary, workers=settings.workers):
+        store.add(batch)
+    store.sort()
     return gate, store
 
 
@@ -239,7 +233,7 @@ def _write_source(
                 store, chosen.source, limit_tokens=limit, excluded=excluded
             ):
                 val = chosen.is_val(rows)
-                foreign = ~val & np.isin(rows["doc"], every_val)
+                foreign = ~val & hashing.contains(every_val, rows["doc"])
                 in_other_val += int(foreign.sum()) if passes == 0 else 0
                 tokens = store.tokens(chosen.source, bucket)
                 order = range(len(rows))

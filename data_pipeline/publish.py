@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 
 from data_pipeline import errors
@@ -30,7 +31,7 @@ def staged_directory(out_dir: Path) -> Iterator[Path]:
                 yield staging
                 sync_tree(staging)
                 os.rename(staging, out_dir)
-                sync_directory(out_dir.parent)
+                sync(out_dir.parent)
             except BaseException:
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
@@ -91,7 +92,7 @@ def write_json(path: Path, content) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-        sync_directory(path.parent)
+        sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -101,8 +102,8 @@ def appending(directory: Path) -> Iterator[None]:
         yield
 
 
-def sync_directory(path: Path) -> None:
-    """Makes the names in a directory durable."""
+def sync(path: Path) -> None:
+    """Makes a file, or the names in a directory, durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -110,10 +111,20 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_tree(root: Path) -> None:
-    """Makes every directory below `root` durable; its files sync themselves."""
+def sync_directories(root: Path) -> None:
+    """Makes the names in every directory below `root` durable."""
     for directory, _, _ in os.walk(root):
-        sync_directory(Path(directory))
+        sync(Path(directory))
+
+
+def sync_tree(root: Path) -> None:
+    """Makes every file and directory below `root` durable."""
+    files = [Path(directory, name) for directory, _, names in os.walk(root) for name in names]
+    # Together they share the journal's commits, and the disk's bandwidth.
+    with futures.ThreadPoolExecutor(8, "sync") as pool:
+        for _ in pool.map(sync, files):
+            pass
+    sync_directories(root)
 
 
 def _empty(directory: Path) -> None:

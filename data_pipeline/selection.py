@@ -1,10 +1,13 @@
 """Which documents of a build are taken, and which of them are val."""
 
 import dataclasses
+from collections.abc import Iterable
 
 import numpy as np
 
-from data_pipeline import errors, spill
+from data_pipeline import errors, hashing, spill
+
+_NONE = np.zeros(0, np.uint64)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,18 +32,17 @@ class Selection:
 
 def _is_val(split, threshold: int, val_keys, train_keys) -> np.ndarray:
     below = split < np.uint64(min(threshold, (1 << 64) - 1))
-    return (below | np.isin(split, val_keys)) & ~np.isin(split, train_keys)
+    return (below | hashing.contains(val_keys, split)) & ~hashing.contains(train_keys, split)
 
 
-def available(store: spill.Spill, source: str, excluded: np.ndarray) -> tuple[int, int, int]:
-    """Returns (tokens of a source's distinct documents, duplicates and excluded ones)."""
-    tokens = duplicates = known = 0
-    for _, rows, dropped in store.rows(source):
-        new = ~np.isin(rows["doc"], excluded)
+def available(store: spill.Spill, source: str, excluded: np.ndarray) -> tuple[int, int]:
+    """Returns (tokens of a source's distinct documents, how many documents are excluded)."""
+    tokens = known = 0
+    for _, rows in store.rows(source):
+        new = ~hashing.contains(excluded, rows["doc"])
         tokens += int(rows["tokens"][new].sum())
-        duplicates += dropped
         known += int((~new).sum())
-    return tokens, duplicates, known
+    return tokens, known
 
 
 def select(
@@ -57,48 +59,61 @@ def select(
     Sources of many documents use a threshold on the split hash, which an append can repeat. Where
     few pieces make that too coarse (`cut`), the lowest hashes are val up to the fraction.
     """
-    have, duplicates, known = available(store, source, excluded)
+    have, known = available(store, source, excluded)
     limit = have if limit_tokens is None else min(limit_tokens, have)
-    taken = [
-        (rows["split"], rows["doc"], tokens)
-        for _, rows, tokens in take(store, source, limit_tokens=limit, excluded=excluded)
-    ]
-    split, doc, tokens = (np.concatenate(column) for column in zip(*taken, strict=True))
-    none = np.zeros(0, np.uint64)
-    threshold, val_keys, train_keys = 0, none, none
-    if val_fraction > 0:
-        if cut:
-            val_keys = _lowest(split, tokens, val_fraction)
-        else:
-            threshold = int(val_fraction * (1 << 64))
-            keys = np.unique(split)
-            val = _is_val(keys, threshold, none, none)
-            if len(keys) > 1 and not val.any():
-                val_keys = keys[:1]
-            elif len(keys) > 1 and val.all():
-                train_keys = keys[-1:]
-    chosen = _is_val(split, threshold, val_keys, train_keys)
-    if val_fraction > 0 and (not chosen.any() or chosen.all()):
+    threshold, val_keys, train_keys = 0, _NONE, _NONE
+
+    def taken():
+        return take(store, source, limit_tokens=limit, excluded=excluded)
+
+    if val_fraction > 0 and cut:
+        val_keys = _lowest(taken(), val_fraction)
+    elif val_fraction > 0:
+        threshold = int(val_fraction * (1 << 64))
+        val_keys, train_keys = _at_least_one(taken(), threshold)
+    every_tokens = val_tokens = 0
+    val_docs = [_NONE]
+    for _, rows, sizes in taken():
+        chosen = _is_val(rows["split"], threshold, val_keys, train_keys)
+        every_tokens += int(sizes.sum())
+        val_tokens += int(sizes[chosen].sum())
+        val_docs.append(rows["doc"][chosen])
+    if val_fraction > 0 and val_tokens in (0, every_tokens):
         raise errors.UserError(
-            f"source {source} has {tokens.sum()} tokens in one piece, which cannot be split into "
+            f"source {source} has {every_tokens} tokens in one piece, which cannot be split into "
             "train and val: give more text, or --val_fraction=0"
         )
     return Selection(
         source=source,
         available_tokens=have,
         limit_tokens=limit,
-        val_tokens=int(tokens[chosen].sum()),
-        duplicates=duplicates,
+        val_tokens=val_tokens,
+        duplicates=store.duplicates[source],
         known=known,
         threshold=threshold,
-        val_keys=np.sort(val_keys),
+        val_keys=val_keys,
         train_keys=train_keys,
-        val_docs=np.sort(doc[chosen]),
+        val_docs=np.sort(np.concatenate(val_docs)),
     )
 
 
-def _lowest(split: np.ndarray, tokens: np.ndarray, fraction: float) -> np.ndarray:
-    """The split keys of lowest hash that hold at least the fraction, but never all of them."""
+def _at_least_one(taken: Iterable, threshold: int) -> tuple[np.ndarray, np.ndarray]:
+    """The split keys that are val, or train, although the threshold says nothing of the kind."""
+    lowest, highest = (1 << 64) - 1, 0
+    for _, rows, _ in taken:
+        lowest = min(lowest, int(rows["split"].min()))
+        highest = max(highest, int(rows["split"].max()))
+    if lowest < highest and lowest >= threshold:
+        return np.array([lowest], np.uint64), _NONE
+    if lowest < highest < threshold:
+        return _NONE, np.array([highest], np.uint64)
+    return _NONE, _NONE
+
+
+def _lowest(taken: Iterable, fraction: float) -> np.ndarray:
+    """The split keys of lowest hash that hold at least the fraction, but never all; sorted."""
+    columns = [(_NONE, _NONE), *((rows["split"], sizes) for _, rows, sizes in taken)]
+    split, tokens = (np.concatenate(column) for column in zip(*columns, strict=True))
     keys, inverse = np.unique(split, return_inverse=True)
     held = np.bincount(inverse, weights=tokens, minlength=len(keys))
     count = int(np.searchsorted(np.cumsum(held), fraction * held.sum())) + 1
@@ -108,14 +123,15 @@ def _lowest(split: np.ndarray, tokens: np.ndarray, fraction: float) -> np.ndarra
 def take(store: spill.Spill, source: str, *, limit_tokens: int, excluded: np.ndarray):
     """Yields (bucket, rows, tokens of each) in order until the limit; the last may be shortened."""
     room = limit_tokens
-    for bucket, rows, _ in store.rows(source):
-        rows = rows[~np.isin(rows["doc"], excluded)]
+    for bucket, rows in store.rows(source):
+        rows = rows[~hashing.contains(excluded, rows["doc"])]
         sizes = rows["tokens"].astype(np.int64)
         before = np.cumsum(sizes) - sizes
         # A shortened document keeps one token of text at least, beside its end-of-text.
         keep = before + 2 <= room
         sizes = np.minimum(sizes, room - before)[keep]
         room -= int(sizes.sum())
-        yield bucket, rows[keep], sizes
+        if keep.any():
+            yield bucket, rows[keep], sizes
         if room < 2:
             return

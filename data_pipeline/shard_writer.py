@@ -1,7 +1,10 @@
-"""Writing shards: documents in, .bin .idx .doc files and their manifest entries out."""
+"""Writing shards: documents in, .bin .idx .doc files and their manifest entries out.
 
+Whoever publishes the directory makes the files durable.
+"""
+
+import array
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +47,8 @@ class ShardWriter:
         self._pending_tokens = 0
         self._tokens = 0
         self._max_id = -1
-        self._ends: list[int] = []
-        self._hashes: list[int] = []
+        self._ends = array.array("Q")
+        self._hashes = array.array("Q")
 
     def add(self, tokens: np.ndarray, *, doc_hash: int, text_bytes: int) -> None:
         """Adds one document, end-of-text included."""
@@ -78,15 +81,13 @@ class ShardWriter:
 
     def _close_shard(self) -> None:
         self._flush()
-        _sync(self._file)
         self._file.close()
         digests = {"bin": self._digest.hexdigest()}
         for suffix, table in (("idx", self._ends), ("doc", self._hashes)):
-            content = np.array(table, "<u8").tobytes()
+            content = np.array(table, np.uint64).astype("<u8").tobytes()
             digests[suffix] = hashlib.sha256(content).hexdigest()
             with open(self._root / f"{self._stem()}.{suffix}", "wb") as file:
                 file.write(content)
-                _sync(file)
         self.entries.append(
             {
                 "file": self._stem(),
@@ -109,11 +110,6 @@ class ShardWriter:
         """Closes the open file; what was written is the caller's to remove."""
         if self._file is not None:
             self._file.close()
-
-
-def _sync(file) -> None:
-    file.flush()
-    os.fsync(file.fileno())
 
 
 def split_entry(entries: list[dict], *, text_bytes: int) -> dict:

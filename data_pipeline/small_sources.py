@@ -28,7 +28,7 @@ class Gate:
         val_fraction: float,
         excluded: np.ndarray,
     ):
-        self._excluded = frozenset(excluded.tolist())
+        self._excluded = excluded
         self._directory = directory
         self._vocabulary = vocabulary
         self._val_fraction = val_fraction
@@ -57,7 +57,7 @@ class Gate:
             if len(item.text) > pieces.MAX_DOCUMENT_CHARS:
                 self.long[source] += 1
             for part in pieces.cut(item.text, target_chars=pieces.MAX_DOCUMENT_CHARS):
-                if self._excluded and hashing.text_hash(part) in self._excluded:
+                if self._is_excluded(part):
                     self.known[source] += 1
                     continue
                 text = tokenise.Text(source, part, item.split_key, item.path or item.id)
@@ -66,6 +66,11 @@ class Gate:
             if self.documents[source] < FEW_DOCUMENTS:
                 self.cut[source] = []
                 yield from self._pieces(source, held)
+
+    def _is_excluded(self, text: str) -> bool:
+        if not len(self._excluded):
+            return False
+        return hashing.contains(self._excluded, np.uint64([hashing.text_hash(text)]))[0]
 
     def _pass(self, text: tokenise.Text, identity: str) -> Iterator[tokenise.Text]:
         source = text.source

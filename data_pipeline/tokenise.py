@@ -1,9 +1,15 @@
-"""Texts -> token ids with their hashes, on several threads (tiktoken works without the GIL)."""
+"""Texts -> token ids with their hashes, in this process and, for larger input, in several."""
 
 import collections
+import contextlib
 import dataclasses
+import itertools
+import multiprocessing
+import queue
+import signal
 from collections.abc import Iterable, Iterator
 from concurrent import futures
+from multiprocessing import connection
 
 import numpy as np
 
@@ -12,6 +18,10 @@ from data_pipeline import errors, hashing, tokenizer
 # Large enough that handing over a batch costs nothing, small enough to bound what is in flight.
 _BATCH_CHARS = 1 << 18
 _BATCH_TEXTS = 1024
+# Starting a process costs as much as encoding a few million characters: less needs no second one.
+_ALONE_CHARS = 1 << 22
+
+TABLE = np.dtype([(name, "<u8") for name in ("doc", "split", "tokens", "text_bytes")])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,36 +36,101 @@ class Text:
 
 @dataclasses.dataclass(frozen=True)
 class Encoded:
-    """An encoded text: `tokens` end with end-of-text."""
+    """A batch of encoded texts: their sources, one row of `table` for each, and all their tokens.
 
-    source: str
-    doc_hash: int
-    split_hash: int
+    The tokens of a text end with end-of-text; text i + 1 follows text i.
+    """
+
+    sources: list[str]
+    table: np.ndarray  # TABLE[N]: content hash, split hash, number of tokens, UTF-8 bytes
     tokens: np.ndarray
-    text_bytes: int
 
 
 def encode_all(
     texts: Iterable[Text], *, vocabulary: tokenizer.Tokenizer, workers: int
 ) -> Iterator[Encoded]:
     """Yields every text encoded, in order; raises UserError for text that UTF-8 cannot hold."""
-    batches = _batches(texts)
-    if workers <= 1:
-        for batch in batches:
-            yield from _encode(batch, vocabulary)
-        return
-    with futures.ThreadPoolExecutor(workers, thread_name_prefix="tokenise") as pool:
+    batches, chars = _batches(texts), 0
+    for batch in batches:
+        yield encode(batch, vocabulary)
+        chars += sum(len(text.text) for text in batch)
+        if workers > 1 and chars >= _ALONE_CHARS:
+            break
+    for batch in batches:
+        yield from _in_processes(itertools.chain([batch], batches), vocabulary, workers)
+
+
+def _in_processes(
+    batches: Iterable[list[Text]], vocabulary: tokenizer.Tokenizer, workers: int
+) -> Iterator[Encoded]:
+    """Processes and not threads: two threads need an eighth more CPU time for the same text."""
+    with contextlib.ExitStack() as stack:
+        idle: queue.SimpleQueue = queue.SimpleQueue()
+        for _ in range(workers):
+            idle.put(stack.enter_context(_process(vocabulary)))
+        # A thread for each process, which only waits for it.
+        pool = stack.enter_context(futures.ThreadPoolExecutor(workers, "tokenise"))
         waiting: collections.deque[futures.Future] = collections.deque()
         try:
             for batch in batches:
-                waiting.append(pool.submit(_encode, batch, vocabulary))
+                waiting.append(pool.submit(_ask, idle, batch))
                 if len(waiting) > 3 * workers:
-                    yield from waiting.popleft().result()
+                    yield waiting.popleft().result()
             while waiting:
-                yield from waiting.popleft().result()
+                yield waiting.popleft().result()
         finally:
             for future in waiting:
                 future.cancel()
+
+
+@contextlib.contextmanager
+def _process(vocabulary: tokenizer.Tokenizer) -> Iterator[connection.Connection]:
+    """Starts a process that encodes; yields the connection to it."""
+    # spawn: a forked child would share locks and threads of whatever the parent has loaded.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    arguments = (theirs, vocabulary.name, vocabulary.sha256)
+    process = context.Process(target=_serve, args=arguments, name="tokenise", daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        process.join()
+
+
+def _ask(idle: queue.SimpleQueue, batch: list[Text]) -> Encoded:
+    ours = idle.get()
+    try:
+        ours.send(batch)
+        answer = ours.recv()
+    except (EOFError, OSError):
+        raise errors.UserError(
+            "a process that tokenises was killed (out of memory?): run the same command again, "
+            "with fewer --workers"
+        ) from None
+    finally:
+        idle.put(ours)
+    if isinstance(answer, errors.UserError):
+        raise answer
+    return answer
+
+
+def _serve(theirs: connection.Connection, name: str, sha256: str) -> None:
+    """Encodes batches until the other end is closed, or gone with its process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says what is to be said
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            batch = theirs.recv()
+            try:
+                vocabulary = tokenizer.get(name)
+                if vocabulary.sha256 != sha256:
+                    raise errors.UserError(f"{name} was changed meanwhile: run the command again")
+                answer = encode(batch, vocabulary)
+            except errors.UserError as error:
+                answer = error
+            theirs.send(answer)
 
 
 def _batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
@@ -71,8 +146,10 @@ def _batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
         yield batch
 
 
-def _encode(batch: list[Text], vocabulary: tokenizer.Tokenizer) -> list[Encoded]:
-    encoded = []
+def encode(batch: list[Text], vocabulary: tokenizer.Tokenizer) -> Encoded:
+    """Returns the texts encoded and hashed."""
+    rows, pieces = [], []
+    eot = np.array([vocabulary.eot], vocabulary.dtype)
     for text in batch:
         try:
             content = text.text.encode()
@@ -82,12 +159,9 @@ def _encode(batch: list[Text], vocabulary: tokenizer.Tokenizer) -> list[Encoded]
                 f"{error.start}: mend the text, or pass --bad_text=replace"
             ) from None
         ids = vocabulary.encode_uint32(text.text)
-        tokens = np.empty(len(ids) + 1, vocabulary.dtype)
-        tokens[:-1] = ids
-        tokens[-1] = vocabulary.eot
+        pieces += [ids.astype(vocabulary.dtype), eot]
         doc_hash = hashing.bytes_hash(content)
         key = text.split_key or f"{doc_hash:016x}"
-        encoded.append(
-            Encoded(text.source, doc_hash, hashing.split_hash(key), tokens, len(content))
-        )
-    return encoded
+        rows.append((doc_hash, hashing.split_hash(key), len(ids) + 1, len(content)))
+    sources = [text.source for text in batch]
+    return Encoded(sources, np.array(rows, TABLE), np.concatenate(pieces))

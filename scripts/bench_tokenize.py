@@ -1,24 +1,31 @@
-"""Measures preparing a dataset against tiktoken alone, and two workers against one.
+"""Measures preparing a dataset: speed against tiktoken alone, two workers against one, memory.
 
     python scripts/bench_tokenize.py                                # on the demo's general text
-    python scripts/bench_tokenize.py --source 'law:laws/*.md' --repeat_text 4
+    python scripts/bench_tokenize.py --source 'law:laws/*.md' --text_bytes 200000000
+    python scripts/bench_tokenize.py --memory documents --text_bytes 2000000000
 
-Each measurement is the median of interleaved rounds. `prepare` is everything that
-prepare_weighted_dataset does: read, hash, tokenise, spill, split, write, fsync.
+The text is enlarged to --text_bytes by repeating it with every paragraph numbered. Each speed is
+the median of interleaved rounds, over documents in memory; `prepare` is what the command does with
+them: hash, tokenise, spill, split, write, fsync. What two threads and two processes of tiktoken
+alone reach is measured beside it: that is what the machine has. `--memory` runs the command
+prepare_weighted_dataset on files instead, and adds up the peaks of all of its processes.
 """
 
-import dataclasses
+import argparse
 import json
-import resource
+import multiprocessing
+import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from concurrent import futures
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-import tiktoken  # noqa: E402
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
 from data_pipeline import (  # noqa: E402
     budget,
@@ -28,100 +35,213 @@ from data_pipeline import (  # noqa: E402
     prepare,
     tokenizer,
 )
-from data_pipeline.corpus import demo  # noqa: E402
+from data_pipeline.corpus import demo, document  # noqa: E402
+
+_LEAST_PER_CORE, _LEAST_TWO_WORKERS = 0.9, 1.8
+_MOST_MEMORY_BYTES = 1_500_000_000
+_FILE_BYTES = 250_000_000
+# A file's shape: many files of records, one text file, one line of text, a record for each line.
+_SHAPES = ("documents", "book", "line", "tiny")
 
 
 def main(argv=None) -> int:
-    """Prints one JSON object; exit code 1 below 0.9 of tiktoken or 1.8 with two workers."""
+    """Prints one JSON object; exit code 1 where a figure misses its limit."""
     parser = options.Parser(__doc__.splitlines()[0])
     parser.add_argument("--source", action="append", default=[], help="default: the demo's wiki")
     parser.add_argument("--tokenizer", default="gpt2")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--repeat_text", type=int, default=10, help="enlarge the text (numbered)")
-    parser.add_argument("--work_dir", help="where datasets are written; default: the temp dir")
+    parser.add_argument("--text_bytes", type=int, default=30_000_000)
+    parser.add_argument("--memory", choices=_SHAPES, help="measure memory, on input of this shape")
+    parser.add_argument("--workers", type=int, default=2, help="with --memory")
+    parser.add_argument("--work_dir", help="where files are written; default: the temp dir")
     options.add_inputs(parser)
     args = parser.parse_args(argv)
-    documents = list(_documents(args))
-    text_bytes = sum(len(item.text.encode()) for item in documents)
-    vocabulary = tokenizer.get(args.tokenizer)
-    raw = _raw_encoding(vocabulary)
-    measured: dict[str, list[tuple[float, float]]] = {"tiktoken": [], "one": [], "two": []}
-    for _ in range(args.rounds):
-        measured["tiktoken"].append(_timed(lambda: [raw(item.text) for item in documents]))
-        for name, workers in (("one", 1), ("two", 2)):
-            with tempfile.TemporaryDirectory(dir=args.work_dir) as directory:
-                measured[name].append(
-                    _timed(lambda d=directory, w=workers: _prepare(documents, d, vocabulary, w))
-                )
-    wall = {name: statistics.median(one[0] for one in times) for name, times in measured.items()}
-    cpu = {name: statistics.median(one[1] for one in times) for name, times in measured.items()}
-    ratios = {
-        # Per core: CPU seconds count, so that a busy machine does not flatter or hurt.
-        "prepare_to_tiktoken_per_core": round(cpu["tiktoken"] / cpu["one"], 3),
-        "two_workers_to_one": round(wall["one"] / wall["two"], 3),
-    }
-    rates = {f"{name}_mb_per_sec": round(text_bytes / wall[name] / 1e6, 2) for name in wall}
-    peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(
-        json.dumps(
-            {
-                "documents": len(documents),
-                "text_bytes": text_bytes,
-                **rates,
-                **ratios,
-                "peak_rss_bytes": peak_bytes,
-            },
-            indent=1,
-        )
-    )
-    good = ratios["prepare_to_tiktoken_per_core"] >= 0.9 and ratios["two_workers_to_one"] >= 1.8
+    specs = options.parse_specs(args.source)
+    read = inputs.documents(specs, options.input_options(args), groups={})
+    texts = [item.text for item in (read if specs else demo.documents("general"))]
+    with tempfile.TemporaryDirectory(dir=args.work_dir) as directory:
+        if args.memory:
+            figures, good = _memory(texts, args, Path(directory))
+        else:
+            figures, good = _speed(texts, args, Path(directory))
+    print(json.dumps(figures, indent=1))
     return 0 if good else 1
 
 
-def _documents(args):
-    specs = options.parse_specs(args.source)
-    read = inputs.documents(specs, options.input_options(args), groups={})
-    found = list(read if specs else demo.documents("general"))
-    for round_ in range(args.repeat_text):
-        for item in found:
-            # Numbered, because equal documents would be dropped.
-            text = item.text if round_ == 0 else f"{round_}\n{item.text}"
-            yield dataclasses.replace(item, id=f"{round_}/{item.id}", text=text)
+def _enlarged(texts: list[str], text_bytes: int) -> Iterator[str]:
+    """The texts again and again, each paragraph numbered: equal documents would be dropped."""
+    made = round_ = 0
+    while True:
+        for text in texts:
+            text = f"{round_} {text}".replace("\n\n", f"\n\n{round_} ")
+            yield text
+            made += len(text.encode())
+            if made >= text_bytes:
+                return
+        round_ += 1
 
 
-def _raw_encoding(vocabulary: tokenizer.Tokenizer):
-    """What a user of tiktoken would call on the same vocabulary."""
-    encoding: tiktoken.Encoding | None = vocabulary.encoding
-    if encoding is None:
+def _speed(texts: list[str], args: argparse.Namespace, directory: Path) -> tuple[dict, bool]:
+    texts = list(_enlarged(texts, args.text_bytes))
+    vocabulary = tokenizer.get(args.tokenizer)
+    if vocabulary.encoding is None:
         raise errors.UserError(f"{vocabulary.name} is not a tiktoken vocabulary: use gpt2")
-    return encoding.encode_ordinary
+    encode = vocabulary.encoding.encode_ordinary  # what a user of tiktoken calls
+
+    def run(part: list[str]) -> None:
+        for text in part:
+            encode(text)
+
+    halves = [texts[0::2], texts[1::2]]
+    work = {
+        "tiktoken": lambda: run(texts),
+        "tiktoken_two_threads": lambda: _in_threads(run, halves),
+        "tiktoken_two_processes": lambda: _in_processes(run, halves),
+        "prepare": lambda: _prepare(texts, directory, vocabulary, 1),
+        "prepare_two_workers": lambda: _prepare(texts, directory, vocabulary, 2),
+    }
+    measured: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
+    for _ in range(args.rounds):
+        for name, one in work.items():
+            measured[name].append(_timed(one))
+    wall = {name: statistics.median(one[0] for one in times) for name, times in measured.items()}
+    cpu = {name: statistics.median(one[1] for one in times) for name, times in measured.items()}
+    size = sum(len(text.encode()) for text in texts)
+    # Per core: CPU seconds count, so that a busy machine does not flatter or hurt.
+    per_core = cpu["tiktoken"] / cpu["prepare"]
+    two_workers = wall["prepare"] / wall["prepare_two_workers"]
+    figures = {
+        "documents": len(texts),
+        "text_bytes": size,
+        **{f"{name}_mb_per_sec": round(size / secs / 1e6, 2) for name, secs in wall.items()},
+        "tiktoken_two_threads_to_one": round(wall["tiktoken"] / wall["tiktoken_two_threads"], 3),
+        "tiktoken_two_processes_to_one": round(
+            wall["tiktoken"] / wall["tiktoken_two_processes"], 3
+        ),
+        "prepare_to_tiktoken_per_core": round(per_core, 3),
+        "two_workers_to_one": round(two_workers, 3),
+    }
+    return figures, per_core >= _LEAST_PER_CORE and two_workers >= _LEAST_TWO_WORKERS
 
 
 def _timed(work) -> tuple[float, float]:
-    """Returns (wall seconds, CPU seconds of all threads)."""
+    """Returns (wall seconds, CPU seconds of this process)."""
     wall, cpu = time.perf_counter(), time.process_time()
     work()
     return time.perf_counter() - wall, time.process_time() - cpu
 
 
-def _prepare(documents, directory: str, vocabulary, workers: int) -> None:
-    prepare.build_dataset(
-        documents,
-        out_dir=Path(directory) / "dataset",
-        vocabulary=vocabulary,
-        settings=budget.Settings(
-            seed=0,
-            val_fraction=0.1,
-            tokens_per_shard=10_000_000,
-            total_tokens=None,
-            weights={},
-            repeat=False,
-            max_repeat=1,
-            allow_short=False,
-            workers=workers,
-        ),
-        recorded={},
-    )
+def _in_threads(run, parts: list[list[str]]) -> None:
+    with futures.ThreadPoolExecutor(len(parts)) as pool:
+        list(pool.map(run, parts))
+
+
+def _in_processes(run, parts: list[list[str]]) -> None:
+    # fork: they have the texts and the vocabulary already, so only encoding is measured.
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=run, args=(part,)) for part in parts]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+
+
+def _prepare(texts: list[str], directory: Path, vocabulary, workers: int) -> None:
+    with tempfile.TemporaryDirectory(dir=directory) as out:
+        prepare.build_dataset(
+            (document.Document(id=str(i), text=t, source="text") for i, t in enumerate(texts)),
+            out_dir=Path(out) / "dataset",
+            vocabulary=vocabulary,
+            settings=budget.Settings(
+                seed=0,
+                val_fraction=0.1,
+                tokens_per_shard=10_000_000,
+                total_tokens=None,
+                weights={},
+                repeat=False,
+                max_repeat=1,
+                allow_short=False,
+                workers=workers,
+            ),
+            recorded={},
+        )
+
+
+def _memory(texts: list[str], args: argparse.Namespace, directory: Path) -> tuple[dict, bool]:
+    (directory / "text").mkdir()
+    files = _write(_enlarged(texts, args.text_bytes), args.memory, directory / "text")
+    command = [sys.executable, str(ROOT / "scripts" / "prepare_weighted_dataset.py")]
+    command += ["--source", f"text:{directory}/text/*", "--out_dir", str(directory / "dataset")]
+    command += ["--tokenizer", args.tokenizer, "--workers", str(args.workers)]
+    started = time.perf_counter()
+    peaks: dict[int, int] = {}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        while process.poll() is None:
+            for pid in _family(process.pid):
+                peaks[pid] = max(peaks.get(pid, 0), _peak_bytes(pid))
+            time.sleep(0.05)
+        said = process.stdout.read()
+    if process.returncode:
+        raise errors.UserError(f"prepare_weighted_dataset ended with {process.returncode}")
+    figures = {
+        "shape": args.memory,
+        "files": len(files),
+        "text_bytes": sum(file.stat().st_size for file in files),
+        "workers": args.workers,
+        "secs": round(time.perf_counter() - started, 1),
+        "said": said.splitlines(),
+        "peak_bytes_by_process": sorted(peaks.values(), reverse=True),
+        "peak_bytes": sum(peaks.values()),
+    }
+    return figures, figures["peak_bytes"] < _MOST_MEMORY_BYTES
+
+
+def _write(texts: Iterator[str], shape: str, directory: Path) -> list[Path]:
+    """Writes the texts in files of a shape; returns the files."""
+    files: list[Path] = []
+    suffix = "txt" if shape in ("book", "line") else "jsonl"
+    file, written = None, 0
+    for text in texts:
+        if file is None or (shape in ("documents", "tiny") and written >= _FILE_BYTES):
+            if file is not None:
+                file.close()
+            files.append(directory / f"{len(files):03d}.{suffix}")
+            file, written = open(files[-1], "w", encoding="utf-8"), 0
+        if shape == "book":
+            written += file.write(f"{text}\n\n")
+        elif shape == "line":
+            written += file.write(f"{' '.join(text.split())} ")
+        else:
+            for one in text.splitlines() if shape == "tiny" else [text]:
+                written += file.write(json.dumps({"text": one}, ensure_ascii=False) + "\n")
+    if file is not None:
+        file.close()
+    return files
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its descendants, as far as they are there."""
+    found = [pid]
+    for one in found:
+        try:
+            for task in os.listdir(f"/proc/{one}/task"):
+                children = Path(f"/proc/{one}/task/{task}/children").read_text().split()
+                found += [int(child) for child in children]
+        except OSError:
+            continue
+    return found
+
+
+def _peak_bytes(pid: int) -> int:
+    """The most memory that a process has had resident so far."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    for line in status.splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from data_pipeline import (
     hashing,
     pieces,
     prepare,
-    shard_writer,
+    publish,
     shards,
     tokenizer,
 )
@@ -121,9 +121,9 @@ test_prepare.build(test_prepare.Path({out!r}), test_prepare.documents("s", 150, 
 @pytest.mark.parametrize(
     ("module", "name", "count"),
     [
-        ("spill", "Spill.add", 80),
+        ("spill", "Spill.add", 1),
         ("shard_writer", "ShardWriter.add", 90),
-        ("publish", "sync_directory", 1),
+        ("publish", "sync", 1),
     ],
 )
 def test_killed_anywhere_and_run_again_gives_the_same_bytes(tmp_path, module, name, count):
@@ -288,7 +288,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, error):
     def full(file):
         raise OSError(error, os.strerror(error), "somewhere")
 
-    monkeypatch.setattr(shard_writer, "_sync", full)
+    monkeypatch.setattr(publish, "sync", full)
     with pytest.raises(errors.UserError, match="cannot write somewhere: .*: "):
         build(tmp_path / "d", documents("s", 150, 0))
     assert list(tmp_path.iterdir()) == []
@@ -375,7 +375,6 @@ def test_append_refuses_another_tokenizer(tmp_path):
 def test_an_append_that_dies_leaves_the_old_dataset(tmp_path, monkeypatch):
     root = tmp_path / "d"
     before, _ = build(root, documents("a", 150, 0))
-    from data_pipeline import publish
 
     def dying(*_):
         raise KeyboardInterrupt
@@ -396,8 +395,6 @@ def test_an_append_that_dies_leaves_the_old_dataset(tmp_path, monkeypatch):
 
 
 def test_one_writer_at_a_time(tmp_path):
-    from data_pipeline import publish
-
     build(tmp_path / "d", documents("a", 150, 0))
     with publish.locked(tmp_path / "d"), pytest.raises(errors.UserError, match="another command"):
         add(tmp_path / "d", documents("b", 120, 0))
