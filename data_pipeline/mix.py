@@ -110,6 +110,7 @@ def materialize(
                 sources[f"replay_{one.source}"] = _replay(
                     one,
                     native,
+                    vocabulary=vocabulary,
                     tokens=wanted[one.key],
                     seed=seed,
                     tokens_per_shard=tokens_per_shard,
@@ -157,6 +158,7 @@ def _replay(
     one: mixture.Component,
     root: Path,
     *,
+    vocabulary: tokenizer.Tokenizer,
     tokens: int,
     seed: int,
     tokens_per_shard: int,
@@ -167,7 +169,7 @@ def _replay(
             root,
             source=f"replay_{one.source}",
             split=split,
-            dtype=one.dataset.dtype,
+            dtype=vocabulary.dtype,  # not the replay's: the original's shards are uint32
             tokens_per_shard=tokens_per_shard,
             first=0,
         )
@@ -194,14 +196,19 @@ def _take(one: mixture.Component, split: str, writer, *, room: int, seed: int) -
     if not len(hashes):  # the original's shards: each counts as one document
         hashes = np.arange(len(ends), dtype=np.uint64)
     sizes = tokenizer.get(one.dataset.tokenizer).token_bytes()
+    at = f"{one.dataset.path}: {one.source}/{split}"
     for i in np.argsort(hashing.order_keys(hashes, seed), kind="stable").tolist():
         if room <= 0:
             return
         piece = stream[int(starts[i]) : int(min(ends[i], starts[i] + room))]
-        if len(piece) < ends[i] - starts[i]:
-            piece[-1] = one.dataset.eot
+        piece[-1] = one.dataset.eot  # a shortened document has none, nor has the original's shard
         room -= len(piece)
-        text_bytes = int(sizes[piece[piece < len(sizes)]].sum())
+        if piece.max() >= len(sizes):
+            raise errors.UserError(
+                f"{at}, document {i}: id {piece.max()} is a control tag of the original, which no "
+                f"{one.dataset.tokenizer} text has: leave --materialize out"
+            )
+        text_bytes = int(sizes[piece].sum())
         writer.add(piece, doc_hash=int(hashes[i]), text_bytes=text_bytes)
 
 
