@@ -1,7 +1,7 @@
 """Texts of any TFDS dataset, read without TensorFlow where TFDS allows it."""
 
+import contextlib
 import importlib
-import re
 from collections.abc import Iterator
 
 from data_pipeline import errors, textfiles
@@ -16,7 +16,9 @@ def documents(
     A record is a document; pairs of sentences (translations) are grouped with their neighbours.
     Raises UserError when the dataset, its split or its text field is not there.
     """
-    name, colon, split = spec.rpartition(":")
+    # A split may be a slice, like train[:10%].
+    name, colon, split = spec.partition("[")[0].rpartition(":")
+    split += spec[len(name + colon + split) :]
     if not colon:
         raise errors.UserError(f"tfds:{spec}: builder/config:split is wanted, like ag_news:train")
     records = _data_source(name, split)
@@ -42,6 +44,11 @@ def _data_source(name: str, split: str):
             builder = _builder(name)
             builder.download_and_prepare(file_format="array_record")
         return builder.as_data_source(split=split)
+    except tfds.core.DatasetNotFoundError:
+        raise errors.UserError(
+            f"tfds:{name}:{split}: TFDS knows no such dataset, nor is one prepared in its data "
+            "directory ($TFDS_DATA_DIR): check the name"
+        ) from None
     except (
         OSError,  # no network, no permission, no such directory
         ValueError,  # an unknown dataset or split
@@ -65,15 +72,12 @@ def _builder(name: str):
     try:
         return tfds.builder(name)
     except tfds.core.DatasetNotFoundError:
-        module = re.split(r"[/:]", name)[0]
-        # Without TensorFlow these packages are not imported by themselves, so not registered.
-        for package in ("text", "translate", "question_answering"):
-            try:
-                importlib.import_module(f"tensorflow_datasets.{package}.{module}")
-            except ImportError:
-                continue
-            return tfds.builder(name)
-        raise
+        # Without TensorFlow these are not imported by themselves, so their builders not registered;
+        # a builder's name does not tell its module (wmt19_translate is in wmt19).
+        for package in ("text", "translate", "question_answering", "summarization"):
+            with contextlib.suppress(ImportError):
+                importlib.import_module(f"tensorflow_datasets.{package}")
+        return tfds.builder(name)
 
 
 def _text(record: dict, text_field: str, where: str) -> tuple[str, bool]:

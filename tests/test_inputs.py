@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import sys
 import tracemalloc
 
 import pytest
@@ -282,3 +283,53 @@ def test_tfds_datasets_without_tensorflow(tmp_path):
     spec = inputs.parse(f"news:tfds:{builder.data_dir}:train")
     with pytest.raises(errors.UserError, match="no field 'body' but label, text"):
         list(inputs.documents([spec], options(text_field="body"), groups={}))
+
+
+def test_tfds_datasets_by_name(tmp_path, monkeypatch):
+    """A builder with configs is prepared when it is first asked for, and found again."""
+    tfds = pytest.importorskip("tensorflow_datasets")
+    monkeypatch.setattr("tensorflow_datasets.core.constants.DATA_DIR", str(tmp_path))
+    tfds.disable_progress_bar()
+
+    class NamedPairs(tfds.core.GeneratorBasedBuilder):
+        """Translations, and single texts."""
+
+        VERSION = tfds.core.Version("1.0.0")
+        BUILDER_CONFIGS = [
+            tfds.core.BuilderConfig(name=name, description=name) for name in ("de_en", "plain")
+        ]
+
+        def _info(self):
+            pair = tfds.features.Translation(("de", "en"))
+            plain = tfds.features.FeaturesDict({"text": tfds.features.Text()})
+            features = pair if self.builder_config.name == "de_en" else plain
+            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+        def _split_generators(self, dl_manager):
+            return {"train": self._generate_examples(0), "test": self._generate_examples(100)}
+
+        def _generate_examples(self, first):
+            for i in range(first, first + 10):
+                pair = {"de": f"Haus {i}", "en": f"house {i}"}
+                yield i, pair if self.builder_config.name == "de_en" else {"text": pair["de"]}
+
+    def texts_of(spec, **changes):
+        found = inputs.documents([inputs.parse(spec)], options(**changes), groups={})
+        return [item.text for item in found]
+
+    assert texts_of("p:tfds:named_pairs/plain:train[:20%]") == ["Haus 0", "Haus 1"]
+    assert texts_of("p:tfds:named_pairs/plain:1.0.0:train+test")[9:11] == ["Haus 9", "Haus 100"]
+    assert (tmp_path / "named_pairs" / "plain" / "1.0.0").is_dir()
+    pairs = texts_of("p:tfds:named_pairs/de_en:test", rows_per_document=4)
+    assert len(pairs) == 3 and pairs[0].startswith("Haus 100\nhouse 100\nHaus 101\n")
+    with pytest.raises(errors.UserError, match="TFDS knows no such dataset"):
+        texts_of("p:tfds:there_is_none_of_this_name:train")
+
+
+@pytest.mark.parametrize("name", ["wikipedia/20230601.de", "wmt19_translate/de-en", "wiki40b/de"])
+def test_tfds_text_builders_are_found_without_tensorflow(name):
+    tfds = pytest.importorskip("tensorflow_datasets")
+    from data_pipeline import tfds_text
+
+    assert tfds_text._builder(name).info.full_name.startswith(f"{name}/")
+    assert "tensorflow" not in sys.modules, tfds.__version__
