@@ -72,11 +72,10 @@ class ShardWriter:
             self._file = open(self._root / f"{self._stem()}.bin", "wb")
         if not self._pending:
             return
-        block = np.concatenate(self._pending).astype(self._dtype)
+        block = np.concatenate(self._pending).astype(self._dtype, copy=False)
         self._max_id = max(self._max_id, int(block.max()))
-        content = block.tobytes()
-        self._digest.update(content)
-        self._file.write(content)
+        self._digest.update(block.data)
+        self._file.write(block.data)
         self._pending, self._pending_tokens = [], 0
 
     def _close_shard(self) -> None:

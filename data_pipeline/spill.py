@@ -14,7 +14,7 @@ from data_pipeline import hashing, tokenise
 # Of each bucket the table of documents is held, and its tokens are mapped: 2 GB of text are some
 # 20 MB of tokens here.
 _BUCKET_BITS = 6
-_BUFFER_BYTES = 64 << 20
+_BUFFER_BYTES = 16 << 20  # little, so that writing goes on while other processes tokenise
 ROW = np.dtype(
     [(name, "<u8") for name in ("order", "doc", "split", "offset", "tokens", "text_bytes")]
 )

@@ -19,7 +19,7 @@ from data_pipeline import errors, hashing, tokenizer
 _BATCH_CHARS = 1 << 18
 _BATCH_TEXTS = 1024
 # Starting a process costs as much as encoding a few million characters: less needs no second one.
-_ALONE_CHARS = 1 << 22
+_ALONE_CHARS = 1 << 21
 
 TABLE = np.dtype([(name, "<u8") for name in ("doc", "split", "tokens", "text_bytes")])
 
@@ -61,13 +61,20 @@ def encode_all(
 
 
 def _in_processes(
-    batches: Iterable[list[Text]], vocabulary: tokenizer.Tokenizer, workers: int
+    batches: Iterator[list[Text]], vocabulary: tokenizer.Tokenizer, workers: int
 ) -> Iterator[Encoded]:
-    """Processes and not threads: two threads need an eighth more CPU time for the same text."""
+    """Processes and not threads: two threads disturb each other, and cost a tenth more time."""
     with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(_process(vocabulary)) for _ in range(workers)]
+        while not all(ours.poll() for ours in started):
+            batch = next(batches, None)
+            if batch is None:
+                return
+            yield encode(batch, vocabulary)
         idle: queue.SimpleQueue = queue.SimpleQueue()
-        for _ in range(workers):
-            idle.put(stack.enter_context(_process(vocabulary)))
+        for ours in started:
+            _receive(ours)
+            idle.put(ours)
         # A thread for each process, which only waits for it.
         pool = stack.enter_context(futures.ThreadPoolExecutor(workers, "tokenise"))
         waiting: collections.deque[futures.Future] = collections.deque()
@@ -85,7 +92,7 @@ def _in_processes(
 
 @contextlib.contextmanager
 def _process(vocabulary: tokenizer.Tokenizer) -> Iterator[connection.Connection]:
-    """Starts a process that encodes; yields the connection to it."""
+    """Starts a process that encodes; yields the connection to it, on which it says when it can."""
     # spawn: a forked child would share locks and threads of whatever the parent has loaded.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -97,21 +104,29 @@ def _process(vocabulary: tokenizer.Tokenizer) -> Iterator[connection.Connection]
         yield ours
     finally:
         ours.close()
+        process.terminate()  # it may still be starting
         process.join()
 
 
 def _ask(idle: queue.SimpleQueue, batch: list[Text]) -> Encoded:
     ours = idle.get()
     try:
-        ours.send(batch)
+        with contextlib.suppress(OSError):  # said by what is received
+            ours.send(batch)
+        return _receive(ours)
+    finally:
+        idle.put(ours)
+
+
+def _receive(ours: connection.Connection) -> Encoded | None:
+    """Returns what a process answers; raises its UserError, and another one when it is gone."""
+    try:
         answer = ours.recv()
     except (EOFError, OSError):
         raise errors.UserError(
             "a process that tokenises was killed (out of memory?): run the same command again, "
             "with fewer --workers"
         ) from None
-    finally:
-        idle.put(ours)
     if isinstance(answer, errors.UserError):
         raise answer
     return answer
@@ -121,16 +136,15 @@ def _serve(theirs: connection.Connection, name: str, sha256: str) -> None:
     """Encodes batches until the other end is closed, or gone with its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says what is to be said
     with contextlib.suppress(EOFError, OSError):
-        while True:
-            batch = theirs.recv()
-            try:
-                vocabulary = tokenizer.get(name)
-                if vocabulary.sha256 != sha256:
-                    raise errors.UserError(f"{name} was changed meanwhile: run the command again")
-                answer = encode(batch, vocabulary)
-            except errors.UserError as error:
-                answer = error
-            theirs.send(answer)
+        try:
+            vocabulary = tokenizer.get(name)
+            if vocabulary.sha256 != sha256:
+                raise errors.UserError(f"{name} was changed meanwhile: run the command again")
+            theirs.send(None)
+            while True:
+                theirs.send(encode(theirs.recv(), vocabulary))
+        except errors.UserError as error:
+            theirs.send(error)
 
 
 def _batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
