@@ -13,6 +13,7 @@ from typing import BinaryIO
 from data_pipeline import errors
 
 _BLOCK_BYTES = 1 << 20
+_COMPRESSED_BYTES = 1 << 14  # decompressed in one go, so that a file of zeros fits into memory
 # A line of JSON is one document in memory; longer ones are a mistake or belong into a text file.
 MAX_LINE_BYTES = 256 << 20
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -29,11 +30,7 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
             elif path.suffix == ".bz2":
                 yield stack.enter_context(bz2.open(raw))
             elif path.suffix in (".zst", ".zstd"):
-                import zstandard
-
-                # Frames follow one another where shards were concatenated.
-                reader = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True)
-                yield stack.enter_context(io.BufferedReader(_Readable(reader), _BLOCK_BYTES))
+                yield stack.enter_context(io.BufferedReader(_Zstandard(raw), _BLOCK_BYTES))
             else:
                 yield raw
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -42,25 +39,48 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
         raise errors.UserError(f"{path} cannot be read: {error}") from None
 
 
-class _Readable(io.RawIOBase):
-    """A zstandard stream as raw bytes, its errors as those of a damaged file."""
+class _Zstandard(io.RawIOBase):
+    """A compressed file as raw bytes; its frames follow one another where files were concatenated.
 
-    def __init__(self, reader):
+    zstandard's own reader takes a truncated file for a whole one.
+    """
+
+    def __init__(self, file: BinaryIO):
         super().__init__()
-        self._reader = reader
+        self._file = file
+        self._frame = None
+        self._ready = memoryview(b"")
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int:
+        while not self._ready and self._decompress():
+            pass
+        count = min(len(buffer), len(self._ready))
+        buffer[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
+
+    def _decompress(self) -> bool:
+        """Makes more bytes ready, perhaps none; returns False at the end of the file."""
         import zstandard
 
+        block = b""
+        if self._frame is not None and self._frame.eof:
+            block, self._frame = self._frame.unused_data, None
+        block = block or self._file.read(_COMPRESSED_BYTES)
+        if not block:
+            if self._frame is not None:
+                raise EOFError("it ends inside a frame")
+            return False
+        if self._frame is None:
+            self._frame = zstandard.ZstdDecompressor().decompressobj()
         try:
-            block = self._reader.read(len(buffer))
+            self._ready = memoryview(self._frame.decompress(block))
         except zstandard.ZstdError as error:
             raise EOFError(str(error)) from None
-        buffer[: len(block)] = block
-        return len(block)
+        return True
 
 
 def text_blocks(path: Path, *, bad_text: str) -> Iterator[str]:

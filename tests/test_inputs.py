@@ -131,6 +131,25 @@ def test_compressed_files(tmp_path):
     assert texts(f"{tmp_path}/*") == ["a"] * 5
 
 
+@pytest.mark.parametrize("suffix", ["gz", "bz2", "zst"])
+def test_a_compressed_file_that_ends_too_early_is_never_taken_for_a_short_one(tmp_path, suffix):
+    zstandard = pytest.importorskip("zstandard")
+    text = "".join(f"line {number} of the text\n" for number in range(5000)).encode()
+    compress = {
+        "gz": gzip.compress,
+        "bz2": bz2.compress,
+        "zst": zstandard.ZstdCompressor(write_content_size=False).compress,
+    }
+    packed = compress[suffix](text)
+    path = tmp_path / f"a.txt.{suffix}"
+    path.write_bytes(packed + packed)
+    assert "".join(texts(path)).encode() == text + text
+    for size in (5, len(packed) // 2, len(packed) - 1, len(packed) + 3, 2 * len(packed) - 1):
+        path.write_bytes((packed + packed)[:size])
+        with pytest.raises(errors.UserError, match="truncated or damaged"):
+            texts(path)
+
+
 def test_parquet(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
