@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import grain
 import numpy as np
 
-from data_pipeline import errors, mixture, schedule, streams, windows
+from data_pipeline import errors, hashing, mixture, schedule, streams, windows
 
 # What an evaluation reads belongs to the same interface.
 EvalWindows = windows.EvalWindows
@@ -23,7 +23,7 @@ eval_windows = windows.eval_windows
 plan_eval = windows.plan_eval
 
 # Part of the fingerprint: raised when the same settings would give other windows.
-_ORDER_VERSION = 1
+_ORDER_VERSION = 2
 
 
 class _Windows:
@@ -41,16 +41,22 @@ class _Windows:
         # The same number in every epoch, whatever the phase: indexing stays a pure function.
         self.per_epoch = max(1, (len(stream) - block_size) // block_size)
         self._phases = min(block_size, len(stream) - self.per_epoch * block_size)
+        self._epoch = functools.lru_cache(maxsize=2)(self._make_epoch)
 
-    @functools.lru_cache(maxsize=64)  # noqa: B019 (lives as long as the loader)
-    def phase(self, epoch: int) -> int:
-        """Tokens skipped at the start of an epoch, so that epochs cut the text differently."""
-        digest = hashlib.blake2b(f"{self._identity}/{epoch}".encode(), digest_size=8).digest()
-        return int.from_bytes(digest, "little") % self._phases
+    def _make_epoch(self, epoch: int) -> tuple[int, np.ndarray]:
+        """Returns (tokens skipped at the start, so that epochs cut the text differently; order)."""
+        digest = hashlib.blake2b(f"{self._identity}/{epoch}".encode(), digest_size=16).digest()
+        phase = int.from_bytes(digest[:8], "little") % self._phases
+        # Not grain's shuffle, which takes milliseconds for each window of a source of few windows.
+        numbers = np.arange(self.per_epoch, dtype=np.uint64)
+        keys = hashing.order_keys(numbers, int.from_bytes(digest[8:], "little"))
+        return phase, np.argsort(keys, kind="stable").astype(np.uint32)
 
-    def read(self, index: int, window: int) -> np.ndarray:
-        """int32[L + 1]: `window` of the epoch that element `index` of the endless source is in."""
-        start = self.phase(index // self.per_epoch) + window * self._block_size
+    def read(self, index: int, _) -> np.ndarray:
+        """int32[L + 1]: element `index` of the endless source, an order of its own every epoch."""
+        epoch, place = divmod(index, self.per_epoch)
+        phase, order = self._epoch(epoch)
+        start = phase + int(order[place]) * self._block_size
         return self._stream.read(start, start + self._block_size + 1)
 
 
@@ -105,13 +111,8 @@ class TrainLoader:
         self._order = schedule.Schedule([one.share for one in self._drawn])
         self._dataset = grain.MapDataset.select_from_datasets(
             [
-                # Shuffle before repeat: every epoch is a permutation, each another one.
-                grain.MapDataset.range(of_source.per_epoch)
-                .seed(_source_seed(seed, one.key))
-                .shuffle()
-                .repeat()
-                .map_with_index(of_source.read)
-                for one, of_source in zip(self._drawn, self._windows, strict=True)
+                grain.MapDataset.range(of_source.per_epoch).repeat().map_with_index(of_source.read)
+                for of_source in self._windows
             ],
             _Selection(self._order),
         )
@@ -150,12 +151,6 @@ class TrainLoader:
     def prefetch(self, start_step: int, depth: int) -> "Prefetch":
         """Returns an iterator of (step, batch) from `start_step` on, made by a thread."""
         return Prefetch(self, start_step, depth)
-
-
-def _source_seed(seed: int, key: str) -> int:
-    """Sources of equal length must not be shuffled alike; grain takes 32-bit seeds."""
-    digest = hashlib.blake2b(f"{seed}/{key}/order".encode(), digest_size=4).digest()
-    return int.from_bytes(digest, "little") & 0x7FFFFFFF
 
 
 class Prefetch:
