@@ -271,5 +271,7 @@ def _coverage_notes(config: dict, mixture: mixtures.Mixture) -> list[str]:
             line = f"warning: {line}: memorisation; fewer steps or more text"
         elif part.role == "domain" and epochs > MANY_EPOCHS:
             line = f"warning: {line}: above {MANY_EPOCHS:g} (2 to 5 is good)"
+        elif part.role == "domain":
+            line = f"{line} (2 to 5 is good)"
         notes.append(line)
     return notes

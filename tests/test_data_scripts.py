@@ -264,8 +264,31 @@ def test_the_loader_bench_measures(capsys):
 
 
 def test_the_tokenizer_bench_measures(texts, capsys):
-    run(
-        "bench_tokenize",
-        *("--source", f"a:{texts}/corpus.jsonl", "--rounds", "1", "--repeat_text", "1"),
-    )
+    source = ("--source", f"a:{texts}/corpus.jsonl", "--text_bytes", "300000")
+    run("bench_tokenize", *source, "--rounds", "1")
     assert json.loads(capsys.readouterr().out)["two_workers_to_one"] > 0
+    assert not run("bench_tokenize", *source, "--memory", "line", "--workers", "1")
+    shown = json.loads(capsys.readouterr().out)
+    assert shown["text_bytes"] > 290_000 and shown["peak_bytes"] > 10_000_000
+    assert "fewer than 100 documents" in shown["said"][0]
+
+
+def test_replay_of_the_original_materializes_in_the_domains_format(texts, tmp_path):
+    """Its shards are uint32, and do not end where a document ends."""
+    common = ("--tokens_per_shard", "5000", "--workers", "1")
+    for name, layout in (("domain", "mypt_jax"), ("general", "mypt")):
+        assert not run(
+            "prepare_weighted_dataset",
+            *("--source", f"{name}:{texts}/notes.txt", "--out_dir", tmp_path / name),
+            *("--layout", layout, *common),
+        )
+    assert not run(
+        "mix_tokenized_datasets",
+        *("--domain_dir", tmp_path / "domain", "--replay_dir", tmp_path / "general"),
+        *("--output_dir", tmp_path / "mixed", "--replay_ratio", "0.1", "--materialize"),
+    )
+    assert not run("inspect_dataset", tmp_path / "mixed", "--verify")
+    mixed = shards.open_dataset(tmp_path / "mixed")
+    train = {name: one.tokens["train"] for name, one in mixed.sources.items()}
+    assert abs(train["replay_general"] * 9 - train["domain"]) <= 5
+    assert mixed.dtype == np.uint16
