@@ -101,15 +101,18 @@ class Gate:
         target_chars = max(1, PIECE_TOKENS * len(sample) // sample_tokens)
         wanted = self._val_fraction * held.chars / target_chars
         run = min(max(int(wanted / 4), 1), _LONGEST_RUN)
-        number, current = 0, None
+        number, current, document_hash = 0, None, 0
         for text, identity in held.read():
+            text_hash = hashing.text_hash(text.text)
+            self.cut[source].append(text_hash)
             if identity != current:
-                number, current = 0, identity
-            self.cut[source].append(hashing.text_hash(text.text))
+                # Its text and not its path names a document: the same pieces are val anywhere.
+                number, current, document_hash = 0, identity, text_hash
             for piece in pieces.cut(text.text, target_chars=target_chars):
                 # Near-duplicates of another document stay whole: their pieces resemble each other.
                 whole = shared[text.split_key] > 1
-                key = text.split_key if whole else f"{source}/{identity}/{number // run}"
+                run_key = f"{source}/{document_hash:016x}/{number // run}"
+                key = text.split_key if whole else run_key
                 yield tokenise.Text(source, piece, key, text.origin)
                 number += 1
 

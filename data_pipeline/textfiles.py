@@ -15,7 +15,7 @@ from data_pipeline import errors
 _BLOCK_BYTES = 1 << 20
 _COMPRESSED_BYTES = 1 << 14  # decompressed in one go, so that a file of zeros fits into memory
 # A line of JSON is one document in memory; longer ones are a mistake or belong into a text file.
-MAX_LINE_BYTES = 256 << 20
+MAX_LINE_BYTES = 64 << 20
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 

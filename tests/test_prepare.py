@@ -227,6 +227,13 @@ def test_one_book_gives_both_splits(tmp_path):
     assert sum(b - a == 1 for a, b in zip(places, places[1:], strict=False)) > len(places) / 2
 
 
+def test_a_text_is_cut_alike_wherever_its_file_stands(tmp_path):
+    book = "\n\n".join(text.text for text in documents("s", 300, 0))
+    build(tmp_path / "a", [doc(book, number="here/book.txt")])
+    build(tmp_path / "b", [doc(book, number="/there/book.txt")])
+    assert tree(tmp_path / "a") == tree(tmp_path / "b")
+
+
 def test_a_source_of_one_short_text_cannot_be_split(tmp_path):
     with pytest.raises(errors.UserError, match="--val_fraction=0"):
         build(tmp_path / "d", [doc("just one line")])
