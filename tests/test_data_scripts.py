@@ -292,3 +292,26 @@ def test_replay_of_the_original_materializes_in_the_domains_format(texts, tmp_pa
     train = {name: one.tokens["train"] for name, one in mixed.sources.items()}
     assert abs(train["replay_general"] * 9 - train["domain"]) <= 5
     assert mixed.dtype == np.uint16
+
+
+def test_a_vocabulary_above_65536_ids_takes_four_bytes(tmp_path):
+    tokenizers = pytest.importorskip("tokenizers")
+    words = {f"w{number}": number for number in range(70_000)} | {"</s>": 70_000, "?": 70_001}
+    inner = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="?"))
+    inner.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    (tmp_path / "hf").mkdir()
+    inner.save(str(tmp_path / "hf" / "tokenizer.json"))
+    with open(tmp_path / "text.jsonl", "w") as file:
+        for number in range(300):
+            text = " ".join(f"w{(number * 977 + i) * 31 % 70_000}" for i in range(40))
+            file.write(json.dumps({"text": text}) + "\n")
+    assert not run(
+        "prepare_weighted_dataset",
+        *("--source", f"words:{tmp_path}/text.jsonl", "--out_dir", tmp_path / "out"),
+        *("--tokenizer", f"hf:{tmp_path}/hf"),
+    )
+    assert not run("inspect_dataset", tmp_path / "out", "--verify")
+    dataset = shards.open_dataset(tmp_path / "out")
+    assert dataset.dtype == np.uint32 and dataset.eot == 70_000
+    assert np.unique(dataset.sources["words"].stream("train")[0:5000]).max() > 65_536
+    assert dataset.sources["words"].tokens["train"] % 41 == 0
