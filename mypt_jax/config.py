@@ -105,18 +105,23 @@ def _made_by(directory: str, role: str) -> str:
     )
 
 
+def open_view(data: dict, overridden: Collection[str]) -> mixtures.Mixture:
+    """Opens data.mixture, which decides data.replay_ratio; UserError if an override differs."""
+    mixture = mixtures.from_manifest(data["mixture"])
+    given, ratio = data["replay_ratio"], float(mixture.replay_ratio)
+    if "data.replay_ratio" in overridden and not math.isclose(given, ratio):
+        raise UserError(
+            f"data.replay_ratio {given} differs from the {ratio:g} of "
+            f"data.mixture={data['mixture']}; leave one of the two out"
+        )
+    data["replay_ratio"] = ratio
+    return mixture
+
+
 def _open_mixture(config: dict, overridden: Collection[str]) -> mixtures.Mixture:
     data = config["data"]
     if data["mixture"]:
-        mixture = mixtures.from_manifest(data["mixture"])
-        given = data["replay_ratio"]
-        if "data.replay_ratio" in overridden and not math.isclose(given, mixture.replay_ratio):
-            raise UserError(
-                f"data.replay_ratio {given} differs from the {mixture.replay_ratio} of "
-                f"data.mixture={data['mixture']}; leave one of the two out"
-            )
-        data["replay_ratio"] = float(mixture.replay_ratio)
-        return mixture
+        return open_view(data, overridden)
     _check_directories(data)
     return mixtures.build(
         domain=data["domain"],

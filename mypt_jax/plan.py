@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 
 from data_pipeline import errors
+from mypt_jax import config as checks
 from mypt_jax import config_values, flops, plan_costs, stage_file
 
 UTILISATION = 0.40  # of the peak rate; published values near this size are 0.35 to 0.57
@@ -25,6 +26,9 @@ def resolve(spec: str, arguments: list[str]) -> dict:
     stage_file.override(stage, arguments)
     config = config_values.plain(stage.to_dict())
     config_values.check_values(config)
+    if config["data"]["mixture"]:
+        overridden = {one.removeprefix("--config.").partition("=")[0] for one in arguments}
+        checks.open_view(config["data"], overridden)
     return config
 
 

@@ -4,12 +4,14 @@ import importlib.util
 import re
 import subprocess
 import sys
+from fractions import Fraction
 
 import pytest
 
 from configs import v8
+from data_pipeline import mix
 from data_pipeline.errors import UserError
-from mypt_jax import config_values, flops, plan, plan_costs, plan_topology
+from mypt_jax import config, config_values, flops, plan, plan_costs, plan_topology
 
 GIB = 2**30
 
@@ -35,6 +37,28 @@ def test_the_guide_s_stage_without_data(capsys, tmp_path, monkeypatch):
     assert re.search(r"general/wikipedia_en +12.50%", out)
     assert "4.665e+09 FLOPs/token" in out and "causal count 4.413e+09" in out
     assert "380: 9e-05" in out and "19,000: 9e-05" in out
+
+
+def test_a_mixture_decides_the_ratio_in_plan_and_training(capsys, datasets, tmp_path):
+    view = tmp_path / "mixed"
+    mix.write_view(
+        view,
+        domain=[datasets["domain"]],
+        general=[datasets["general"]],
+        general_weights=[],
+        replay_ratio=Fraction("0.25"),
+        recorded={},
+    )
+    arguments = ("--config=configs/v5.py:tiny", f"--config.data.mixture={view}")
+    assert re.search(r"v5 +this .* 25%", said(capsys, *arguments))
+    assert re.search(r"v5 +this .* 25%", said(capsys, *arguments, "--config.data.replay_ratio=.25"))
+    with pytest.raises(UserError, match="0.3 differs from the 0.25 of"):
+        plan.resolve("configs/v5.py:tiny", [*arguments[1:], "--config.data.replay_ratio=0.3"])
+    data = {"mixture": str(view), "replay_ratio": 0.2}
+    assert config.open_view(data, ()).replay_ratio == Fraction("0.25")
+    assert data["replay_ratio"] == 0.25
+    with pytest.raises(UserError, match="leave one of the two out"):
+        config.open_view(data | {"replay_ratio": 0.3}, {"data.replay_ratio"})
 
 
 def test_sizes_come_from_manifests_where_they_are(capsys, datasets):
