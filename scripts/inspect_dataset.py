@@ -11,7 +11,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import errors, options, shards, tokenizer  # noqa: E402
+from data_pipeline import errors, legacy, options, shards, tokenizer  # noqa: E402
 
 _HEAD = ("source", "train tokens", "docs", "val tokens", "docs", "val", "bytes/token", "licence")
 
@@ -42,7 +42,10 @@ def main(argv=None) -> int:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         print("  ".join([row[0].ljust(widths[0]), *cells[1:-1], row[-1]]))
     if args.verify:
-        print("verified: hashes, ids and document ends are as the manifest says")
+        if dataset.storage == legacy.STORAGE:
+            print("verified: every id is in the vocabulary; the original keeps no hashes")
+        else:
+            print("verified: hashes, ids and document ends are as the manifest says")
     for source in dataset.sources.values():
         for number, text in _decoded(dataset, source, args.split, args.decode):
             print(f"--- {source.name}/{args.split} document {number}")
@@ -53,12 +56,17 @@ def main(argv=None) -> int:
 def _row(source: shards.Source) -> tuple[str, ...]:
     train, val = source.tokens["train"], source.tokens["val"]
     text_bytes = sum(source.text_bytes.values())
+    # The original does not say where documents end.
+    documents = {
+        split: "?" if source.storage == legacy.STORAGE else f"{count:,}"
+        for split, count in source.documents.items()
+    }
     return (
         source.name,
         f"{train:,}",
-        f"{source.documents['train']:,}",
+        documents["train"],
         f"{val:,}",
-        f"{source.documents['val']:,}",
+        documents["val"],
         f"{val / max(1, train + val):.1%}",
         f"{text_bytes / max(1, train + val):.2f}" if text_bytes else "?",
         source.licence or "?",
