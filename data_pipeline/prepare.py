@@ -240,16 +240,20 @@ def _write_source(
                 if passes:
                     keys = hashing.order_keys(rows["doc"], settings.seed + passes)
                     order = np.argsort(keys, kind="stable").tolist()
+                # Lists, since a million tiny documents are a million turns of this loop.
+                table, sizes, val, foreign = (
+                    column.tolist() for column in (rows, sizes, val, foreign)
+                )
                 for i in order:
                     if foreign[i] or (passes and val[i]):
                         continue
-                    size = int(sizes[i])
+                    size = sizes[i]
                     if passes:
                         size = min(size, room)
                         if size < 2:
                             break
                         room -= size
-                    _add(writers["val" if val[i] else "train"], rows[i], size, tokens, vocabulary)
+                    _add(writers["val" if val[i] else "train"], table[i], size, tokens, vocabulary)
             passes += 1
             if not settings.repeat or room < 2 or passes >= settings.max_repeat:
                 break
@@ -260,10 +264,10 @@ def _write_source(
     return _Written(splits, in_other_val, passes)
 
 
-def _add(writer, row, size: int, tokens: np.ndarray, vocabulary: tokenizer.Tokenizer) -> None:
-    offset, whole, text_bytes = int(row["offset"]), int(row["tokens"]), int(row["text_bytes"])
+def _add(writer, row: tuple, size: int, tokens: np.ndarray, vocabulary) -> None:
+    _, doc_hash, _, offset, whole, text_bytes = row  # spill.ROW
     piece = tokens[offset : offset + size]
     if size < whole:
         piece = np.append(piece[:-1], piece.dtype.type(vocabulary.eot))
         text_bytes = int(vocabulary.token_bytes()[piece].sum())
-    writer.add(piece, doc_hash=int(row["doc"]), text_bytes=text_bytes)
+    writer.add(piece, doc_hash=doc_hash, text_bytes=text_bytes)
