@@ -262,6 +262,17 @@ def _length_line(config: dict) -> str:
     )
 
 
+def judged(line: str, role: str, epochs: float) -> str:
+    """A line on how often a source is gone through, with the guide's judgement for the domain."""
+    if role != "domain":
+        return line
+    if epochs > MEMORISATION_EPOCHS:
+        return f"warning: {line}: memorisation; fewer steps or more text"
+    if epochs > MANY_EPOCHS:
+        return f"warning: {line}: above {MANY_EPOCHS:g} (2 to 5 is good)"
+    return f"{line} (2 to 5 is good)"
+
+
 def _coverage_notes(config: dict, mixture: mixtures.Mixture) -> list[str]:
     """One line per source with its epochs at this length, and warnings above 5 and 10."""
     total = config["num_steps"] * config["batch_size"] * config["model"]["block_size"]
@@ -272,11 +283,5 @@ def _coverage_notes(config: dict, mixture: mixtures.Mixture) -> list[str]:
             continue
         epochs = float(part.share) * total / tokens
         line = f"{part.key}: {float(part.share):.2%} of {total:,} tokens, {epochs:.2f} epochs"
-        if part.role == "domain" and epochs > MEMORISATION_EPOCHS:
-            line = f"warning: {line}: memorisation; fewer steps or more text"
-        elif part.role == "domain" and epochs > MANY_EPOCHS:
-            line = f"warning: {line}: above {MANY_EPOCHS:g} (2 to 5 is good)"
-        elif part.role == "domain":
-            line = f"{line} (2 to 5 is good)"
-        notes.append(line)
+        notes.append(judged(line, part.role, epochs))
     return notes

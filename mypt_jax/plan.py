@@ -80,18 +80,22 @@ def _lineage(stages: list[plan_costs.Stage], note: str) -> list[str]:
 
 def _tokens(config: Mapping, parts: list[plan_costs.Part], total: int) -> list[str]:
     past = plan_costs.past_tokens(config)
-    rows = []
+    rows, warnings = [], []
     for part in parts:
         if part.share == 0:
             continue
         seen = part.share * total
+        epochs = seen / max(1, part.tokens)
+        line = checks.judged(f"{part.key}: {epochs:.2f} epochs", part.key.split("/")[0], epochs)
+        if line.startswith("warning"):
+            warnings.append(f"  {line}")
         rows.append(
             (
                 part.key,
                 f"{part.share:.2%}",
                 f"{seen:,.0f}",
                 f"{part.tokens:,}{' expected' if part.expected else ''}",
-                f"{seen / max(1, part.tokens):.2f}",
+                f"{epochs:.2f}",
                 f"{past.get(part.key, 0):,}" if past else "-",
             )
         )
@@ -102,6 +106,7 @@ def _tokens(config: Mapping, parts: list[plan_costs.Part], total: int) -> list[s
     ]
     expected = any(part.expected for part in parts)
     lines = ["", *_table(rows, header), f"  together {total:,} tokens: {', '.join(roles)}"]
+    lines += warnings
     if expected:
         lines.append("  expected: no manifest there yet, size from data.expected_*_tokens")
     return lines
