@@ -1,7 +1,6 @@
 """Command line options that the data tools share."""
 
 import argparse
-import os
 from decimal import Decimal, InvalidOperation
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline import errors, inputs, shards
+from data_pipeline.corpus import runner
+
+# One process reads for all; and each that tokenises holds 70 MB.
+_MOST_WORKERS = 16
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,7 +61,8 @@ def add_build(parser: argparse.ArgumentParser, *, val_fraction: float | None) ->
     parser.add_argument("--tokens_per_shard", type=int, default=10_000_000)
     parser.add_argument("--val_fraction", type=float, default=val_fraction)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    workers = min(runner.default_workers(), _MOST_WORKERS)
+    parser.add_argument("--workers", type=int, default=workers, help="processes that tokenise")
     parser.add_argument(
         "--exclude_dir",
         action="append",
