@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
@@ -140,8 +141,11 @@ def _in_processes(run, parts: list[list[str]]) -> None:
     # fork: they have the texts and the vocabulary already, so only encoding is measured.
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=run, args=(part,)) for part in parts]
-    for process in processes:
-        process.start()
+    with warnings.catch_warnings():
+        # Python 3.12 warns of threads, which here are NumPy's and idle.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for process in processes:
+            process.start()
     for process in processes:
         process.join()
 
