@@ -73,6 +73,10 @@ class Mirror:
     def is_newest(self) -> bool:
         return self.is_remote and is_newest(self.bucket, self._workdir)
 
+    def holds(self, prefix: str) -> bool:
+        """Whether the bucket has files of the run that begin so; steps come with `take_over`."""
+        return self.is_remote and any(n.startswith(prefix) for n in self.bucket.sizes())
+
     def take_over(self) -> None:
         """Fetches all unless this mirror is the newest, and makes it that; by process 0, when it
         has the lease: the owner before may have pushed since `prepare`."""

@@ -19,8 +19,10 @@ def is_there(config: dict) -> bool:
     finished = run.finished(config["workdir"])
     if finished is None:
         return False
+    link = mirror.Mirror(config["workdir"])
     if config["num_steps"] > finished["step"] and "rolled_back_from" not in finished:
-        if retention.has_optimizer(config["workdir"], finished["step"]):
+        rest = run.join(run.step_dir("", finished["step"]), "rest", "")
+        if retention.has_optimizer(config["workdir"], finished["step"]) or link.holds(rest):
             return False  # it was finished with checkpoint.keep_optimizer: it can go on
         raise UserError(
             f"run {config['workdir']} finished at step {finished['step']} without keeping its "
@@ -28,7 +30,6 @@ def is_there(config: dict) -> bool:
         )
     if not config["checkpoint"]["keep_optimizer"]:
         retention.strip(config["workdir"])  # where the process that finished was killed
-    link = mirror.Mirror(config["workdir"])
     if link.is_newest:
         link.push(lambda: None)  # nobody works on it
     metrics.say(f"run {config['workdir']} is finished (step {finished['step']}); nothing to do")
