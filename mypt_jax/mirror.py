@@ -155,12 +155,23 @@ class Mirror:
                 changed.setdefault(_rank(name), []).append(name)
         for rank in sorted(changed):
             self._put(changed[rank], check_owner)
+            if rank == 0:
+                self._check_arrived(changed[rank])
         remote = self.bucket.sizes()
         gone = [name for name in remote if _of_step(name) and name not in kept]
         # The manifest first: from then on the step is none.
         for name in sorted(gone, key=lambda name: not name.endswith(integrity.MANIFEST)):
             check_owner()
             self.bucket.remove(name)
+
+    def _check_arrived(self, names: list[str]) -> None:
+        """Raises OSError when files of a step, which never change, are of another size there."""
+        remote = self.bucket.sizes()
+        for name in names:
+            if remote.get(name) != self._pushed[name][0]:
+                raise OSError(
+                    f"{name} arrived with {remote.get(name)} of {self._pushed[name][0]} bytes"
+                )
 
     def _put(self, names: list[str], check_owner: Callable[[], None]) -> None:
         paths = {name: os.path.join(self._workdir, name) for name in names}

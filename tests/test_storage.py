@@ -164,6 +164,16 @@ def test_a_report_fetches_records_only_and_leaves_what_this_machine_writes(tmp_p
     assert found == ["config.json", "eval/step_00000006.npz", "metrics.jsonl"]
 
 
+def test_a_step_that_arrives_in_part_gets_no_manifest(workdir, monkeypatch):
+    bucket = Recorder()
+    link = link_to(workdir, bucket)
+    write_step(workdir, 6)
+    monkeypatch.setattr(bucket, "sizes", lambda: {n: len(d) - 1 for n, d in bucket.files.items()})
+    with pytest.raises(exits.StorageFailure, match="params/data arrived with 6 of 7 bytes"):
+        link.push(lambda: None)
+    assert not [name for name in bucket.files if name.endswith("manifest.json")]
+
+
 def test_a_mirror_that_was_replaced_stops_before_it_pushes(workdir):
     bucket = Recorder()
     link = link_to(workdir, bucket)
