@@ -20,14 +20,14 @@ def emulator(kind: str):
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     if kind == "gs":
-        module = ["gcp_storage_emulator", "start", "--port", str(port), "--in-memory"]
-        module += ["--default-bucket", "bucket"]
+        command = [os.path.join(os.path.dirname(__file__), "gcs_emulator.py"), "start"]
+        command += ["--port", str(port), "--in-memory", "--default-bucket", "bucket"]
         environment = {
             "STORAGE_EMULATOR_HOST": address,
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
         }
     else:
-        module = ["moto.server", "-H", "127.0.0.1", "-p", str(port)]
+        command = ["-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
         environment = {
             "AWS_ENDPOINT_URL": address,
             "AWS_ACCESS_KEY_ID": "test",
@@ -35,7 +35,7 @@ def emulator(kind: str):
             "AWS_DEFAULT_REGION": "us-east-1",
         }
     process = subprocess.Popen(
-        [sys.executable, "-m", *module], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     try:
         deadline = time.monotonic() + 60

@@ -212,6 +212,18 @@ def config_with(**changes) -> dict:
 
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore")  # of the clients and emulators
+@pytest.mark.parametrize("content", [b"", b"a\r", b"a\n", b"\r\n\r\n", bytes(range(256))])
+def test_a_bucket_keeps_every_byte(bucket, tmp_path, content):
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(content)
+    files = buckets.Bucket(f"{bucket}/any")
+    files.put(str(source), "file")
+    files.get("file", str(target))
+    assert target.read_bytes() == content
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # of the clients and emulators
 def test_a_dataset_is_fetched_once_and_verified(bucket, datasets, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     files = buckets.Bucket(f"{bucket}/general")
