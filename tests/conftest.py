@@ -1,9 +1,12 @@
 """Shared by all tests: small token datasets, and the trainer as a real process."""
 
+import contextlib
+import fcntl
 import os
 import random
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,19 +77,38 @@ def build_dataset(
 
 
 @pytest.fixture(scope="session")
-def datasets(tmp_path_factory) -> dict[str, str]:
-    """{"domain": directory with two sources, "general": directory with one}."""
-    root = tmp_path_factory.mktemp("data")
-    domain = build_dataset(root / "domain", {"manuals": 120, "laws": 110})
-    general = build_dataset(root / "general", {"encyclopedia": 150})
-    return {"domain": str(domain), "general": str(general)}
+def shared(tmp_path_factory) -> Path:
+    """A directory that all processes of a test run see, where tests run in several."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@contextlib.contextmanager
+def made_once(path: Path) -> Iterator[bool]:
+    """Whether `path`, which all processes share, is yet to be made here; the others wait for it."""
+    done = path.with_name(f"{path.name}.done")
+    with open(f"{path}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield not done.exists()
+        done.touch()
 
 
 @pytest.fixture(scope="session")
-def compile_cache(tmp_path_factory) -> str:
+def datasets(shared) -> dict[str, str]:
+    """{"domain": directory with two sources, "general": directory with one}."""
+    root = shared / "data"
+    with made_once(root) as is_missing:
+        if is_missing:
+            root.mkdir()
+            build_dataset(root / "domain", {"manuals": 120, "laws": 110})
+            build_dataset(root / "general", {"encyclopedia": 150})
+    return {"domain": str(root / "domain"), "general": str(root / "general")}
+
+
+@pytest.fixture(scope="session")
+def compile_cache(shared) -> str:
     """One XLA cache for all processes of a test run: the second start of a shape is quick."""
-    shared = os.environ.get("MYPT_TEST_COMPILE_CACHE")
-    return shared or str(tmp_path_factory.getbasetemp() / "xla")
+    return str(shared / "xla")
 
 
 @pytest.fixture

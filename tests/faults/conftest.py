@@ -12,7 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, SMALL
+from conftest import ROOT, SMALL, made_once
 
 from mypt_jax import checkpoint, integrity, run
 
@@ -153,11 +153,13 @@ def start(zygote, overrides):
 
 
 @pytest.fixture(scope="session")
-def undisturbed(zygote, overrides, tmp_path_factory) -> Path:
+def undisturbed(zygote, overrides, shared) -> Path:
     """The run that every disturbed one must equal."""
-    workdir = tmp_path_factory.mktemp("undisturbed") / "base"
-    trainer = zygote.start("base", {**overrides, "workdir": workdir})
-    assert trainer.wait() == 0, trainer.stderr
+    workdir = shared / "undisturbed"
+    with made_once(workdir) as is_missing:
+        if is_missing:
+            trainer = zygote.start("base", {**overrides, "workdir": workdir})
+            assert trainer.wait() == 0, trainer.stderr
     return workdir
 
 
