@@ -13,7 +13,8 @@ from typing import BinaryIO
 from data_pipeline import errors
 
 _BLOCK_BYTES = 1 << 20
-_COMPRESSED_BYTES = 1 << 14  # decompressed in one go, so that a file of zeros fits into memory
+# Decompressed in one go; four bytes of Zstandard can stand for 128 KiB, so this for 64 MiB.
+_COMPRESSED_BYTES = 1 << 11
 # A line of JSON is one document in memory; longer ones are a mistake or belong into a text file.
 MAX_LINE_BYTES = 64 << 20
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
@@ -30,13 +31,21 @@ def open_bytes(path: Path) -> Iterator[BinaryIO]:
             elif path.suffix == ".bz2":
                 yield stack.enter_context(bz2.open(raw))
             elif path.suffix in (".zst", ".zstd"):
-                yield stack.enter_context(io.BufferedReader(_Zstandard(raw), _BLOCK_BYTES))
+                yield stack.enter_context(zstandard_reader(raw))
             else:
                 yield raw
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise errors.UserError(f"{path} is truncated or damaged ({error}): get it again") from None
     except OSError as error:
         raise errors.UserError(f"{path} cannot be read: {error}") from None
+
+
+def zstandard_reader(file: BinaryIO) -> io.BufferedReader:
+    """Returns the decompressed bytes of a file; raises EOFError where it is truncated or damaged.
+
+    Closing it leaves `file` open.
+    """
+    return io.BufferedReader(_Zstandard(file), _BLOCK_BYTES)
 
 
 class _Zstandard(io.RawIOBase):

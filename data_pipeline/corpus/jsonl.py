@@ -5,8 +5,7 @@ import json
 from collections.abc import Iterator
 from typing import BinaryIO
 
-import zstandard
-
+from data_pipeline import textfiles
 from data_pipeline.corpus import document
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
@@ -19,7 +18,8 @@ def read(
 ) -> Iterator[document.Document]:
     """Yields the text of each line's object; raises ReadError("json_broken") at the first bad one.
 
-    Fields with the names of Document's are taken over where they are strings.
+    Fields with the names of Document's are taken over where they are strings. Truncated or damaged
+    Zstandard raises EOFError, as the streams of the other compressions do.
     """
     for number, line in enumerate(_lines(stream, path)):
         if not line.strip():
@@ -43,24 +43,16 @@ def read(
 
 
 def _lines(stream: BinaryIO, path: str) -> Iterator[bytes]:
-    head = stream.read(4)
-    pending = head
+    head = stream.read(len(_ZSTD_MAGIC))
+    source, pending = stream, head
     if head == _ZSTD_MAGIC:
-        source = zstandard.ZstdDecompressor().stream_reader(
-            _Prepended(head, stream), read_across_frames=True
-        )
-        pending = b""
-    else:
-        source = stream
-    try:
-        while chunk := source.read(1 << 18):
-            pending += chunk
-            *lines, pending = pending.split(b"\n")
-            yield from lines
-            if len(pending) > MAX_LINE_BYTES:
-                raise document.ReadError("too_large", f"{path}: a line above {MAX_LINE_BYTES}")
-    except zstandard.ZstdError as error:
-        raise document.ReadError("truncated", f"{path}: {error}") from error
+        source, pending = textfiles.zstandard_reader(_Prepended(head, stream)), b""
+    while chunk := source.read(1 << 18):
+        pending += chunk
+        *lines, pending = pending.split(b"\n")
+        yield from lines
+        if len(pending) > MAX_LINE_BYTES:
+            raise document.ReadError("too_large", f"{path}: a line above {MAX_LINE_BYTES}")
     if pending:
         yield pending
 

@@ -16,7 +16,7 @@ import numpy as np
 import xxhash
 import zstandard
 
-from data_pipeline import errors
+from data_pipeline import errors, textfiles
 from data_pipeline.corpus import clean, document, files, minhash, quality, readers, registry
 
 # Part of every key: raise it when a reader or a rule changes what it writes.
@@ -254,6 +254,11 @@ def documents(part_key: str, work_dir: Path) -> Iterator[document.Document]:
     """Yields a part's documents in the order in which they were read."""
     path = work_dir / "read" / f"{part_key}.jsonl.zst"
     with open(path, "rb") as stream:
-        reader = zstandard.ZstdDecompressor().stream_reader(stream)
-        for line in io.TextIOWrapper(reader, encoding="utf-8", newline="\n"):
-            yield document.Document(**json.loads(line))
+        reader = textfiles.zstandard_reader(stream)
+        try:
+            for line in io.TextIOWrapper(reader, encoding="utf-8", newline="\n"):
+                yield document.Document(**json.loads(line))
+        except EOFError as error:
+            raise errors.UserError(
+                f"{path} is truncated or damaged ({error}): remove {path.parent} and run again"
+            ) from None

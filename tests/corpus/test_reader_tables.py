@@ -6,7 +6,8 @@ import json
 import pytest
 import zstandard
 
-from data_pipeline.corpus import document, jsonl, plain, tsv
+from data_pipeline import errors
+from data_pipeline.corpus import document, jsonl, parts, plain, readers, tsv
 
 
 def test_neighbouring_pairs_make_one_document_and_blank_lines_end_it():
@@ -35,6 +36,29 @@ def test_jsonl(pack):
         ("7", "one", "de"),
         ("f.jsonl#1", "two\nlines", ""),
     ]
+
+
+def _cut_short(path):
+    """Rows of JSON lines as Zstandard without its last bytes; what is left ends with a line."""
+    compressor = zstandard.ZstdCompressor().compressobj()
+    rows = b"".join(b'{"id": "%d", "text": "one more"}\n' % number for number in range(99))
+    packed = compressor.compress(rows) + compressor.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(packed)  # no end of the frame
+
+
+def test_truncated_jsonl_is_never_taken_for_a_short_one(tmp_path):
+    path = tmp_path / "f.jsonl.zst"
+    _cut_short(path)
+    with pytest.raises(document.ReadError) as caught:
+        list(readers.documents("jsonl", path, name=path.name, max_bytes=1 << 20, options={}))
+    assert caught.value.kind == "truncated"
+
+
+def test_a_truncated_part_of_a_build_is_named(tmp_path):
+    _cut_short(tmp_path / "read" / "key.jsonl.zst")
+    with pytest.raises(errors.UserError, match="key.jsonl.zst is truncated"):
+        list(parts.documents("key", tmp_path))
 
 
 @pytest.mark.parametrize("line", [b"{", b'{"a": 1}', b"[1]", b'{"text": 3}', b"\xff"])
