@@ -61,7 +61,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.model.document_mask = False  # no attention across documents inside a window
     config.model.remat = "none"  # none | dots | full: what the backward pass computes again
     config.model.scan_layers = True  # one compiled block; False unrolls, same checkpoint
-    config.model.loss_chunks = 1  # parts of the cross-entropy, so that [B, L, V] is never made
+    config.model.loss_chunks = 4  # parts of the cross-entropy; [B, L, V] exists one part at a time
 
     config.optim = ConfigDict()
     config.optim.peak_lr = 3e-4

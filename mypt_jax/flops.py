@@ -89,11 +89,11 @@ def per_token_causal(model: Mapping) -> int:
 
 
 def executed_per_token(model: Mapping) -> int:
-    """What the hardware computes: recomputation by model.remat and model.loss_chunks included."""
-    blocks, head = matrix_parameters(model)
+    """What the hardware computes: recomputation by model.remat included."""
+    blocks, _ = matrix_parameters(model)
     attention = 2 * 2 * model["n_layer"] * model["block_size"] * model["n_embd"]
     again = {"none": 0, "dots": attention, "full": 2 * blocks + attention}[model["remat"]]
-    return per_token(model) + again + (2 * head if model["loss_chunks"] > 1 else 0)
+    return per_token(model) + again
 
 
 def utilisation(model: Mapping, tokens_per_sec: float, device_kind: str, devices: int):

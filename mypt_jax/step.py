@@ -147,8 +147,7 @@ def _batch_loss(graphdef, resolved: Mapping, mesh: Mesh, eot: int) -> Callable:
             constrain=sharding.constrain_to(mesh),
             mesh=mesh,
         )
-        nll_BL = loss.token_nll(gpt, hidden_BLD, targets_BL, num_chunks=resolved["loss_chunks"])
-        return nll_BL.mean()
+        return loss.mean_nll(gpt, hidden_BLD, targets_BL, num_chunks=resolved["loss_chunks"])
 
     return batch_loss
 

@@ -106,7 +106,7 @@ def timed(function: Callable, *arguments) -> tuple[float, object]:
 
 
 def measure_step(config: dict, pairs: int) -> dict:
-    """A step and its products, in turn; then the step's parts."""
+    """A step and its products, in turn; then the forward pass alone."""
     import jax
     import numpy as np
 
@@ -122,17 +122,14 @@ def measure_step(config: dict, pairs: int) -> dict:
     matmuls, operands = products(config, program.model_config["compute_dtype"])
     timed(matmuls, operands)
     forward = jax.jit(lambda p, w: program.nll(p, w).mean())
-    gradient = jax.jit(jax.value_and_grad(lambda p, w: program.nll(p, w).mean()))
-    for function in (forward, gradient):
-        timed(function, state["params"], windows)
+    timed(forward, state["params"], windows)
     secs: dict[str, list[float]] = {}
     for _ in range(pairs):
         one, (state, _) = timed(program.step, state, windows, *scalars)
         secs.setdefault("step", []).append(one)
         secs.setdefault("products", []).append(timed(matmuls, operands)[0])
     for _ in range(max(3, pairs // 2)):
-        for name, function in (("forward", forward), ("forward + backward", gradient)):
-            secs.setdefault(name, []).append(timed(function, state["params"], windows)[0])
+        secs.setdefault("forward", []).append(timed(forward, state["params"], windows)[0])
     shares = [p / s for p, s in zip(secs["products"], secs["step"], strict=True)]
     median = {name: statistics.median(values) for name, values in secs.items()}
     work = flops.per_token(m) * B * m["block_size"]

@@ -14,7 +14,7 @@ from mypt_jax import loss
 
 
 class Bare:
-    """Only a head: what token_nll asks of a model."""
+    """Only a head: what the loss asks of a model."""
 
     def __init__(self, kernel, bias_V, tied):
         self.head = loss.Head(kernel, bias_V, tied)
@@ -28,7 +28,7 @@ def case(B=2, L=12, D=8, V=50, *, tied=False, bias=True, dtype=jnp.float32, seed
     kernel = rng.standard_normal((V, D) if tied else (D, V)).astype(np.float32)
     bias_V = rng.standard_normal(V).astype(np.float32) if bias else None
     hidden = jnp.asarray(3 * rng.standard_normal((B, L, D)), dtype)
-    return hidden, kernel, bias_V, rng.integers(0, V, (B, L)), rng.standard_normal((B, L))
+    return hidden, kernel, bias_V, rng.integers(0, V, (B, L))
 
 
 def plain_nll(hidden_BLD, kernel, bias_V, targets_BL, tied):
@@ -42,16 +42,17 @@ def plain_nll(hidden_BLD, kernel, bias_V, targets_BL, tied):
 @pytest.mark.parametrize("num_chunks", [1, 2, 5, 12])
 @pytest.mark.parametrize(("tied", "bias"), [(False, True), (True, False), (True, True)])
 def test_equal_to_the_plain_loss(num_chunks, tied, bias):
-    """Values and gradients, with a weight of its own on every token; 5 does not divide 12."""
-    hidden, kernel, bias_V, targets, weight = case(tied=tied, bias=bias)
+    """Values, and gradients of a multiple of the mean; 5 does not divide 12."""
+    hidden, kernel, bias_V, targets = case(tied=tied, bias=bias)
 
     def chunked(hidden, kernel, bias_V):
-        nll = loss.token_nll(Bare(kernel, bias_V, tied), hidden, targets, num_chunks=num_chunks)
-        return (nll * weight).sum(), nll
+        model = Bare(kernel, bias_V, tied)
+        nll = loss.token_nll(model, hidden, targets, num_chunks=num_chunks)
+        return 3 * loss.mean_nll(model, hidden, targets, num_chunks=num_chunks), nll
 
     def plain(hidden, kernel, bias_V):
         nll = plain_nll(hidden, kernel, bias_V, targets, tied)
-        return (nll * weight).sum(), nll
+        return 3 * nll.mean(), nll
 
     wrt = (0, 1, 2) if bias else (0, 1)
     got, want = (
@@ -60,7 +61,9 @@ def test_equal_to_the_plain_loss(num_chunks, tied, bias):
     )
     assert got[0][1].dtype == jnp.float32 and got[0][1].shape == targets.shape
     for g, w in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
-        np.testing.assert_allclose(g, w, rtol=1e-5, atol=2e-5)
+        np.testing.assert_allclose(g, w, rtol=1e-5, atol=2e-6)
+    alone = jax.jit(lambda *x: chunked(*x)[0])(hidden, kernel, bias_V)  # without a gradient
+    np.testing.assert_allclose(alone, want[0][0], rtol=1e-6)
 
 
 def test_bfloat16_hidden_states_are_summed_in_fp32():
@@ -69,11 +72,11 @@ def test_bfloat16_hidden_states_are_summed_in_fp32():
     hidden = jnp.ones((1, T, 1), jnp.bfloat16)
     targets = jnp.zeros((1, T), jnp.int32)
 
-    def total(kernel):
-        return loss.token_nll(Bare(kernel, None, False), hidden, targets, num_chunks=16).sum()
+    def mean(kernel):
+        return loss.mean_nll(Bare(kernel, None, False), hidden, targets, num_chunks=16)
 
-    gradient = jax.jit(jax.grad(total))(jnp.zeros((1, V), jnp.float32))
-    np.testing.assert_allclose(gradient[0], [-0.75 * T, T / 4, T / 4, T / 4], rtol=1e-3)
+    gradient = jax.jit(jax.grad(mean))(jnp.zeros((1, V), jnp.float32))
+    np.testing.assert_allclose(gradient[0], [-0.75, 0.25, 0.25, 0.25], rtol=1e-3)
 
 
 def test_large_logits_stay_finite():
@@ -95,7 +98,7 @@ def compiled_step(num_chunks, **changes):
 
     def mean(params, rows):
         gpt = nnx.merge(graph, params)
-        return loss.token_nll(gpt, gpt(rows[:, :-1]), rows[:, 1:], num_chunks=num_chunks).mean()
+        return loss.mean_nll(gpt, gpt(rows[:, :-1]), rows[:, 1:], num_chunks=num_chunks)
 
     rows = jax.ShapeDtypeStruct((B, L + 1), jnp.int32)
     with factory.quick_compilation(False):

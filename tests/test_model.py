@@ -227,7 +227,7 @@ def run(gpt, rows, key=None):
         def mean(params):
             gpt = nnx.merge(graph, params)
             hidden = gpt(rows[:, :-1], dropout_key=key)
-            return loss.token_nll(gpt, hidden, rows[:, 1:], num_chunks=1).mean()
+            return loss.mean_nll(gpt, hidden, rows[:, 1:], num_chunks=1)
 
         return jax.value_and_grad(mean)(params)
 

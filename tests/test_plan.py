@@ -107,7 +107,7 @@ def test_activation_memory_by_the_published_rules(guide):
         assert one["saved activations"] / 12 == pytest.approx(per_window, rel=0.01)
         four = plan_costs.memory(guide, size, devices=4, compute_dtype="bfloat16")
         assert four["total"] == pytest.approx(one["total"] / 4)
-    guide["model"]["loss_chunks"] = 16
+    guide["model"]["loss_chunks"] *= 16
     chunked = plan_costs.memory(guide, size, devices=1, compute_dtype="bfloat16")
     assert chunked["logits"] == pytest.approx(one["logits"] / 16)
 
