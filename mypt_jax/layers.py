@@ -101,8 +101,11 @@ class Linear(nnx.Module):
         self.bias = draw(bias_key, (out_dim,), 0.0) if bias else None
 
     def __call__(self, x):
-        y = x @ self.kernel[...].astype(x.dtype)
-        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+        # As one matrix: with rows in two axes XLA's CPU backend copies them for the gradients.
+        y = x.reshape(-1, x.shape[-1]) @ self.kernel[...].astype(x.dtype)
+        if self.bias is not None:
+            y = y + self.bias[...].astype(x.dtype)
+        return y.reshape(*x.shape[:-1], -1)
 
 
 class Norm(nnx.Module):

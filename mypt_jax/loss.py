@@ -153,5 +153,7 @@ def _head_gradients(hidden_TD, kernel, targets_T, exp_TV, sum_T, weights_T, tied
         kernel_grad = matmul("tv,td->vd", delta_TV, hidden_TD)
     else:
         hidden_grad = matmul("tv,dv->td", delta_TV, kernel)
-        kernel_grad = matmul("td,tv->dv", hidden_TD, delta_TV)
+        # XLA's CPU backend has its fast product only for a left side that lies in rows.
+        hidden_DT = jax.lax.optimization_barrier(hidden_TD.T)
+        kernel_grad = matmul("dt,tv->dv", hidden_DT, delta_TV)
     return hidden_grad, kernel_grad, bias_grad_V
