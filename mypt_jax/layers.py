@@ -101,11 +101,11 @@ class Linear(nnx.Module):
         self.bias = draw(bias_key, (out_dim,), 0.0) if bias else None
 
     def __call__(self, x):
-        # As one matrix: with rows in two axes XLA's CPU backend copies them for the gradients.
-        y = x.reshape(-1, x.shape[-1]) @ self.kernel[...].astype(x.dtype)
-        if self.bias is not None:
-            y = y + self.bias[...].astype(x.dtype)
-        return y.reshape(*x.shape[:-1], -1)
+        # As one matrix: with rows in two axes XLA's CPU backend copies them for the gradients. The
+        # bias comes after it: before, it took 0.2 GiB more of a TPU at 750m.
+        rows = x.reshape(-1, x.shape[-1])
+        y = (rows @ self.kernel[...].astype(x.dtype)).reshape(*x.shape[:-1], -1)
+        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
 
 
 class Norm(nnx.Module):
