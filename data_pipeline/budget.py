@@ -14,12 +14,13 @@ class Settings:
     seed: int
     val_fraction: float
     tokens_per_shard: int
-    total_tokens: int | None  # None: everything
-    weights: dict[str, Fraction]  # relative, by group; a group that is not named has weight 1
-    repeat: bool
-    max_repeat: int
-    allow_short: bool
-    workers: int  # not saved: it changes nothing
+    total_tokens: int | None = None  # None: everything
+    # Relative, by group; a group that is not named has weight 1.
+    weights: dict[str, Fraction] = dataclasses.field(default_factory=dict)
+    repeat: bool = False
+    max_repeat: int = 1
+    allow_short: bool = False
+    workers: int = 1  # not saved: it changes nothing
 
     def check(self) -> None:
         """Raises UserError for values that cannot be meant."""

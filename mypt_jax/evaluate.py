@@ -56,7 +56,7 @@ def make_nll(
             constrain=sharding.constrain_to(mesh),
             mesh=mesh,
         )
-        return loss.token_nll(model, hidden_BLD, targets_BL, num_chunks=num_chunks)
+        return loss.token_nll(model.head_weights(), hidden_BLD, targets_BL, num_chunks=num_chunks)
 
     return nll
 

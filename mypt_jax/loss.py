@@ -29,12 +29,13 @@ def logits(hidden: jax.Array, head: Head) -> jax.Array:
     return out if head.bias_V is None else out + head.bias_V.astype(jnp.float32)
 
 
-def token_nll(model, hidden_BLD: jax.Array, targets_BL: jax.Array, *, num_chunks: int) -> jax.Array:
+def token_nll(
+    head: Head, hidden_BLD: jax.Array, targets_BL: jax.Array, *, num_chunks: int
+) -> jax.Array:
     """Negative log-likelihood of every target, nats, fp32 [B, L]; for evaluation.
 
     The logits of L / num_chunks positions exist at a time; L is padded up to a multiple.
     """
-    head = model.head_weights()
 
     def one_chunk(_, chunk):
         return None, _softmax(chunk[0], head, chunk[1])[0]
@@ -45,12 +46,13 @@ def token_nll(model, hidden_BLD: jax.Array, targets_BL: jax.Array, *, num_chunks
     return nll_CT.reshape(num_chunks, B, -1).swapaxes(0, 1).reshape(B, -1)[:, :L]
 
 
-def mean_nll(model, hidden_BLD: jax.Array, targets_BL: jax.Array, *, num_chunks: int) -> jax.Array:
+def mean_nll(
+    head: Head, hidden_BLD: jax.Array, targets_BL: jax.Array, *, num_chunks: int
+) -> jax.Array:
     """Mean negative log-likelihood of all targets, nats/token, fp32 scalar; for training.
 
     As token_nll(...).mean(), but differentiated without making the logits a second time.
     """
-    head = model.head_weights()
     # Padding is zeros here, too: it counts nothing.
     weights_BL = jnp.full(targets_BL.shape, 1 / targets_BL.size, jnp.float32)
     hidden_CTD, targets_CT, weights_CT = (

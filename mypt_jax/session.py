@@ -120,17 +120,7 @@ def open_session(
     link = mirror.Mirror(workdir)
     owned = lease.Lease(_lease_place(link, workdir))
 
-    def enter() -> list[str]:
-        """Makes process 0 the owner of the run, when it may go on with this config."""
-        changes = _changes(config)
-        disk = retention.check_disk(workdir, program.abstract_state, keep=config["checkpoint"])
-        notes = _take_over(owned, link, workdir, stack)
-        # Again, where the steps have come from a bucket just now.
-        return [*notes, disk, *(changes or _changes(config))]
-
-    for note in memory.notes(program) if is_writer else ():
-        metrics.say(note)
-    notes = agreement.first_decides("see the run opened", enter, timeout_secs=limit)
+    notes = _enter(config, program, owned, link, stack)
     ledger.open()
     stack.callback(ledger.flush, now=True)
     dog = watchdog.Watchdog(config["watchdog_secs"])
@@ -165,11 +155,7 @@ def open_session(
         plan=plan,
         token_bytes=validated.tokenizer.token_bytes(),
         checkpointer=saver,
-        metrics=metrics.Metrics(
-            config["workdir"],
-            is_writer=is_writer,
-            num_steps=config["num_steps"],
-        ),
+        metrics=metrics.Metrics(workdir, is_writer=is_writer, num_steps=config["num_steps"]),
         interrupts=interrupts,
         requests=agreement.Requests(program.mesh),
         mirror=link,
@@ -200,6 +186,29 @@ def open_session(
         if note:
             session.metrics.note(note)
     return session, state, done
+
+
+def _enter(
+    config: Mapping,
+    program: step.Program,
+    owned: lease.Lease,
+    link: mirror.Mirror,
+    stack: contextlib.ExitStack,
+) -> list[str]:
+    """Makes process 0 the owner of the run, when it may go on with this config; returns notes."""
+    workdir = config["workdir"]
+
+    def enter() -> list[str]:
+        changes = _changes(config)
+        disk = retention.check_disk(workdir, program.abstract_state, keep=config["checkpoint"])
+        notes = _take_over(owned, link, workdir, stack)
+        # Again, where the steps have come from a bucket just now.
+        return [*notes, disk, *(changes or _changes(config))]
+
+    for note in memory.notes(program) if jax.process_index() == 0 else ():
+        metrics.say(note)
+    limit = config["distributed"]["save_timeout_secs"]
+    return agreement.first_decides("see the run opened", enter, timeout_secs=limit)
 
 
 def _write_records(session: Session, done: int) -> None:

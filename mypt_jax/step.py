@@ -61,10 +61,10 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
         )
     resolved = model.resolve(config["model"], devices[0])
     mesh = sharding.make_mesh(sizes, devices)
-    tx = optim.make_optimizer(**_only(config["optim"], optim.make_optimizer))
+    tx = optim.make_optimizer(**only(config["optim"], optim.make_optimizer))
     schedule = optim.make_schedule(
         num_steps=config["num_steps"],
-        **_only(config["optim"], optim.make_schedule, without=("num_steps",)),
+        **only(config["optim"], optim.make_schedule, without=("num_steps",)),
     )
 
     def new_params():
@@ -124,7 +124,7 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
     )
 
 
-def _only(config: Mapping, function: Callable, without: tuple[str, ...] = ()) -> dict:
+def only(config: Mapping, function: Callable, without: tuple[str, ...] = ()) -> dict:
     """The entries of a config group that `function` takes."""
     names = function.__code__.co_varnames[
         : function.__code__.co_argcount + function.__code__.co_kwonlyargcount
@@ -147,7 +147,9 @@ def _batch_loss(graphdef, resolved: Mapping, mesh: Mesh, eot: int) -> Callable:
             constrain=sharding.constrain_to(mesh),
             mesh=mesh,
         )
-        return loss.mean_nll(gpt, hidden_BLD, targets_BL, num_chunks=resolved["loss_chunks"])
+        return loss.mean_nll(
+            gpt.head_weights(), hidden_BLD, targets_BL, num_chunks=resolved["loss_chunks"]
+        )
 
     return batch_loss
 
@@ -176,7 +178,7 @@ def _loss_and_gradients(batch_loss, params, windows, key, accumulation_steps):
 def _train_step(
     state, windows, lr, max_loss, *, batch_loss, tx, accumulation_steps, seed, skip_spikes
 ):
-    """One update. A non-finite loss or gradient changes nothing but the step count.
+    """One update.
 
     `lr` is an argument, not a function compiled in: so all stages of a chain share one program,
     and the compile cache gives it to every stage after the first.
@@ -185,14 +187,23 @@ def _train_step(
     value, gradients = _loss_and_gradients(
         batch_loss, state["params"], windows, key, accumulation_steps
     )
+    accepted = jnp.isfinite(value)
+    if skip_spikes:
+        accepted &= value <= max_loss
+    state, grad_norm = update(state, gradients, lr, accepted, tx=tx)
+    return state, {"loss": value, "grad_norm": grad_norm}
+
+
+def update(state, gradients, lr, accepted, *, tx: optax.GradientTransformation) -> tuple:
+    """The state after one update, and the norm of the gradients.
+
+    Unless `accepted`, or with a gradient that is not finite, it changes nothing but the step count.
+    """
     grad_norm = optax.global_norm(gradients)
     updates, opt_state = tx.update(gradients, state["opt_state"], state["params"])
     params = jax.tree.map(lambda p, u: (p - lr * u).astype(p.dtype), state["params"], updates)
-    accepted = jnp.isfinite(value) & jnp.isfinite(grad_norm)
-    if skip_spikes:
-        accepted &= value <= max_loss
+    accepted &= jnp.isfinite(grad_norm)
     new = {"params": params, "opt_state": opt_state}
     old = {"params": state["params"], "opt_state": state["opt_state"]}
     new = jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)
-    figures = {"loss": value, "grad_norm": grad_norm}
-    return {**new, "step": state["step"] + 1}, figures
+    return {**new, "step": state["step"] + 1}, grad_norm

@@ -54,17 +54,7 @@ def build_dataset(
     """A token dataset with `sources`: {name: documents}."""
     from data_pipeline import budget, prepare, tokenizer
 
-    settings = budget.Settings(
-        seed=seed,
-        val_fraction=val_fraction,
-        tokens_per_shard=20_000,
-        total_tokens=None,
-        weights={},
-        repeat=False,
-        max_repeat=1,
-        allow_short=False,
-        workers=1,
-    )
+    settings = budget.Settings(seed=seed, val_fraction=val_fraction, tokens_per_shard=20_000)
     texts = (text for name, count in sources.items() for text in documents(name, count, seed))
     prepare.build_dataset(
         texts,

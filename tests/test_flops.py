@@ -46,7 +46,7 @@ def xla_count(n_layer: int, **shape) -> float:
 
     def mean_loss(params, tokens_BL):
         gpt = nnx.merge(graphdef, params)
-        return loss.mean_nll(gpt, gpt(tokens_BL), tokens_BL, num_chunks=1)
+        return loss.mean_nll(gpt.head_weights(), gpt(tokens_BL), tokens_BL, num_chunks=1)
 
     tokens = jax.ShapeDtypeStruct((rows, length), jnp.int32)
     lowered = jax.jit(jax.value_and_grad(mean_loss)).lower(params, tokens)

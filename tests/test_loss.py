@@ -13,16 +13,6 @@ from model_factory import quick  # noqa: F401
 from mypt_jax import loss
 
 
-class Bare:
-    """Only a head: what the loss asks of a model."""
-
-    def __init__(self, kernel, bias_V, tied):
-        self.head = loss.Head(kernel, bias_V, tied)
-
-    def head_weights(self):
-        return self.head
-
-
 def case(B=2, L=12, D=8, V=50, *, tied=False, bias=True, dtype=jnp.float32, seed=0):
     rng = np.random.default_rng(seed)
     kernel = rng.standard_normal((V, D) if tied else (D, V)).astype(np.float32)
@@ -46,9 +36,9 @@ def test_equal_to_the_plain_loss(num_chunks, tied, bias):
     hidden, kernel, bias_V, targets = case(tied=tied, bias=bias)
 
     def chunked(hidden, kernel, bias_V):
-        model = Bare(kernel, bias_V, tied)
-        nll = loss.token_nll(model, hidden, targets, num_chunks=num_chunks)
-        return 3 * loss.mean_nll(model, hidden, targets, num_chunks=num_chunks), nll
+        head = loss.Head(kernel, bias_V, tied)
+        nll = loss.token_nll(head, hidden, targets, num_chunks=num_chunks)
+        return 3 * loss.mean_nll(head, hidden, targets, num_chunks=num_chunks), nll
 
     def plain(hidden, kernel, bias_V):
         nll = plain_nll(hidden, kernel, bias_V, targets, tied)
@@ -73,7 +63,7 @@ def test_bfloat16_hidden_states_are_summed_in_fp32():
     targets = jnp.zeros((1, T), jnp.int32)
 
     def mean(kernel):
-        return loss.mean_nll(Bare(kernel, None, False), hidden, targets, num_chunks=16)
+        return loss.mean_nll(loss.Head(kernel, None, False), hidden, targets, num_chunks=16)
 
     gradient = jax.jit(jax.grad(mean))(jnp.zeros((1, V), jnp.float32))
     np.testing.assert_allclose(gradient[0], [-0.75, 0.25, 0.25, 0.25], rtol=1e-3)
@@ -81,8 +71,8 @@ def test_bfloat16_hidden_states_are_summed_in_fp32():
 
 def test_large_logits_stay_finite():
     kernel = np.array([[1e4, -1e4, 0.0]], np.float32)
-    model = Bare(kernel, None, False)
-    nll = loss.token_nll(model, jnp.ones((1, 3, 1)), jnp.asarray([[0, 1, 2]]), num_chunks=1)
+    head = loss.Head(kernel, None, False)
+    nll = loss.token_nll(head, jnp.ones((1, 3, 1)), jnp.asarray([[0, 1, 2]]), num_chunks=1)
     np.testing.assert_allclose(nll, [[0.0, 2e4, 1e4]])
 
 
@@ -98,7 +88,8 @@ def compiled_step(num_chunks, **changes):
 
     def mean(params, rows):
         gpt = nnx.merge(graph, params)
-        return loss.mean_nll(gpt, gpt(rows[:, :-1]), rows[:, 1:], num_chunks=num_chunks)
+        hidden, targets = gpt(rows[:, :-1]), rows[:, 1:]
+        return loss.mean_nll(gpt.head_weights(), hidden, targets, num_chunks=num_chunks)
 
     rows = jax.ShapeDtypeStruct((B, L + 1), jnp.int32)
     with factory.quick_compilation(False):

@@ -35,12 +35,7 @@ def settings(**changes):
         "seed": 3,
         "val_fraction": 0.1,
         "tokens_per_shard": 5000,
-        "total_tokens": None,
-        "weights": {},
-        "repeat": False,
         "max_repeat": 100,
-        "allow_short": False,
-        "workers": 1,
     }
     return budget.Settings(**(values | changes))
 

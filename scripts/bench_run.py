@@ -1,0 +1,144 @@
+"""What a run adds to its train steps on this machine: the loop around them, the start before them.
+
+    python scripts/bench_run.py --loop       the training loop against the bare step, at :tiny
+    python scripts/bench_run.py --start      process start to first step, first and second time
+
+The loop and the bare step are timed in turn in one process, on the same state; their ratio depends
+little on what else the machine does. Makes its own data.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from data_pipeline import errors  # noqa: E402
+
+
+def make_dataset(directory: Path) -> str:
+    """A small token dataset of words from this repository's own documents."""
+    from data_pipeline import budget, prepare, tokenizer
+    from data_pipeline.corpus import document
+
+    text = "\n\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
+    texts = (
+        document.Document(id=str(i), text=f"{i}\n{text}", source="docs", licence="MIT")
+        for i in range(20)
+    )
+    prepare.build_dataset(
+        texts,
+        out_dir=directory,
+        vocabulary=tokenizer.get("gpt2-4096"),
+        settings=budget.Settings(seed=0, val_fraction=0.2, tokens_per_shard=1_000_000),
+        recorded={"command": "bench_run"},
+    )
+    return str(directory)
+
+
+def measure_loop(pairs: int, steps: int) -> dict:
+    """Seconds per step of the training loop (batches, metrics, guards; evaluation and saving
+    apart) and of the bare step, in turn on the same state."""
+    import jax
+    import numpy as np
+
+    from configs import base
+    from mypt_jax import config as configs
+    from mypt_jax import interrupt, session, sharding, step, train
+
+    config = base.get_config("tiny").to_dict()
+    config["model"]["dropout"] = 0.0
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as stack:
+        data = make_dataset(Path(directory) / "data")
+        config["workdir"] = str(Path(directory) / "run")
+        config["data"] |= dict(domain=(), domain_weights=(), general=(data,), general_weights=())
+        config["checkpoint"]["every_secs"] = 0.0
+        validated = configs.validate(config)
+        program = step.build(validated.config, eot=validated.tokenizer.eot)
+        interrupts = interrupt.Interrupts()
+        work, state, done = session.open_session(validated, program, interrupts, stack)
+        session.eval_due = lambda config, done: False  # evaluation and saving are left out
+        windows = sharding.global_batch(program.mesh, work.loader.batch(0))
+        scalars = np.float32(1e-4), np.float32(np.inf)
+        secs: dict[str, list[float]] = {"loop": [], "bare": []}
+        for pair in range(-1, pairs):  # the first compiles
+            work.config["num_steps"] = done + steps
+            start = time.perf_counter()
+            with contextlib.redirect_stdout(open(os.devnull, "w")):
+                state, done = train._loop(work, state, done)
+            jax.block_until_ready(state)
+            loop = (time.perf_counter() - start) / steps
+            start = time.perf_counter()
+            for _ in range(steps):
+                state, figures = program.step(state, windows, *scalars)
+            jax.block_until_ready((state, figures))
+            bare = (time.perf_counter() - start) / steps
+            if pair >= 0:
+                secs["loop"].append(loop)
+                secs["bare"].append(bare)
+    ratios = [a / b for a, b in zip(secs["loop"], secs["bare"], strict=True)]
+    return {
+        "loop_over_bare": statistics.median(ratios),
+        "ratio_min": min(ratios),
+        "ratio_max": max(ratios),
+        "secs": {name: statistics.median(values) for name, values in secs.items()},
+        "pairs": pairs,
+        "steps_per_segment": steps,
+    }
+
+
+def measure_start() -> dict:
+    """Seconds from process start until the first step is done at :tiny, twice, with one cache.
+
+    The evaluation of step 0 is before it; what follows the first step does not count.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        data = make_dataset(Path(directory) / "data")
+        secs = []
+        for attempt in ("first", "second"):
+            command = [sys.executable, "-u", "-m", "mypt_jax.main", "--config=configs/base.py:tiny"]
+            overrides = {
+                "workdir": f"{directory}/{attempt}",
+                "compile_cache": f"{directory}/xla",
+                "data.general": data,
+                "data.domain": "()",
+                "num_steps": 2,
+                "optim.warmup_steps": 1,
+                "eval.windows": 16,
+                "log.every_steps": 1,
+                "log.tensorboard": False,
+            }
+            command += [f"--config.{key}={value}" for key, value in overrides.items()]
+            start = time.perf_counter()
+            with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+                for line in process.stdout:
+                    if line.startswith("step 1/"):
+                        secs.append(time.perf_counter() - start)
+            if process.returncode:
+                raise errors.UserError(f"the {attempt} start ended with code {process.returncode}")
+    return {"first_secs": secs[0], "second_secs": secs[1], "second_over_first": secs[1] / secs[0]}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--loop", action="store_true")
+    what.add_argument("--start", action="store_true")
+    parser.add_argument("--pairs", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=20, help="of each half of a pair")
+    args = parser.parse_args(argv)
+    found = measure_loop(args.pairs, args.steps) if args.loop else measure_start()
+    print(json.dumps(found, indent=1))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(errors.run(main))
