@@ -194,6 +194,8 @@ def test_best_and_newest_are_kept_apart(tmp_path):
     assert keep(list(range(1, 9))) & set(range(1, 9)) == {2, 5, 7, 8}
 
 
+# A read that fails halfway leaves Orbax's other reads behind, which complain of their closed loop.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.full
 def test_reading_beside_a_writer_sees_finished_steps_only(start, undisturbed, tmp_path):
     """Row 20."""
