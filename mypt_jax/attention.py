@@ -63,6 +63,21 @@ def resolve(name: str, device: jax.Device) -> str:
     return name
 
 
+def unfit(name: str, *, block_size: int, compute_dtype: str) -> str:
+    """Why a backend cannot compute this model and what would do, "" when it can."""
+    if name == "splash" and block_size % SPLASH_LANES:
+        return (
+            f"model.attention=splash needs block_size to be a multiple of {SPLASH_LANES}, got "
+            f"{block_size}: change model.block_size"
+        )
+    if name == "cudnn" and compute_dtype not in ("bfloat16", "float16"):
+        return (
+            f"model.attention=cudnn computes in bfloat16, got {compute_dtype}: "
+            "set model.compute_dtype=bfloat16"
+        )
+    return ""
+
+
 def compute_capability(device: jax.Device) -> float:
     """CUDA compute capability as a number (8.0 is an A100); 0 where the device has none."""
     try:
@@ -90,6 +105,13 @@ def attend(
 
     `mesh`: the devices over which arrays are split, None for one device.
     """
+    reason = unfit(
+        backend.removesuffix("_interpret"),
+        block_size=q_BLHK.shape[1],
+        compute_dtype=q_BLHK.dtype.name,
+    )
+    if reason:
+        raise errors.UserError(reason)
     function = {
         "xla": _xla,
         "cudnn": _cudnn,
@@ -136,11 +158,6 @@ def _xla(q_BLHK, k_BLGK, v_BLGK, segments_BL):
 
 
 def _cudnn(q_BLHK, k_BLGK, v_BLGK, segments_BL):
-    if q_BLHK.dtype not in (jnp.bfloat16, jnp.float16):
-        raise errors.UserError(
-            f"model.attention=cudnn computes in bfloat16, got {q_BLHK.dtype}: "
-            "set model.compute_dtype=bfloat16 or model.attention=xla"
-        )
     mask = None if segments_BL is None else visible(q_BLHK.shape[1], segments_BL)[:, None]
     return jax.nn.dot_product_attention(
         q_BLHK, k_BLGK, v_BLGK, mask=mask, is_causal=True, implementation="cudnn"
@@ -174,11 +191,6 @@ def _splash(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, mesh: Mesh | None, interpret
 
 def _splash_local(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, interpret):
     L, H, K = q_BLHK.shape[1:]
-    if L % SPLASH_LANES:
-        raise errors.UserError(
-            f"model.attention=splash needs block_size to be a multiple of {SPLASH_LANES}, "
-            f"got {L}: change model.block_size or set model.attention=xla"
-        )
     block = math.gcd(L, SPLASH_BLOCK)
     kernel = splash_kernel.make_splash_mha(
         splash_mask.MultiHeadMask([splash_mask.CausalMask((L, L))] * H),

@@ -192,6 +192,19 @@ def _resolve_length(
             f"num_steps {config['num_steps']}: {config['domain_epochs']:g} epochs of "
             f"{_domain_tokens(mixture):,} domain tokens at {share:.0%} of {per_step:,} tokens/step"
         )
+    notes += resolve_warmup(config)
+    profile = config["profile"]
+    if profile["num_steps"] and profile["start_step"] >= config["num_steps"]:
+        raise UserError(
+            f"profile.start_step {profile['start_step']} is not before the end of the run, "
+            f"num_steps {config['num_steps']}; --config.profile.start_step=0 is"
+        )
+    return notes
+
+
+def resolve_warmup(config: dict) -> list[str]:
+    """Sets warmup_steps from a fraction of num_steps; returns notes. Raises UserError."""
+    notes = []
     warmup = config["optim"]["warmup_steps"]
     if 0 < warmup < 1:
         config["optim"]["warmup_steps"] = max(1, round(warmup * config["num_steps"]))

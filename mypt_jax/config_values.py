@@ -86,7 +86,8 @@ def check_values(config: dict) -> None:
     if config["batch_size"] % config["accumulation_steps"]:
         raise UserError(
             f"batch_size {config['batch_size']} is not divisible by accumulation_steps "
-            f"{config['accumulation_steps']}"
+            f"{config['accumulation_steps']}; accumulation_steps="
+            f"{_nearest_divisor(config['batch_size'], config['accumulation_steps'])} would do"
         )
     if not config["workdir"]:
         raise UserError("workdir is empty, wanted a directory to write to")
@@ -94,19 +95,32 @@ def check_values(config: dict) -> None:
 
 def _check_model(model: dict) -> None:
     if model["n_embd"] % model["n_head"]:
-        divisors = [n for n in range(1, model["n_embd"] + 1) if model["n_embd"] % n == 0]
-        near = min(divisors, key=lambda n: abs(n - model["n_head"]))
         raise UserError(
             f"model.n_embd {model['n_embd']} is not divisible by model.n_head {model['n_head']}; "
-            f"n_head={near} would do"
+            f"n_head={_nearest_divisor(model['n_embd'], model['n_head'])} would do"
         )
     kv_heads = model["n_kv_head"] or model["n_head"]
     if model["n_head"] % kv_heads:
         raise UserError(
-            f"model.n_head {model['n_head']} is not divisible by model.n_kv_head {kv_heads}"
+            f"model.n_head {model['n_head']} is not divisible by model.n_kv_head {kv_heads}; "
+            f"n_kv_head={_nearest_divisor(model['n_head'], kv_heads)} would do"
         )
     if model["position"] == "rope" and model["n_embd"] // model["n_head"] % 2:
         raise UserError(
             f"model.position=rope turns pairs: n_embd / n_head is "
             f"{model['n_embd'] // model['n_head']}, wanted an even number"
         )
+    _check_rope_scaling(model["rope_scaling"])
+
+
+def _check_rope_scaling(scaling: tuple) -> None:
+    numbers = all(isinstance(n, (int, float)) and n > 0 for n in scaling)
+    if len(scaling) not in (0, 1, 4) or not numbers or (scaling[1:] and scaling[1] >= scaling[2]):
+        raise UserError(
+            f"model.rope_scaling is {scaling}, wanted (), (factor,) or (factor, low, high, "
+            "original block_size), positive and low < high"
+        )
+
+
+def _nearest_divisor(value: int, near: int) -> int:
+    return min((n for n in range(1, value + 1) if value % n == 0), key=lambda n: abs(n - near))

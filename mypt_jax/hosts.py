@@ -6,9 +6,11 @@ has a limit, so that a missing process ends the others with a line and never han
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -51,8 +53,13 @@ def start(settings: Mapping) -> None:
     # JAX's own SIGTERM handler would take the place of interrupt.py's.
     jax.config.update("jax_enable_preemption_service", False)
     limit = max(1, round(settings["timeout_secs"]))
+    late = (
+        f"the processes did not meet within {limit} s (distributed.timeout_secs): "
+        f"{_who(options)}; all want the same coordinator and num_processes, each a process_id of "
+        "its own, and what another one printed may say why it is not here"
+    )
     # At its own limit JAX aborts with a dump of the stack; this one comes first.
-    alarm = threading.Timer(limit, _give_up, (limit,))
+    alarm = threading.Timer(limit, _give_up, (late,))
     alarm.daemon = True
     alarm.start()
     try:
@@ -64,16 +71,23 @@ def start(settings: Mapping) -> None:
         )
     except (RuntimeError, ValueError) as error:
         raise exits.LostPeer(
-            f"the processes did not meet within {limit} s (distributed.timeout_secs): "
-            f"{agreement.first_line(error)}"
+            f"{_who(options)} cannot join the others: {agreement.first_line(error)}"
         ) from error
     finally:
         alarm.cancel()
 
 
-def _give_up(limit: int) -> None:
-    line = f"error: the processes did not meet within {limit} s (distributed.timeout_secs)\n"
-    os.write(sys.stderr.fileno(), line.encode())
+def _who(options: Mapping) -> str:
+    if not options:
+        return "this process, with what the cluster told it,"
+    return (
+        f"this is process {options['process_id']} of {options['num_processes']} at "
+        f"{options['coordinator_address']}"
+    )
+
+
+def _give_up(line: str) -> None:
+    os.write(sys.stderr.fileno(), f"error: {line}\n".encode())
     os._exit(exits.LostPeer.code)
 
 
@@ -86,13 +100,30 @@ def _check(settings: Mapping, given: Mapping[str, bool]) -> None:
         missing = ", ".join(key for key, there in given.items() if not there)
         raise UserError(f"distributed: {missing} missing; all three go together: {example}")
     host, _, port = settings["coordinator"].rpartition(":")
-    if not host or not port.isdecimal():
+    if not host or not port.isdecimal() or not 0 < int(port) < 65_536:
         raise UserError(f"distributed.coordinator is {settings['coordinator']!r}: {example}")
     if settings["process_id"] >= settings["num_processes"]:
         raise UserError(
             f"distributed.process_id is {settings['process_id']}, wanted 0 to "
             f"{settings['num_processes'] - 1} for {settings['num_processes']} processes"
         )
+    if settings["process_id"] == 0:
+        _check_port(int(port))
+
+
+def _check_port(port: int) -> None:
+    """Raises UserError for a port that is taken: JAX's own service would crash on it."""
+    family = socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("", port))
+    except OSError as error:
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise UserError(
+                f"distributed.coordinator: port {port} cannot be used here ({error.strerror}); "
+                "name another port to all processes"
+            ) from error
 
 
 def detected(environment: Mapping[str, str]) -> str:

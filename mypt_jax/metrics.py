@@ -204,11 +204,11 @@ def _hardware(row: Mapping) -> list[str]:
 
 
 def mfu_note(mesh: Mesh) -> str:
-    """With which convention and peak MFU is computed; "" for devices of unknown peak."""
+    """With which convention and peak MFU is computed, or why it is not."""
     kind = mesh.devices.flat[0].device_kind
     name = flops.chip_of(kind)
     if name is None:
-        return ""
+        return f"MFU: not given, the peak rate of {kind} is not known"
     chip = flops.CHIPS[name]
     return (
         f"MFU: model FLOPs ({flops.CONVENTION}) over {mesh.size} x {kind} at "

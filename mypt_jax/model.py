@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from data_pipeline.errors import UserError
 from mypt_jax import attention, layers, loss
 
 REMAT_POLICIES = {
@@ -71,15 +72,32 @@ def resolve(config: Mapping, device: jax.Device) -> dict:
     auto is bfloat16 on TPUs and on GPUs of compute capability 8.0 or more, float32 elsewhere.
     """
     resolved = dict(config)
-    resolved["attention"] = attention.resolve(config["attention"], device)
     if config["compute_dtype"] == "auto":
         modern = device.platform == "tpu" or attention.compute_capability(device) >= 8.0
         resolved["compute_dtype"] = "bfloat16" if modern else "float32"
+    resolved["attention"] = attention.resolve(config["attention"], device)
+    unfit = attention.unfit(
+        resolved["attention"],
+        block_size=config["block_size"],
+        compute_dtype=resolved["compute_dtype"],
+    )
+    if unfit and config["attention"] != "auto":
+        raise UserError(f"{unfit}, or set model.attention=xla")
+    if unfit:
+        resolved["attention"] = "xla"
     return resolved
 
 
 def device_note(resolved: Mapping, device: jax.Device) -> str:
-    """A line for a GPU that is too old for fused attention and bfloat16 (a T4), else ""."""
+    """A line where a TPU or GPU computes attention without its fused kernel, else ""."""
+    usual = attention.resolve("auto", device)
+    if resolved["attention"] == "xla" != usual:
+        reason = attention.unfit(
+            usual, block_size=resolved["block_size"], compute_dtype=resolved["compute_dtype"]
+        )
+        return f"model.attention=xla, which is slower here than {usual}" + (
+            reason and f": {reason}"
+        )
     capability = attention.compute_capability(device)
     if device.platform in ("cpu", "tpu") or capability >= 8.0:
         return ""

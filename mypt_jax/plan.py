@@ -150,13 +150,18 @@ def _memory(config: Mapping, size: plan_costs.Bytes) -> list[str]:
     ]
     rows = [(name, *(f"{c[name]:.2f}" for c in columns)) for name in columns[0]]
     header = ("GiB per device, estimate", "bf16 x1", "bf16 x8", "fp32 x1", "fp32 x8")
-    totals = zip(("1 device", "8 devices"), columns[:2], strict=True)
-    fits = [
-        f"{label}: "
-        + (", ".join(n for n, c in flops.CHIPS.items() if c.memory_gib > column["total"]) or "none")
-        for label, column in totals
-    ]
-    return ["", *_table(rows, header), f"  has room in bf16 on {'; '.join(fits)}"]
+
+    def with_room(devices: int) -> str:
+        """Chips that have it in the dtype that they compute in."""
+        return ", ".join(
+            name
+            for name, chip in flops.CHIPS.items()
+            if chip.memory_gib
+            > plan_costs.memory(config, size, devices=devices, compute_dtype=chip.dtype)["total"]
+        )
+
+    fits = f"1 device: {with_room(1) or 'none'}; 8 devices: {with_room(8) or 'none'}"
+    return ["", *_table(rows, header), f"  has room on {fits}"]
 
 
 def _disk(config, size, stages: list[plan_costs.Stage], parts) -> list[str]:
@@ -222,7 +227,7 @@ def main(argv: list[str] | None = None) -> int:
         from mypt_jax import plan_topology
 
         plan_topology.prepare()
-        plan_topology.check_name(known.topology)
+        plan_topology.devices(known.topology)  # refused, if so, before anything is printed
     config = resolve(known.config, rest)
     print("\n".join(describe(config, known.config, known.utilisation)), flush=True)
     if known.topology:

@@ -11,7 +11,8 @@ from flax import nnx
 from data_pipeline import mixture as mixtures
 from data_pipeline import shards
 from data_pipeline.errors import UserError
-from mypt_jax import flops, lineage, model, optim, run, stage_file
+from mypt_jax import config as configs
+from mypt_jax import flops, lineage, model, optim, retention, run, stage_file
 
 GIB = 2**30
 ROLES = ("domain", "general")
@@ -98,9 +99,7 @@ def resolve_length(config: dict, parts: list[Part]) -> None:
             raise UserError("domain_epochs is given, but replay_ratio 1.0 trains on no domain text")
         tokens = config["domain_epochs"] * sum(part.tokens for part in domain) / share
         config["num_steps"] = max(1, round(tokens / per_step))
-    if 0 < config["optim"]["warmup_steps"] < 1:
-        warmup = round(config["optim"]["warmup_steps"] * config["num_steps"])
-        config["optim"]["warmup_steps"] = max(1, warmup)
+    configs.resolve_warmup(config)
 
 
 def stage_of(config: Mapping, origin: str) -> Stage:
@@ -183,15 +182,14 @@ def memory(config: Mapping, size: Bytes, *, devices: int, compute_dtype: str) ->
 
 def disk(config: Mapping, size: Bytes, stages: int, tokens: int) -> dict[str, int]:
     """Bytes of the whole chain: finished stages keep parameters, the one at work also moments."""
-    keep = config["checkpoint"]["keep_last"] + config["checkpoint"]["keep_best"]
+    at_work, at_rest = retention.most_steps(config["checkpoint"])
     kept = size.state if config["checkpoint"]["keep_optimizer"] else size.params
     token_bytes = 2 if config["model"]["vocab_size"] <= 65_536 else 4
     return {
         "one checkpoint while training": size.state,
         "one checkpoint of a finished stage": kept,
-        # One more than is kept exists while it is written.
-        "this stage at its largest": (keep + 1) * size.state,
-        "the finished stages": stages * keep * kept,
+        "this stage at its largest": at_work * size.state,
+        "the finished stages": stages * at_rest * kept,
         "token datasets": tokens * token_bytes,
     }
 

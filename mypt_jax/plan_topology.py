@@ -21,6 +21,8 @@ from mypt_jax import step
 EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16")
 # Bytes that a program may use: the chip's memory less what the runtime keeps (XLA's own limits).
 USABLE_GIB = {"v4": 30.75, "v5e": 15.75, "v5p": 95.0, "v6e": 31.25}
+FLAT = ("v5e", "v6e")  # joined in two dimensions, in these layouts only
+FLAT_LAYOUTS = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 REMAT = ("none", "dots", "full")  # cheapest in time first
 MAX_WINDOWS = 64  # per chip; more is never needed
 MAX_TRIES = 4  # compilations in search of the largest batch, a minute or more each
@@ -61,12 +63,16 @@ def prepare() -> None:
 
 def check_name(name: str) -> re.Match:
     """Raises UserError for what cannot be a topology, or when libtpu is not installed."""
-    match = re.fullmatch(r"(v4|v5e|v5p|v6e):(\d+(?:x\d+){1,2})(?:\*(\d+))?", name)
+    match = re.fullmatch(r"(v4|v5e|v5p|v6e):(\d+(?:x\d+){1,2})(?:\*([1-9]\d*))?", name)
     if match is None:
         raise UserError(
             f"topology {name!r} does not exist: wanted one like {', '.join(EXAMPLES)} "
             "(NAME*N for N slices)"
         )
+    flat = match[1] in FLAT
+    if match[2] not in FLAT_LAYOUTS if flat else match[2].count("x") != 2:
+        wanted = ", ".join(FLAT_LAYOUTS) if flat else "three dimensions, as v4:2x2x1"
+        raise UserError(f"topology {name!r} does not exist: {match[1]} has {wanted}")
     if importlib.util.find_spec("libtpu") is None:
         raise UserError(
             "--topology needs libtpu, which is not installed: pip install -r requirements-tpu.txt"
@@ -201,7 +207,12 @@ def advice(config: Mapping, rows: list[Memory]) -> str:
     if not fitting:
         return "  nothing fits: a larger slice is needed"
     largest = max(fitting, key=lambda row: row.batch_size)
-    line = f"  largest batch: {largest.batch_size} with remat={largest.remat}"
+    ended = largest.batch_size >= MAX_WINDOWS * largest.chips
+    line = (
+        f"  largest batch: {'at least ' if ended else ''}{largest.batch_size} with "
+        f"remat={largest.remat}"
+        + (f" (the search ends at {MAX_WINDOWS} windows per chip)" if ended else "")
+    )
     enough = [r for r in fitting if r.batch_size >= config["batch_size"]]
     if not enough:
         parts = -(-config["batch_size"] // largest.batch_size)

@@ -98,6 +98,12 @@ def has_optimizer(workdir: str, step: int) -> bool:
     return os.path.isdir(os.path.join(run.step_dir(workdir, step), "rest"))
 
 
+def most_steps(keep: Mapping) -> tuple[int, int]:
+    """Checkpoints that a run holds at most while it trains, and when it is finished."""
+    # The newest inside the allowed forgetting, and one in flight; the final one and the best.
+    return keep["keep_last"] + keep["keep_best"] + 2, 1 + keep["keep_best"]
+
+
 def check_disk(workdir: str, abstract_state: Mapping, *, keep: Mapping) -> str:
     """A line on the disk that run and chain need. Raises StorageFailure when two steps do not fit.
 
@@ -108,8 +114,8 @@ def check_disk(workdir: str, abstract_state: Mapping, *, keep: Mapping) -> str:
         for key in abstract_state
     }
     full = sum(sizes.values())
-    at_work = keep["keep_last"] + keep["keep_best"] + 2  # the newest inside, and one in flight
-    finished = (1 + keep["keep_best"]) * (full if keep["keep_optimizer"] else sizes["params"])
+    at_work, at_rest = most_steps(keep)
+    finished = at_rest * (full if keep["keep_optimizer"] else sizes["params"])
     place = os.path.abspath(workdir)
     while not os.path.isdir(place):
         place = os.path.dirname(place)

@@ -16,9 +16,11 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from data_pipeline.errors import UserError
+from mypt_jax import flops
 
 MESH_AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
+FITTING = "--config.mesh.data=0 --config.mesh.fsdp=1 --config.mesh.tensor=1 chooses sizes that fit"
 
 # Within one array a mesh axis is used once, by the first logical axis that asks for it: the
 # `embed` of a parameter is split over fsdp, that of an activation is not, `batch` took fsdp.
@@ -55,29 +57,32 @@ def resolve_mesh(
     num_devices: int,
     num_slices: int,
     batch_size: int,
+    accumulation_steps: int,
     dims: Mapping[str, Mapping[str, int]],
 ) -> tuple[tuple[int, int, int], str]:
     """Sizes of the three mesh axes and a note for the user ("" when there is nothing to say).
 
     data = 0 is auto, see `_auto`. -1 fills one axis with what the others leave. `dims` names, per
-    mesh axis, the dims that are split over it ({"tensor": {"n_head": 20}}). Raises UserError when
+    mesh axis, the dims that are split over it ({"tensor": {"n_head": 20}}). `batch_size` windows
+    are computed at a time, accumulation_steps times. Raises UserError when
     the sizes do not multiply to the device count, or do not divide the batch or a dim.
     """
     if data == 0 and (fsdp, tensor) == (1, 1):
-        return _auto(num_devices, num_slices, batch_size, dims)
+        return _auto(num_devices, num_slices, batch_size, accumulation_steps, dims)
     if data == 0:
         data = 1 if -1 in (fsdp, tensor) else -1
     sizes = [data, fsdp, tensor]
     if sizes.count(-1) > 1 or any(n == 0 or n < -1 for n in sizes):
-        raise UserError(f"mesh: got {tuple(sizes)}, wanted positive sizes and at most one -1")
+        raise UserError(
+            f"mesh: got {tuple(sizes)}, wanted positive sizes and at most one -1; {FITTING}"
+        )
     if -1 in sizes:
         rest = math.prod(n for n in sizes if n != -1)
         sizes[sizes.index(-1)] = max(1, num_devices // rest)
     if math.prod(sizes) != num_devices:
         raise UserError(
             f"mesh: data x fsdp x tensor = {' x '.join(map(str, sizes))} = {math.prod(sizes)}, "
-            f"but there are {num_devices} devices; --config.mesh.data=0 --config.mesh.fsdp=1 "
-            "--config.mesh.tensor=1 chooses sizes that fit"
+            f"but there are {num_devices} devices; {FITTING}"
         )
     if sizes[0] % num_slices:
         raise UserError(
@@ -89,28 +94,30 @@ def resolve_mesh(
         raise UserError(
             f"mesh: {batch_size} windows at a time (batch_size / accumulation_steps) are not "
             f"divisible by data x fsdp = {sizes[0]} x {sizes[1]}; "
-            f"{parts * max(1, batch_size // parts)} are, and --config.mesh.data=0 "
-            "--config.mesh.fsdp=1 --config.mesh.tensor=1 chooses sizes that fit"
+            f"{parts * max(1, batch_size // parts)} are, and {FITTING}"
         )
     for axis, size in zip(MESH_AXES, sizes, strict=True):
         for name, value in dims.get(axis, {}).items():
             if value % size:
-                fits = max(n for n in range(1, size + 1) if value % n == 0)
                 raise UserError(
-                    f"mesh: {name} {value} is not divisible by mesh.{axis} {size}; "
-                    f"--config.mesh.{axis}={fits} divides it"
+                    f"mesh: {name} {value} is not divisible by mesh.{axis} {size}; {FITTING}"
                 )
     return tuple(sizes), ""
 
 
 def _auto(
-    num_devices: int, num_slices: int, batch_size: int, dims: Mapping[str, Mapping[str, int]]
+    num_devices: int,
+    num_slices: int,
+    batch_size: int,
+    accumulation_steps: int,
+    dims: Mapping[str, Mapping[str, int]],
 ) -> tuple[tuple[int, int, int], str]:
     """The largest divisor of the batch goes to the batch axes, what is left to `tensor`.
 
     Parameters are split over the batch axes within a slice, as far as their dims allow; the rest
     of those axes is `data`.
     """
+    better = _better_batch(num_devices, batch_size, accumulation_steps)
     for parts in range(num_devices, 0, -1):
         tensor = num_devices // parts
         wrong = num_devices % parts or batch_size % parts or parts % num_slices
@@ -121,25 +128,36 @@ def _auto(
         if tensor == 1:
             return sizes, ""
         return sizes, (
-            f"mesh: batch {batch_size} gives only {parts} of {num_devices} devices windows of "
-            f"their own; each matrix is split over {tensor} of them, which is slower than "
-            f"batch={batch_size * num_devices} (the argument after the size)"
+            f"mesh: {batch_size} windows at a time give only {parts} of {num_devices} devices "
+            f"some of their own; each matrix is split over {tensor} of them, which is slower than "
+            f"{better}"
         )
     heads = ", ".join(f"{name} {value}" for name, value in dims["tensor"].items())
     raise UserError(
-        f"mesh: {num_devices} devices fit neither batch {batch_size} nor {heads}; "
-        f"batch={batch_size * num_devices} (after the size) uses all of them"
+        f"mesh: {num_devices} devices fit neither {batch_size} windows at a time nor {heads}; "
+        f"{better} uses all of them"
     )
+
+
+def _better_batch(num_devices: int, batch_size: int, accumulation_steps: int) -> str:
+    """What to set so that every device has windows: other parts of the same batch, or a larger."""
+    total = batch_size * accumulation_steps
+    fitting = [n for n in range(1, total + 1) if total % (n * num_devices) == 0]
+    if fitting:
+        fewest = min((n for n in fitting if n >= accumulation_steps), default=fitting[-1])
+        return f"--config.accumulation_steps={fewest}"
+    return f"batch={total * num_devices} (the argument after the size)"
 
 
 def split_dims(model: Mapping) -> dict[str, dict[str, int]]:
     """Which dims of config.model are split over which mesh axis, for resolve_mesh."""
+    heads = "n_kv_head" if model["n_kv_head"] else "n_head"
     return {
         "fsdp": {"n_embd": model["n_embd"]},
         "tensor": {
-            "n_head": model["n_kv_head"] or model["n_head"],
+            heads: model[heads],
             "vocab_size": model["vocab_size"],
-            **({"mlp_width": model["mlp_width"]} if model["mlp_width"] else {}),
+            "mlp_width": flops.mlp_width(model),
         },
     }
 

@@ -51,6 +51,7 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
         num_devices=len(devices),
         num_slices=sharding.num_slices(devices),
         batch_size=config["batch_size"] // config["accumulation_steps"],
+        accumulation_steps=config["accumulation_steps"],
         dims=sharding.split_dims(config["model"]),
     )
     eval_batch_size = config["eval"]["batch_size"] or config["batch_size"]

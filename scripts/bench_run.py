@@ -135,6 +135,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--steps", type=int, default=20, help="of each half of a pair")
     args = parser.parse_args(argv)
+    if args.pairs < 1 or args.steps < 1:
+        raise errors.UserError(f"--pairs {args.pairs}, --steps {args.steps}: wanted 1 or more")
     found = measure_loop(args.pairs, args.steps) if args.loop else measure_start()
     print(json.dumps(found, indent=1))
     return 0

@@ -27,9 +27,10 @@ SMALL = dict(n_layer=6, n_head=6, n_embd=384, block_size=256, vocab_size=50_304)
 
 
 def bench_config(size: str, batch_size: int, remat: str) -> dict:
-    from configs import base
+    from mypt_jax import stage_file
 
-    config = base.get_config("tiny" if size in ("tiny", "small") else size).to_dict()
+    row = "tiny" if size == "small" else size
+    config = stage_file.load(f"{ROOT}/configs/base.py:{row}").to_dict()
     if size == "small":
         config["model"] |= SMALL
         config["batch_size"] = 8
@@ -224,6 +225,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--parts", action="store_true", help="also where the time goes")
     args = parser.parse_args(argv)
+    if args.pairs < 1:
+        raise errors.UserError(f"--pairs is {args.pairs}, wanted 1 or more")
     config = bench_config(args.size, args.batch_size, args.remat)
     print(json.dumps(measure(config, args.pairs, args.parts), indent=1))
     return 0

@@ -12,7 +12,8 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
 from data_pipeline import errors  # noqa: E402
 
@@ -20,9 +21,9 @@ STEPS = 8  # of which the first two are not timed
 
 
 def config_of(size: str, devices: int) -> dict:
-    from configs import base
+    from mypt_jax import stage_file
 
-    config = base.get_config(size).to_dict()
+    config = stage_file.load(f"{ROOT}/configs/base.py:{size}").to_dict()
     config["model"]["dropout"] = 0.0
     rows = 8 if size != "tiny" else config["batch_size"] // devices or 1
     config["batch_size"] = rows * devices
@@ -128,11 +129,12 @@ def check_memory(config: dict, program, devices: list) -> tuple[bool, str, str]:
 
     from mypt_jax import plan_costs
 
+    split = program.mesh.shape["fsdp"] * program.mesh.shape["tensor"]
     held = sum(
         math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
         for x in jax.tree.leaves(program.abstract_state)
     )
-    planned = plan_costs.sizes(config).state / len(devices)
+    planned = plan_costs.sizes(config).state / split
     stats = devices[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use", 0)
     estimate = plan_costs.memory(

@@ -53,7 +53,7 @@ if [[ "$action" != create ]]; then
       *) fail "$argument is no argument of mypt_jax.main or scripts/run_chain.py" ;;
     esac
   done
-  [[ " ${arguments[*]}" =~ " "--(config.workdir|runs_dir)=gs:// ]] ||
+  [[ " ${arguments[*]}" =~ " "--(config.workdir|runs_dir)=(gs|s3):// ]] ||
     echo "warning: without --config.workdir=gs://BUCKET/... or --runs_dir=gs://BUCKET/... what was" \
       "trained is lost with the machine" >&2
 fi
@@ -74,9 +74,21 @@ create() {
   step "${request[@]}"
 }
 
+# ABSENT only where gcloud says that there is no such request; any other failure ends the script.
 state() {
-  gcloud compute tpus queued-resources describe "$name" "${place[@]}" \
-    --format='value(state.state)' 2>/dev/null || echo ABSENT
+  local answer errors
+  errors="$(mktemp)"
+  if answer="$(gcloud compute tpus queued-resources describe "$name" "${place[@]}" \
+    --format='value(state.state)' 2>"$errors")"; then
+    echo "$answer"
+  elif grep -qiE 'not[ _]found' "$errors"; then
+    echo ABSENT
+  else
+    echo "error: gcloud cannot say whether $name is there: $(tail -n 1 "$errors")" >&2
+    rm -f "$errors"
+    return 2
+  fi
+  rm -f "$errors"
 }
 
 # Waits until the machine is there; the queue may take hours.
@@ -84,7 +96,7 @@ wait_active() {
   ((dry_run)) && { echo "# waits until: gcloud compute tpus queued-resources describe $name" \
     "${place[@]} says ACTIVE"; return; }
   local now
-  until now="$(state)"; [[ "$now" == ACTIVE ]]; do
+  until now="$(state)" || exit 2; [[ "$now" == ACTIVE ]]; do
     case "$now" in FAILED | SUSPENDED | ABSENT) fail "the request of $name is $now" ;; esac
     echo "$(date +%H:%M) $name: $now"
     sleep 30
@@ -112,12 +124,17 @@ case "$action" in
   create) create; wait_active ;;
   run) run ;;
   resume)
-    if ((dry_run)) || [[ "$(state)" != ACTIVE ]]; then
-      # A request whose machine was taken away has to go before its name is free again.
-      step gcloud compute tpus queued-resources delete "$name" "${place[@]}" --force --quiet || true
-      create
-      wait_active
-    fi
+    now=SUSPENDED
+    ((dry_run)) || now="$(state)" || exit 2
+    case "$now" in
+      ABSENT) create ;;
+      FAILED | SUSPENDED)
+        # A request whose machine was taken away has to go before its name is free again.
+        step gcloud compute tpus queued-resources delete "$name" "${place[@]}" --force --quiet
+        create
+        ;;
+    esac
+    wait_active  # also for a request that still waits: it keeps its place in the queue
     run
     ;;
 esac

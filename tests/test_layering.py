@@ -51,6 +51,7 @@ WITHIN = {
     "model": ("layers", "attention", "loss"),
     "layers": ("attention",),
     "run": ("lineage",),
+    "sharding": ("flops",),  # the width of an MLP
     "stage_file": ("lineage",),
     "hosts": ("agreement", "lineage"),
     "storage": ("mirror",),

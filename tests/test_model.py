@@ -12,6 +12,7 @@ import pytest
 from flax import nnx
 from model_factory import quick  # noqa: F401
 
+from data_pipeline import errors
 from mypt_jax import attention, loss, model
 
 SWITCHES = {
@@ -338,24 +339,35 @@ def test_constrain_sees_the_activations():
 
 
 @pytest.mark.parametrize(
-    ("platform", "capability", "dtype", "note"),
+    ("platform", "capability", "block_size", "dtype", "note"),
     [
-        ("tpu", None, "bfloat16", ""),
-        ("gpu", "9.0", "bfloat16", ""),
-        ("gpu", "7.5", "float32", "7.5 has neither .*: attention=xla, compute_dtype=float32"),
-        ("gpu", "gfx942", "float32", "attention=xla, compute_dtype=float32"),
-        ("cpu", None, "float32", ""),
+        ("tpu", None, 256, "bfloat16", ""),
+        ("tpu", None, 320, "bfloat16", "xla, which is slower here than splash: .*, got 320"),
+        ("gpu", "9.0", 320, "bfloat16", ""),
+        ("gpu", "7.5", 256, "float32", "7.5 has neither .*: attention=xla, compute_dtype=float32"),
+        ("gpu", "gfx942", 256, "float32", "attention=xla, compute_dtype=float32"),
+        ("cpu", None, 320, "float32", ""),
     ],
 )
-def test_numerics_follow_the_device(platform, capability, dtype, note):
+def test_numerics_follow_the_device(platform, capability, block_size, dtype, note):
     device = types.SimpleNamespace(
         platform=platform, compute_capability=capability, device_kind="Tesla T4"
     )
     config = factory.ORIGINAL | {"attention": "auto", "compute_dtype": "auto"}
+    config |= {"block_size": block_size}
     resolved = model.resolve(config, device)
     assert resolved["compute_dtype"] == dtype
     assert re.search(note, model.device_note(resolved, device))
     assert bool(note) == bool(model.device_note(resolved, device))
+
+
+def test_a_named_backend_that_cannot_is_refused_and_auto_takes_xla():
+    """cuDNN attention has no float32."""
+    device = types.SimpleNamespace(platform="gpu", compute_capability="8.0", device_kind="A100")
+    config = factory.ORIGINAL | {"compute_dtype": "float32"}
+    assert model.resolve(config | {"attention": "auto"}, device)["attention"] == "xla"
+    with pytest.raises(errors.UserError, match="computes in bfloat16, got float32.*attention=xla"):
+        model.resolve(config | {"attention": "cudnn"}, device)
 
 
 def test_no_random_state_in_the_module():

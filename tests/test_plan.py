@@ -93,8 +93,9 @@ def test_state_and_checkpoint_sizes(guide):
     assert size.state == pytest.approx(12 * 759_656_064, abs=100)
     need = plan_costs.disk(guide, size, 4, 1_000_000)
     assert need["one checkpoint while training"] / 1e9 == pytest.approx(9.116, abs=0.001)
-    # keep_last 2 and keep_best 1, and one that is being written
-    assert need["this stage at its largest"] == 4 * size.state
+    # keep_last 2, keep_best 1, one inside the allowed forgetting, and one that is being written
+    assert need["this stage at its largest"] == 5 * size.state
+    assert need["the finished stages"] == 4 * 2 * size.params
     assert need["token datasets"] == 2_000_000
 
 
@@ -124,6 +125,9 @@ def test_days_by_hand(guide):
     ("arguments", "words"),
     [
         (["--topology=v9:2x2"], "v9:2x2' does not exist"),
+        (["--topology=v5e:2x4x2"], "v5e:2x4x2' does not exist: v5e has 1x1, 2x2"),
+        (["--topology=v4:2x2"], "v4:2x2' does not exist: v4 has three dimensions"),
+        (["--topology=v6e:2x4*0"], "does not exist"),
         (["--topology=v5e"], "does not exist: wanted one like v5e:1x1"),
         (["--search"], "--search wants --topology"),
         (["--utilisation=40"], "wanted a share in"),

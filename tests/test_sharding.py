@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs import base
 from data_pipeline.errors import UserError
 from mypt_jax import sharding
 
@@ -18,12 +19,13 @@ ROOT = Path(__file__).resolve().parents[1]
 GUIDE = {"fsdp": {"n_embd": 1280}, "tensor": {"n_head": 20, "vocab_size": 50_304}}
 
 
-def resolve(sizes, *, devices, batch, slices=1, dims=GUIDE):
+def resolve(sizes, *, devices, batch, slices=1, accumulation=1, dims=GUIDE):
     return sharding.resolve_mesh(
         **dict(zip(sharding.MESH_AXES, sizes, strict=True)),
         num_devices=devices,
         num_slices=slices,
         batch_size=batch,
+        accumulation_steps=accumulation,
         dims=dims,
     )
 
@@ -48,6 +50,25 @@ def test_auto_gives_the_batch_what_it_can_use(devices, batch, slices, want):
 def test_auto_names_the_faster_batch():
     _, note = resolve((0, 1, 1), devices=8, batch=12)
     assert "batch=96" in note and "\n" not in note
+    # A batch of 96 in eight parts of 12: in twelve parts of 8 every device has a window.
+    _, note = resolve((0, 1, 1), devices=8, batch=12, accumulation=8)
+    assert "accumulation_steps=12" in note and "batch=" not in note
+    with pytest.raises(UserError, match="batch=672 "):  # 8 x 84, and 84 = 7 x 12
+        resolve((0, 1, 1), devices=7, batch=12, accumulation=8)
+
+
+def test_every_width_that_tensor_splits_is_checked():
+    """The gated MLP's own width, 256 here, is split as well."""
+    config = base.get_config("tiny").to_dict()["model"] | {
+        "n_embd": 96,
+        "n_head": 3,
+        "mlp": "gated",
+    }
+    with pytest.raises(UserError, match="mlp_width 256 is not divisible by mesh.tensor 3"):
+        resolve((1, 1, 3), devices=3, batch=12, dims=sharding.split_dims(config))
+    config |= {"n_head": 4, "n_kv_head": 2}
+    with pytest.raises(UserError, match="n_kv_head 2 is not divisible by mesh.tensor 4; .*data=0"):
+        resolve((1, 1, 4), devices=4, batch=12, dims=sharding.split_dims(config))
 
 
 @pytest.mark.parametrize(
@@ -62,12 +83,12 @@ def test_minus_one_fills(sizes, want):
     ("sizes", "devices", "batch", "slices", "words"),
     [
         ((3, 1, 1), 8, 96, 1, "3 x 1 x 1 = 3, but there are 8 devices"),
-        ((-1, -1, 1), 8, 96, 1, "at most one -1"),
+        ((-1, -1, 1), 8, 96, 1, "at most one -1; .*mesh.data=0"),
         ((8, 1, 1), 8, 12, 1, "12 windows at a time .* not divisible by data x fsdp = 8 x 1; 8"),
-        ((1, 1, 8), 8, 12, 1, "n_head 20 is not divisible by mesh.tensor 8; .*mesh.tensor=5"),
-        ((1, 3, 1), 3, 12, 1, "n_embd 1280 is not divisible by mesh.fsdp 3; .*mesh.fsdp=2"),
+        ((1, 1, 8), 8, 12, 1, "n_head 20 is not divisible by mesh.tensor 8; .*mesh.data=0"),
+        ((1, 3, 1), 3, 12, 1, "n_embd 1280 is not divisible by mesh.fsdp 3; .*mesh.data=0"),
         ((1, 16, 1), 16, 96, 2, "data 1 is not divisible by the 2 slices"),
-        ((0, 1, 1), 7, 12, 1, "7 devices fit neither batch 12 nor n_head 20.*batch=84"),
+        ((0, 1, 1), 7, 12, 1, "7 devices fit neither 12 windows at a time nor n_head 20.*batch=84"),
     ],
 )
 def test_meshes_that_do_not_fit(sizes, devices, batch, slices, words):

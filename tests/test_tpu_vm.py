@@ -1,5 +1,6 @@
 """scripts/tpu_vm.sh: what it would run, and how wrong input ends."""
 
+import os
 import shlex
 import subprocess
 
@@ -86,3 +87,42 @@ def test_bad_input(arguments, words):
 def test_a_run_that_would_be_lost_is_warned_of():
     done = tpu_vm("run", "x", "--dry_run", "--", "--config=configs/v8.py")
     assert done.returncode == 0 and "lost with the machine" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("described", "code", "called"),
+    [
+        ("echo ACTIVE", 0, ["ssh"]),
+        ("echo 'NOT_FOUND: no such request' >&2; exit 1", 0, ["create", "ssh"]),
+        ("echo SUSPENDED", 0, ["delete", "create", "ssh"]),
+        # Whoever waits keeps the place in the queue.
+        ("echo WAITING_FOR_RESOURCES", 0, ["ssh"]),
+        ("echo 'network is unreachable' >&2; exit 1", 2, []),
+    ],
+)
+def test_resume_removes_only_what_is_gone(described, code, called, tmp_path):
+    """A gcloud that answers once as `described`, then says that the machine is there."""
+    log, answered = tmp_path / "log", tmp_path / "answered"
+    (tmp_path / "gcloud").write_text(
+        f"""#!/bin/bash
+case "$4" in
+  describe)
+    if test -e {answered}; then echo ACTIVE; else touch {answered}; {described}; fi ;;
+  *) echo "$4" >>{log} ;;
+esac
+"""
+    )
+    (tmp_path / "gcloud").chmod(0o755)
+    (tmp_path / "sleep").write_text("#!/bin/bash\n")
+    (tmp_path / "sleep").chmod(0o755)
+    command = ["bash", str(ROOT / "scripts" / "tpu_vm.sh"), "resume", "night-1", "--"]
+    done = subprocess.run(
+        [*command, "--config=configs/v8.py", WORKDIR],
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == code, done.stderr
+    assert (log.read_text().split() if log.exists() else []) == called
+    assert bool(code) == ("cannot say whether night-1 is there: network" in done.stderr)
