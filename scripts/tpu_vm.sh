@@ -53,12 +53,17 @@ if [[ "$action" != create ]]; then
       *) fail "$argument is no argument of mypt_jax.main or scripts/run_chain.py" ;;
     esac
   done
+  if [[ " ${arguments[*]}" == *" --config="* && " ${arguments[*]}" =~ " "--(size|stages|runs_dir)= ]]; then
+    fail "--config=FILE runs one stage, --${BASH_REMATCH[1]} belongs to the whole chain: leave one out"
+  fi
   [[ " ${arguments[*]}" =~ " "--(config.workdir|runs_dir)=(gs|s3):// ]] ||
     echo "warning: without --config.workdir=gs://BUCKET/... or --runs_dir=gs://BUCKET/... what was" \
       "trained is lost with the machine" >&2
 fi
 ((dry_run)) || command -v gcloud >/dev/null || fail "gcloud is not installed; --dry_run prints only"
 [[ -n "$repo" ]] || repo="$(git -C "$(dirname "$0")/.." remote get-url origin 2>/dev/null || echo REPO_URL)"
+((dry_run)) || [[ "$action" == create || "$repo" =~ ^(https|ssh|git)://|^[^/]+@[^/]+: ]] ||
+  fail "the machine cannot clone '$repo'; give --repo=https://..."
 
 place=(--zone "$zone" ${project[@]+"${project[@]}"})
 

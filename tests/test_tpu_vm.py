@@ -74,6 +74,10 @@ def test_the_whole_chain_runs_on_all_hosts():
         (["create", "x", "--zoen=a"], "unknown option --zoen=a"),
         (["run", "x"], "what should run"),
         (["run", "x", "--dry_run", "--", "rm"], "rm is no argument of mypt_jax.main or"),
+        (
+            ["run", "x", "--dry_run", "--", "--config=configs/v8.py", "--runs_dir=gs://b/x"],
+            "--runs_dir belongs to the whole chain",
+        ),
     ],
 )
 def test_bad_input(arguments, words):
@@ -115,9 +119,9 @@ esac
     (tmp_path / "gcloud").chmod(0o755)
     (tmp_path / "sleep").write_text("#!/bin/bash\n")
     (tmp_path / "sleep").chmod(0o755)
-    command = ["bash", str(ROOT / "scripts" / "tpu_vm.sh"), "resume", "night-1", "--"]
+    command = ["bash", str(ROOT / "scripts" / "tpu_vm.sh"), "resume", "night-1"]
     done = subprocess.run(
-        [*command, "--config=configs/v8.py", WORKDIR],
+        [*command, "--repo=https://example.org/r.git", "--", "--config=configs/v8.py", WORKDIR],
         env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
         capture_output=True,
         text=True,
