@@ -61,6 +61,7 @@ def validate(
     tokenizer = _check_tokenizer(config, components)
     mixtures.check_overlap(components)
     notes = _resolve_length(config, mixture, overridden)
+    _check_profile(config)
     _check_recorded_parent(config)
     parent = _open_parent(config, tokenizer)
     if parent is not None and config["data"]["replay_ratio"] < LOW_REPLAY:
@@ -192,14 +193,16 @@ def _resolve_length(
             f"num_steps {config['num_steps']}: {config['domain_epochs']:g} epochs of "
             f"{_domain_tokens(mixture):,} domain tokens at {share:.0%} of {per_step:,} tokens/step"
         )
-    notes += resolve_warmup(config)
+    return notes + resolve_warmup(config)
+
+
+def _check_profile(config: dict) -> None:
     profile = config["profile"]
     if profile["num_steps"] and profile["start_step"] >= config["num_steps"]:
         raise UserError(
             f"profile.start_step {profile['start_step']} is not before the end of the run, "
             f"num_steps {config['num_steps']}; --config.profile.start_step=0 is"
         )
-    return notes
 
 
 def resolve_warmup(config: dict) -> list[str]:

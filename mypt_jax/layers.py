@@ -13,6 +13,8 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from mypt_jax import flops
+
 
 def _gelu(x: jax.Array) -> jax.Array:
     """x times the normal distribution function; in fp32 as PyTorch writes it, which takes half the
@@ -76,9 +78,7 @@ class Config:
 
     @property
     def width(self) -> int:
-        """MLP width; 0 means 4 n_embd, or 8/3 n_embd rounded up to 64 for the gated MLP."""
-        default = 4 * self.n_embd if self.mlp == "plain" else -(-8 * self.n_embd // 192) * 64
-        return self.mlp_width or default
+        return flops.mlp_width(vars(self))
 
     @property
     def residual_std(self) -> float:

@@ -89,15 +89,13 @@ def resolve(config: Mapping, device: jax.Device) -> dict:
 
 
 def device_note(resolved: Mapping, device: jax.Device) -> str:
-    """A line where a TPU or GPU computes attention without its fused kernel, else ""."""
+    """A line where the device or the model rules out the fused attention kernel, else ""."""
     usual = attention.resolve("auto", device)
-    if resolved["attention"] == "xla" != usual:
-        reason = attention.unfit(
-            usual, block_size=resolved["block_size"], compute_dtype=resolved["compute_dtype"]
-        )
-        return f"model.attention=xla, which is slower here than {usual}" + (
-            reason and f": {reason}"
-        )
+    reason = attention.unfit(
+        usual, block_size=resolved["block_size"], compute_dtype=resolved["compute_dtype"]
+    )
+    if reason:
+        return f"attention by xla, not by {usual}: {reason}"
     capability = attention.compute_capability(device)
     if device.platform in ("cpu", "tpu") or capability >= 8.0:
         return ""

@@ -51,6 +51,7 @@ BAD = [
     (dict(optim__warmup_steps=13), "longer than the run"),
     (dict(optim__warmup_steps=1.5), "whole steps or a share below 1"),
     (dict(num_steps=0), "num_steps is 0"),
+    (dict(profile__start_step=12, profile__num_steps=1), "not before the end of the run"),
     (dict(batch_size=-1), "batch_size is -1"),
     (dict(accumulation_steps=3), "not divisible by accumulation_steps"),
     (dict(model__dropout=1.0), "model.dropout is 1.0"),

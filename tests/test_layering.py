@@ -49,7 +49,7 @@ WITHIN = {
     "config": ("optim",),
     "metrics": ("goodput",),
     "model": ("layers", "attention", "loss"),
-    "layers": ("attention",),
+    "layers": ("attention", "flops"),
     "run": ("lineage",),
     "sharding": ("flops",),  # the width of an MLP
     "stage_file": ("lineage",),

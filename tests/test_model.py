@@ -342,7 +342,7 @@ def test_constrain_sees_the_activations():
     ("platform", "capability", "block_size", "dtype", "note"),
     [
         ("tpu", None, 256, "bfloat16", ""),
-        ("tpu", None, 320, "bfloat16", "xla, which is slower here than splash: .*, got 320"),
+        ("tpu", None, 320, "bfloat16", "by xla, not by splash: .*, got 320"),
         ("gpu", "9.0", 320, "bfloat16", ""),
         ("gpu", "7.5", 256, "float32", "7.5 has neither .*: attention=xla, compute_dtype=float32"),
         ("gpu", "gfx942", 256, "float32", "attention=xla, compute_dtype=float32"),
