@@ -55,7 +55,7 @@ def start(settings: Mapping) -> None:
     limit = max(1, round(settings["timeout_secs"]))
     late = (
         f"the processes did not meet within {limit} s (distributed.timeout_secs): "
-        f"{_who(options)}; all want the same coordinator and num_processes, each a process_id of "
+        f"this is {_who(options)}; all want the same coordinator and num_processes, each a process_id of "
         "its own, and what another one printed may say why it is not here"
     )
     # At its own limit JAX aborts with a dump of the stack; this one comes first.
@@ -79,11 +79,9 @@ def start(settings: Mapping) -> None:
 
 def _who(options: Mapping) -> str:
     if not options:
-        return "this process, with what the cluster told it,"
-    return (
-        f"this is process {options['process_id']} of {options['num_processes']} at "
-        f"{options['coordinator_address']}"
-    )
+        return "a process of a cluster that was detected"
+    where = options["coordinator_address"]
+    return f"process {options['process_id']} of {options['num_processes']} at {where}"
 
 
 def _give_up(line: str) -> None:
