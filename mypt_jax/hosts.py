@@ -55,8 +55,8 @@ def start(settings: Mapping) -> None:
     limit = max(1, round(settings["timeout_secs"]))
     late = (
         f"the processes did not meet within {limit} s (distributed.timeout_secs): "
-        f"this is {_who(options)}; all want the same coordinator and num_processes, each a process_id of "
-        "its own, and what another one printed may say why it is not here"
+        f"this is {_who(options)}; all want the same coordinator and num_processes, each a "
+        "process_id of its own, and what another one printed may say why it is not here"
     )
     # At its own limit JAX aborts with a dump of the stack; this one comes first.
     alarm = threading.Timer(limit, _give_up, (late,))
