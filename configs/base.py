@@ -96,7 +96,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.eval.every_steps = 2000
     config.eval.windows = 1800  # per role: the guide's 150 batches of 12
     config.eval.min_windows = 32  # per source, where its val split has as many
-    config.eval.batch_size = 0  # windows per forward pass, 0 = batch_size
+    config.eval.batch_size = 0  # windows per forward pass, 0 = those of one training pass
     config.eval.extra = ()  # role=DIR: evaluated, never trained on
     config.eval.parent_tolerance_nats = 2e-3  # step 0 against the parent's end, on other hardware
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from data_pipeline import mixture as mixtures
 from data_pipeline import tokenizer as tokenizers
 from data_pipeline.errors import UserError
-from mypt_jax import config_values, lineage, run, stage_file
+from mypt_jax import config_values, length, lineage, run, stage_file
 
 # What two runs must share for one to start from the other's parameters.
 ARCHITECTURE = (
@@ -20,7 +20,6 @@ ARCHITECTURE = (
     "param_dtype"
 ).split()
 LOW_REPLAY = 0.10  # the guide: less than 10 % replay risks catastrophic forgetting
-MANY_EPOCHS, MEMORISATION_EPOCHS = 5.0, 10.0
 
 
 class Parent(NamedTuple):
@@ -60,8 +59,7 @@ def validate(
     components = [*mixture.components, *extra]
     tokenizer = _check_tokenizer(config, components)
     mixtures.check_overlap(components)
-    notes = _resolve_length(config, mixture, overridden)
-    _check_profile(config)
+    notes = length.resolve(config, _domain_tokens(mixture), overridden)
     _check_recorded_parent(config)
     parent = _open_parent(config, tokenizer)
     if parent is not None and config["data"]["replay_ratio"] < LOW_REPLAY:
@@ -71,8 +69,8 @@ def validate(
         )
     if stage and "batch_size" in overridden:
         notes.append(stage_file.length_note(stage, config))
-    notes.append(_length_line(config))
-    notes += _coverage_notes(config, mixture)
+    notes.append(length.line(config))
+    notes += length.coverage(config, mixture)
     return Validated(config, mixture, extra, tokenizer, parent, notes)
 
 
@@ -172,57 +170,6 @@ def _domain_tokens(mixture: mixtures.Mixture) -> int:
     return sum(c.dataset.sources[c.source].tokens["train"] for c in parts)
 
 
-def _resolve_length(
-    config: dict, mixture: mixtures.Mixture, overridden: Collection[str]
-) -> list[str]:
-    """Sets num_steps from domain_epochs, and warmup_steps from a fraction; returns notes."""
-    notes = []
-    if config["domain_epochs"]:
-        if "num_steps" in overridden:
-            raise UserError(
-                f"num_steps {config['num_steps']} and domain_epochs {config['domain_epochs']} are "
-                "both given; leave one out"
-            )
-        share = 1 - config["data"]["replay_ratio"]
-        if share == 0:
-            raise UserError("domain_epochs is given, but replay_ratio 1.0 trains on no domain text")
-        tokens = config["domain_epochs"] * _domain_tokens(mixture) / share
-        per_step = config["batch_size"] * config["model"]["block_size"]
-        config["num_steps"] = max(1, round(tokens / per_step))
-        notes.append(
-            f"num_steps {config['num_steps']}: {config['domain_epochs']:g} epochs of "
-            f"{_domain_tokens(mixture):,} domain tokens at {share:.0%} of {per_step:,} tokens/step"
-        )
-    return notes + resolve_warmup(config)
-
-
-def _check_profile(config: dict) -> None:
-    profile = config["profile"]
-    if profile["num_steps"] and profile["start_step"] >= config["num_steps"]:
-        raise UserError(
-            f"profile.start_step {profile['start_step']} is not before the end of the run, "
-            f"num_steps {config['num_steps']}; --config.profile.start_step=0 is"
-        )
-
-
-def resolve_warmup(config: dict) -> list[str]:
-    """Sets warmup_steps from a fraction of num_steps; returns notes. Raises UserError."""
-    notes = []
-    warmup = config["optim"]["warmup_steps"]
-    if 0 < warmup < 1:
-        config["optim"]["warmup_steps"] = max(1, round(warmup * config["num_steps"]))
-        notes.append(f"warmup_steps {config['optim']['warmup_steps']}: {warmup:g} of num_steps")
-    elif warmup != int(warmup):
-        raise UserError(f"optim.warmup_steps is {warmup}, wanted whole steps or a share below 1")
-    config["optim"]["warmup_steps"] = int(config["optim"]["warmup_steps"])
-    if config["optim"]["warmup_steps"] > config["num_steps"]:
-        raise UserError(
-            f"optim.warmup_steps {config['optim']['warmup_steps']} is longer than the run, "
-            f"num_steps {config['num_steps']}; --config.optim.warmup_steps=0.05 is a share of it"
-        )
-    return notes
-
-
 def _check_recorded_parent(config: dict) -> None:
     """A run that exists keeps its parent: init_from must be the recorded one."""
     path = run.join(config["workdir"], run.CONFIG)
@@ -265,39 +212,3 @@ def _open_parent(config: dict, tokenizer: tokenizers.Tokenizer) -> Parent | None
             f"({theirs[:12]}), the config has {tokenizer.name} ({tokenizer.sha256[:12]})"
         )
     return parent
-
-
-def _length_line(config: dict) -> str:
-    """What the stage will do, in resolved numbers."""
-    optim_, block_size = config["optim"], config["model"]["block_size"]
-    return (
-        f"{config['stage']} from {config['init_from']}: {config['num_steps']:,} steps of "
-        f"{config['batch_size']} x {block_size} tokens, peak_lr {optim_['peak_lr']:g} "
-        f"({optim_['schedule']}, warmup {optim_['warmup_steps']:,} steps), evaluation every "
-        f"{config['eval']['every_steps']:,}"
-    )
-
-
-def judged(line: str, role: str, epochs: float) -> str:
-    """A line on how often a source is gone through, with the guide's judgement for the domain."""
-    if role != "domain":
-        return line
-    if epochs > MEMORISATION_EPOCHS:
-        return f"warning: {line}: memorisation; fewer steps or more text"
-    if epochs > MANY_EPOCHS:
-        return f"warning: {line}: above {MANY_EPOCHS:g} (2 to 5 is good)"
-    return f"{line} (2 to 5 is good)"
-
-
-def _coverage_notes(config: dict, mixture: mixtures.Mixture) -> list[str]:
-    """One line per source with its epochs at this length, and warnings above 5 and 10."""
-    total = config["num_steps"] * config["batch_size"] * config["model"]["block_size"]
-    notes = []
-    for part in mixture.components:
-        tokens = part.dataset.sources[part.source].tokens["train"]
-        if part.share == 0:
-            continue
-        epochs = float(part.share) * total / tokens
-        line = f"{part.key}: {float(part.share):.2%} of {total:,} tokens, {epochs:.2f} epochs"
-        notes.append(judged(line, part.role, epochs))
-    return notes

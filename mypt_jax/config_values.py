@@ -31,7 +31,8 @@ POSITIVE = (
 NOT_NEGATIVE = (
     "seed domain_epochs model.n_kv_head model.mlp_width optim.warmup_steps optim.weight_decay "
     "eval.batch_size eval.parent_tolerance_nats checkpoint.every_secs checkpoint.every_steps "
-    "checkpoint.keep_best time_budget_secs watchdog_secs profile.start_step profile.num_steps"
+    "checkpoint.keep_best time_budget_secs watchdog_secs profile.start_step profile.num_steps "
+    "data.expected_domain_tokens data.expected_general_tokens distributed.num_processes"
 ).split()
 SHARES = (  # in [low, high)
     ("model.dropout", 0.0, 1.0),
@@ -83,11 +84,17 @@ def check_values(config: dict) -> None:
             f"data.replay_ratio is {config['data']['replay_ratio']}, wanted 0..1 (a share, not %)"
         )
     _check_model(config["model"])
+    _check_schedule(config["optim"])
     if config["batch_size"] % config["accumulation_steps"]:
         raise UserError(
             f"batch_size {config['batch_size']} is not divisible by accumulation_steps "
             f"{config['accumulation_steps']}; accumulation_steps="
             f"{_nearest_divisor(config['batch_size'], config['accumulation_steps'])} would do"
+        )
+    if config["distributed"]["process_id"] < -1:
+        raise UserError(
+            f"distributed.process_id is {config['distributed']['process_id']}, wanted 0 or more, "
+            "or -1 where it is detected"
         )
     if not config["workdir"]:
         raise UserError("workdir is empty, wanted a directory to write to")
@@ -111,6 +118,24 @@ def _check_model(model: dict) -> None:
             f"{model['n_embd'] // model['n_head']}, wanted an even number"
         )
     _check_rope_scaling(model["rope_scaling"])
+    if model["loss_chunks"] > model["block_size"]:
+        raise UserError(
+            f"model.loss_chunks {model['loss_chunks']} is more than the {model['block_size']} "
+            "positions of model.block_size that it cuts into parts"
+        )
+
+
+def _check_schedule(optim_: dict) -> None:
+    if not 0 <= optim_["final_lr_ratio"] <= 1:
+        raise UserError(
+            f"optim.final_lr_ratio is {optim_['final_lr_ratio']}, wanted 0 to 1: the last learning "
+            "rate as a share of peak_lr"
+        )
+    if not 0 < optim_["decay_ratio"] <= 1:
+        raise UserError(
+            f"optim.decay_ratio is {optim_['decay_ratio']}, wanted above 0 to 1: a share of "
+            "num_steps"
+        )
 
 
 def _check_rope_scaling(scaling: tuple) -> None:

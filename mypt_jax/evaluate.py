@@ -36,6 +36,11 @@ class Score:
         return int(self.tokens_D.sum())
 
 
+def eval_batch_size(config: Mapping) -> int:
+    """Windows per forward pass of a run's evaluations: those of one training pass, unless set."""
+    return config["eval"]["batch_size"] or config["batch_size"] // config["accumulation_steps"]
+
+
 def make_nll(
     graphdef: nnx.GraphDef,
     *,

@@ -13,22 +13,25 @@ from collections.abc import Mapping
 
 from data_pipeline import errors
 from mypt_jax import config as checks
-from mypt_jax import config_values, flops, plan_costs, stage_file
+from mypt_jax import config_values, flops, length, plan_costs, stage_file
 
 UTILISATION = 0.40  # of the peak rate; published values near this size are 0.35 to 0.57
 GIB = 2**30
 
 
 def resolve(spec: str, arguments: list[str]) -> dict:
-    """The config of a stage file with its overrides, checked as far as needs no data."""
+    """The config of a stage file with its overrides, checked and resolved as training does, as far
+    as needs no data."""
     stage = stage_file.load(spec)
     stage_file.check_keys(arguments, stage)
     stage_file.override(stage, arguments)
     config = config_values.plain(stage.to_dict())
     config_values.check_values(config)
+    overridden = {one.removeprefix("--config.").partition("=")[0] for one in arguments}
     if config["data"]["mixture"]:
-        overridden = {one.removeprefix("--config.").partition("=")[0] for one in arguments}
         checks.open_view(config["data"], overridden)
+    domain_tokens = plan_costs.domain_tokens(plan_costs.mixture_parts(config))
+    length.resolve(config, domain_tokens, overridden)
     return config
 
 
@@ -48,7 +51,6 @@ def _table(rows: list[tuple], header: tuple[str, ...]) -> list[str]:
 def describe(config: dict, spec: str, utilisation: float) -> list[str]:
     """The whole plan as lines."""
     parts = plan_costs.mixture_parts(config)
-    plan_costs.resolve_length(config, parts)
     size = plan_costs.sizes(config)
     stages, note = plan_costs.ancestors(config, spec)
     own = plan_costs.stage_of(config, "this")
@@ -86,7 +88,7 @@ def _tokens(config: Mapping, parts: list[plan_costs.Part], total: int) -> list[s
             continue
         seen = part.share * total
         epochs = seen / max(1, part.tokens)
-        line = checks.judged(f"{part.key}: {epochs:.2f} epochs", part.key.split("/")[0], epochs)
+        line = length.judged(f"{part.key}: {epochs:.2f} epochs", part.key.split("/")[0], epochs)
         if line.startswith("warning"):
             warnings.append(f"  {line}")
         rows.append(

@@ -11,7 +11,6 @@ from flax import nnx
 from data_pipeline import mixture as mixtures
 from data_pipeline import shards
 from data_pipeline.errors import UserError
-from mypt_jax import config as configs
 from mypt_jax import flops, lineage, model, optim, retention, run, stage_file
 
 GIB = 2**30
@@ -77,6 +76,11 @@ def mixture_parts(config: Mapping) -> list[Part]:
     return parts
 
 
+def domain_tokens(parts: list[Part]) -> int:
+    """Tokens in the train splits of all domain sources."""
+    return sum(part.tokens for part in parts if part.key.startswith("domain/"))
+
+
 def _parts_of(entry: str, role: str, share: float, fraction: float, data: Mapping) -> list[Part]:
     """The sources of one entry DIR or DIR#SOURCE, opened if it is there."""
     path, _, wanted = entry.partition("#")
@@ -87,19 +91,6 @@ def _parts_of(entry: str, role: str, share: float, fraction: float, data: Mappin
     tokens = {n: s.tokens["train"] for n, s in sources.items() if wanted in ("", n)}
     total = max(1, sum(tokens.values()))
     return [Part(f"{role}/{n}", share * t / total, t, False) for n, t in tokens.items()]
-
-
-def resolve_length(config: dict, parts: list[Part]) -> None:
-    """num_steps from domain_epochs and warmup_steps from a share, as training does."""
-    per_step = config["batch_size"] * config["model"]["block_size"]
-    if config["domain_epochs"]:
-        domain = [part for part in parts if part.key.startswith("domain/")]
-        share = sum(part.share for part in domain)
-        if not share:
-            raise UserError("domain_epochs is given, but replay_ratio 1.0 trains on no domain text")
-        tokens = config["domain_epochs"] * sum(part.tokens for part in domain) / share
-        config["num_steps"] = max(1, round(tokens / per_step))
-    configs.resolve_warmup(config)
 
 
 def stage_of(config: Mapping, origin: str) -> Stage:

@@ -9,7 +9,7 @@ import jax
 
 from data_pipeline import loader as loaders
 from data_pipeline.errors import UserError
-from mypt_jax import lineage, redact, run, sharding, step
+from mypt_jax import evaluate, lineage, redact, run, sharding, step
 from mypt_jax.config import ARCHITECTURE, Parent, Validated
 
 # Keys in which a resumed run may not differ: its saved state would mean something else.
@@ -70,7 +70,7 @@ def numerics(config: Mapping, program: step.Program) -> dict:
         "device_kind": device.device_kind,
         "mesh": list(program.mesh.devices.shape),
         "jax": jax.__version__,
-        "eval_batch_size": config["eval"]["batch_size"] or config["batch_size"],
+        "eval_batch_size": evaluate.eval_batch_size(config),
         **{key: model[key] for key in keys},
     }
 

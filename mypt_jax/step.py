@@ -54,11 +54,11 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
         accumulation_steps=config["accumulation_steps"],
         dims=sharding.split_dims(config["model"]),
     )
-    eval_batch_size = config["eval"]["batch_size"] or config["batch_size"]
+    eval_batch_size = evaluate.eval_batch_size(config)
     if eval_batch_size % (sizes[0] * sizes[1]):
         raise UserError(
             f"eval.batch_size {eval_batch_size} is not divisible by data x fsdp = {sizes[0]} x "
-            f"{sizes[1]}; --config.eval.batch_size=0 takes the training batch"
+            f"{sizes[1]}; --config.eval.batch_size=0 takes what is trained on at one time"
         )
     resolved = model.resolve(config["model"], devices[0])
     mesh = sharding.make_mesh(sizes, devices)

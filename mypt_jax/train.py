@@ -66,7 +66,7 @@ def run_stage(validated: Validated, interrupts: interrupt.Interrupts) -> None:
 def _compile_evaluation(work: session.Session, state: dict) -> None:
     """Before the first step, so that later no signal waits for a compilation."""
     with work.ledger.phase("compilation"):
-        size = work.config["eval"]["batch_size"] or work.config["batch_size"]
+        size = evaluate.eval_batch_size(work.config)
         windows = next(iter(work.plan.values())).tokens
         rows = windows[np.arange(size // work.loader_parts) % len(windows)]
         batch = sharding.global_batch(work.program.mesh, rows)
@@ -218,7 +218,7 @@ def _evaluate(work: session.Session, state: dict, done: int) -> None:
         state["params"],
         work.plan,
         mesh=work.program.mesh,
-        batch_size=work.config["eval"]["batch_size"] or work.config["batch_size"],
+        batch_size=evaluate.eval_batch_size(work.config),
         token_bytes=work.token_bytes,
         between_batches=between_batches,
     )

@@ -68,6 +68,14 @@ BAD = [
     (dict(init_from="runs/nowhere/base"), "make it with: python -m mypt_jax.main"),
     (dict(init_from="runs/x@newest"), "step number or the word best"),
     (dict(domain_epochs=2.0), "trains on no domain text"),
+    (dict(model__loss_chunks=33), "more than the 32 positions"),
+    (dict(optim__final_lr_ratio=-0.5), "optim.final_lr_ratio"),
+    (dict(optim__decay_ratio=0.0), "optim.decay_ratio"),
+    (
+        dict(optim__schedule="wsd", optim__decay_ratio=0.9, optim__warmup_steps=3.0),
+        "optim.decay_ratio 0.9 begins before the warmup of 3 of 12 steps has ended; wanted at most",
+    ),
+    (dict(distributed__process_id=-2), "distributed.process_id is -2"),
 ]
 
 

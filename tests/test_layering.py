@@ -25,7 +25,7 @@ ROWS = tuple(
         "sampling evaluate scorer checkpoint retention config guard optim metrics"
         " interrupt watchdog lease goodput storage mirror checkpointer pulse",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts agreement"
-        " profiler",
+        " profiler length",
         "integrity exits redact bucket",
     )
 )

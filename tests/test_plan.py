@@ -76,14 +76,15 @@ def test_sizes_come_from_manifests_where_they_are(capsys, datasets):
     assert "expected" not in out
 
 
-def test_length_follows_from_epochs(guide):
-    guide["domain_epochs"] = 2.0
-    guide["optim"]["warmup_steps"] = 0.05
-    parts = plan_costs.mixture_parts(guide)
-    plan_costs.resolve_length(guide, parts)
+def test_length_follows_from_epochs(capsys):
+    epochs = "--config.domain_epochs=2"
+    out = said(capsys, "--config=configs/v8.py", epochs, "--config.optim.warmup_steps=0.05")
     # 2 x 161 M domain tokens are 80 % of the training tokens; 12 x 1024 tokens per step
-    assert guide["num_steps"] == round(2 * 161_000_000 / 0.8 / 12_288)
-    assert guide["optim"]["warmup_steps"] == round(0.05 * guide["num_steps"])
+    steps = round(2 * 161_000_000 / 0.8 / 12_288)
+    assert re.search(rf"^  v8 +this +{steps:,} ", out, re.MULTILINE), out
+    assert f"  {round(0.05 * steps):,}: 9e-05" in out
+    with pytest.raises(UserError, match="both given"):
+        plan.main(["--config=configs/v8.py", epochs, "--config.num_steps=100"])
 
 
 def test_state_and_checkpoint_sizes(guide):
