@@ -1,4 +1,5 @@
-# Sourced by quickstart.sh and test.sh: finds a Python and makes a virtual environment.
+# Sourced by quickstart.sh, test.sh and what tpu_vm.sh starts: finds a Python, makes a virtual
+# environment.
 
 # find_python [VERSION]: prints an interpreter of that version (as 3.12), or of any from 3.11 on,
 # that can make virtual environments. Version managers leave commands on the PATH that do not run,
@@ -21,6 +22,16 @@ PYTHON
   echo "error: no Python with the venv module found, wanted ${wanted:-3.11 or newer}; install it" \
     "(Debian: python3-venv) or put it on the PATH" >&2
   return 2
+}
+
+# install_python VERSION: prints an interpreter of that version that uv has installed for this user,
+# checked by its hash. For images whose own Python is older than JAX wants, as those of TPU VMs.
+install_python() {
+  python3 -m pip install --quiet --disable-pip-version-check --user "uv==0.13.9" >&2
+  local uv
+  uv="$(python3 -m site --user-base)/bin/uv"
+  "$uv" python install --quiet "$1" >&2
+  "$uv" python find --managed-python "$1"
 }
 
 # python_version PYTHON: prints 3.12 or the like.

@@ -25,7 +25,7 @@ requirements=("requirements-lock-$(python_version "$python").txt")
 selection=()
 if ((all)); then
   selection=(-m "")
-  for file in requirements-{interop,ray,notebook,wandb,cloud,eval,tpu}.txt; do
+  for file in requirements-{interop,ray,notebook,wandb,emulators,eval,tpu}.txt; do
     [[ -e "$file" ]] && requirements+=("$file")
   done
 fi

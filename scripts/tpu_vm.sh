@@ -118,8 +118,9 @@ test -d mypt_jax || git clone $(printf '%q' "$repo") mypt_jax
 cd mypt_jax
 if test -e run.pid && kill -0 \$(cat run.pid) 2>/dev/null; then echo it runs already; exit 0; fi
 git pull --ff-only
-test -d .venv || python3 -m venv .venv
-.venv/bin/pip install --quiet -r requirements-tpu.txt -r requirements-cloud.txt
+source scripts/environment.sh
+python=\$(find_python 2>/dev/null) || python=\$(install_python 3.12)
+make_environment .venv \"\$python\" requirements-tpu.txt requirements-cloud.txt
 nohup .venv/bin/python $quoted>run.log 2>&1 </dev/null & echo \$! >run.pid
 sleep 20; tail -n 20 run.log"
   step gcloud compute tpus tpu-vm ssh "$name" "${place[@]}" --worker=all --command "$remote"

@@ -2,7 +2,9 @@
 
 import os
 import shlex
+import shutil
 import subprocess
+import sys
 
 import pytest
 from conftest import ROOT
@@ -63,6 +65,59 @@ def test_the_whole_chain_runs_on_all_hosts():
         "scripts/run_chain.py",
         *chain,
     ]
+
+
+def executable(path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/bash\n{text}\n")
+    path.chmod(0o755)
+
+
+def test_an_image_with_an_old_python_gets_a_newer_one(tmp_path):
+    """What the hosts run, on a machine whose own Python is none that JAX takes."""
+    repo, home, commands_ = tmp_path / "repo", tmp_path / "home", tmp_path / "bin"
+    (repo / "scripts").mkdir(parents=True)
+    shutil.copy(ROOT / "scripts" / "environment.sh", repo / "scripts")
+    for name in ("requirements-tpu.txt", "requirements-cloud.txt", "mypt_jax/__init__.py"):
+        (repo / name).parent.mkdir(exist_ok=True)
+        (repo / name).write_text("")
+    (repo / "mypt_jax" / "main.py").write_text(
+        "import pathlib, sys; print(sys.argv[1:], flush=True); pathlib.Path('ran').touch()"
+    )
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(repo)]
+    for arguments in (["init", "-q"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run([*git, *arguments], check=True, timeout=30)
+
+    home.mkdir()
+    for name in ("python", "python3.11", "python3.12", "python3.13"):
+        executable(commands_ / name, "exit 1")
+    executable(commands_ / "sleep", "while ! test -e ran; do :; done")
+    executable(tmp_path / "uv", f'test "$2" != find || echo {sys.executable}')
+    executable(
+        commands_ / "python3",
+        f"""case "$*" in
+  *"pip install"*uv==*) mkdir -p $HOME/.local/bin; cp {tmp_path}/uv $HOME/.local/bin ;;
+  "-m site --user-base") echo $HOME/.local ;;
+  *) exit 1 ;;
+esac""",
+    )
+    stage = ["--config=configs/v8.py", "--config.workdir=gs://bucket/v 8"]
+    done = tpu_vm("run", "x", f"--repo={repo}", "--dry_run", "--", *stage)
+    ran = subprocess.run(
+        ["bash", "-c", pasted(done.stdout)[-1]],
+        cwd=home,
+        env={
+            "HOME": str(home),
+            "PATH": f"{commands_}:{os.environ['PATH']}",
+            "PYENV_ROOT": str(tmp_path),
+            "PIP_NO_INDEX": "1",  # pip is asked for nothing that is not there
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.splitlines()[-1] == str(stage)
 
 
 @pytest.mark.parametrize(
