@@ -1,4 +1,4 @@
-"""Causal self-attention by backend, with optional document masking, and its start-up self-test.
+"""Causal self-attention by backend, with optional document masking.
 
 Axes: B batch, L length, H query heads, G key/value heads, R = H / G, K head size, M key positions.
 
@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.experimental.pallas.ops.tpu.splash_attention import (
     splash_attention_kernel as splash_kernel,
 )
@@ -216,97 +215,3 @@ def _splash_local(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, interpret):
         ids = splash_kernel.SegmentIds(q=segments_BL, kv=segments_BL)
         out_BHLK = jax.vmap(kernel)(q_BHLK, k_BGLK, v_BGLK, ids)
     return out_BHLK.swapaxes(1, 2).astype(q_BLHK.dtype)
-
-
-def self_test(
-    backend: str | Attend,
-    *,
-    n_head: int,
-    n_kv_head: int,
-    head_size: int,
-    length: int,
-    compute_dtype: str,
-    document_mask: bool,
-) -> None:
-    """Compares a backend with an fp32 reference on a small packed batch, forward and gradient.
-
-    A second pass replaces everything that one position may not see and wants its output unchanged
-    to the last bit, so a leak smaller than the rounding of compute_dtype is found too. `backend` is
-    a name or a function (q, k, v, segments_BL) -> out. Raises UserError that names the fault. Such
-    leaks happen: https://github.com/AI-Hypercomputer/maxtext/issues/4476.
-    """
-    name = backend if isinstance(backend, str) else getattr(backend, "__name__", "function")
-    if isinstance(backend, str):
-        function = lambda q, k, v, s: attend(backend, q, k, v, segments_BL=s)  # noqa: E731
-    else:
-        function = backend
-    n_kv_head = n_kv_head or n_head
-    heads = n_head // n_kv_head * min(n_kv_head, 2)
-    keys = jax.random.split(jax.random.key(0), 4)
-    shapes = [(2, length, h, head_size) for h in (heads, min(n_kv_head, 2), min(n_kv_head, 2))]
-    q, k, v = (
-        jax.random.normal(key, shape, jnp.float32).astype(compute_dtype)
-        for key, shape in zip(keys[:3], shapes, strict=True)
-    )
-    weight = jax.random.normal(keys[3], shapes[0], jnp.float32)
-    # Row 0 has three documents, row 1 two; no boundary falls on a kernel block.
-    cuts = np.zeros((2, length), np.int32)
-    cuts[0, [length // 3, length - 3]] = 1
-    cuts[1, length // 2 + 1] = 1
-    segments = jnp.asarray(np.cumsum(cuts, axis=1)) if document_mask else None
-
-    _refuse_leaks(name, function, q, k, v, segments)
-    wide = [x.astype(jnp.float32) for x in (q, k, v)]
-    got = _value_and_gradients(function, (q, k, v), segments, weight)
-    with jax.default_matmul_precision("highest"):
-        want = _value_and_gradients(_xla, wide, segments, weight)
-    limit = 2e-2 if compute_dtype == "bfloat16" else 2e-3
-    for part, g, w in zip(("output", "dq", "dk", "dv"), got, want, strict=True):
-        scale = float(np.sqrt(np.mean(np.square(w))))
-        error = float(np.sqrt(np.mean(np.square(g - w)))) / scale
-        if not error <= limit:
-            raise errors.UserError(
-                f"attention backend {name} is wrong on this device: {part} differs from the fp32 "
-                f"reference by {error:.1e} of its size, wanted at most {limit:.0e}: "
-                "set model.attention=xla"
-            )
-
-
-def _value_and_gradients(function, qkv, segments, weight):
-    """Output and the gradients of sum(output * weight), as fp32 NumPy arrays."""
-
-    @jax.jit
-    def compute(q, k, v):
-        out, pull = jax.vjp(lambda q, k, v: function(q, k, v, segments), q, k, v)
-        return out, *pull(weight.astype(out.dtype))
-
-    return [np.asarray(x, np.float32) for x in compute(*qkv)]
-
-
-def _refuse_leaks(name, function, q, k, v, segments):
-    """Raises UserError when a query's output changes with what that query must not see."""
-    length = q.shape[1]
-    run = jax.jit(lambda k, v: function(q, k, v, segments))
-    plain = np.asarray(run(k, v).astype(jnp.float32))
-    at = length // 2  # the position whose past alone may matter
-    future = jnp.arange(length)[None, :, None, None] > at
-    changed = np.asarray(
-        run(jnp.where(future, 3 * k + 1, k), jnp.where(future, 5.0, v)).astype(jnp.float32)
-    )
-    if not np.array_equal(plain[:, : at + 1], changed[:, : at + 1]):
-        raise errors.UserError(
-            f"attention backend {name} leaks from the future on this device: "
-            "set model.attention=xla"
-        )
-    if segments is None:
-        return
-    other = (segments != segments[:, -1:])[:, :, None, None]
-    changed = np.asarray(
-        run(jnp.where(other, 3 * k + 1, k), jnp.where(other, 5.0, v)).astype(jnp.float32)
-    )
-    last = np.asarray(segments == segments[:, -1:])
-    if not np.array_equal(plain[last], changed[last]):
-        raise errors.UserError(
-            f"attention backend {name} leaks across documents on this device: "
-            "set model.attention=xla or model.document_mask=False"
-        )

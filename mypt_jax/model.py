@@ -106,25 +106,6 @@ def device_note(resolved: Mapping, device: jax.Device) -> str:
     )
 
 
-def self_test(resolved: Mapping) -> None:
-    """Raises UserError when the attention backend of a resolved config is wrong on this device.
-
-    XLA's is the reference itself and costs nothing at start; any other takes seconds.
-    """
-    c = layers.Config(**resolved)
-    if c.attention == "xla":
-        return
-    attention.self_test(
-        c.attention,
-        n_head=c.n_head,
-        n_kv_head=c.kv_heads,
-        head_size=c.head_size,
-        length=min(c.block_size, 256),
-        compute_dtype=c.compute_dtype,
-        document_mask=c.document_mask,
-    )
-
-
 class GPT(nnx.Module):
     """Decoder-only transformer; takes exactly the keys of config.model. See __call__."""
 

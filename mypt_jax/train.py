@@ -20,10 +20,10 @@ from mypt_jax import (
     inheritance,
     interrupt,
     metrics,
-    model,
     pulse,
     result,
     run,
+    self_test,
     session,
     sharding,
     step,
@@ -51,7 +51,7 @@ def run_stage(validated: Validated, interrupts: interrupt.Interrupts) -> None:
         ):
             return
         program = step.build(config, eot=validated.tokenizer.eot)
-        model.self_test(program.model_config)
+        self_test.run(program.model_config)
         work, state, done = session.open_session(validated, program, interrupts, stack)
         _compile_evaluation(work, state)
         if session.eval_due(config, done) and not run.has_eval(work.row):

@@ -49,19 +49,11 @@ def build(config: dict, devices: list, **model):
 
 
 def check_attention(config: dict, program) -> tuple[bool, str, str]:
-    from mypt_jax import attention
+    from mypt_jax import self_test
 
     model = program.model_config
     try:
-        attention.self_test(
-            model["attention"],
-            n_head=model["n_head"],
-            n_kv_head=model["n_kv_head"],
-            head_size=model["n_embd"] // model["n_head"],
-            length=min(512, model["block_size"]),
-            compute_dtype=model["compute_dtype"],
-            document_mask=model["attention"] != "cudnn",
-        )
+        self_test.check_model({**model, "document_mask": model["attention"] != "cudnn"})
     except errors.UserError as error:
         return False, model["attention"], str(error)
     return True, f"{model['attention']}, {model['compute_dtype']}", "no leak, as fp32"

@@ -25,7 +25,7 @@ ROWS = tuple(
         "sampling evaluate scorer checkpoint retention config guard optim metrics"
         " interrupt watchdog lease goodput storage mirror checkpointer pulse",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts agreement"
-        " profiler length",
+        " profiler length self_test",
         "integrity exits redact bucket",
     )
 )
@@ -50,6 +50,7 @@ WITHIN = {
     "metrics": ("goodput",),
     "model": ("layers", "attention", "loss"),
     "layers": ("attention", "flops"),
+    "self_test": ("attention", "layers"),
     "run": ("lineage",),
     "sharding": ("flops",),  # the width of an MLP
     "stage_file": ("lineage",),
