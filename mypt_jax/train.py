@@ -20,6 +20,7 @@ from mypt_jax import (
     inheritance,
     interrupt,
     metrics,
+    opening,
     pulse,
     result,
     run,
@@ -52,13 +53,13 @@ def run_stage(validated: Validated, interrupts: interrupt.Interrupts) -> None:
             return
         program = step.build(config, eot=validated.tokenizer.eot)
         self_test.run(program.model_config)
-        work, state, done = session.open_session(validated, program, interrupts, stack)
+        work, state, done = opening.open_session(validated, program, interrupts, stack)
         _compile_evaluation(work, state)
         if session.eval_due(config, done) and not run.has_eval(work.row):
             _evaluate(work, state, done)
         kept = forgetting.act(work, done)
         if kept is None:
-            state, done = _loop(work, state, done)
+            state, done = loop(work, state, done)
             kept = forgetting.act(work, done)
         result.pin(work, done if kept is None else kept)
 
@@ -74,7 +75,7 @@ def _compile_evaluation(work: session.Session, state: dict) -> None:
     work.watchdog.beat()
 
 
-def _loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
+def loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
     """Trains until num_steps or until the forgetting guard has something to do."""
     config, program, ledger = work.config, work.program, work.ledger
     watch = metrics.Stopwatch()

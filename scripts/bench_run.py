@@ -52,7 +52,7 @@ def measure_loop(pairs: int, steps: int) -> dict:
 
     from configs import base
     from mypt_jax import config as configs
-    from mypt_jax import interrupt, session, sharding, step, train
+    from mypt_jax import interrupt, opening, session, sharding, step, train
 
     config = base.get_config("tiny").to_dict()
     config["model"]["dropout"] = 0.0
@@ -64,7 +64,7 @@ def measure_loop(pairs: int, steps: int) -> dict:
         validated = configs.validate(config)
         program = step.build(validated.config, eot=validated.tokenizer.eot)
         interrupts = interrupt.Interrupts()
-        work, state, done = session.open_session(validated, program, interrupts, stack)
+        work, state, done = opening.open_session(validated, program, interrupts, stack)
         session.eval_due = lambda config, done: False  # evaluation and saving are left out
         windows = sharding.global_batch(program.mesh, work.loader.batch(0))
         scalars = np.float32(1e-4), np.float32(np.inf)
@@ -73,7 +73,7 @@ def measure_loop(pairs: int, steps: int) -> dict:
             work.config["num_steps"] = done + steps
             start = time.perf_counter()
             with contextlib.redirect_stdout(open(os.devnull, "w")):
-                state, done = train._loop(work, state, done)
+                state, done = train.loop(work, state, done)
             jax.block_until_ready(state)
             loop = (time.perf_counter() - start) / steps
             start = time.perf_counter()

@@ -21,7 +21,7 @@ ROWS = tuple(
     tuple(row.split())
     for row in (
         "main plan generate report interop",
-        "train result inheritance forgetting session record memory step",
+        "train opening result inheritance forgetting session record memory step",
         "sampling evaluate scorer checkpoint retention config guard optim metrics"
         " interrupt watchdog lease goodput storage mirror checkpointer pulse",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts agreement"
@@ -31,17 +31,14 @@ ROWS = tuple(
 )
 WITHIN = {
     "interop": ("generate",),
-    "train": ("result", "inheritance", "forgetting", "session", "step"),
+    "train": ("opening", "result", "inheritance", "forgetting", "session", "step"),
+    "opening": ("session", "record", "memory", "step"),
     "result": ("session",),
     "inheritance": ("session",),
     "forgetting": ("session",),
     "record": ("step",),
     "memory": ("step",),
-    "session": (
-        "record",
-        "memory",
-        "step",
-    ),
+    "session": ("step",),
     "evaluate": ("checkpoint", "scorer"),  # the command scores a run; inside main()
     "checkpoint": ("storage",),
     "checkpointer": ("checkpoint", "retention"),
