@@ -10,7 +10,7 @@ import json
 import queue
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import grain
 import numpy as np
@@ -83,25 +83,19 @@ class TrainLoader:
         block_size: int,
         batch_size: int,
         seed: int,
-        process_index: int,
-        process_count: int,
+        rows: Sequence[int] | None = None,
     ):
-        """`batch_size` is global; this process reads its contiguous part of every batch."""
+        """`batch_size` is global; `rows`: those of every batch that this process reads, by default
+        all."""
         if block_size < 1 or batch_size < 1:
             raise errors.UserError(
                 f"block_size {block_size} and batch_size {batch_size}: at least 1 is wanted"
             )
-        if batch_size % process_count:
-            raise errors.UserError(
-                f"batch_size {batch_size} does not divide among {process_count} processes: "
-                f"choose a multiple of {process_count}"
-            )
-        assert 0 <= process_index < process_count
         self._mixture = mixed
         self._settings = {"seed": seed, "batch_size": batch_size, "block_size": block_size}
         self._batch_size = batch_size
-        self._first_row = process_index * batch_size // process_count
-        self._rows = batch_size // process_count
+        self._rows = range(batch_size) if rows is None else rows
+        assert all(0 <= row < batch_size for row in self._rows)
         self._block_size = block_size
         self._drawn = [one for one in mixed.components if one.share]
         self._windows = [
@@ -119,10 +113,10 @@ class TrainLoader:
 
     def batch(self, step: int) -> np.ndarray:
         """Returns int32[rows of this process, block_size + 1] of batch `step`, counted from 0."""
-        first = step * self._batch_size + self._first_row
-        tokens = np.empty((self._rows, self._block_size + 1), np.int32)
-        for row in range(self._rows):
-            tokens[row] = self._dataset[first + row]
+        first = step * self._batch_size
+        tokens = np.empty((len(self._rows), self._block_size + 1), np.int32)
+        for place, row in enumerate(self._rows):
+            tokens[place] = self._dataset[first + int(row)]
         return tokens
 
     def counts(self, step: int) -> dict[str, int]:

@@ -82,12 +82,11 @@ def score(
     """
     windows = np.concatenate([source.tokens for source in plan.values()])
     rows = np.arange(-(-len(windows) // batch_size) * batch_size) % len(windows)
-    part, parts = sharding.local_rows(mesh, batch_size)
-    size = batch_size // parts
+    local = sharding.local_rows(mesh, batch_size)
     results = []
     for start in range(0, len(rows), batch_size):
-        mine = rows[start + part * size : start + (part + 1) * size]
-        results.append(nll(params, sharding.global_batch(mesh, windows[mine])))
+        batch = sharding.global_batch(mesh, windows[rows[start + local]], batch_size)
+        results.append(nll(params, batch))
         if len(results) > 1:  # so that `between_batches` runs as the device does
             results[-2].block_until_ready()
         between_batches()

@@ -205,14 +205,12 @@ def _take_over(
 
 def _open_data(validated: Validated, program: step.Program) -> tuple[loaders.TrainLoader, dict]:
     config = validated.config
-    part, parts = sharding.local_rows(program.mesh, config["batch_size"])
     loader = loaders.TrainLoader(
         validated.mixture,
         block_size=config["model"]["block_size"],
         batch_size=config["batch_size"],
         seed=config["seed"],
-        process_index=part,
-        process_count=parts,
+        rows=sharding.local_rows(program.mesh, config["batch_size"]),
     )
     plan = loaders.plan_eval(
         [*validated.mixture.components, *validated.extra],

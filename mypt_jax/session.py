@@ -20,7 +20,6 @@ from mypt_jax import (
     metrics,
     mirror,
     profiler,
-    sharding,
     step,
     watchdog,
 )
@@ -67,11 +66,6 @@ class Session:
 
     def wall_secs(self) -> float:
         return time.monotonic() - self.started
-
-    @property
-    def loader_parts(self) -> int:
-        """Into how many parts, one per group of processes, a batch is split."""
-        return sharding.local_rows(self.program.mesh, self.config["batch_size"])[1]
 
     def tokens(self, done: int) -> int:
         return done * self.config["batch_size"] * self.config["model"]["block_size"]

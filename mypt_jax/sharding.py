@@ -20,6 +20,7 @@ from mypt_jax import flops
 
 MESH_AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
+MANY_WINDOWS = 1024  # an update of a million tokens; a much larger batch learns less from each
 FITTING = "--config.mesh.data=0 --config.mesh.fsdp=1 --config.mesh.tensor=1 chooses sizes that fit"
 
 # Within one array a mesh axis is used once, by the first logical axis that asks for it: the
@@ -146,7 +147,10 @@ def _better_batch(num_devices: int, batch_size: int, accumulation_steps: int) ->
     if fitting:
         fewest = min((n for n in fitting if n >= accumulation_steps), default=fitting[-1])
         return f"--config.accumulation_steps={fewest}"
-    return f"batch={total * num_devices} (the argument after the size)"
+    larger = total * num_devices  # as many for each device as one device would have alone
+    if larger > MANY_WINDOWS:
+        larger = math.lcm(total, num_devices)
+    return f"batch={larger} (the argument after the size)"
 
 
 def split_dims(model: Mapping) -> dict[str, dict[str, int]]:
@@ -163,15 +167,23 @@ def split_dims(model: Mapping) -> dict[str, dict[str, int]]:
 
 
 def make_mesh(sizes: tuple[int, int, int], devices: list | None = None) -> Mesh:
-    """The device mesh; across slices (joined by the data-centre network) `data` is outer."""
+    """The device mesh; across slices (joined by the data-centre network) `data` is outer.
+
+    Sizes need not fit the chips' own grid: an axis of 8 on a 4 x 4 slice takes half of a line.
+    """
     devices = list(devices) if devices is not None else jax.devices()
     types = (AxisType.Auto,) * len(MESH_AXES)
     slices = num_slices(devices)
     if slices > 1:
         inner = (sizes[0] // slices, sizes[1], sizes[2])
-        array = mesh_utils.create_hybrid_device_mesh(inner, (slices, 1, 1), devices=devices)
-        return Mesh(array, MESH_AXES, axis_types=types)
-    return jax.make_mesh(sizes, MESH_AXES, axis_types=types, devices=devices)
+        array = mesh_utils.create_hybrid_device_mesh(
+            inner, (slices, 1, 1), devices=devices, allow_split_physical_axes=True
+        )
+    else:
+        array = mesh_utils.create_device_mesh(
+            sizes, devices=devices, allow_split_physical_axes=True
+        )
+    return Mesh(array, MESH_AXES, axis_types=types)
 
 
 def num_slices(devices: list) -> int:
@@ -214,23 +226,30 @@ def state_shardings(mesh: Mesh, abstract_state: dict, param_axes: Callable, tx) 
     return {"params": params, "opt_state": opt_state, **rest}
 
 
-def local_rows(mesh: Mesh, batch_size: int) -> tuple[int, int]:
-    """(index, count): this process reads part `index` of `count` equal parts of a batch.
+@functools.cache
+def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
+    """The rows of a batch that the devices of this process hold, ascending.
 
-    Processes that hold the same rows (a tensor axis across hosts) get the same part.
+    On a TPU slice they are not one after another: a host has a block of the chips' grid, a mesh
+    axis goes along its lines. A `tensor` axis across hosts gives several the same rows.
     """
-    here = jax.process_index()
-    owners: dict[int, set[tuple[int, int]]] = {}
-    indices = NamedSharding(mesh, P(BATCH_AXES)).devices_indices_map((batch_size,))
-    for device, (rows,) in indices.items():
-        owners.setdefault(device.process_index, set()).add(rows.indices(batch_size)[:2])
-    parts = sorted({tuple(sorted(rows)) for rows in owners.values()})
-    return parts.index(tuple(sorted(owners[here]))), len(parts)
+    sharding = NamedSharding(mesh, P(BATCH_AXES))
+    indices = sharding.addressable_devices_indices_map((batch_size,)).values()
+    return np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices]))
 
 
-def global_batch(mesh: Mesh, rows: np.ndarray) -> jax.Array:
-    """[B_local, ...] of every process -> one [B, ...] array split over the batch axes."""
-    return jax.make_array_from_process_local_data(NamedSharding(mesh, P(BATCH_AXES)), rows)
+def global_batch(mesh: Mesh, rows: np.ndarray, batch_size: int) -> jax.Array:
+    """This process's local_rows [B_local, ...] -> one [B, ...] array split over the batch axes."""
+    numbers = local_rows(mesh, batch_size)
+    if len(rows) != len(numbers):
+        raise ValueError(f"got {len(rows)} rows, wanted the {len(numbers)} of this process")
+
+    def of_device(index: tuple[slice, ...]) -> np.ndarray:
+        return rows[np.searchsorted(numbers, np.arange(batch_size)[index[0]])]
+
+    return jax.make_array_from_callback(
+        (batch_size, *rows.shape[1:]), NamedSharding(mesh, P(BATCH_AXES)), of_device
+    )
 
 
 def to_first(x: jax.Array) -> np.ndarray | None:

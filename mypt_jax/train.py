@@ -69,8 +69,8 @@ def _compile_evaluation(work: session.Session, state: dict) -> None:
     with work.ledger.phase("compilation"):
         size = evaluate.eval_batch_size(work.config)
         windows = next(iter(work.plan.values())).tokens
-        rows = windows[np.arange(size // work.loader_parts) % len(windows)]
-        batch = sharding.global_batch(work.program.mesh, rows)
+        rows = windows[sharding.local_rows(work.program.mesh, size) % len(windows)]
+        batch = sharding.global_batch(work.program.mesh, rows, size)
         jax.block_until_ready(work.program.nll(state["params"], batch))
     work.watchdog.beat()
 
@@ -90,7 +90,7 @@ def loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             rows = _next_batch(batches, done)
             watch.waited(time.monotonic() - wait_start)
             ledger.step(done + 1)
-            windows = sharding.global_batch(program.mesh, rows)
+            windows = sharding.global_batch(program.mesh, rows, config["batch_size"])
             lr = program.schedule(done)
             max_loss = np.float32(work.guard.threshold(done + 1))
             work.profiler.before_step(done)

@@ -63,8 +63,6 @@ def main(argv=None) -> int:
             block_size=args.block_size,
             batch_size=args.batch_size,
             seed=0,
-            process_index=0,
-            process_count=1,
         )
         plain, cpu_secs, threaded = [], [], []
         for round_ in range(args.rounds):

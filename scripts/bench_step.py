@@ -183,7 +183,7 @@ def measure(config: dict, pairs: int, with_parts: bool) -> dict:
     m, B = config["model"], config["batch_size"]
     program = step.build(config, eot=0, devices=jax.devices()[:1])
     rows = np.random.default_rng(0).integers(0, m["vocab_size"], (B, m["block_size"] + 1))
-    windows = sharding.global_batch(program.mesh, rows.astype(np.int32))
+    windows = sharding.global_batch(program.mesh, rows.astype(np.int32), B)
     latest = [program.init()]
     products = make_products(m["n_layer"])
     factors = operands(config, program.model_config["compute_dtype"])

@@ -103,7 +103,7 @@ def run(program, config: dict, steps: int):
     from mypt_jax import sharding
 
     state, losses, secs = program.init(), [], []
-    windows = sharding.global_batch(program.mesh, rows_of(config))
+    windows = sharding.global_batch(program.mesh, rows_of(config), config["batch_size"])
     for _ in range(steps):
         start = time.perf_counter()
         state, figures = program.step(state, windows, np.float32(1e-3), np.float32(np.inf))

@@ -68,7 +68,7 @@ def train(program, compiled, initial, steps: int = STEPS) -> tuple[dict, list[fl
     )
     losses, same = [], True
     for done, rows in enumerate(batches()[:steps]):
-        windows = sharding.global_batch(program.mesh, rows)
+        windows = sharding.global_batch(program.mesh, rows, BATCH)
         seen = np.zeros_like(rows)
         for shard in windows.addressable_shards:
             seen[shard.index] = shard.data
@@ -122,9 +122,9 @@ def splash_losses(sizes: tuple[int, int, int]) -> list[float]:
     program = build(sizes, model={"attention": "splash_interpret", "block_size": 128, "n_layer": 1})
     state, losses = program.init(), []
     for rows in batches()[:2]:
-        windows = sharding.global_batch(program.mesh, np.tile(rows[:, :-1], 4)[:, :128])
+        windows = np.tile(rows[:, :-1], 4)[:, :128]
         windows = np.concatenate([windows, windows[:, :1]], axis=1)
-        windows = sharding.global_batch(program.mesh, windows)
+        windows = sharding.global_batch(program.mesh, windows, BATCH)
         state, figures = program.step(state, windows, np.float32(1e-3), np.float32(np.inf))
         losses.append(float(figures["loss"]))
     return losses

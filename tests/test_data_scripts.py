@@ -137,8 +137,6 @@ def test_training_from_an_export_gives_the_same_batches(prepared, tmp_path, stor
             block_size=100,
             batch_size=10,
             seed=0,
-            process_index=0,
-            process_count=1,
         )
         for directory in (prepared / "domain", out)
     ]

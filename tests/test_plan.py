@@ -201,3 +201,26 @@ def test_a_step_compiles_for_a_tpu_slice_that_is_not_here():
     assert "fits" in row
     state, aliased = row.split()[4:6]
     assert state == aliased
+
+
+SLICES = """
+from mypt_jax import plan_topology, sharding
+plan_topology.prepare()
+for name, sizes in {
+    "v5e:4x4": (1, 16, 1), "v6e:4x4": (2, 8, 1), "v4:2x2x4": (1, 4, 4), "v5e:4x4*2": (4, 8, 1)
+}.items():
+    mesh = sharding.make_mesh(sizes, plan_topology.devices(name))
+    hosts = [device.process_index for device in mesh.devices.flat]
+    print(name, mesh.devices.shape == sizes, hosts == sorted(hosts))
+"""
+
+
+@pytest.mark.full
+def test_a_mesh_is_laid_on_slices_that_its_sizes_do_not_fit():
+    pytest.importorskip("libtpu")
+    done = subprocess.run([sys.executable, "-c", SLICES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [row[1] for row in rows] == ["True"] * 4
+    # The reason why sharding.local_rows gives rows, and no range of them.
+    assert rows[0] == ["v5e:4x4", "True", "False"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from several_processes import ends, free_port
 
 from configs import base
 from data_pipeline.errors import UserError
@@ -55,6 +56,8 @@ def test_auto_names_the_faster_batch():
     assert "accumulation_steps=12" in note and "batch=" not in note
     with pytest.raises(UserError, match="batch=672 "):  # 8 x 84, and 84 = 7 x 12
         resolve((0, 1, 1), devices=7, batch=12, accumulation=8)
+    with pytest.raises(UserError, match="batch=768 "):  # not 256 x 96
+        resolve((0, 1, 1), devices=256, batch=96)
 
 
 def test_every_width_that_tensor_splits_is_checked():
@@ -95,6 +98,28 @@ def test_meshes_that_do_not_fit(sizes, devices, batch, slices, words):
     with pytest.raises(UserError, match=words) as caught:
         resolve(sizes, devices=devices, batch=batch, slices=slices)
     assert "\n" not in str(caught.value)
+
+
+def test_rows_find_their_windows_however_hosts_lie_on_the_mesh():
+    """Else losses would be booked on the windows, and so the sources, of another host."""
+    port = str(free_port())
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "tests/rows_worker.py", port, str(index)],
+            cwd=ROOT,
+            env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    for index, (code, out, err) in enumerate(ends(processes, timeout=120)):
+        assert code == 0, err
+        found = json.loads(out.splitlines()[-1])
+        assert found["rows"] == [[0, 1, 4, 5], [2, 3, 6, 7]][index]
+        assert found["batch"] == list(range(8))
+        assert found["losses"] == list(range(13))
 
 
 def test_a_mesh_axis_splits_one_dim_of_an_array():

@@ -104,8 +104,6 @@ def test_an_id_beyond_the_vocabulary_never_reaches_the_device(general):
         block_size=32,
         batch_size=64,
         seed=0,
-        process_index=0,
-        process_count=1,
     )
     with pytest.raises(UserError, match="shard_00000.bin, token .*: id 60000"):
         for step in range(40):

@@ -102,9 +102,7 @@ def test_a_loader_whose_thread_ends_is_an_error_within_seconds(datasets):
         general_weights=(),
         replay_ratio=1.0,
     )
-    batches = loader.TrainLoader(
-        mixed, block_size=32, batch_size=4, seed=0, process_index=0, process_count=1
-    ).prefetch(0, 2)
+    batches = loader.TrainLoader(mixed, block_size=32, batch_size=4, seed=0).prefetch(0, 2)
     next(batches)
     batches._stop.set()  # as if it had been ended from elsewhere
     start = time.monotonic()
