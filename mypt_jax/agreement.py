@@ -161,15 +161,15 @@ class Requests:
         if self._single:
             return
         self._sharding = NamedSharding(mesh, P(mesh.axis_names))
-        self._local = sum(d.process_index == jax.process_index() for d in mesh.devices.flat)
+        self._size = mesh.size
         self._most = jax.jit(lambda x: x.max(), out_shardings=NamedSharding(mesh, P()))
 
     def ask(self, request: int) -> int:
         """The strongest request of all processes: NOTHING, SAVE or STOP."""
         if self._single:
             return request
-        previous, rows = self._previous, np.full(self._local, request, np.int32)
-        everyone = jax.make_array_from_process_local_data(self._sharding, rows)
+        previous, own = self._previous, np.full(1, request, np.int32)
+        everyone = jax.make_array_from_callback((self._size,), self._sharding, lambda _: own)
         self._previous = self._most(everyone)
         answer = NOTHING if previous is None else int(previous)
         if self._has_saved and answer == SAVE:

@@ -1,8 +1,8 @@
 """More than one process: JAX's own runtime started, configs compared, lost ones noticed.
 
 Processes meet at a coordinator. Which ones there are comes from config.distributed, or is detected
-(TPU pods on GCE and GKE, several slices, Slurm, Open MPI); alone, nothing is started. Every wait
-has a limit, so that a missing process ends the others with a line and never hangs them.
+(cluster.py); alone, nothing is started. Every wait has a limit, so that a missing process ends the
+others with a line and never hangs them.
 """
 
 import contextlib
@@ -14,17 +14,14 @@ import socket
 import sys
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
 
 import jax
 from jax.experimental import multihost_utils
 
 from data_pipeline.errors import UserError
-from mypt_jax import agreement, exits, lineage
+from mypt_jax import agreement, cluster, exits, lineage
 
-PROCESSES_METADATA = "computeMetadata/v1/instance/attributes/worker-network-endpoints"
 # Differs between processes on purpose, or is of no consequence to the others.
 OWN_KEYS = ("distributed/process_id", "compile_cache", "data/prefetch_batches")
 
@@ -48,7 +45,7 @@ def start(settings: Mapping) -> None:
             num_processes=settings["num_processes"],
             process_id=settings["process_id"],
         )
-    elif not detected(os.environ):
+    elif not cluster.detected(os.environ):
         return
     # JAX's own SIGTERM handler would take the place of interrupt.py's.
     jax.config.update("jax_enable_preemption_service", False)
@@ -122,40 +119,6 @@ def _check_port(port: int) -> None:
                 f"distributed.coordinator: port {port} cannot be used here ({error.strerror}); "
                 "name another port to all processes"
             ) from error
-
-
-def detected(environment: Mapping[str, str]) -> str:
-    """What says that there are several processes ("" when nothing does)."""
-
-    def number(name: str) -> int:
-        text = environment.get(name, "")
-        return int(text) if text.isdecimal() else 0
-
-    if number("SLURM_STEP_NUM_TASKS") > 1 and "SLURM_PROCID" in environment:
-        return "Slurm"
-    if number("OMPI_COMM_WORLD_SIZE") > 1:
-        return "Open MPI"
-    if number("MEGASCALE_NUM_SLICES") > 1:
-        return "TPU slices"
-    if "," in environment.get("TPU_WORKER_HOSTNAMES", ""):
-        return "TPU pod (GKE)"
-    is_tpu_vm = os.path.exists("/dev/accel0") or os.path.exists("/dev/vfio/0")
-    if is_tpu_vm and not environment.get("COLAB_RELEASE_TAG") and _tpu_workers() > 1:
-        return "TPU pod (GCE)"
-    return ""
-
-
-def _tpu_workers() -> int:
-    """Hosts of the TPU slice that this machine belongs to, by the metadata server; 0 without."""
-    server = os.environ.get("GCE_METADATA_IP", "metadata.google.internal")
-    request = urllib.request.Request(
-        f"http://{server}/{PROCESSES_METADATA}", headers={"Metadata-Flavor": "Google"}
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return len(answer.read().decode().split(","))
-    except (urllib.error.URLError, TimeoutError, OSError):
-        return 0
 
 
 def compare(config: Mapping, *, timeout_secs: float) -> None:

@@ -27,16 +27,16 @@ def processes(monkeypatch) -> list[agreement.Requests]:
     steps: dict[int, list] = {}
     asked = dict.fromkeys(range(COUNT), 0)
 
-    def together(index, rows):
+    def together(shape, index, own):
         asked[index] += 1
-        steps.setdefault(asked[index], []).append(rows)
+        steps.setdefault(asked[index], []).append(own((slice(0, 1),)))
         return Sum(steps[asked[index]])
 
-    monkeypatch.setattr(jax, "make_array_from_process_local_data", together)
+    monkeypatch.setattr(jax, "make_array_from_callback", together)
     made = []
     for index in range(COUNT):
         requests = agreement.Requests.__new__(agreement.Requests)
-        requests._single, requests._local, requests._sharding = False, 2, index
+        requests._single, requests._size, requests._sharding = False, COUNT, index
         requests._previous, requests._has_saved, requests._most = None, False, lambda x: x
         made.append(requests)
     return made

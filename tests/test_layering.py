@@ -25,7 +25,7 @@ ROWS = tuple(
         "sampling evaluate scorer checkpoint retention config guard optim metrics"
         " interrupt watchdog lease goodput storage mirror checkpointer pulse",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts agreement"
-        " profiler length self_test",
+        " profiler length self_test cluster",
         "integrity exits redact bucket",
     )
 )
@@ -51,7 +51,7 @@ WITHIN = {
     "run": ("lineage",),
     "sharding": ("flops",),  # the width of an MLP
     "stage_file": ("lineage",),
-    "hosts": ("agreement", "lineage"),
+    "hosts": ("agreement", "cluster", "lineage"),
     "storage": ("mirror",),
     "mirror": ("lease",),  # which files are the lease and not the run
     "profiler": ("run",),

@@ -1,0 +1,66 @@
+"""Whether this process is one of several, by what the environment and the metadata server say.
+
+JAX finds the others by itself; whether to ask it is decided here, since it waits for them.
+"""
+
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+
+ATTRIBUTES = "computeMetadata/v1/instance/attributes"
+TPU_DEVICES = ("/dev/accel0", "/dev/vfio/0")
+TRIES, TIMEOUT_SECS = 3, 5
+
+
+def detected(environment: Mapping[str, str]) -> str:
+    """What says that there are several processes ("" when nothing does)."""
+
+    def number(name: str) -> int:
+        text = environment.get(name, "")
+        return int(text) if text.isdecimal() else 0
+
+    if number("SLURM_STEP_NUM_TASKS") > 1 and "SLURM_PROCID" in environment:
+        return "Slurm"
+    if number("OMPI_COMM_WORLD_SIZE") > 1:
+        return "Open MPI"
+    if number("MEGASCALE_NUM_SLICES") > 1:
+        return "TPU slices"
+    names = ("TPU_WORKER_HOSTNAMES", "TPU_PROCESS_ADDRESSES")
+    if any("," in environment.get(name, "") for name in names):
+        return "TPU pod (GKE)"
+    is_alone = environment.get("COLAB_RELEASE_TAG") or environment.get("TPU_SKIP_MDS_QUERY")
+    is_tpu_vm = any(os.path.exists(path) for path in TPU_DEVICES) and not is_alone
+    if is_tpu_vm and tpu_hosts(environment.get("GCE_METADATA_IP", "metadata.google.internal")) > 1:
+        return "TPU pod (GCE)"
+    return ""
+
+
+def tpu_hosts(server: str) -> int:
+    """Hosts of all TPU slices that this machine works with, by its metadata server; 0 without.
+
+    Slices of one host each are told by `tpu-env` alone, with lines as MEGASCALE_NUM_SLICES: '2'.
+    """
+    workers = _attribute(server, "worker-network-endpoints")
+    if not workers:
+        return 0
+    slices = re.search(r"^MEGASCALE_NUM_SLICES: *'?(\d+)", _attribute(server, "tpu-env"), re.M)
+    return len(workers.split(",")) * (int(slices[1]) if slices else 1)
+
+
+def _attribute(server: str, name: str) -> str:
+    """An attribute of this machine, "" where there is none or nobody to ask."""
+    request = urllib.request.Request(
+        f"http://{server}/{ATTRIBUTES}/{name}", headers={"Metadata-Flavor": "Google"}
+    )
+    for _ in range(TRIES):
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_SECS) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            if error.code == 404:
+                return ""
+        except OSError:  # URLError and timeouts among them
+            pass
+    return ""
