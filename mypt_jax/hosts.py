@@ -47,6 +47,7 @@ def start(settings: Mapping) -> None:
         )
     elif not cluster.detected(os.environ):
         return
+    local_devices = cluster.local_devices(os.environ)
     # JAX's own SIGTERM handler would take the place of interrupt.py's.
     jax.config.update("jax_enable_preemption_service", False)
     limit = max(1, round(settings["timeout_secs"]))
@@ -62,6 +63,7 @@ def start(settings: Mapping) -> None:
     try:
         jax.distributed.initialize(
             **options,
+            local_device_ids=local_devices,
             initialization_timeout=limit + 60,
             heartbeat_timeout_seconds=limit + 60,  # pulse.py comes first
             shutdown_timeout_seconds=limit,

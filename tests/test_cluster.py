@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from data_pipeline.errors import UserError
 from mypt_jax import cluster
 
 
@@ -24,6 +25,54 @@ from mypt_jax import cluster
 )
 def test_several_processes_are_detected(environment, found):
     assert cluster.detected(environment) == found
+
+
+def slurm(task: int, tasks: str, visible: str, per_task: str = "", node: int = 0) -> dict:
+    found = {
+        "SLURM_LOCALID": str(task),
+        "SLURM_NODEID": str(node),
+        "SLURM_STEP_TASKS_PER_NODE": tasks,
+        "CUDA_VISIBLE_DEVICES": visible,
+    }
+    return found | ({"SLURM_GPUS_PER_TASK": per_task} if per_task else {})
+
+
+@pytest.mark.parametrize(
+    ("environment", "devices"),
+    [
+        ({}, None),
+        ({"CUDA_VISIBLE_DEVICES": "0,1"}, None),
+        (slurm(3, "8(x2)", ""), None),
+        # One task for each GPU, which sees all of the node, or its own only.
+        (slurm(3, "8(x2)", "0,1,2,3,4,5,6,7"), [3]),
+        (slurm(3, "8(x2)", "3", "1"), [0]),
+        (slurm(3, "8(x2)", "0", "a100:1"), [0]),
+        (slurm(3, "8(x2)", "0,1,2,3,4,5,6,7", "1"), [3]),
+        (slurm(3, "8(x2)", "3"), [0]),
+        # One task for a node has all of its GPUs, where JAX by itself would take the first.
+        (slurm(0, "1(x2)", "0,1,2,3"), [0, 1, 2, 3]),
+        (slurm(1, "2", "0,1,2,3"), [2, 3]),
+        (slurm(1, "2", "0,1", "2"), [0, 1]),
+        (slurm(1, "4(x2),2", "4,5,6,7", node=2), [2, 3]),
+        (
+            {
+                "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+                "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+                "CUDA_VISIBLE_DEVICES": "0,1",
+            },
+            [1],
+        ),
+    ],
+)
+def test_every_task_has_its_gpus(environment, devices):
+    assert cluster.local_devices(environment) == devices
+
+
+def test_gpus_that_do_not_divide_are_refused():
+    with pytest.raises(UserError, match="0,1,2,3 does not divide among the 3 tasks"):
+        cluster.local_devices(slurm(0, "3", "0,1,2,3"))
+    with pytest.raises(UserError, match="does not divide"):
+        cluster.local_devices(slurm(3, "4", "0,1,2,3", "2"))
 
 
 @pytest.fixture
