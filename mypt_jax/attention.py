@@ -29,6 +29,7 @@ BATCH_MESH_AXES = ("data", "fsdp")
 HEAD_MESH_AXIS = "tensor"
 SPLASH_LANES = 128  # splash works on key blocks of a multiple of this many positions
 SPLASH_BLOCK = 512
+CUDNN_HEAD_SIZE = 128  # on every GPU that has it
 
 Attend = Callable[..., jax.Array]
 
@@ -62,7 +63,7 @@ def resolve(name: str, device: jax.Device) -> str:
     return name
 
 
-def unfit(name: str, *, block_size: int, compute_dtype: str) -> str:
+def unfit(name: str, *, block_size: int, head_size: int, compute_dtype: str) -> str:
     """Why a backend cannot compute this model and what would do, "" when it can."""
     if name == "splash" and block_size % SPLASH_LANES:
         return (
@@ -73,6 +74,11 @@ def unfit(name: str, *, block_size: int, compute_dtype: str) -> str:
         return (
             f"model.attention=cudnn computes in bfloat16, got {compute_dtype}: "
             "set model.compute_dtype=bfloat16"
+        )
+    if name == "cudnn" and (head_size % 8 or head_size > CUDNN_HEAD_SIZE):
+        return (
+            f"model.attention=cudnn wants heads of a multiple of 8 and at most {CUDNN_HEAD_SIZE}, "
+            f"got n_embd / n_head = {head_size}: change model.n_head"
         )
     return ""
 
@@ -107,6 +113,7 @@ def attend(
     reason = unfit(
         backend.removesuffix("_interpret"),
         block_size=q_BLHK.shape[1],
+        head_size=q_BLHK.shape[3],
         compute_dtype=q_BLHK.dtype.name,
     )
     if reason:

@@ -76,11 +76,7 @@ def resolve(config: Mapping, device: jax.Device) -> dict:
         modern = device.platform == "tpu" or attention.compute_capability(device) >= 8.0
         resolved["compute_dtype"] = "bfloat16" if modern else "float32"
     resolved["attention"] = attention.resolve(config["attention"], device)
-    unfit = attention.unfit(
-        resolved["attention"],
-        block_size=config["block_size"],
-        compute_dtype=resolved["compute_dtype"],
-    )
+    unfit = _unfit(resolved["attention"], resolved)
     if unfit and config["attention"] != "auto":
         raise UserError(f"{unfit}, or set model.attention=xla")
     if unfit:
@@ -88,12 +84,19 @@ def resolve(config: Mapping, device: jax.Device) -> dict:
     return resolved
 
 
+def _unfit(backend: str, resolved: Mapping) -> str:
+    return attention.unfit(
+        backend,
+        block_size=resolved["block_size"],
+        head_size=resolved["n_embd"] // resolved["n_head"],
+        compute_dtype=resolved["compute_dtype"],
+    )
+
+
 def device_note(resolved: Mapping, device: jax.Device) -> str:
     """A line where the device or the model rules out the fused attention kernel, else ""."""
     usual = attention.resolve("auto", device)
-    reason = attention.unfit(
-        usual, block_size=resolved["block_size"], compute_dtype=resolved["compute_dtype"]
-    )
+    reason = _unfit(usual, resolved)
     if reason:
         return f"attention by xla, not by {usual}: {reason}"
     capability = attention.compute_capability(device)

@@ -370,6 +370,16 @@ def test_a_named_backend_that_cannot_is_refused_and_auto_takes_xla():
         model.resolve(config | {"attention": "cudnn"}, device)
 
 
+def test_heads_that_cudnn_has_no_kernel_for():
+    """It would end in JAX's own NotImplementedError."""
+    device = types.SimpleNamespace(platform="gpu", compute_capability="9.0", device_kind="H100")
+    for n_embd, n_head, size in ((1280, 5, 256), (60, 5, 12)):
+        config = factory.ORIGINAL | {"compute_dtype": "auto", "n_embd": n_embd, "n_head": n_head}
+        assert model.resolve(config | {"attention": "auto"}, device)["attention"] == "xla"
+        with pytest.raises(errors.UserError, match=f"n_embd / n_head = {size}"):
+            model.resolve(config | {"attention": "cudnn"}, device)
+
+
 def test_no_random_state_in_the_module():
     gpt = jax.eval_shape(lambda: factory.build(dropout=0.1)[0])
     assert not jax.tree.leaves(nnx.state(gpt, nnx.Not(nnx.Param)))
