@@ -99,6 +99,7 @@ def loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             if not compiled:
                 # From here on a signal is answered by a save, and no longer by leaving at once.
                 work.interrupts.arm()
+                watch.restart()
                 compiled = True
             if pending is not None:
                 _read(work, *pending, watch)
