@@ -11,10 +11,16 @@ import time
 from collections.abc import Callable, Mapping
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
 from mypt_jax import agreement, checkpoint, exits, integrity, lineage, retention, run, sharding
+
+
+@jax.jit
+def _is_finite(params: Mapping) -> jax.Array:
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
 
 
 class Checkpointer:
@@ -56,6 +62,11 @@ class Checkpointer:
         """Starts to save {"params": .., and the rest}; returns when the arrays are copied."""
         start = time.monotonic()
         self.wait()
+        if not _is_finite(state["params"]):
+            raise exits.Divergence(
+                f"step {step}: parameters that are not finite are not saved; the newest checkpoint "
+                "is an earlier one; a lower optim.peak_lr is the usual remedy"
+            )
         state = self._gathered(state)
         if not self._is_writer:
             return

@@ -4,6 +4,8 @@ import difflib
 import math
 from collections.abc import Mapping
 
+import numpy as np
+
 from data_pipeline.errors import UserError
 from mypt_jax import lineage, optim
 
@@ -39,6 +41,12 @@ SHARES = (  # in [low, high)
     ("optim.beta1", 0.0, 1.0),
     ("optim.beta2", 0.0, 1.0),
 )
+# Numbers that the device computes with, as float32: what is 0, 1 or inf there means another thing.
+COMPUTED = (
+    "model.dropout model.norm_eps model.rope_theta optim.peak_lr optim.beta1 optim.beta2 optim.eps "
+    "optim.weight_decay optim.clip_norm"
+).split()
+MAX_SEED = 2**32  # JAX takes a seed modulo this
 
 
 def get(config: Mapping, key: str):
@@ -79,6 +87,14 @@ def check_values(config: dict) -> None:
     for key, low, high in SHARES:
         if not low <= get(config, key) < high:
             raise UserError(f"{key} is {get(config, key)}, wanted {low:g} <= value < {high:g}")
+    for key in COMPUTED:
+        value = get(config, key)
+        with np.errstate(over="ignore"):
+            single = float(np.float32(value))
+        if single != value and (single in (0.0, 1.0) or not 1e-37 < abs(single) < math.inf):
+            raise UserError(f"{key} is {value:g}, which is {single:g} in float32")
+    if config["seed"] >= MAX_SEED:
+        raise UserError(f"seed is {config['seed']}, wanted less than 2**32")
     if not 0.0 <= config["data"]["replay_ratio"] <= 1.0:
         raise UserError(
             f"data.replay_ratio is {config['data']['replay_ratio']}, wanted 0..1 (a share, not %)"

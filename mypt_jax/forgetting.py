@@ -13,8 +13,14 @@ def measure(work: session.Session, row: dict, scores: dict, path: str) -> dict:
     Over the general sources that both runs measured, weighted by their tokens; the standard error
     is that of the difference, paired over documents, where both runs have their evaluations.
     """
-    found = _against(work.record["baseline"], row, scores, path)
+    base = work.record["baseline"]
+    found = _against(base, row, scores, path)
     if found is None:
+        if base and any(key.startswith("general/") for key in base["eval"]):
+            work.metrics.note(
+                f"warning: forgetting is not measured: {base['path']} evaluated other general "
+                "windows than this run (eval.windows, eval.min_windows, the datasets)"
+            )
         return {}
     base_loss, own, stderr = found
     keys = {**guard.forgetting(own, base_loss), "forgetting/base_loss": base_loss}
@@ -35,8 +41,17 @@ def measure(work: session.Session, row: dict, scores: dict, path: str) -> dict:
 
 def _against(ancestor: dict | None, row: dict, scores: dict, path: str):
     """(its loss, own loss, stderr) over the general sources that both measured, or None."""
+    if not ancestor:
+        return None
+    other = run.eval_file(ancestor["path"], ancestor["step"])
+    has_sums = os.path.exists(other)
     common = [
-        key for key in scores if ancestor and key.startswith("general/") and key in ancestor["eval"]
+        key
+        for key in scores
+        if key.startswith("general/")
+        and key in ancestor["eval"]
+        # Another draw of windows differs by more than a stage forgets.
+        and (not has_sums or evaluate.paired_difference(path, other, key) is not None)
     ]
     if not common:
         return None
@@ -46,8 +61,7 @@ def _against(ancestor: dict | None, row: dict, scores: dict, path: str):
     theirs = float(weights @ [ancestor["eval"][key] for key in common])
     if not np.isfinite(own):
         return None
-    other = run.eval_file(ancestor["path"], ancestor["step"])
-    paired = evaluate.paired_difference(path, other, "general") if os.path.exists(other) else None
+    paired = evaluate.paired_difference(path, other, "general") if has_sums else None
     return theirs, own, paired[1] if paired else row["eval/general/stderr"]
 
 

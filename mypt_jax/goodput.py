@@ -8,7 +8,7 @@ first start. A step done again after a restart counts as `redone_steps`, not as 
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from mypt_jax import lineage, run
 
@@ -42,10 +42,19 @@ def process_start() -> float:
 class Ledger:
     """Times the phases of this process and adds them to those of earlier ones."""
 
-    def __init__(self, workdir: str, *, started: float, is_writer: bool):
-        """`started`: unix time from which this process counts, as `initialisation`."""
+    def __init__(
+        self,
+        workdir: str,
+        *,
+        started: float,
+        is_writer: bool,
+        is_owner: Callable[[], bool] = lambda: True,
+    ):
+        """`started`: unix time from which this process counts, as `initialisation`; nothing is
+        written when `is_owner` says that the run has another owner by now."""
         self._path = run.join(workdir, FILE)
         self._is_writer = is_writer
+        self._is_owner = is_owner
         self._started = started
         self._since = time.monotonic() - max(0.0, time.time() - started)
         self._phase = "initialisation"
@@ -92,6 +101,8 @@ class Ledger:
         if not self._is_writer or not (now or time.monotonic() - self._flushed > _FLUSH_SECS):
             return
         self._flushed = time.monotonic()
+        if not self._is_owner():
+            return
         lineage.write_json(self._path, {"schema": 1, "starts": [*self._earlier, self._own()]})
 
     def _own(self) -> dict:

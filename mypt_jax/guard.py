@@ -117,7 +117,7 @@ class StepGuard:
             if self._in_a_row >= self._max_nonfinite:
                 raise exits.Divergence(
                     f"step {step}: {self._in_a_row} non-finite steps in a row (loss {loss}, "
-                    f"grad_norm {grad_norm}); the last good parameters are kept; a lower "
+                    f"grad_norm {grad_norm}); these steps changed no parameters; a lower "
                     "optim.peak_lr is the usual remedy"
                 )
             return f"step {step}: loss {loss}, grad_norm {grad_norm}: parameters left unchanged"

@@ -7,7 +7,6 @@ others with a line and never hangs them.
 
 import contextlib
 import errno
-import hashlib
 import json
 import os
 import socket
@@ -131,27 +130,42 @@ def compare(config: Mapping, *, timeout_secs: float) -> None:
     if jax.process_count() == 1:
         return
     flat = {k: v for k, v in lineage.flatten(config).items() if k not in OWN_KEYS}
-    text = json.dumps(flat, sort_keys=True, default=str)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    texts = agreement.exchange(f"{digest} {text}", "compare their configs", timeout_secs)
-    for other, theirs in enumerate(texts):
-        if theirs.partition(" ")[0] != texts[0].partition(" ")[0]:
-            flat, theirs = (json.loads(x.partition(" ")[2]) for x in (texts[0], theirs))
-            raise agreement.shared(UserError(_difference(other, theirs, flat)), timeout_secs)
+    _compare("another config", flat, "start all with one", timeout_secs)
     # Connects the devices while all processes are here: the first collective of a program may
     # otherwise wait for the compilation of another process, and some transports give up early.
     with agreement.lost_peer_after(timeout_secs, "connect their devices"):
         multihost_utils.sync_global_devices("mypt_jax/connected")
 
 
-def _difference(other: int, theirs: Mapping, own: Mapping) -> str:
-    keys = [key for key in sorted({*own, *theirs}) if own.get(key) != theirs.get(key)]
-    shown = "; ".join(
-        f"{key.replace('/', '.')}: {own.get(key)} on process 0, {theirs.get(key)} on process "
-        f"{other}"
-        for key in keys[:3]
-    )
-    return f"process {other} has another config than process 0 ({shown}); start all with one"
+def compare_files(digests: Mapping[str, str], *, timeout_secs: float) -> None:
+    """Raises UserError on every process when one reads other files than process 0.
+
+    `digests` say what was read, by name; what process 0 needs no more is not compared. Hosts with
+    other text at the same path would train together, each on its own.
+    """
+    if jax.process_count() > 1:
+        _compare(
+            "other files", digests, "give all hosts the same ones", timeout_secs, only_common=True
+        )
+
+
+def _compare(
+    what: str, own: Mapping, advice: str, timeout_secs: float, *, only_common: bool = False
+) -> None:
+    text = json.dumps(own, sort_keys=True, default=str)
+    texts = agreement.exchange(text, f"say whether they have {what}", timeout_secs)
+    for other, theirs in enumerate(texts):
+        first, theirs = json.loads(texts[0]), json.loads(theirs)
+        keys = {*first} & {*theirs} if only_common else {*first, *theirs}
+        differing = sorted(key for key in keys if first.get(key) != theirs.get(key))
+        if differing:
+            found = "; ".join(
+                f"{key.replace('/', '.')}: {first.get(key)} on process 0, {theirs.get(key)} on "
+                f"process {other}"
+                for key in differing[:3]
+            )
+            line = f"process {other} has {what} than process 0 ({found}); {advice}"
+            raise agreement.shared(UserError(line), timeout_secs)
 
 
 @contextlib.contextmanager

@@ -73,6 +73,17 @@ def forget(directory: str, subdirectory: str) -> None:
     _publish(directory, kept)
 
 
+def digest(directory: str, subdirectory: str) -> str:
+    """Start of the SHA-256 of what the manifest says of a subdirectory; "" without a manifest."""
+    if not is_committed(directory):
+        return ""
+    with open(os.path.join(directory, MANIFEST), encoding="utf-8") as file:
+        files = json.load(file)["files"]
+    prefix = subdirectory + os.sep
+    below = sorted((name, files[name]["sha256"]) for name in files if name.startswith(prefix))
+    return hashlib.sha256(json.dumps(below).encode()).hexdigest()[:12]
+
+
 def is_committed(directory: str) -> bool:
     """Whether the save of this step was finished; says nothing about its bytes."""
     return os.path.isfile(os.path.join(directory, MANIFEST))

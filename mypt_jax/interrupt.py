@@ -1,4 +1,4 @@
-"""Signals that ask the process to stop: SIGTERM and SIGINT, seen even while XLA holds the thread.
+"""Signals that ask the process to stop (SIGTERM, SIGINT, SIGHUP), seen even while XLA is busy.
 
 Python runs signal handlers between bytecodes of the main thread, and a compilation or a device
 wait can hold that thread for minutes. A pipe given to `signal.set_wakeup_fd` is written at once
@@ -13,7 +13,7 @@ import time
 
 from mypt_jax import exits
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last: a closed terminal
 
 
 class Interrupts:
@@ -31,7 +31,9 @@ class Interrupts:
         self._deadline: float | None = None
         read_end, self._write_end = os.pipe()
         os.set_blocking(self._write_end, False)
-        self._handlers = {number: signal.signal(number, lambda *_: None) for number in SIGNALS}
+        # nohup has SIGHUP ignored, and it stays so.
+        asked = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+        self._handlers = {number: signal.signal(number, lambda *_: None) for number in asked}
         self._wakeup = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         self._thread = threading.Thread(
             target=self._listen, args=(read_end,), name="signals", daemon=True

@@ -108,6 +108,11 @@ class Lease:
         if self._lost:
             raise exits.LostPeer(self._lost)
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether the run is known to have another owner, or to be given free."""
+        return bool(self._lost)
+
     def _is_in_doubt(self) -> bool:
         return not self._lost and _clock() - self._renewed_at > 2 * RENEW_SECS
 

@@ -1,6 +1,7 @@
 """How a run is started or resumed: its files opened, checked and taken into possession."""
 
 import contextlib
+import hashlib
 import os
 import time
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ from mypt_jax import (
     exits,
     goodput,
     guard,
+    hosts,
+    integrity,
     interrupt,
     lease,
     lease_place,
@@ -31,7 +34,7 @@ from mypt_jax import (
     watchdog,
 )
 from mypt_jax import record as records
-from mypt_jax.config import Validated
+from mypt_jax.config import Parent, Validated
 
 
 def open_session(
@@ -46,10 +49,19 @@ def open_session(
     """
     config = validated.config
     workdir, is_writer = config["workdir"], jax.process_index() == 0
-    ledger = goodput.Ledger(workdir, started=goodput.process_start(), is_writer=is_writer)
     loader, plan = _open_data(validated, program)
+    hosts.compare_files(
+        _digests(loader, plan, validated.parent),
+        timeout_secs=config["distributed"]["timeout_secs"],
+    )
     link = mirror.Mirror(workdir)
     owned = lease.Lease(_lease_place(link, workdir))
+    ledger = goodput.Ledger(
+        workdir,
+        started=goodput.process_start(),
+        is_writer=is_writer,
+        is_owner=lambda: not owned.is_lost,
+    )
 
     notes = _enter(config, program, owned, link, stack)
     ledger.open()
@@ -160,7 +172,7 @@ def _enter(
 def _write_records(work: session.Session, done: int) -> None:
     """What the run says of itself, and where its rows also go; all checks have passed."""
     config = work.config
-    records.write(work.workdir, config, work.record, work.parent)
+    # First, since one that does not start leaves the run as it was: finished, if it was.
     work.metrics.trackers = trackers.start(
         work.workdir,
         config=redact.tree(config),
@@ -169,6 +181,7 @@ def _write_records(work: session.Session, done: int) -> None:
         tensorboard=config["log"]["tensorboard"],
         project=config["log"]["wandb_project"],
     )
+    records.write(work.workdir, config, work.record, work.parent)
 
 
 def _changes(config: Mapping) -> list[str]:
@@ -219,6 +232,23 @@ def _open_data(validated: Validated, program: step.Program) -> tuple[loaders.Tra
         block_size=config["model"]["block_size"],
     )
     return loader, plan
+
+
+def _digests(loader: loaders.TrainLoader, plan: Mapping, parent: Parent | None) -> dict[str, str]:
+    """What this process reads: training data, evaluation windows, the parent's step."""
+    evaluation = hashlib.sha256()
+    for key, windows in sorted(plan.items()):
+        evaluation.update(f"{key} {windows.tokens.shape}\n".encode())
+        evaluation.update(windows.tokens.tobytes())
+        evaluation.update(windows.doc_WL.tobytes())
+    found = {
+        "training data": loader.fingerprint[:12],
+        "evaluation windows": evaluation.hexdigest()[:12],
+    }
+    if parent is not None:
+        directory = run.step_dir(parent.path, parent.step)
+        found[f"{parent.path}@{parent.step}"] = integrity.digest(directory, "params")
+    return found
 
 
 def _plan_notes(plan: Mapping) -> list[str]:

@@ -6,14 +6,22 @@ import uuid
 from collections.abc import Mapping
 
 import jax
+import jaxlib
 
 from data_pipeline import loader as loaders
 from data_pipeline.errors import UserError
-from mypt_jax import evaluate, lineage, redact, run, sharding, step
+from mypt_jax import agreement, evaluate, lineage, processor, redact, run, sharding, step
 from mypt_jax.config import ARCHITECTURE, Parent, Validated
 
 # Keys in which a resumed run may not differ: its saved state would mean something else.
 FIXED = ("init_from", *(f"model/{key}" for key in ARCHITECTURE))
+# What decides what a run learns, beyond rounding.
+TRAINING = (
+    *FIXED,
+    *("seed", "num_steps", "batch_size", "model/dropout", "model/document_mask", "model/init"),
+    *(f"data/{key}" for key in ("domain", "general", "mixture", "replay_ratio")),
+    *(f"data/{role}_weights" for role in ("domain", "general")),
+)
 
 
 def new(
@@ -41,7 +49,11 @@ def new(
     record["numerics"] = numerics(config, program)
     if parent is None:
         return record
-    finished = run.finished(parent.path)
+    finished = agreement.first_decides(  # since hashing the parameters takes all processes
+        "see how the parent ended",
+        lambda: run.finished(parent.path),
+        timeout_secs=config["distributed"]["save_timeout_secs"],
+    )
     if finished and finished["step"] == parent.step:
         digest = finished["params_sha256"]
     else:
@@ -68,8 +80,12 @@ def numerics(config: Mapping, program: step.Program) -> dict:
     return {
         "platform": device.platform,
         "device_kind": device.device_kind,
+        "processor": processor.fingerprint(device),
+        "deterministic": config["deterministic"],
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "mesh": list(program.mesh.devices.shape),
         "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
         "eval_batch_size": evaluate.eval_batch_size(config),
         **{key: model[key] for key in keys},
     }
@@ -90,6 +106,13 @@ def changes(config: Mapping) -> list[str]:
             continue  # where it runs, not what it is
         lines.append(f"changed at resume: {key.replace('/', '.')}: {before} -> {now}")
     return lines
+
+
+def changed_training(recorded: Mapping, config: Mapping) -> str:
+    """What of a finished run's config would have made another model, "" when nothing would."""
+    found = lineage.differences(recorded, redact.tree(config))
+    decisive = {k: v for k, v in found.items() if k in TRAINING or k.startswith("optim/")}
+    return _shown({k: (was, now) for k, (was, now) in decisive.items() if was is not None})
 
 
 def write(workdir: str, config: Mapping, record: Mapping, parent: Parent | None) -> None:

@@ -8,6 +8,7 @@ from mypt_jax import (
     lineage,
     metrics,
     mirror,
+    record,
     retention,
     run,
     session,
@@ -19,6 +20,7 @@ def is_there(config: dict) -> bool:
     finished = run.finished(config["workdir"])
     if finished is None:
         return False
+    recorded = run.config(config["workdir"])
     link = mirror.Mirror(config["workdir"])
     if config["num_steps"] > finished["step"] and "rolled_back_from" not in finished:
         rest = run.join(run.step_dir("", finished["step"]), "rest", "")
@@ -28,7 +30,13 @@ def is_there(config: dict) -> bool:
             f"run {config['workdir']} finished at step {finished['step']} without keeping its "
             f"optimizer state; num_steps {config['num_steps']} wants another --config.workdir"
         )
-    if not config["checkpoint"]["keep_optimizer"]:
+    changed = record.changed_training(recorded, config)
+    if changed:
+        raise UserError(
+            f"run {config['workdir']} is finished (step {finished['step']}), with {changed}; "
+            "another value wants another --config.workdir, or remove the run"
+        )
+    if not recorded["checkpoint"]["keep_optimizer"]:
         retention.strip(config["workdir"])  # where the process that finished was killed
     if link.is_newest:
         link.push(lambda: None)  # nobody works on it

@@ -60,14 +60,20 @@ class WandB:
                 f"log.wandb_project={project!r} needs wandb, which is not installed: "
                 "pip install -r requirements-wandb.txt, or leave log.wandb_project empty"
             ) from error
-        self._run = wandb.init(
-            project=project,
-            name=f"{config['size']}/{config['stage']}",
-            id=run_id,
-            resume="allow",
-            dir=workdir,
-            config=dict(config),
-        )
+        try:
+            self._run = wandb.init(
+                project=project,
+                name=f"{config['size']}/{config['stage']}",
+                id=run_id,
+                resume="allow",
+                dir=workdir,
+                config=dict(config),
+            )
+        except Exception as error:  # of its own kinds: no login, no network, no such entity
+            raise UserError(
+                f"log.wandb_project={project!r}: Weights & Biases does not start: {error}; log in, "
+                "set WANDB_MODE=offline, or leave it empty"
+            ) from error
         # W&B's own counter never goes back, which a resumed run must be able to.
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")

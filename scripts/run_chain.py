@@ -113,7 +113,7 @@ def plan(names: list[str], load: Callable[[str], Stage]) -> list[Stage]:
             raise errors.UserError(
                 f"stages start from each other: {' <- '.join((*children, stage.workdir))}"
             )
-        if stage.parent and not ready(stage):
+        if stage.parent and not finished(stage.workdir) and not ready(stage):
             parent = find_stage(stage.parent, load)
             if parent is None:
                 raise errors.UserError(

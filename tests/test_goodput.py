@@ -55,6 +55,15 @@ def test_a_restart_counts_the_gap_and_steps_done_again(tmp_path):
     assert goodput.line(summary).startswith("goodput 0 % of 1".replace(" %", "%"))
 
 
+def test_one_who_lost_the_run_writes_nothing(tmp_path):
+    """The new owner's record would be gone."""
+    mine = goodput.Ledger(
+        str(tmp_path), started=time.time(), is_writer=True, is_owner=lambda: False
+    )
+    mine.flush(1, now=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_clock_set_back_makes_no_negative_time(tmp_path):
     starts = [
         {"started": 1000.0, "ended": 1010.0, "done": 5, "secs": {"steps": 10.0}},

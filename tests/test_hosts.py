@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT, SMALL, command
+from conftest import ROOT, SMALL, build_dataset, command
 from several_processes import ends, error_lines, start_processes
 
 from data_pipeline.errors import UserError
@@ -47,6 +47,20 @@ def test_processes_with_different_configs_end_with_one_line_each(small, tmp_path
         (line,) = error_lines(stderr)
         assert "process 1 has another config than process 0" in line
         assert "optim.peak_lr" in line and "0.5" in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_processes_with_other_text_at_the_same_path_end_with_one_line_each(small, tmp_path):
+    """They would train together, and book an evaluation's losses on documents they were not of."""
+    directories = [tmp_path / name for name in "ab"]
+    for seed, directory in enumerate(directories):
+        build_dataset(directory / "data", {"encyclopedia": 60}, seed=seed)
+    small |= {"workdir": tmp_path / "run", "data.domain": "data", "data.general": "data"}
+    spec = str(ROOT / "configs" / "base.py:tiny")
+    for code, _, stderr in ends(start_processes(spec, [small] * 2, 60, directories=directories)):
+        assert code == 2, stderr
+        (line,) = error_lines(stderr)
+        assert "process 1 has other files than process 0 (evaluation windows: " in line
     assert not (tmp_path / "run").exists()
 
 

@@ -26,14 +26,14 @@ ROWS = tuple(
         " interrupt watchdog lease goodput storage mirror checkpointer pulse",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts agreement"
         " profiler length self_test cluster",
-        "integrity exits redact bucket",
+        "integrity exits redact bucket processor",
     )
 )
 WITHIN = {
     "interop": ("generate",),
     "train": ("opening", "result", "inheritance", "forgetting", "session", "step"),
     "opening": ("session", "record", "memory", "step"),
-    "result": ("session",),
+    "result": ("session", "record"),
     "inheritance": ("session",),
     "forgetting": ("session",),
     "record": ("step",),

@@ -96,6 +96,14 @@ def test_trains_parents_first_then_skips_what_is_finished(tree):
     assert again.stdout.count("skipped") == 4
 
 
+def test_the_parents_of_a_finished_stage_are_not_trained_again(tree):
+    """Days, at 750m, for a run that nobody asks for."""
+    assert chain(tree, "--size=tiny", "--stages=v3").returncode == 0
+    shutil.rmtree(tree / "runs" / "tiny" / "base")
+    again = chain(tree, "--size=tiny", "--stages=v3", "--dry_run")
+    assert again.returncode == 0 and again.stdout.startswith("v3: finished in runs/tiny/v3")
+
+
 def test_overrides_reach_every_stage_and_the_directory_moves(tree):
     chain(
         tree,

@@ -131,6 +131,14 @@ def test_an_unfinished_first_save_is_no_damage(tmp_path):
     assert list((workdir / "checkpoints").iterdir()) == []
 
 
+def test_parameters_that_are_not_finite_are_never_saved(tmp_path):
+    """They would be the newest valid step, from which every resume and child starts."""
+    saver = saver_of(tmp_path)
+    with pytest.raises(exits.Divergence, match="step 3: parameters that are not finite"):
+        saver.save(3, {"params": {"w": jnp.array([1.0, np.nan])}, "step": jnp.array(3)}, {})
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     """A small checkpoint of its own."""
