@@ -146,4 +146,5 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.distributed.save_timeout_secs = 1800.0  # how long for files, to and from a bucket
 
     common.apply_size(config, arg)
+    config.lock()  # a stage file that misspells a key fails
     return config

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from data_pipeline.errors import UserError
+from mypt_jax import exits
 
 MIRROR = "remote"
 SCHEMES = ("gs", "s3")
@@ -22,6 +23,8 @@ def local_path(path: str) -> str:
         return path
     if scheme not in SCHEMES:
         raise UserError(f"{path}: {scheme}:// is not known, wanted gs:// or s3:// or a directory")
+    if not rest.partition("/")[0]:
+        raise UserError(f"{path} names no bucket, wanted {scheme}://BUCKET/...")
     return os.path.join(MIRROR, scheme, rest.rstrip("/"))
 
 
@@ -43,7 +46,8 @@ def locked(local: str) -> Iterator[None]:
 
 
 class Bucket:
-    """Files below one URL, through fsspec. Raises UserError where it cannot be reached."""
+    """Files below one URL, through fsspec. Raises StorageFailure where it cannot be reached, which
+    may pass, and UserError where it is not there or not allowed."""
 
     def __init__(self, url: str):
         self.url = url
@@ -73,7 +77,7 @@ class Bucket:
         except FileNotFoundError:
             return {}
         except Exception as error:  # each client has exceptions of its own
-            raise UserError(f"{self.url} cannot be listed: {error}") from error
+            raise _failure(f"{self.url} cannot be listed: {error}", error) from error
         return {name[len(self._root) + 1 :]: entry["size"] for name, entry in found.items()}
 
     def get(self, name: str, target: str) -> None:
@@ -83,7 +87,7 @@ class Bucket:
         try:
             self._files.get_file(f"{self._root}/{name}", temporary)
         except Exception as error:
-            raise UserError(f"{self.url}/{name} cannot be read: {error}") from error
+            raise _failure(f"{self.url}/{name} cannot be read: {error}", error) from error
         os.replace(temporary, target)
 
     def read(self, name: str) -> bytes | None:
@@ -94,7 +98,7 @@ class Bucket:
         except FileNotFoundError:
             return None
         except Exception as error:
-            raise UserError(f"{self.url}/{name} cannot be read: {error}") from error
+            raise _failure(f"{self.url}/{name} cannot be read: {error}", error) from error
 
     def write(self, name: str, data: bytes, *, create: bool) -> None:
         """One small file. With `create` only where there is none yet (FileExistsError), as far as
@@ -140,6 +144,14 @@ class Bucket:
 
     def remove(self, name: str) -> None:
         self._files.rm_file(f"{self._root}/{name}")
+
+
+def _failure(line: str, error: Exception) -> Exception:
+    """Whether to try again is what the exit code says: 8 for the network, 2 for what is wrong."""
+    is_wrong = isinstance(error, (FileNotFoundError, PermissionError))
+    if isinstance(error, OSError) and not is_wrong:  # connections and timeouts are
+        return exits.StorageFailure(line)
+    return UserError(line)
 
 
 def _in_threads(function, names: Iterable[str]) -> list:

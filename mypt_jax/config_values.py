@@ -46,6 +46,13 @@ COMPUTED = (
     "model.dropout model.norm_eps model.rope_theta optim.peak_lr optim.beta1 optim.beta2 optim.eps "
     "optim.weight_decay optim.clip_norm"
 ).split()
+ELEMENTS = {
+    "data.domain": str,
+    "data.general": str,
+    "eval.extra": str,
+    "data.domain_weights": (int, float),
+    "data.general_weights": (int, float),
+}
 MAX_SEED = 2**32  # JAX takes a seed modulo this
 
 
@@ -73,6 +80,10 @@ def check_values(config: dict) -> None:
         values = value if isinstance(value, tuple) else (value,)
         if any(isinstance(v, float) and not math.isfinite(v) for v in values):
             raise UserError(f"{key.replace('/', '.')} is {value}, wanted a finite number")
+    for key, kinds in ELEMENTS.items():
+        if not all(isinstance(x, kinds) and not isinstance(x, bool) for x in get(config, key)):
+            wanted = "paths" if kinds is str else "numbers"
+            raise UserError(f"{key} is {get(config, key)}, wanted {wanted}")
     for key, allowed in CHOICES.items():
         if get(config, key) not in allowed:
             near = difflib.get_close_matches(str(get(config, key)), allowed, 1)

@@ -228,7 +228,9 @@ def main(argv: list[str] | None = None) -> int:
     scores = {}
     for data in args.data:
         for name, score in run.score_data(data, windows=args.windows).items():
-            scores[f"{data}#{name}" if name in scores else name] = score
+            if name in scores:  # of another dataset, or this one again
+                name = f"{data}#{name}"
+            scores[name] = score
     found = {}
     for key, source in scores.items():
         figures = {name.rpartition("/")[2]: v for name, v in _figures(key, [source]).items()}

@@ -40,9 +40,9 @@ CHIPS = {
 }
 # jax.Device.device_kind, lower case, by words of it; the first that matches.
 _KINDS = (
-    ("h100", "H100"),
+    ("h100 80gb hbm3", "H100"),  # SXM; PCIe and NVL are slower
     ("a100", "A100"),
-    ("rtx 4090", "RTX 4090"),
+    ("rtx 4090$", "RTX 4090"),  # neither Laptop nor D
     ("nvidia l4", "L4"),
     ("tesla t4", "T4"),
     ("v6 lite", "v6e"),
@@ -58,7 +58,7 @@ _KINDS = (
 def chip_of(device_kind: str) -> str | None:
     """The row of CHIPS for a device, None when it is not in the table (a CPU)."""
     kind = device_kind.lower()
-    return next((name for part, name in _KINDS if re.search(rf"\b{part}\b", kind)), None)
+    return next((name for part, name in _KINDS if re.search(rf"\b{part}(?!\w)", kind)), None)
 
 
 def mlp_width(model: Mapping) -> int:

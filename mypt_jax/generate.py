@@ -130,6 +130,10 @@ def _parse(argv) -> argparse.Namespace:
     arguments = parser.parse_args(argv)
     if arguments.max_new_tokens < 0:
         raise errors.UserError(f"--max_new_tokens is {arguments.max_new_tokens}, wanted 0 or more")
+    if not 0 <= arguments.seed < 2**32:
+        raise errors.UserError(f"--seed is {arguments.seed}, wanted 0 or more and less than 2**32")
+    if arguments.save and not arguments.compare:
+        raise errors.UserError("--save keeps what --compare=RUN ... found: give both or neither")
     return arguments
 
 
@@ -141,6 +145,8 @@ def _prompts(arguments) -> list[str]:
                 prompts += file.read().splitlines()
         except (OSError, ValueError) as error:
             raise errors.UserError(f"--prompts_file cannot be read: {error}") from None
+        if not prompts:
+            raise errors.UserError(f"--prompts_file {arguments.prompts_file} holds no prompt")
     return prompts or [""]
 
 

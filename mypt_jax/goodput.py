@@ -66,7 +66,8 @@ class Ledger:
     def open(self) -> None:
         """Reads the record of earlier processes; the owner of the run calls it."""
         if os.path.exists(self._path):
-            self._earlier = lineage.read_json(self._path, what="goodput")["starts"]
+            found = lineage.read_json(self._path, what="goodput", wanted=("starts",))
+            self._earlier = found["starts"]
 
     @property
     def reached(self) -> int:

@@ -18,7 +18,7 @@ def _record(data: bytes) -> dict | None:
     """A lease's record; None when it is not one, or was released."""
     try:
         record = json.loads(data)
-        known = {"owner", "pid", "host", "renewed"} <= set(record)
+        known = {"owner", "pid", "host", "renewed", "machine", "born", "renewals"} <= set(record)
     except (ValueError, TypeError):
         return None
     return record if known and not record.get(RELEASED) else None

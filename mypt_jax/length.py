@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping
 from data_pipeline import mixture as mixtures
 from data_pipeline.errors import UserError
 
+MAX_STEPS = 2**31  # of the int32 that counts them
 MANY_EPOCHS, MEMORISATION_EPOCHS = 5.0, 10.0  # the guide's judgement of the domain's epochs
 
 
@@ -25,6 +26,10 @@ def resolve(config: dict, domain_tokens: int, overridden: Collection[str]) -> li
             raise UserError("domain_epochs is given, but replay_ratio 1.0 trains on no domain text")
         per_step = config["batch_size"] * config["model"]["block_size"]
         steps = config["domain_epochs"] * domain_tokens / share / per_step
+        if not steps < MAX_STEPS:
+            raise UserError(
+                f"domain_epochs {config['domain_epochs']:g} would take {steps:.3g} steps"
+            )
         config["num_steps"] = max(1, round(steps))
         notes.append(
             f"num_steps {config['num_steps']}: {config['domain_epochs']:g} epochs of "

@@ -8,7 +8,7 @@ against which forgetting is measured.
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -108,8 +108,8 @@ def total_tokens_by_source(record: dict) -> dict[str, int]:
     return total
 
 
-def read_json(path: str, *, what: str) -> dict:
-    """A JSON object from a file. Raises UserError that names the file."""
+def read_json(path: str, *, what: str, wanted: Collection[str] = ()) -> dict:
+    """A JSON object from a file, with the keys `wanted`. Raises UserError that names the file."""
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
@@ -119,6 +119,9 @@ def read_json(path: str, *, what: str) -> dict:
         raise UserError(f"{what}: {path} cannot be read as JSON: {error}") from None
     if not isinstance(value, dict):
         raise UserError(f"{what}: {path} holds a {type(value).__name__}, wanted an object")
+    missing = [key for key in wanted if key not in value]
+    if missing:
+        raise UserError(f"{what}: {path} has no {missing[0]!r}: damaged, or of another program")
     return value
 
 

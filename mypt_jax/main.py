@@ -65,7 +65,9 @@ def main(argv: list[str]) -> int:
 
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
-        values = storage.localise(config_values.plain(_CONFIG.value.to_dict()))
+        values = config_values.plain(_CONFIG.value.to_dict())
+        config_values.check_values(values)  # before anything is fetched
+        values = storage.localise(values)
         validated = config.validate(values, overridden=overridden, stage=_STAGE)
         train.run_stage(validated, interrupts)
     except UserError as error:

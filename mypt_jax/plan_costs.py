@@ -70,6 +70,10 @@ def mixture_parts(config: Mapping) -> list[Part]:
                 f"data.{role}_weights has {len(weights)} numbers, data.{role} {len(data[role])} "
                 "directories: give one number for each, or none"
             )
+        if any(weight < 0 for weight in weights) or (weights and not sum(weights)):
+            raise UserError(
+                f"data.{role}_weights is {weights}: no negative number and one positive is wanted"
+            )
         for entry, weight in zip(data[role], weights, strict=True):
             fraction = weight / sum(weights)
             parts += _parts_of(entry, role, share * fraction, fraction, data)

@@ -10,6 +10,7 @@ stages, any names), prints the tables as Markdown and writes report.md and repor
 """
 
 import argparse
+import contextlib
 import functools
 import json
 import os
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from data_pipeline import errors
-from mypt_jax import report_data, report_json, report_page, report_tables
+from mypt_jax import exits, report_data, report_json, report_page, report_tables
 
 WATCH_SECS = 10
 
@@ -53,8 +54,13 @@ def build(root: Path, out: Path, *, title: str = "", page: bool = False, live_se
 
 def _newest(root: Path) -> float:
     """When anything that the report reads was last written."""
-    files = (p for name in ("*.json", "*.jsonl") for p in root.rglob(name))
-    return max((p.stat().st_mtime for p in files if not p.name.startswith("report")), default=0.0)
+    newest = 0.0
+    for name in ("*.json", "*.jsonl"):
+        for path in root.rglob(name):
+            if not path.name.startswith("report"):
+                with contextlib.suppress(FileNotFoundError):  # a step that was removed just now
+                    newest = max(newest, path.stat().st_mtime)
+    return newest
 
 
 def watch(root: Path, out: Path, *, page: bool, say, title: str = "", fetch=lambda: None) -> None:
@@ -62,16 +68,16 @@ def watch(root: Path, out: Path, *, page: bool, say, title: str = "", fetch=lamb
     seen = -1.0
     try:
         while True:
-            fetch()
-            newest = _newest(root)
-            if newest != seen:
-                try:
+            try:
+                fetch()
+                newest = _newest(root)
+                if newest != seen:
+                    seen = newest
                     build(root, out, title=title, page=page, live_secs=WATCH_SECS)
                     say(f"{time.strftime('%H:%M:%S')} written to {out}")
-                except errors.UserError as error:
-                    # A row may be half written just now, or the first run not there yet.
-                    say(f"{time.strftime('%H:%M:%S')} waiting: {error}")
-                seen = newest
+            except (errors.UserError, exits.StorageFailure) as error:
+                # A row may be half written just now, the first run or the network not there yet.
+                say(f"{time.strftime('%H:%M:%S')} waiting: {error}")
             time.sleep(WATCH_SECS)
     except KeyboardInterrupt:
         build(root, out, title=title, page=page)  # the last page no longer reloads itself
@@ -91,6 +97,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--html", action="store_true", help="write report.html, too")
     parser.add_argument("--watch", action="store_true", help="write again while training runs")
     args = parser.parse_args(argv)
+    if not args.runs:
+        raise errors.UserError("the directory with runs is empty, wanted one such as runs/tiny")
     fetch = _fetcher(args.runs) if "://" in args.runs else None
     root = Path(fetch() if fetch else args.runs)
     common = {"root": root, "out": args.out or root, "title": args.runs, "page": args.html}

@@ -36,17 +36,21 @@ def steps(workdir: str) -> list[int]:
 
 
 def config(workdir: str) -> dict:
-    return lineage.read_json(join(workdir, CONFIG), what=f"run {workdir}")
+    wanted = ("stage", "model", "data")
+    return lineage.read_json(join(workdir, CONFIG), what=f"run {workdir}", wanted=wanted)
 
 
 def record(workdir: str) -> dict:
     """The lineage of the run."""
-    return lineage.read_json(join(workdir, lineage.FILE), what=f"run {workdir}")
+    wanted = ("tokenizer",)
+    return lineage.read_json(join(workdir, lineage.FILE), what=f"run {workdir}", wanted=wanted)
 
 
 def finished(workdir: str) -> dict | None:
     path = join(workdir, FINISHED)
-    return lineage.read_json(path, what=f"run {workdir}") if os.path.exists(path) else None
+    if not os.path.exists(path):
+        return None
+    return lineage.read_json(path, what=f"run {workdir}", wanted=("step",))
 
 
 def metrics(workdir: str) -> list[dict]:
@@ -57,18 +61,23 @@ def metrics(workdir: str) -> list[dict]:
     path = join(workdir, METRICS)
     if not os.path.exists(path):
         return []
-    with open(path, encoding="utf-8", errors="replace") as file:
-        lines = file.read().split("\n")
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().split("\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     rows = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
-            rows.append(json.loads(line))
-        except ValueError:
+            row = json.loads(line)
+            row["step"] = int(row["step"])
+            rows.append(row)
+        except (ValueError, TypeError, KeyError):
             if number >= len(lines) - 1:  # the process died while it wrote this line
                 break
-            raise UserError(f"{path} line {number} is not JSON; remove that line") from None
+            raise UserError(f"{path} line {number} is no row with a step; remove it") from None
     return sorted(rows, key=lambda row: row["step"])
 
 

@@ -31,7 +31,8 @@ class Sampling:
 
     def __post_init__(self):
         for name, value, low, high in (
-            ("temperature", self.temperature, 0, 100),
+            # Below it logits overflow in float32.
+            ("temperature", self.temperature or 1, 1e-4, 100),
             ("top_k", self.top_k, 0, 1 << 31),
             ("top_p", self.top_p, 1e-6, 1),
             ("repetition_penalty", self.repetition_penalty, 1e-3, 1e3),

@@ -34,14 +34,19 @@ def load(spec: str) -> ConfigDict:
     if root not in sys.path:  # so that an own stage file finds `from configs import base`
         sys.path.append(root)
     module_spec = importlib.util.spec_from_file_location("stage_file_config", path)
+    if module_spec is None:
+        raise UserError(f"config file {path} is no Python file; wanted one like configs/v8.py")
     module = importlib.util.module_from_spec(module_spec)
     try:
         module_spec.loader.exec_module(module)
-        return module.get_config(argument) if colon else module.get_config()
+        config = module.get_config(argument) if colon else module.get_config()
     except UserError:
         raise
-    except (ValueError, TypeError, AttributeError, KeyError, ImportError, SyntaxError) as error:
+    except (Exception, SystemExit) as error:  # a user's own code may raise anything
         raise UserError(f"{spec}: {type(error).__name__}: {error}") from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{spec}: get_config returns a {type(config).__name__}, not a ConfigDict")
+    return config
 
 
 def check_keys(arguments: Iterable[str], config: ConfigDict) -> None:

@@ -174,6 +174,11 @@ def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[st
     parser.add_argument("--dry_run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--times", default="", help="file for one line with the seconds per stage")
     args, overrides = parser.parse_known_args(argv)
+    if not args.runs_dir:
+        raise errors.UserError("--runs_dir is empty, wanted a directory or gs://BUCKET/...")
+    bucket.local_path(args.runs_dir)
+    if args.times and not Path(args.times).absolute().parent.is_dir():
+        raise errors.UserError(f"--times={args.times}: there is no such directory")
     for override in overrides:
         key, equals, _ = override.removeprefix("--config.").partition("=")
         if not override.startswith("--config.") or not equals:
@@ -206,7 +211,7 @@ def main(argv: list[str] | None = None) -> int:
             hint = MEANING.get(code, "see its message above")
             print(f"error: stage {stage.name} ended with exit code {code}: {hint}", file=sys.stderr)
             return code
-    if args.times:
+    if args.times and not args.dry_run:
         Path(args.times).write_text(", ".join(seconds) or "all finished before")
     return 0
 

@@ -96,6 +96,16 @@ state() {
   rm -f "$errors"
 }
 
+# The state when it is none that passes by itself: a machine that is taken away goes slowly.
+settled() {
+  local now
+  while now="$(state)" || exit 2; [[ "$now" == SUSPENDING || "$now" == DELETING ]]; do
+    echo "$(date +%H:%M) $name: $now" >&2
+    sleep 30
+  done
+  echo "$now"
+}
+
 # Waits until the machine is there; the queue may take hours.
 wait_active() {
   ((dry_run)) && { echo "# waits until: gcloud compute tpus queued-resources describe $name" \
@@ -131,7 +141,7 @@ case "$action" in
   run) run ;;
   resume)
     now=SUSPENDED
-    ((dry_run)) || now="$(state)" || exit 2
+    ((dry_run)) || now="$(settled)" || exit 2
     case "$now" in
       ABSENT) create ;;
       FAILED | SUSPENDED)

@@ -49,6 +49,7 @@ WITHIN = {
     "layers": ("attention", "flops"),
     "self_test": ("attention", "layers"),
     "run": ("lineage",),
+    "bucket": ("exits",),
     "sharding": ("flops",),  # the width of an MLP
     "stage_file": ("lineage",),
     "hosts": ("agreement", "cluster", "lineage"),

@@ -154,6 +154,8 @@ def test_a_run_that_would_be_lost_is_warned_of():
         ("echo ACTIVE", 0, ["ssh"]),
         ("echo 'NOT_FOUND: no such request' >&2; exit 1", 0, ["create", "ssh"]),
         ("echo SUSPENDED", 0, ["delete", "create", "ssh"]),
+        # A machine that is taken away goes slowly: a second answer, then the third.
+        ("echo SUSPENDING; echo 'echo SUSPENDED' >$next", 0, ["delete", "create", "ssh"]),
         # Whoever waits keeps the place in the queue.
         ("echo WAITING_FOR_RESOURCES", 0, ["ssh"]),
         ("echo 'network is unreachable' >&2; exit 1", 2, []),
@@ -166,7 +168,11 @@ def test_resume_removes_only_what_is_gone(described, code, called, tmp_path):
         f"""#!/bin/bash
 case "$4" in
   describe)
-    if test -e {answered}; then echo ACTIVE; else touch {answered}; {described}; fi ;;
+    next={tmp_path}/next
+    if test -e $next; then . $next; rm $next
+    elif test -e {answered}; then echo ACTIVE
+    else touch {answered}; {described}
+    fi ;;
   *) echo "$4" >>{log} ;;
 esac
 """
