@@ -131,12 +131,19 @@ def _open_mixture(config: dict, overridden: Collection[str]) -> mixtures.Mixture
     )
 
 
+def check_extra(entries: tuple[str, ...]) -> None:
+    """Raises UserError for an entry of eval.extra that is not ROLE=DIR."""
+    for entry in entries:
+        role, _, directory = entry.partition("=")
+        if not directory or role not in mixtures.ROLES:
+            raise UserError(f"eval.extra has {entry!r}, wanted domain=DIR or general=DIR")
+
+
 def _open_extra(entries: tuple[str, ...]) -> list[mixtures.Component]:
+    check_extra(entries)
     components = []
     for entry in entries:
-        role, equals, directory = entry.partition("=")
-        if not equals or role not in mixtures.ROLES:
-            raise UserError(f"eval.extra has {entry!r}, wanted domain=DIR or general=DIR")
+        role, _, directory = entry.partition("=")
         components += mixtures.components_of(role, (directory,))
     return components
 

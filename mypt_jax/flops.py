@@ -18,25 +18,25 @@ CONVENTION = "forward + backward, full L x L attention, no recomputation"
 
 
 class Chip(NamedTuple):
-    """Peak dense matrix rate in the compute dtype used on it, FLOP/s, and memory."""
+    """Peak dense matrix rate in the compute dtype used on it, FLOP/s, and the memory that a program
+    may use there: TPUs keep some of theirs (XLA's own limits)."""
 
     peak: float
     dtype: str
     memory_gib: float
-    bandwidth: float  # bytes/s
 
 
 # Vendors' data sheets, dense rates with fp32 sums. A T4 has no bfloat16, so it computes in fp32.
 CHIPS = {
-    "T4": Chip(8.1e12, "float32", 15.0, 320e9),
-    "L4": Chip(121e12, "bfloat16", 22.5, 300e9),
-    "RTX 4090": Chip(165e12, "bfloat16", 24.0, 1008e9),
-    "A100": Chip(312e12, "bfloat16", 40.0, 1555e9),
-    "H100": Chip(989e12, "bfloat16", 80.0, 3350e9),
-    "v4": Chip(275e12, "bfloat16", 32.0, 1228e9),
-    "v5e": Chip(197e12, "bfloat16", 16.0, 819e9),
-    "v5p": Chip(459e12, "bfloat16", 95.0, 2765e9),
-    "v6e": Chip(918e12, "bfloat16", 32.0, 1640e9),
+    "T4": Chip(8.1e12, "float32", 15.0),
+    "L4": Chip(121e12, "bfloat16", 22.5),
+    "RTX 4090": Chip(165e12, "bfloat16", 24.0),
+    "A100": Chip(312e12, "bfloat16", 40.0),
+    "H100": Chip(989e12, "bfloat16", 80.0),
+    "v4": Chip(275e12, "bfloat16", 30.75),
+    "v5e": Chip(197e12, "bfloat16", 15.75),
+    "v5p": Chip(459e12, "bfloat16", 95.0),
+    "v6e": Chip(918e12, "bfloat16", 31.25),
 }
 # jax.Device.device_kind, lower case, by words of it; the first that matches.
 _KINDS = (

@@ -11,9 +11,9 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from data_pipeline import errors
+from data_pipeline import errors, tokenizer
 from mypt_jax import config as checks
-from mypt_jax import config_values, flops, length, plan_costs, stage_file
+from mypt_jax import config_values, flops, length, plan_costs, stage_file, storage
 
 UTILISATION = 0.40  # of the peak rate; published values near this size are 0.35 to 0.57
 GIB = 2**30
@@ -25,8 +25,10 @@ def resolve(spec: str, arguments: list[str]) -> dict:
     stage = stage_file.load(spec)
     stage_file.check_keys(arguments, stage)
     stage_file.override(stage, arguments)
-    config = config_values.plain(stage.to_dict())
+    config = storage.expand_home(config_values.plain(stage.to_dict()))
     config_values.check_values(config)
+    tokenizer.get(config["data"]["tokenizer"])
+    checks.check_extra(config["eval"]["extra"])
     overridden = {one.removeprefix("--config.").partition("=")[0] for one in arguments}
     if config["data"]["mixture"]:
         checks.open_view(config["data"], overridden)
@@ -180,7 +182,6 @@ def _disk(config, size, stages: list[plan_costs.Stage], parts) -> list[str]:
 
 def compiled(config: dict, name: str, *, search: bool) -> list[str]:
     """The compiler's account of the train step on a topology, as lines."""
-    from data_pipeline import tokenizer
     from mypt_jax import plan_topology
 
     eot = tokenizer.get(config["data"]["tokenizer"]).eot

@@ -88,6 +88,8 @@ def domain_tokens(parts: list[Part]) -> int:
 def _parts_of(entry: str, role: str, share: float, fraction: float, data: Mapping) -> list[Part]:
     """The sources of one entry DIR or DIR#SOURCE, opened if it is there."""
     path, _, wanted = entry.partition("#")
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise UserError(f"data.{role}: {path} is a file, wanted the directory of a token dataset")
     if not os.path.isdir(path):
         expected = round(fraction * data[f"expected_{role}_tokens"])
         return [Part(f"{role}/{wanted or os.path.basename(path)}", share, expected, True)]

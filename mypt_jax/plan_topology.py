@@ -16,11 +16,9 @@ import numpy as np
 from jax.experimental import topologies
 
 from data_pipeline.errors import UserError
-from mypt_jax import step
+from mypt_jax import flops, step
 
 EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16")
-# Bytes that a program may use: the chip's memory less what the runtime keeps (XLA's own limits).
-USABLE_GIB = {"v4": 30.75, "v5e": 15.75, "v5p": 95.0, "v6e": 31.25}
 FLAT = ("v5e", "v6e")  # joined in two dimensions, in these layouts only
 FLAT_LAYOUTS = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 REMAT = ("none", "dots", "full")  # cheapest in time first
@@ -111,7 +109,7 @@ def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
     program = step.build(config, eot=eot, devices=devices(name))
     rows = jax.ShapeDtypeStruct((config["batch_size"], config["model"]["block_size"] + 1), np.int32)
     start = time.monotonic()
-    usable = USABLE_GIB[name.partition(":")[0]]
+    usable = flops.CHIPS[name.partition(":")[0]].memory_gib
     known = (
         config["model"]["remat"],
         config["batch_size"],

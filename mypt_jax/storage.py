@@ -17,9 +17,25 @@ from mypt_jax.bucket import Bucket, local_path, locked, url_of
 _RUN_FILES = (run.CONFIG, lineage.FILE, run.FINISHED, run.METRICS)
 
 
+def expand_home(config: Mapping) -> dict:
+    """The config with ~ expanded in every path on this machine, which a shell leaves as it is."""
+    config = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
+    data, evaluation = config["data"], config["eval"]
+    for key in ("domain", "general"):
+        data[key] = tuple(os.path.expanduser(entry) for entry in data[key])
+    data["mixture"] = os.path.expanduser(data["mixture"])
+    evaluation["extra"] = tuple(
+        f"{role}{equals}{os.path.expanduser(entry)}"
+        for role, equals, entry in (e.partition("=") for e in evaluation["extra"])
+    )
+    for key in ("init_from", "workdir"):
+        config[key] = os.path.expanduser(config[key])
+    return config
+
+
 def localise(config: Mapping) -> dict:
     """The config with local mirrors in place of URLs, and what it needs fetched."""
-    config = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
+    config = expand_home(config)
     data = config["data"]
     for key in ("domain", "general"):
         data[key] = tuple(_dataset(entry) for entry in data[key])
@@ -29,17 +45,15 @@ def localise(config: Mapping) -> dict:
         for role, equals, entry in (e.partition("=") for e in config["eval"]["extra"])
     )
     config["init_from"] = fetch_run(config["init_from"])
-    workdir = config["workdir"]
-    # A shell leaves the ~ of --config.workdir=~/x as it is.
-    is_url = "://" in workdir
-    config["workdir"] = mirror.prepare(workdir) if is_url else os.path.expanduser(workdir)
+    if "://" in config["workdir"]:
+        config["workdir"] = mirror.prepare(config["workdir"])
     return config
 
 
 def _dataset(entry: str) -> str:
     """DIR or DIR#SOURCE, fetched where it is remote."""
     if "://" not in entry:
-        return os.path.expanduser(entry)
+        return entry
     url, mark, source = entry.partition("#")
     local = local_path(url)
     bucket = Bucket(url)
