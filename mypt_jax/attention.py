@@ -22,11 +22,9 @@ from jax.experimental.pallas.ops.tpu.splash_attention import (
 from jax.sharding import Mesh, PartitionSpec
 
 from data_pipeline import errors
+from mypt_jax import sharding
 
 BACKENDS = ("xla", "cudnn", "splash", "splash_interpret")
-# Mesh axes over which splash is mapped.
-BATCH_MESH_AXES = ("data", "fsdp")
-HEAD_MESH_AXIS = "tensor"
 SPLASH_LANES = 128  # splash works on key blocks of a multiple of this many positions
 SPLASH_BLOCK = 512
 CUDNN_HEAD_SIZE = 128  # on every GPU that has it
@@ -174,10 +172,8 @@ def _splash(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, mesh: Mesh | None, interpret
     """Splash attention, mapped by hand over the mesh, since XLA cannot split a Pallas kernel."""
     run = functools.partial(_splash_local, interpret=interpret)
     axes = () if mesh is None else mesh.axis_names
-    batch_axes = tuple(a for a in BATCH_MESH_AXES if a in axes and mesh.shape[a] > 1)
-    head_axis = (
-        HEAD_MESH_AXIS if HEAD_MESH_AXIS in axes and mesh.shape[HEAD_MESH_AXIS] > 1 else None
-    )
+    batch_axes = tuple(a for a in sharding.BATCH_AXES if a in axes and mesh.shape[a] > 1)
+    head_axis = "tensor" if mesh is not None and mesh.shape["tensor"] > 1 else None
     if not batch_axes and head_axis is None:
         return run(q_BLHK, k_BLGK, v_BLGK, segments_BL)
     if head_axis is not None and k_BLGK.shape[2] % mesh.shape[head_axis]:

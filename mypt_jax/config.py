@@ -11,7 +11,7 @@ from typing import NamedTuple
 from data_pipeline import mixture as mixtures
 from data_pipeline import tokenizer as tokenizers
 from data_pipeline.errors import UserError
-from mypt_jax import config_values, length, lineage, run, stage_file
+from mypt_jax import config_values, guard, length, lineage, run, stage_file
 
 # What two runs must share for one to start from the other's parameters.
 ARCHITECTURE = (
@@ -19,7 +19,6 @@ ARCHITECTURE = (
     "position rope_theta rope_scaling tied_embeddings qkv_bias proj_bias mlp_bias head_bias "
     "param_dtype"
 ).split()
-LOW_REPLAY = 0.10  # the guide: less than 10 % replay risks catastrophic forgetting
 
 
 class Parent(NamedTuple):
@@ -62,9 +61,10 @@ def validate(
     notes = length.resolve(config, _domain_tokens(mixture), overridden)
     _check_recorded_parent(config)
     parent = _open_parent(config, tokenizer)
-    if parent is not None and config["data"]["replay_ratio"] < LOW_REPLAY:
+    if parent is not None and config["data"]["replay_ratio"] < guard.LOW_REPLAY:
         notes.append(
-            f"warning: replay_ratio {config['data']['replay_ratio']:g} is under {LOW_REPLAY:g}: "
+            f"warning: replay_ratio {config['data']['replay_ratio']:g} is under "
+            f"{guard.LOW_REPLAY:g}: "
             "the guide sees a risk of catastrophic forgetting there"
         )
     if stage and "batch_size" in overridden:

@@ -14,10 +14,8 @@ import numpy as np
 from flax import nnx
 from jax.sharding import Mesh
 
-from data_pipeline import errors
+from data_pipeline import errors, mixture
 from mypt_jax import attention, loss, sharding
-
-ROLES = ("domain", "general")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +150,7 @@ def _figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
 def rows(scores: Mapping[str, Score], shares: Mapping[str, float]) -> dict[str, float]:
     """Metrics of an evaluation: per role, per source, and `val`, weighted by this mixture."""
     row: dict[str, float] = {}
-    for role in ROLES:
+    for role in mixture.ROLES:
         of_role = [s for key, s in scores.items() if key.split("/")[0] == role]
         if of_role:
             row.update(_figures(role, of_role))

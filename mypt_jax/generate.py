@@ -20,8 +20,8 @@ from flax import nnx
 from data_pipeline import errors
 from data_pipeline import tokenizer as tokenizers
 from mypt_jax import bucket, checkpoint, model, sampling
+from mypt_jax import run as run_files
 
-SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}: the report page shows it
 DEFAULT_NEW_TOKENS = 200
 
 
@@ -119,7 +119,7 @@ def _parse(argv) -> argparse.Namespace:
     parser.add_argument("--prompt", action="append", help="may be given several times")
     parser.add_argument("--prompts_file", help="a file with one prompt in each line")
     parser.add_argument("--compare", nargs="+", metavar="RUN", help="runs, by path or by stage")
-    parser.add_argument("--save", action="store_true", help=f"--compare: into {SAMPLES}")
+    parser.add_argument("--save", action="store_true", help=f"--compare: into {run_files.SAMPLES}")
     parser.add_argument("--max_new_tokens", type=int, default=0, help="0: 200, or what fits")
     parser.add_argument("--temperature", type=float, default=0.8, help="0: most likely token")
     parser.add_argument("--top_k", type=int, default=0, help="0: off")
@@ -162,7 +162,7 @@ def main(argv=None) -> int:
             print(f"prompt: {prompt}\n")
             print(_side_by_side(samples[prompt], shutil.get_terminal_size().columns), end="\n\n")
         if arguments.save:
-            path = bucket.local_path(_beside(arguments.run, SAMPLES))
+            path = bucket.local_path(_beside(arguments.run, run_files.SAMPLES))
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(samples, file, indent=1, ensure_ascii=False)
         return 0

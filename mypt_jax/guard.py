@@ -11,12 +11,13 @@ from mypt_jax import exits
 # Limits of the guide, as share of the base stage's general loss: 2.25, 2.35, 2.40 and 2.50 there
 # are +1 %, +5.5 %, +8 % and +12 % of its 2.23.
 VERDICTS = (
-    (0.01, "excellent"),
-    (0.055, "good"),
+    (0.01, "excellent preservation"),
+    (0.055, "good preservation"),
     (0.08, "acceptable for a domain model"),
     (0.12, "beyond the guide's runs"),
 )
 RISK = "catastrophic forgetting risk"
+LOW_REPLAY = 0.10  # the guide: a smaller share of general text risks catastrophic forgetting
 NOT_WORTH_IT = 0.15  # the guide: more than 15 % general loss is usually not worth it
 
 

@@ -11,12 +11,11 @@ import argparse
 import sys
 from collections.abc import Mapping
 
-from data_pipeline import errors, tokenizer
+from data_pipeline import errors, mixture, tokenizer
 from mypt_jax import config as checks
 from mypt_jax import config_values, flops, length, plan_costs, stage_file, storage
 
 UTILISATION = 0.40  # of the peak rate; published values near this size are 0.35 to 0.57
-GIB = 2**30
 
 
 def resolve(spec: str, arguments: list[str]) -> dict:
@@ -106,7 +105,7 @@ def _tokens(config: Mapping, parts: list[plan_costs.Part], total: int) -> list[s
     header = ("source", "share", "trained on", "in its train split", "epochs", "ancestors saw")
     roles = [
         f"{role} {sum(p.share for p in parts if p.key.startswith(role)) * total:,.0f}"
-        for role in plan_costs.ROLES
+        for role in mixture.ROLES
     ]
     expected = any(part.expected for part in parts)
     lines = ["", *_table(rows, header), f"  together {total:,} tokens: {', '.join(roles)}"]
@@ -197,7 +196,7 @@ def compiled(config: dict, name: str, *, search: bool) -> list[str]:
             row.chips,
             "x".join(map(str, row.mesh)),
             *(
-                f"{value / GIB:.2f}" if value else "-"
+                f"{value / plan_costs.GIB:.2f}" if value else "-"
                 for value in (row.arguments, row.aliased, row.temporaries, row.peak)
             ),
             f"{row.usable_gib:.2f}",

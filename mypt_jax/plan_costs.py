@@ -14,7 +14,6 @@ from data_pipeline.errors import UserError
 from mypt_jax import flops, lineage, model, optim, retention, run, stage_file
 
 GIB = 2**30
-ROLES = ("domain", "general")
 
 
 class Part(NamedTuple):
@@ -49,13 +48,13 @@ class Bytes(NamedTuple):
 def mixture_parts(config: Mapping) -> list[Part]:
     """Sources with their shares: from manifests where they are, else from expected_*_tokens."""
     data = config["data"]
-    entries = [entry.partition("#")[0] for role in ROLES for entry in data[role]]
+    entries = [entry.partition("#")[0] for role in mixtures.ROLES for entry in data[role]]
     if data["mixture"] or all(os.path.isdir(path) for path in entries):
         mixture = (
             mixtures.from_manifest(data["mixture"])
             if data["mixture"]
             else mixtures.build(
-                **{key: data[key] for role in ROLES for key in (role, f"{role}_weights")},
+                **{key: data[key] for role in mixtures.ROLES for key in (role, f"{role}_weights")},
                 replay_ratio=data["replay_ratio"],
             )
         )
@@ -63,7 +62,9 @@ def mixture_parts(config: Mapping) -> list[Part]:
             Part(c.key, float(c.share), c.data.tokens["train"], False) for c in mixture.components
         ]
     parts = []
-    for role, share in zip(ROLES, (1 - data["replay_ratio"], data["replay_ratio"]), strict=True):
+    for role, share in zip(
+        mixtures.ROLES, (1 - data["replay_ratio"], data["replay_ratio"]), strict=True
+    ):
         weights = data[f"{role}_weights"] or (1.0,) * len(data[role])
         if len(weights) != len(data[role]):
             raise UserError(

@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import topologies
 
 from data_pipeline.errors import UserError
-from mypt_jax import flops, step
+from mypt_jax import flops, plan_costs, step
 
 EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16")
 FLAT = ("v5e", "v6e")  # joined in two dimensions, in these layouts only
@@ -24,7 +24,6 @@ FLAT_LAYOUTS = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 REMAT = ("none", "dots", "full")  # cheapest in time first
 MAX_WINDOWS = 64  # per chip; more is never needed
 MAX_TRIES = 4  # compilations in search of the largest batch, a minute or more each
-GIB = 2**30
 
 
 class Memory(NamedTuple):
@@ -134,7 +133,7 @@ def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
         found.temp_size_in_bytes,
         found.peak_memory_in_bytes,
         time.monotonic() - start,
-        "fits" if found.peak_memory_in_bytes <= usable * GIB else "does not fit",
+        "fits" if found.peak_memory_in_bytes <= usable * plan_costs.GIB else "does not fit",
     )
 
 
@@ -179,7 +178,7 @@ def _next_windows(points: Mapping[int, Memory]) -> int | None:
     fails = min((n for n, row in points.items() if not row.fits), default=MAX_WINDOWS + 1)
     if fails - fits <= 1:
         return None
-    known = sorted((n, row.peak / GIB) for n, row in points.items() if row.peak)
+    known = sorted((n, row.peak / plan_costs.GIB) for n, row in points.items() if row.peak)
     usable = next(iter(points.values())).usable_gib
     if len(known) > 1:  # a line through the two that are nearest to the limit
         (a, low), (b, high) = sorted(sorted(known, key=lambda p: abs(p[1] - usable))[:2])

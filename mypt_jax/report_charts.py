@@ -7,7 +7,7 @@ Colours of text and grid are set by the page, which follows the reader's light o
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mypt_jax import report_rules, report_tables
+from mypt_jax import guard, report_tables
 from mypt_jax.report_data import Run
 
 # Told apart on white and on near-black, and by most colour-blind readers (after Okabe and Ito).
@@ -17,7 +17,6 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cro
 LIMIT_COLOUR = "#d1495b"
 ROLE_HUES = {"domain": (174, 62), "general": (215, 16)}  # hue, saturation in %
 STEPS = "steps along the lineage"
-LIMITS_SHOWN = 4  # of report_rules.VERDICTS: the guide stops a run at the last of them
 MAX_POINTS = 1500  # per curve: more cannot be told apart on a screen, and the file stays small
 
 
@@ -85,14 +84,14 @@ def _curves(runs: Sequence[Run], key: str, scale: float = 1.0, **line) -> list[d
 def limit_lines(baseline: float) -> tuple[list[dict], list[dict]]:
     """Lines and labels at the guide's thresholds of the general loss."""
     shapes, labels = [], []
-    for limit, text in report_rules.VERDICTS[:LIMITS_SHOWN]:
-        y = baseline * (1 + limit / 100)
+    for limit, text in guard.VERDICTS:
+        y = baseline * (1 + limit)
         shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
         shape["line"] = {"color": LIMIT_COLOUR, "width": 1.2, "dash": "dot"}
         shapes.append(shape)
         # In the middle: the base stands at the right, what was learned at the left.
         place = {"xref": "paper", "x": 0.62, "y": y, "xanchor": "center", "yanchor": "bottom"}
-        label = f"+{limit:g} %: {text}"
+        label = f"+{100 * limit:g} %: {text}"
         labels.append({**place, "text": label, "showarrow": False, "font": {"size": 10}})
     return shapes, labels
 
@@ -115,9 +114,9 @@ def source_colours(keys: Sequence[str]) -> list[str]:
 def curves(runs: Sequence[Run]) -> list[Chart]:
     forgetting = axes(STEPS, "general loss against base, %")
     shapes, labels = limit_lines(0.0)
-    for (limit, _), shape, label in zip(report_rules.VERDICTS, shapes, labels, strict=False):
-        shape["y0"] = shape["y1"] = label["y"] = limit
-        label |= {"text": f"+{limit:g} %", "x": 1, "xanchor": "right"}
+    for (limit, _), shape, label in zip(guard.VERDICTS, shapes, labels, strict=True):
+        shape["y0"] = shape["y1"] = label["y"] = 100 * limit
+        label |= {"text": f"+{100 * limit:g} %", "x": 1, "xanchor": "right"}
     forgetting |= {"shapes": shapes, "annotations": labels}
     stages = [run for run in runs if run.is_domain_stage]
     lost = [t for t in _curves(runs, "forgetting/percent") if t["name"] in {r.name for r in stages}]

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from data_pipeline import mixture
 from data_pipeline.errors import UserError
 from mypt_jax import goodput, lineage
 from mypt_jax import run as run_files
 
-ROLES = ("domain", "general")
 # Directories of a run that hold no runs.
 _NOT_RUNS = (run_files.CHECKPOINTS, run_files.EVALUATIONS, "events", "wandb")
 
@@ -168,7 +168,7 @@ class Run:
 
 def paired_stderr(first: Path | None, second: Path | None, name: str) -> float | None:
     """Standard error of a role's loss difference on the same windows; None where it is unknown."""
-    if name not in ROLES or first is None or second is None:
+    if name not in mixture.ROLES or first is None or second is None:
         return None
     if first == second or not (first.is_file() and second.is_file()):
         return None

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from data_pipeline import mixture
 from mypt_jax import report_rules, report_tables
-from mypt_jax.report_data import ROLES, Difference, Run
+from mypt_jax.report_data import Difference, Run
 
 
 def _number(value: object) -> object:
@@ -46,8 +47,8 @@ def _run_json(run: Run) -> dict:
         "num_steps": run.num_steps,
         "finished": bool(run.finished),
         "losses": {key: _number(value) for key, value in run.final.items()},
-        "from_start": {name: _change(run.against_start(name)) for name in ("val", *ROLES)},
-        "from_baseline": {role: _change(run.against_baseline(role)) for role in ROLES},
+        "from_start": {name: _change(run.against_start(name)) for name in ("val", *mixture.ROLES)},
+        "from_baseline": {role: _change(run.against_baseline(role)) for role in mixture.ROLES},
         "verdict": report_rules.verdict(run),
         "advice": report_rules.advice(run),
         "warnings": report_rules.warnings(run),

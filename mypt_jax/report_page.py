@@ -11,12 +11,13 @@ import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from data_pipeline import mixture
 from data_pipeline.errors import UserError
 from mypt_jax import report_charts, report_plane, report_rules, report_tables
-from mypt_jax.report_data import ROLES, Run
+from mypt_jax import run as run_files
+from mypt_jax.report_data import Run
 
 _ASSETS = Path(__file__).parent / "report_assets"
-SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}, beside the runs
 _WIDE = ("shares", "epochs")
 _SHALLOW = 4  # generations that fit beside the plane of losses; a deeper lineage is drawn below it
 
@@ -53,7 +54,7 @@ def _table(table: report_tables.Table) -> str:
 def _card_facts(run: Run) -> list[str]:
     """What was gained and what it cost, from the baseline to this run; lines break at "(" only."""
     facts = []
-    for role in ROLES:
+    for role in mixture.ROLES:
         change = run.against_baseline(role)
         if change is None:
             continue
@@ -119,7 +120,7 @@ def _continuations(prompt: str, texts: Mapping[str, str]) -> str:
 
 def _samples(directory: Path) -> str:
     """Continuations of the same prompts by several runs, where they were generated."""
-    path = directory / SAMPLES
+    path = directory / run_files.SAMPLES
     if not path.is_file():
         return ""
     try:

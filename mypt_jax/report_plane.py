@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
+from data_pipeline import mixture
 from mypt_jax import report_rules, report_tables
 from mypt_jax.report_charts import Chart, axes, colour, limit_lines, symbol
-from mypt_jax.report_data import ROLES, Run
+from mypt_jax.report_data import Run
 
 HEIGHT = 350  # both charts stand beside each other, on the first screen
 LABEL_PLACES = {
@@ -137,7 +138,7 @@ def label_places(points: Sequence[tuple[float, float]]) -> list[str]:
 
 def _path(run: Run, index: int, place: str) -> list[dict]:
     """A run's evaluations on the plane of domain and general loss, the last one named."""
-    pairs = [(e["domain"], e["general"], s) for s, e in run.evaluations if {*e} >= {*ROLES}]
+    pairs = [(e["domain"], e["general"], s) for s, e in run.evaluations if {*e} >= {*mixture.ROLES}]
     pairs = pairs if run.is_domain_stage else pairs[-1:]  # where base began says nothing here
     if not pairs:
         return []
@@ -181,7 +182,7 @@ def trade_off(runs: Sequence[Run]) -> Chart:
     shown = {
         index: (run.final["domain"], run.final["general"])
         for index, run in enumerate(runs)
-        if {*run.final} >= {*ROLES}
+        if {*run.final} >= {*mixture.ROLES}
     }
     places = dict(zip(shown, label_places(list(shown.values())) if shown else (), strict=True))
     data = [trace for index in shown for trace in _path(runs[index], index, places[index])]

@@ -7,22 +7,12 @@ used as shares of the baseline, so that they hold for any model and corpus.
 
 from collections.abc import Sequence
 
+from mypt_jax import guard
 from mypt_jax.report_data import Run
-
-# Forgetting in percent of the baseline's general loss, and what it means up to there.
-VERDICTS = (
-    (1.0, "excellent preservation"),
-    (5.5, "good preservation"),
-    (8.0, "acceptable for a domain model"),
-    (12.0, "beyond the guide's runs"),
-    (15.0, "catastrophic forgetting risk"),
-)
-WORST = "catastrophic forgetting risk, usually not worth it"
 
 # What the user may want, and how much forgetting that allows.
 PRIORITIES = (("preserve general", 1.0), ("balanced", 5.5), ("maximum domain", 8.0))
 
-MIN_REPLAY = 0.10  # the guide: below it, risk of catastrophic forgetting
 MUCH_REPLAY = 0.30  # the guide's largest share, for the foundation
 # The guide's stages lowered the domain loss by 5.4 % (v5) to 22 % (v3) of their start.
 LITTLE_LEARNED = 2.5
@@ -34,7 +24,7 @@ def verdict(run: Run) -> str:
     forgetting = run.against_baseline("general")
     if forgetting is None:
         return "not evaluated"
-    return next((text for limit, text in VERDICTS if forgetting.percent <= limit), WORST)
+    return guard.verdict(forgetting.percent / 100)
 
 
 def decide(runs: Sequence[Run]) -> list[tuple[str, float, Run | None]]:
@@ -85,9 +75,9 @@ def advice(run: Run) -> str:
 def warnings(run: Run) -> list[str]:
     """What a reader of this run's numbers should know."""
     found = []
-    if run.is_domain_stage and run.replay_ratio < MIN_REPLAY:
+    if run.is_domain_stage and run.replay_ratio < guard.LOW_REPLAY:
         found.append(
-            f"{run.name}: replay_ratio {run.replay_ratio:g} is under {MIN_REPLAY:g}: "
+            f"{run.name}: replay_ratio {run.replay_ratio:g} is under {guard.LOW_REPLAY:g}: "
             "risk of catastrophic forgetting"
         )
     parent = run.record["parent"]

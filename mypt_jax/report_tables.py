@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from fractions import Fraction
 from statistics import median
 
+from data_pipeline import mixture
 from mypt_jax import report_rules
-from mypt_jax.report_data import ROLES, Difference, Run, perplexity
+from mypt_jax.report_data import Difference, Run, perplexity
 
 NONE = "-"
 
@@ -87,7 +88,9 @@ def summary(runs: Sequence[Run]) -> Table:
         for run in runs
     )
     start = baseline_of(runs)
-    note = "Baseline: " + ", ".join(f"{role} {loss_text(start.get(role))}" for role in ROLES)
+    note = "Baseline: " + ", ".join(
+        f"{role} {loss_text(start.get(role))}" for role in mixture.ROLES
+    )
     note += " nats/token; general change is forgetting, against that baseline"
     return Table("Experiment summary", (*header, "General change", "Verdict"), rows, note + ".")
 
@@ -95,11 +98,11 @@ def summary(runs: Sequence[Run]) -> Table:
 def run_table(run: Run) -> Table:
     """Metric, start, final, change; then the same against the baseline."""
     rows = []
-    for name in ("val", *ROLES):
+    for name in ("val", *mixture.ROLES):
         change = run.against_start(name)
         start, final = loss_text(run.start.get(name)), loss_text(run.final.get(name))
         rows.append((name, start, final, nats_text(change), percent_text(change)))
-    for role in ROLES if run.is_domain_stage else ():
+    for role in mixture.ROLES if run.is_domain_stage else ():
         change = run.against_baseline(role)
         start, final = loss_text(run.baseline.get(role)), loss_text(run.final.get(role))
         rows.append(

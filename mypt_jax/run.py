@@ -14,6 +14,7 @@ METRICS = "metrics.jsonl"
 FINISHED = "finished.json"
 CHECKPOINTS = "checkpoints"
 EVALUATIONS = "eval"
+SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}, beside the runs
 
 
 def join(workdir: str, *names: str) -> str:

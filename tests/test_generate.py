@@ -11,7 +11,7 @@ from flax import nnx
 from model_factory import quick  # noqa: F401
 
 from data_pipeline import errors, tokenizer
-from mypt_jax import checkpointer, generate, lineage, sampling
+from mypt_jax import checkpointer, generate, lineage, run, sampling
 
 EOT = 96
 GREEDY = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}
@@ -250,7 +250,7 @@ def test_compare_shows_runs_side_by_side(runs, capsys):
     assert generate.main([*flags, "--save", "--temperature=0"]) == 0
     out = capsys.readouterr().out
     assert any("base" in line and "| v3" in line for line in out.splitlines())
-    saved = json.loads((runs / generate.SAMPLES).read_text())
+    saved = json.loads((runs / run.SAMPLES).read_text())
     assert set(saved["A"]) == {"base", "v3"} and saved["A"]["base"] != saved["A"]["v3"]
 
 

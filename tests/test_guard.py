@@ -15,9 +15,9 @@ def steps(**changes) -> guard.StepGuard:
 @pytest.mark.parametrize(
     ("share", "word"),
     [
-        (-0.02, "excellent"),
-        (0.01, "excellent"),
-        (0.055, "good"),
+        (-0.02, "excellent preservation"),
+        (0.01, "excellent preservation"),
+        (0.055, "good preservation"),
         (0.08, "acceptable for a domain model"),
         (0.12, "beyond the guide's runs"),
         (0.13, "catastrophic forgetting risk"),
@@ -45,8 +45,8 @@ def test_percent_and_nats():
         (2.36, 0.0, "warn", "over the guide's 5.5 %"),
         (2.36, 0.004, "warn", "over the guide's 1 %"),
         (2.26, 0.0, "warn", "over the guide's 1 %"),
-        (2.26, 0.004, "", "excellent"),  # 0.0077 above 1 %
-        (2.24, 0.0, "", "excellent"),
+        (2.26, 0.004, "", "excellent preservation"),  # 0.0077 above 1 %
+        (2.24, 0.0, "", "excellent preservation"),
     ],
 )
 def test_over_a_limit_means_by_two_standard_errors(loss, stderr, wanted, words):

@@ -1,8 +1,11 @@
 """Signals and kills in real processes: rows 1 to 5, 8, 10 and 29 of docs/reliability.md."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
+from conftest import ROOT
 
 from faults.conftest import assert_equal_runs, unmeasured, valid_steps
 from mypt_jax import run
@@ -43,6 +46,23 @@ def test_sigterm_in_an_evaluation(start, undisturbed, tmp_path):
     assert [row["step"] for row in run.metrics(workdir)] == [0, 1, 2, 3, 4, 5]
     assert start(workdir).wait() == 0
     assert_equal_runs(workdir, undisturbed)
+
+
+def test_a_closed_terminal_is_a_signal_unless_nohup_says_otherwise():
+    code = (
+        "import os, signal; from mypt_jax import interrupt\n"
+        "held = interrupt.Interrupts(); held.arm(); os.kill(os.getpid(), signal.SIGHUP)\n"
+        "os.kill(os.getpid(), signal.SIGTERM) if IGNORED else None\n"
+        "while not held.requested: pass\n"
+        "print(held.requested); held.close()"
+    )
+    for ignored, name in ((False, "SIGHUP"), (True, "SIGTERM")):
+        before = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if ignored else ""
+        script = before + code.replace("IGNORED", str(ignored))
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT
+        )
+        assert done.stdout.strip() == name, done.stderr
 
 
 @pytest.mark.parametrize("moment", ["validation", "compilation"])
