@@ -150,6 +150,7 @@ def test_no_secret_and_no_network_and_a_strange_path(start, tmp_path):
         "from configs import base\n\n\n"
         "def get_config(arg=''):\n"
         "    config = base.get_config(arg)\n"
+        "    config.unlock()  # keys of one's own\n"
         "    config.hf_token = 'hf_abcdef'\n"
         "    config.mirror = 'https://user:pa55word@host/x'\n"
         "    return config\n"
