@@ -20,7 +20,7 @@ from data_pipeline import errors, textfiles
 from data_pipeline.corpus import clean, document, files, minhash, quality, readers, registry
 
 # Part of every key: raise it when a reader or a rule changes what it writes.
-VERSION = 2
+VERSION = 3
 PART_FILES = 64
 PART_BYTES = 8 * 1024 * 1024
 EXAMPLES = 10
@@ -182,7 +182,11 @@ def _cleaned(part: Part, report: Report) -> Iterator[document.Document]:
     for found in raw(part, report):
         report.add("documents_read")
         report.add("chars_read", len(found.text))
-        text = clean.clean(found.text, rules=tuple(source["boilerplate"]))
+        text = clean.clean(
+            found.text,
+            rules=tuple(source["boilerplate"]),
+            count=lambda rule, chars: report.add(f"chars_cut/{rule}", chars),
+        )
         lang = found.lang or source["lang"]
         reason = quality.reason(text, lang=lang, limits=source["quality"])
         if reason:
