@@ -190,6 +190,15 @@ def _check_fetch(fetch: dict, wrong) -> None:
                 wrong("fetch.files.sha256", file.get("sha256"), "64 hexadecimal digits, or none")
             if not isinstance(file.get("max_bytes"), int) or file["max_bytes"] < 1:
                 wrong("fetch.files.max_bytes", file.get("max_bytes"), "the largest size in bytes")
+        names = [file_name(file) for file in files]
+        for name in names:
+            if names.count(name) > 1:
+                wrong("fetch.files", f"{name} twice", 'files of different names; give a "name"')
+
+
+def file_name(file: dict) -> str:
+    """The name that a file of an https source gets in the source's directory."""
+    return file.get("name") or file["url"].rpartition("/")[2]
 
 
 def matches(path: str, globs: tuple[str, ...]) -> bool:
