@@ -7,11 +7,13 @@ import hashlib
 import http.server
 import io
 import json
+import lzma
 import os
 import ssl
 import subprocess
 import tarfile
 import threading
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -512,3 +514,41 @@ def test_bombs_links_and_damage(tmp_path):
     (tmp_path / "d.tgz").write_bytes(_tar(("a", b"x" * 9999, tarfile.REGTYPE))[:60])
     with pytest.raises(errors.UserError, match="damaged|neither"):
         archives.unpack(tmp_path / "d.tgz", tmp_path / "d", max_bytes=10**6)
+
+
+def test_headers_of_a_tar_count_against_a_limit(tmp_path):
+    """A header of 40 MB is a few KB when compressed, and tarfile reads it whole."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("a")
+        info.pax_headers = {"comment": "x" * 40_000_000}
+        archive.addfile(info)
+    (tmp_path / "h.tgz").write_bytes(packed.getvalue())
+    tracemalloc.start()
+    with pytest.raises(errors.UserError, match="headers are above"):
+        archives.unpack(tmp_path / "h.tgz", tmp_path / "h", max_bytes=10**6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000
+
+
+def test_members_with_long_names_and_padding_are_unpacked(tmp_path):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:xz") as archive:
+        for number in range(50):
+            info = tarfile.TarInfo(f"{'d' * 90}/{'e' * 90}/{number}")
+            info.size = 10
+            archive.addfile(info, io.BytesIO(b"0123456789"))
+    (tmp_path / "p.txz").write_bytes(packed.getvalue())
+    assert archives.unpack(tmp_path / "p.txz", tmp_path / "p", max_bytes=500) == 50
+    (tmp_path / "p.tar").write_bytes(lzma.decompress(packed.getvalue()))
+    assert archives.unpack(tmp_path / "p.tar", tmp_path / "q", max_bytes=500) == 50
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("x" * 300,)])
+def test_members_that_no_directory_can_hold_are_one_line(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "n.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, "text")
+    with pytest.raises(errors.UserError, match="cannot unpack its member"):
+        archives.unpack(tmp_path / "n.zip", tmp_path / "n", max_bytes=100)
