@@ -220,24 +220,37 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
         kind = getattr(error, "kind", "unreadable")
         report.add(f"files_failed/{kind}", example=str(error))
 
+    def left_out(kind, example):
+        report.add(f"left_out/{kind}", example=example)
+
+    def counted(name, found):
+        """The documents of a file; one that gives none is counted."""
+        is_empty = True
+        for each in found:
+            is_empty = False
+            yield each
+        if is_empty:
+            left_out("file_without_text", name)
+
     report.add("files", len(part.names))
     if source["reader"] in readers.WHOLE_SOURCE:
         pairs = [(name, root / name) for name in part.names]
         yield from readers.source_documents(pairs, on_error=failed, **limits)
         return
+    limits |= {"options": options, "left_out": left_out}
     if source["reader"] in readers.PAIRED:
         for left, right in _pairs(part.names, failed):
             try:
                 both = (root / left, root / right)
-                yield from readers.aligned_documents(both, name=left, options=options, **limits)
+                found = readers.aligned_documents(both, name=left, **limits)
+                yield from counted(left, found)
             except document.ReadError as error:
                 failed(left, error)
         return
     for name in part.names:
         try:
-            yield from readers.documents(
-                source["reader"], root / name, name=name, options=options, **limits
-            )
+            found = readers.documents(source["reader"], root / name, name=name, **limits)
+            yield from counted(name, found)
         except (document.ReadError, OSError) as error:
             failed(name, error)
 

@@ -149,6 +149,7 @@ def _check(source: Source, where: str) -> None:
         if name not in boilerplate.RULES:
             wrong("boilerplate", name, f"one of {', '.join(boilerplate.RULES)}")
     known = tuple(inspect.signature(readers.READERS[source.reader]).parameters)[2:]
+    known = tuple(name for name in known if name != "left_out")
     for name in source.options:
         if name not in known:
             options = ", ".join(known) or "none"

@@ -131,5 +131,12 @@ def test_dtd_is_refused():
 
 
 def test_a_page_beyond_the_limit_is_left_out():
-    data = _dump(("Big", 0, "", "x" * (mediawiki.MAX_PAGE_CHARS + 1)), ("Small", 0, "", "Here."))
-    assert [d.text for d in mediawiki.read(io.BytesIO(data), path="d")] == ["Small\n\nHere."]
+    data = _dump(
+        ("Big", 0, "", "x" * (mediawiki.MAX_PAGE_CHARS + 1)),
+        ("Small", 0, "", "Here."),
+        ("Empty", 0, "", "{{x}}"),
+    )
+    told = []
+    found = mediawiki.read(io.BytesIO(data), path="d", left_out=lambda *what: told.append(what))
+    assert [d.text for d in found] == ["Small\n\nHere."]
+    assert told == [("page_too_large", "Big"), ("page_without_text", "Empty")]
