@@ -50,7 +50,7 @@ _RFC_NUMBER = (
 )
 _RFC_NUMBERED = re.compile(rf"[ \t]*{_RFC_NUMBER}[ \t]{{1,6}}\S.{{0,70}}")
 _RFC_NAMED = re.compile(r"[A-Z][A-Za-z' ]{2,40}")
-_RFC_INDENTED_NAME = re.compile(r"[ \t]*[A-Z][A-Za-z0-9'&,/:() -]{2,60}")
+_RFC_INDENTED_NAME = re.compile(r"[ \t]*(?!Copyright \()[A-Z][A-Za-z0-9'&,/:() -]{2,60}")
 _RFC_DROPPED = re.compile(
     r"(?:\d+\.?\s+)?(?:Status of this Memo|Copyright Notice|Full Copyright Statement|"
     r"Intellectual Property(?: Statement| Rights)?|Disclaimer of Validity|"

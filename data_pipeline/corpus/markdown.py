@@ -32,6 +32,7 @@ _UNSHOWN = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGN
 _PRE = re.compile(r"<pre\b[^<>]{0,2000}>\n?(.*?)(?:</pre\s*>|\Z)", re.DOTALL | re.IGNORECASE)
 _CELL = re.compile(r"</t[dh]\s*>\s*(?=<t[dh]\b)", re.IGNORECASE)
 _ROW = re.compile(r"</tr\s*>", re.IGNORECASE)
+_NOT_RAISED = re.compile(r"(?:st|nd|rd|th)\Z|\[|\Z")
 _MARKUP = re.compile(r"[\\`*_\[<&{]|!\[| {2}\n")
 _LINE_EDGE = re.compile(r"[ \t]*\n[ \t]*")
 _ALERT = re.compile(r"\A\[!(\w+)\]\s*")
@@ -268,7 +269,7 @@ class _Blocks:
 
 def _inline(tokens) -> str:
     parts: list[str] = []
-    for token in tokens:
+    for number, token in enumerate(tokens):
         kind = token.type
         if kind in ("text", "code_inline", "text_special"):
             parts.append(token.content)
@@ -278,4 +279,8 @@ def _inline(tokens) -> str:
             parts.append(_inline(token.children or ()))
         elif kind == "html_inline" and token.content.lower().startswith("<br"):
             parts.append("\n")
+        elif kind == "html_inline" and token.content.lower() == "<sup>":
+            # A power is one: 2<sup>n</sup> is not 2n. Ordinals and marks of notes are none.
+            raised = tokens[number + 1].content if number + 1 < len(tokens) else ""
+            parts.append("" if _NOT_RAISED.match(raised) else "^")
     return "".join(parts)

@@ -100,6 +100,15 @@ def test_only_the_contents_and_the_status_of_an_rfc_go(name):
     assert boilerplate.rfc(f"Title\n\n{_STATUS}\n\n{contents}\n\n{body}") == f"Title\n\n{body}"
 
 
+def test_a_line_of_a_copyright_statement_is_no_heading():
+    statement = (
+        "Full Copyright Statement\n\n   Copyright (C) The Internet Society (1998)\n\n   Text."
+    )
+    assert (
+        boilerplate.rfc(f"Title\n\n{statement}\n\n   INDEX\n\n   a") == "Title\n\n   INDEX\n\n   a"
+    )
+
+
 @pytest.mark.parametrize("title", ["Status of this Memo", "Table of Contents", "Copyright Notice"])
 def test_a_section_of_an_rfc_without_an_end_is_kept(title):
     text = f"Title\n\n   {title}\n\n{_PROSE}\n{_PROSE}".rstrip("\n")

@@ -111,6 +111,7 @@ def test_what_is_nested_too_deeply_is_named(raw):
             "<table>\n<tr><td>a</td><td>b</td></tr><tr>\n<th>c</th>\n<th>d</th>\n</tr>\n</table>",
             "a | b\nc | d",
         ),
+        ("10<sup>6</sup>, the 2<sup>nd</sup>, x<sup>[1]</sup><sup>", "10^6, the 2nd, x[1]"),
         ("Text[^1] and [a].\n\n[^1]: Word\n\n[a]: b", "Text[^1] and a.\n\n[^1]: Word"),
     ],
 )
