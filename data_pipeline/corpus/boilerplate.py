@@ -46,7 +46,7 @@ def _first_line(block: str) -> str:
 
 # Old RFCs indent their headings and number them without a dot.
 _RFC_NUMBER = (
-    r"(?:\d+(?:\.\d+)*\.?|[A-Z](?:\.\d+)+\.?|[A-Z]\.|[IVX]+\.|(?:Appendix|Section) \w{1,3}[.:]?)"
+    r"(?:\d+(?:\.\d+)*[.:]?|[A-Z](?:\.\d+)+\.?|[A-Z]\.|[IVX]+\.|(?:Appendix|Section) \w{1,3}[.:]?)"
 )
 _RFC_NUMBERED = re.compile(rf"[ \t]*{_RFC_NUMBER}[ \t]{{1,6}}\S.{{0,70}}")
 _RFC_NAMED = re.compile(r"[A-Z][A-Za-z' ]{2,40}")

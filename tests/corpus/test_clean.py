@@ -86,6 +86,10 @@ _CONTENTS = {
         "      long name                            3",
         "   1  Introduction",
     ),
+    "colons": (
+        "Table of Contents\n\n   1: Characteristics\n   1.1: Parts of a call\n   2: Interface",
+        "1: Characteristics",
+    ),
     "unpaged": (
         "Table of Contents\n\n   1.  Introduction\n     1.1.  Words\n   2.  Frames\n   Authors' Addresses",
         "1.  Introduction",
