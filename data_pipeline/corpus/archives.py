@@ -1,5 +1,7 @@
 """Unpacks tar and zip archives: regular files only, below the target, within limits."""
 
+import bz2
+import gzip
 import lzma
 import tarfile
 import zipfile
@@ -10,7 +12,11 @@ from typing import BinaryIO
 from data_pipeline import errors
 
 MAX_FILES = 1_000_000
+# What a member's headers may hold (long names, extended attributes): tarfile reads them whole.
+MAX_HEADER_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
+# First bytes of a compressed tar -> what opens it.
+_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
 
 
 def unpack(archive: Path, target: Path, *, max_bytes: int) -> int:
@@ -24,16 +30,15 @@ def unpack(archive: Path, target: Path, *, max_bytes: int) -> int:
     try:
         if zipfile.is_zipfile(archive):
             _zip(archive, budget)
-        elif tarfile.is_tarfile(archive):
-            _tar(archive, budget)
         else:
-            raise errors.UserError(f"{archive.name}: neither tar nor zip, wanted an archive")
+            _tar(archive, budget)
     except (
         tarfile.TarError,
         zipfile.BadZipFile,
         EOFError,
         zlib.error,
         lzma.LZMAError,
+        RecursionError,  # a chain of tar headers
         RuntimeError,  # an encrypted zip
         NotImplementedError,  # a compression that zipfile does not know
     ) as error:
@@ -59,15 +64,28 @@ class _Budget:
 
     def write(self, stream: BinaryIO, path: Path) -> None:
         """Copies a member's content within the limit."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "wb") as out:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            out = open(path, "wb")
+        except OSError as error:
+            # A file where a directory is needed, a name that is too long.
+            member = path.relative_to(self.target).as_posix()
+            shown = member if len(member) <= 100 else f"{member[:100]}..."
+            raise errors.UserError(
+                f"{self.name}: cannot unpack its member {shown} ({error.strerror})"
+            ) from error
+        with out:
             while chunk := stream.read(_CHUNK_BYTES):
-                self.left -= len(chunk)
-                if self.left < 0:
-                    raise errors.UserError(
-                        f"{self.name}: unpacks to more than {self.max_bytes} bytes, the limit"
-                    )
+                self.take(len(chunk))
                 out.write(chunk)
+
+    def take(self, size: int) -> None:
+        """Counts unpacked bytes; raises UserError above the limit."""
+        self.left -= size
+        if self.left < 0:
+            raise errors.UserError(
+                f"{self.name}: unpacks to more than {self.max_bytes} bytes, the limit"
+            )
 
 
 def _zip(archive: Path, budget: _Budget) -> None:
@@ -82,7 +100,46 @@ def _zip(archive: Path, budget: _Budget) -> None:
 
 
 def _tar(archive: Path, budget: _Budget) -> None:
-    with tarfile.open(archive, "r|*") as opened:
-        for member in opened:
-            if member.isreg():
-                budget.write(opened.extractfile(member), budget.path(member.name))
+    with open(archive, "rb") as raw:
+        head = raw.read(6)
+    opener = next((o for magic, o in _OPENERS.items() if head.startswith(magic)), open)
+    with opener(archive, "rb") as stream:
+        limited = _Limited(stream, archive.name)
+        try:
+            opened = tarfile.open(fileobj=limited, mode="r|")
+        except tarfile.ReadError as error:
+            raise errors.UserError(
+                f"{archive.name}: neither tar nor zip, or damaged ({error}); wanted an archive"
+            ) from error
+        with opened:
+            for member in opened:
+                # Also of what is left out: tarfile reads over it to get to the next header.
+                limited.allow(member.size)
+                if member.isreg():
+                    budget.write(opened.extractfile(member), budget.path(member.name))
+                else:
+                    budget.take(member.size)
+
+
+class _Limited:
+    """A stream of which no more can be read than was allowed beforehand."""
+
+    def __init__(self, stream: BinaryIO, name: str):
+        self._stream, self._name = stream, name
+        self._position, self._limit = 0, 0
+        self.allow(0)
+
+    def allow(self, size: int) -> None:
+        self._limit = self._position + size + MAX_HEADER_BYTES
+
+    def read(self, size: int) -> bytes:
+        try:
+            data = self._stream.read(size)
+        except OSError as error:  # a damaged gzip or bzip2 stream
+            raise tarfile.ReadError(str(error)) from error
+        self._position += len(data)
+        if self._position > self._limit:
+            raise errors.UserError(
+                f"{self._name}: a member's headers are above {MAX_HEADER_BYTES} bytes, the limit"
+            )
+        return data

@@ -7,43 +7,121 @@ mentions the same words stays. Each has a golden pair in the tests: this goes, t
 import re
 from collections.abc import Callable
 
+# The longest statement of rights in an RFC has about 2,500 characters. What no heading ends within
+# this is no such section: the title is kept with all that follows.
+_MAX_SECTION_CHARS = 4_000
 
-def _without_sections(text: str, titles: re.Pattern, heading: re.Pattern) -> str:
-    """Cuts sections from a title of `titles` to the next line that `heading` matches."""
-    kept, skipping = [], False
-    for block in text.split("\n\n"):
-        first = block.partition("\n")[0]
-        if titles.fullmatch(first.strip()):
-            skipping = True
-        elif skipping and heading.fullmatch(first):
-            skipping = False
-        if not skipping:
-            kept.append(block)
+
+def _without_sections(
+    text: str, titles: re.Pattern, is_heading: Callable[[str], object | None]
+) -> str:
+    """Cuts short sections from a title of `titles` to the next block that is a heading."""
+    blocks = text.split("\n\n")
+    kept, number = [], 0
+    while number < len(blocks):
+        end = number
+        if titles.fullmatch(_first_line(blocks[number]).strip()):
+            end = _section_end(blocks, number, is_heading)
+        if end == number:
+            kept.append(blocks[number])
+            end += 1
+        number = end
     return "\n\n".join(kept)
 
 
-_RFC_HEADING = re.compile(
-    r"(?:\d+\.(?:\d+\.?)*|[A-Z]\.|Appendix [A-Z][.:]?) {1,3}\S.{0,70}|[A-Z][A-Za-z' ]{2,40}"
+def _section_end(blocks: list[str], start: int, is_heading) -> int:
+    """The block of the next heading, or the text's end; `start` where neither is near enough."""
+    chars, number = len(blocks[start]), start + 1
+    while number < len(blocks) and not is_heading(blocks[number]):
+        chars += len(blocks[number])
+        number += 1
+        if chars > _MAX_SECTION_CHARS:
+            break
+    return number if chars <= _MAX_SECTION_CHARS else start
+
+
+def _first_line(block: str) -> str:
+    return block.lstrip("\n").partition("\n")[0]
+
+
+# Old RFCs indent their headings and number them without a dot.
+_RFC_NUMBER = (
+    r"(?:\d+(?:\.\d+)*[.:]?|[A-Z](?:\.\d+)+\.?|[A-Z]\.|[IVX]+\.|(?:Appendix|Section) \w{1,3}[.:]?)"
 )
+_RFC_NUMBERED = re.compile(rf"[ \t]*{_RFC_NUMBER}[ \t]{{1,6}}\S.{{0,70}}")
+_RFC_NAMED = re.compile(r"[A-Z][A-Za-z' ]{2,40}")
+_RFC_INDENTED_NAME = re.compile(r"[ \t]*(?!Copyright \()[A-Z][A-Za-z0-9'&,/:() -]{2,60}")
 _RFC_DROPPED = re.compile(
-    r"(?:\d+\.\s+)?(?:Status of (?:this|This) Memo|Copyright Notice|Full Copyright Statement|"
-    r"Intellectual Property(?: Statement| Rights)?|Table of Contents|Disclaimer of Validity|"
+    r"(?:\d+\.?\s+)?(?:Status of this Memo|Copyright Notice|Full Copyright Statement|"
+    r"Intellectual Property(?: Statement| Rights)?|Disclaimer of Validity|"
     r"Copyright Statement|Acknowledg(?:e)?ment of Funding|Disclaimer)\.?",
     re.IGNORECASE,
 )
-_DOT_LEADER = re.compile(r"^.*(?:\. ?){5,}\s*\w{1,5}\s*$\n?", re.MULTILINE)
+_CONTENTS = re.compile(
+    r"(?:\d+\.?\s+)?(?:Table of )?Contents(?: \(cont[^()]{0,9}\))?", re.IGNORECASE
+)
+_PAGE_NUMBER = re.compile(r"(?:[ .]*\.[ .]*\.[ .]*|[ \t]{2,})(?:\d{1,4}|[ivxlc]{1,6}|[A-Z]-\d+)\Z")
+
+
+def _is_rfc_heading(block: str) -> bool:
+    line = _first_line(block)
+    # An indented name without a number is a heading only where it stands alone.
+    return bool(
+        _RFC_NUMBERED.fullmatch(line)
+        or _RFC_NAMED.fullmatch(line)
+        or _RFC_INDENTED_NAME.fullmatch(block.strip("\n"))
+    )
+
+
+def _without_contents(text: str) -> str:
+    """Cuts tables of contents, as far as most lines of a block are entries and not further."""
+    blocks = text.split("\n\n")
+    kept, number = [], 0
+    while number < len(blocks):
+        end = number
+        if _CONTENTS.fullmatch(_first_line(blocks[number]).strip()):
+            end = _contents_end(blocks, number)
+        if end == number:
+            kept.append(blocks[number])
+            end += 1
+        number = end
+    return "\n\n".join(kept)
+
+
+def _contents_end(blocks: list[str], start: int) -> int:
+    """The first block behind the entries below the title at `start`; `start` if there are none."""
+    below = blocks[start].strip("\n").partition("\n")[2]
+    number, end = start, start
+    named, has_pages = set(), False
+    if not below:
+        number += 1
+    while number < len(blocks):
+        lines = (below if number == start else blocks[number].strip("\n")).split("\n")
+        pages = [bool(_PAGE_NUMBER.search(line)) for line in lines]
+        entries = [p or bool(_RFC_NUMBERED.fullmatch(x)) for p, x in zip(pages, lines, strict=True)]
+        names = [" ".join(re.findall(r"\w+", line.lower())) for line in lines]
+        # A table without page numbers ends where its first section begins: the same line again.
+        is_more = any(pages) if has_pages or any(pages) else names[0] not in named
+        number += 1
+        if is_more and 2 * sum(entries) > len(lines):
+            has_pages = has_pages or any(pages)
+            named.update(names)
+            end = number
+        # One line between entries with pages is a heading in the table, such as APPENDICES.
+        elif not has_pages or len(lines) > 1 or end < number - 1:
+            break
+    return end
 
 
 def rfc(text: str) -> str:
     """Status, copyright and contents pages of an RFC; its sections and references stay."""
-    text = _without_sections(text, _RFC_DROPPED, _RFC_HEADING)
-    return _DOT_LEADER.sub("", text)
+    return _without_contents(_without_sections(text, _RFC_DROPPED, _is_rfc_heading))
 
 
 _PEP_COPYRIGHT = re.compile(
     r"\n+Copyright\n+This document (?:is|has been) (?:placed|released)[^\n]*(?:\n[^\n]+)*\s*\Z"
 )
-_EMACS = re.compile(r"\n+(?:\.\.\s*\n\s*)?Local Variables:\n(?:.*\n?)*?\s*End:\s*", re.MULTILINE)
+_EMACS = re.compile(r"\n+(?:\.\.\s*\n\s*)?Local Variables:\n(?:[^\n]*\n)*?[ \t]*End:\s*")
 
 
 def pep(text: str) -> str:
@@ -61,7 +139,9 @@ _MAN_HEADING = re.compile(r"[A-ZÄÖÜ][A-ZÄÖÜ0-9 ,()/&-]{2,60}")
 def man(text: str) -> str:
     """Colophon, translators' note, authors, copyright and bug addresses of a man page."""
     text = _MAN_COLOPHON.sub("", text)
-    return _without_sections(text, _MAN_SECTIONS, _MAN_HEADING)
+    return _without_sections(
+        text, _MAN_SECTIONS, lambda block: _MAN_HEADING.fullmatch(_first_line(block))
+    )
 
 
 _MD_NAVIGATION = re.compile(

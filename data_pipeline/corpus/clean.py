@@ -6,6 +6,7 @@ Nothing is folded: case, quotes, dashes and indentation carry meaning in code an
 import ipaddress
 import re
 import unicodedata
+from collections.abc import Callable
 
 from data_pipeline.corpus import boilerplate
 
@@ -30,11 +31,22 @@ def normalise(text: str) -> str:
     return text.rstrip().lstrip("\n")
 
 
-def clean(text: str, *, rules: tuple[str, ...]) -> str:
-    """normalise, then the named rules of boilerplate.py, then what they leave at the edges."""
+def clean(
+    text: str,
+    *,
+    rules: tuple[str, ...],
+    count: Callable[[str, int], None] = lambda rule, chars: None,
+) -> str:
+    """normalise, then the named rules of boilerplate.py, then what they leave at the edges.
+
+    `count` is told how many characters each rule that cut something took away.
+    """
     text = normalise(text)
     for rule in rules:
-        text = boilerplate.RULES[rule](text)
+        left = boilerplate.RULES[rule](text)
+        if len(left) < len(text):
+            count(rule, len(text) - len(left))
+        text = left
     return _BLANK_LINES.sub("\n\n\n", text).rstrip().lstrip("\n") if rules else text
 
 

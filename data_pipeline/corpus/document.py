@@ -1,6 +1,7 @@
 """The document: one text with its origin, and the error of a file that cannot be read."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import BinaryIO
 
 from data_pipeline import errors
@@ -25,6 +26,14 @@ class Document:
     origin: str = ""
     path: str = ""
     split_key: str = ""
+
+
+# Told of what a reader leaves out of a file that it otherwise reads: its kind and an example.
+LeftOut = Callable[[str, str], None]
+
+
+def uncounted(kind: str, example: str) -> None:
+    """A LeftOut for callers that make no report."""
 
 
 class ReadError(errors.UserError):

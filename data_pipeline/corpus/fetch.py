@@ -7,6 +7,7 @@ while .fetching stands beside it, no build reads what is there.
 import datetime
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ from data_pipeline import errors
 from data_pipeline.corpus import archives, download, fedlex, files, registry
 
 MARKER = ".fetched.json"
+_LAWS = ".laws.json"  # file name of a Fedlex law -> the address of its text
 GIT_TIMEOUT_SECS = 3600
 # Nothing of the user's or the machine's git settings, no hooks, no prompts, no other transports.
 _GIT_ENVIRONMENT = {
@@ -162,7 +164,7 @@ def _https(wanted: dict, directory: Path, marker: dict, *, ca_file: str) -> dict
     pinned = {file["url"]: file["sha256"] for file in marker.get("files", [])}
     listed = []
     for file in wanted["files"]:
-        name = file.get("name") or file["url"].rpartition("/")[2]
+        name = registry.file_name(file)
         if not name or "/" in name or name.startswith("."):
             raise errors.UserError(f"got file name {name!r}, wanted a plain name")
         path = directory / name
@@ -176,7 +178,14 @@ def _https(wanted: dict, directory: Path, marker: dict, *, ca_file: str) -> dict
         if file.get("unpack"):
             fresh = directory / f"{name}.partial-unpacked"
             shutil.rmtree(fresh, ignore_errors=True)
-            archives.unpack(path, fresh, max_bytes=file["unpack"]["max_bytes"])
+            try:
+                archives.unpack(path, fresh, max_bytes=file["unpack"]["max_bytes"])
+            except errors.UserError as error:
+                if file.get("sha256"):
+                    raise
+                # Nothing says that this is what the server has: the next attempt gets it again.
+                path.unlink()
+                raise errors.UserError(f"{error}; it was deleted") from error
             _replace_directory(fresh, directory / f"{name}.unpacked")
         listed.append({"url": file["url"], "sha256": sha256})
     return {"kind": "https", "files": listed}
@@ -218,9 +227,24 @@ def _fedlex(wanted: dict, directory: Path, *, ca_file: str, date) -> dict:
         if fedlex.rows(answer) < fedlex.PAGE_ROWS:
             break
         offset += fedlex.PAGE_ROWS
-    for law, url in laws.items():
-        name = law.partition("/eli/")[2].replace("/", "_") or "law"
+    if not laws:
+        raise errors.UserError(f"{endpoint}: named no law in force on {date}, wanted all")
+    named = {_law_name(law): url for law, url in laws.items()}
+    # What is there has the address under which it was got: a law that was amended or repealed since
+    # then goes before the new list is written, so that an interruption leaves nothing old.
+    listed = directory / _LAWS
+    got = files.read_json(listed) or {}
+    for path in directory.glob("*.xml"):
+        if got.get(path.stem) != named.get(path.stem) or path.stem not in named:
+            path.unlink()
+    files.write_json(listed, named)
+    for name, url in named.items():
         path = directory / f"{name}.xml"
         if not path.exists():
             download.get(url, path, sha256="", max_bytes=32 * 1024 * 1024, ca_file=ca_file)
     return {**wanted, "laws": len(laws)}
+
+
+def _law_name(law: str) -> str:
+    """cc_1999_404 for .../eli/cc/1999/404."""
+    return law.partition("/eli/")[2].replace("/", "_") or re.sub(r"\W+", "_", law)

@@ -2,6 +2,7 @@
 
 import html
 import re
+import textwrap
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -16,7 +17,15 @@ _TOKEN = re.compile(
 )
 _STARS = re.compile(r"^[ \t]*\*+ ?", re.MULTILINE)
 _BLOCK_TAG = re.compile(r"^[ \t]*@([a-zA-Z][\w.]*)", re.MULTILINE)
-_ANNOTATION = re.compile(r"@(?!interface\b)[\w.]+(?:\s*\((?:[^()]|\([^()]*\)){0,2000}\))?\s*")
+_LITERAL = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
+_ANNOTATION = re.compile(
+    r"@(?!interface\b)[\w.]+(?:\s*\("
+    rf"(?:{_LITERAL}|[^()\"']|\((?:{_LITERAL}|[^()\"']){{0,2000}}\)){{0,2000}}\))?\s*"
+)
+# {@snippet lang="java" : code}; without a colon the code is in another file.
+_SNIPPET = re.compile(
+    r"(?:\s*[\w-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s:\"']+))*\s*:[ \t]*\n?(.*)", re.DOTALL
+)
 _PRE = re.compile(r"<pre\b.{0,20000}?</pre>", re.DOTALL | re.IGNORECASE)
 _BRACE = re.compile(r"\{[@\x01](\w+)[ \t]*|[{}]")
 _TARGET = re.compile(r"[^\s(]*(?:\([^()]*\))?")
@@ -146,7 +155,11 @@ def _prose(text: str) -> str:
     parts, start = [], 0
     for begin, end, name, content in _inline_tags(text):
         parts.append(text[start:begin])
-        if name in ("code", "literal", "snippet", "systemProperty", "index", "summary", "return"):
+        if name == "snippet":
+            snippet = _SNIPPET.fullmatch(content)
+            code = textwrap.dedent(snippet.group(1)).rstrip() if snippet else ""
+            parts.append(f"<pre>{html.escape(code, quote=False)}</pre>" if code else "")
+        elif name in ("code", "literal", "systemProperty", "index", "summary", "return"):
             parts.append(html.escape(content, quote=False))
         elif name in ("link", "linkplain", "value"):
             # The target may have spaces between its parentheses: #get(int, int) the getter.

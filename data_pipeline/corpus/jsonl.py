@@ -14,7 +14,12 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(document.Document))
 
 
 def read(
-    stream: BinaryIO, *, path: str, text_key: str = "text", id_key: str = "id"
+    stream: BinaryIO,
+    *,
+    path: str,
+    text_key: str = "text",
+    id_key: str = "id",
+    left_out: document.LeftOut = document.uncounted,
 ) -> Iterator[document.Document]:
     """Yields the text of each line's object; raises ReadError("json_broken") at the first bad one.
 
@@ -39,7 +44,12 @@ def read(
         identity = found.get(id_key)
         values["id"] = str(identity) if identity is not None else f"{path}#{number}"
         values.setdefault("path", path)
-        yield document.Document(text=text.encode("utf-8", "ignore").decode(), **values)
+        values["text"] = text
+        # JSON can write half of a surrogate pair, which no file can hold.
+        whole = {key: value.encode("utf-8", "ignore").decode() for key, value in values.items()}
+        if whole != values:
+            left_out("lone_surrogates", whole["id"])
+        yield document.Document(**whole)
 
 
 def _lines(stream: BinaryIO, path: str) -> Iterator[bytes]:

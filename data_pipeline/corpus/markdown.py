@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 import markdown_it
+from markdown_it.rules_block import StateBlock, reference
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
@@ -18,9 +19,20 @@ from markdown_it.token import Token
 from data_pipeline.corpus import document
 
 MAX_CHARS = 4 * 1024 * 1024
-_FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?\n)??---[ \t]*(?:\n|\Z)", re.DOTALL)
-_TITLE = re.compile(r"^title:[ \t]*(.+?)[ \t]*$", re.MULTILINE)
+# Nested deeper, a block would be left out by the parser: 50 levels of lists, 100 of quotations.
+_MAX_NESTING = 100
+# A key or a comment stands below its first line at once; a rule is followed by a blank line.
+_FRONT_MATTER = re.compile(
+    r"\A---[ \t]*\n((?:#|[^\s:][^:\n]*:(?=\s)).*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL
+)
+# A value goes on in indented lines, folded (>-) or not.
+_TITLE = re.compile(r"^title:[ \t]*(?:[>|][+-]?(?=\n))?(.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
 _TAG = re.compile(r"</?[A-Za-z][^<>]{0,2000}>|<!--.*?(?:-->|\Z)", re.DOTALL)
+_UNSHOWN = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_PRE = re.compile(r"<pre\b[^<>]{0,2000}>\n?(.*?)(?:</pre\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_CELL = re.compile(r"</t[dh]\s*>\s*(?=<t[dh]\b)", re.IGNORECASE)
+_ROW = re.compile(r"</tr\s*>", re.IGNORECASE)
+_NOT_RAISED = re.compile(r"(?:st|nd|rd|th)\Z|\[|\Z")
 _MARKUP = re.compile(r"[\\`*_\[<&{]|!\[| {2}\n")
 _LINE_EDGE = re.compile(r"[ \t]*\n[ \t]*")
 _ALERT = re.compile(r"\A\[!(\w+)\]\s*")
@@ -33,7 +45,7 @@ _MACRO = re.compile(r"\{\{\s*([A-Za-z_][\w-]{0,60})\s*(?:\(([^{}]{0,1000})\))?\s
 _ARGUMENT = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|([^\s,\"']+)")
 # Macros of MDN that show text: number of the argument shown, from 1; all others are navigation.
 _SHOWN = frozenset(
-    """httpheader httpmethod httpstatus httpmethod domxref jsxref cssxref htmlelement svgelement
+    """httpheader httpmethod httpstatus domxref jsxref cssxref htmlelement svgelement
     svgattr htmlattrxref glossary csp rfc bug webextapiref mathmlelement xref event sectiononpage
     xsltref xpathref""".split()
 )
@@ -46,19 +58,31 @@ _BADGES = {
 _ELEMENT = frozenset({"htmlelement", "svgelement", "mathmlelement"})
 
 
-def read(stream: BinaryIO, *, path: str, macros: bool = False) -> Iterator[document.Document]:
-    """Yields the file as one document; `macros` says that {{macro("argument")}} is MDN's."""
+def read(
+    stream: BinaryIO, *, path: str, macros: bool = False, mdbook: bool = False
+) -> Iterator[document.Document]:
+    """Yields the file as one document.
+
+    `macros` says that {{macro("argument")}} is MDN's, `mdbook` that a line {{#include ...}} in a
+    listing is mdBook's. Raises ReadError("too_deep") for what the parser would leave out.
+    """
     raw = document.read_text(stream, path=path, max_bytes=MAX_CHARS)
-    text = convert(raw, macros=macros)
+    try:
+        text = convert(raw, macros=macros, mdbook=mdbook)
+    except document.ReadError as error:
+        raise document.ReadError(error.kind, f"{path}: {error}") from error
     if text:
         yield document.Document(id=path, text=text, path=path)
 
 
-def convert(raw: str, *, macros: bool = False) -> str:
+def convert(raw: str, *, macros: bool = False, mdbook: bool = False) -> str:
     """Returns the text of a Markdown document, blocks separated by a blank line."""
     title, raw = _front_matter(raw)
-    blocks = _Blocks()
+    blocks = _Blocks(mdbook)
     for token in _parser(macros).parse(raw):
+        is_container = token.type in ("blockquote_open", "list_item_open")
+        if is_container and token.level >= _MAX_NESTING - 1:
+            raise document.ReadError("too_deep", f"nested deeper than {_MAX_NESTING} levels")
         blocks.add(token)
     text = blocks.text()
     if title and not blocks.has_title:
@@ -68,22 +92,22 @@ def convert(raw: str, *, macros: bool = False) -> str:
 
 def _front_matter(raw: str) -> tuple[str, str]:
     match = _FRONT_MATTER.match(raw)
-    # A rule followed by a blank line is a thematic break, not front matter.
-    if not match or not match.group(1) or ":" not in match.group(1):
+    if not match:
         return "", raw
     found = _TITLE.search(match.group(1))
-    title = found.group(1).strip("\"'").replace("`", "") if found else ""
+    title = " ".join(found.group(1).split()).strip("\"'").replace("`", "") if found else ""
     return title, raw[match.end() :]
 
 
 @functools.cache
 def _parser(macros: bool) -> markdown_it.MarkdownIt:
-    parser = markdown_it.MarkdownIt("commonmark", {"maxNesting": 20}).enable("table")
+    parser = markdown_it.MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table")
     # Link targets are dropped, so neither checking nor encoding them is of use; the inline rules
     # run over what has markup in it only. Together this is twice the speed.
     parser.validateLink = lambda url: True
     parser.normalizeLink = parser.normalizeLinkText = lambda url: url
     parser.core.ruler.at("inline", _inline_rule)
+    parser.block.ruler.at("reference", _reference_rule)
     if macros:
         # Before emphasis: an underscore in {{jsxref("a_b_c")}} is no markup.
         parser.inline.ruler.before("escape", "mdn_macro", _macro_rule)
@@ -94,6 +118,12 @@ def _inline_rule(state: StateCore) -> None:
     for token in state.tokens:
         if token.type == "inline" and _MARKUP.search(token.content):
             state.md.inline.parse(token.content, state.md, state.env, token.children)
+
+
+def _reference_rule(state: StateBlock, start: int, end: int, silent: bool) -> bool:
+    """[a]: address is the target of links, [^1]: word is a note's text."""
+    begin = state.bMarks[start] + state.tShift[start]
+    return not state.src.startswith("[^", begin) and reference(state, start, end, silent)
 
 
 def _macro_rule(state: StateInline, silent: bool) -> bool:
@@ -127,8 +157,9 @@ def _macro_text(name: str, arguments: str) -> str:
 class _Blocks:
     """Collects the text of block tokens; lists indent their content by their marker's width."""
 
-    def __init__(self):
+    def __init__(self, mdbook: bool):
         self.has_title = False
+        self._mdbook = mdbook
         self._parts: list[str] = []
         self._lists: list[list] = []  # [kind, next number, marker pending]
         self._row: list[str] | None = None
@@ -156,15 +187,19 @@ class _Blocks:
         self._block(text)
 
     def _on_fence(self, token):
-        self._code(_INCLUDE.sub("", token.content))
+        self._code(_INCLUDE.sub("", token.content) if self._mdbook else token.content)
 
     def _on_code_block(self, token):
         self._code(token.content)
 
     def _on_html_block(self, token):
-        text = html.unescape(_TAG.sub("", token.content))
-        lines = [line.strip() for line in text.split("\n")]
-        self._block("\n".join(line for line in lines if line))
+        for number, piece in enumerate(_PRE.split(_UNSHOWN.sub("", token.content))):
+            if number % 2:
+                self._code(html.unescape(_TAG.sub("", piece)))
+                continue
+            piece = _ROW.sub("\n", _CELL.sub(" | ", piece))
+            lines = [line.strip() for line in html.unescape(_TAG.sub("", piece)).split("\n")]
+            self._block("\n".join(line for line in lines if line))
 
     def _on_heading_open(self, token):
         self.has_title = self.has_title or token.tag == "h1"
@@ -234,7 +269,7 @@ class _Blocks:
 
 def _inline(tokens) -> str:
     parts: list[str] = []
-    for token in tokens:
+    for number, token in enumerate(tokens):
         kind = token.type
         if kind in ("text", "code_inline", "text_special"):
             parts.append(token.content)
@@ -244,4 +279,8 @@ def _inline(tokens) -> str:
             parts.append(_inline(token.children or ()))
         elif kind == "html_inline" and token.content.lower().startswith("<br"):
             parts.append("\n")
+        elif kind == "html_inline" and token.content.lower() == "<sup>":
+            # A power is one: 2<sup>n</sup> is not 2n. Ordinals and marks of notes are none.
+            raised = tokens[number + 1].content if number + 1 < len(tokens) else ""
+            parts.append("" if _NOT_RAISED.match(raised) else "^")
     return "".join(parts)

@@ -47,23 +47,30 @@ class _Pages:
             self.done.append(self._page)
             self._page = None
         elif self._parts is not None and name in _FIELDS:
-            self._page[name] = "" if self._chars > MAX_PAGE_CHARS else "".join(self._parts)
+            if self._chars > MAX_PAGE_CHARS:
+                self._page["too_large"] = name
+                self._parts.clear()
+            self._page[name] = "".join(self._parts)
             self._parts = None
 
     def close(self):
         return None
 
 
-def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+def read(
+    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
+) -> Iterator[document.Document]:
     """Yields the articles (namespace 0, no redirects) of a dump, cleaned; memory is one page.
 
     `stream` may be bz2-compressed, in one stream or many.
     Raises ReadError("truncated") for a cut-off bz2 file.
     """
     for page in pages(stream, path=path):
+        title = page.get("title", "")
         text = wikitext.clean(page.get("text", ""))
-        if text:
-            title = page.get("title", "")
+        if not text:
+            left_out("page_too_large" if "too_large" in page else "page_without_text", title)
+        else:
             yield document.Document(
                 id=f"{path}#{page.get('id') or title}", text=f"{title}\n\n{text}", path=path
             )

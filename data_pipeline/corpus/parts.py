@@ -20,7 +20,7 @@ from data_pipeline import errors, textfiles
 from data_pipeline.corpus import clean, document, files, minhash, quality, readers, registry
 
 # Part of every key: raise it when a reader or a rule changes what it writes.
-VERSION = 2
+VERSION = 3
 PART_FILES = 64
 PART_BYTES = 8 * 1024 * 1024
 EXAMPLES = 10
@@ -182,7 +182,11 @@ def _cleaned(part: Part, report: Report) -> Iterator[document.Document]:
     for found in raw(part, report):
         report.add("documents_read")
         report.add("chars_read", len(found.text))
-        text = clean.clean(found.text, rules=tuple(source["boilerplate"]))
+        text = clean.clean(
+            found.text,
+            rules=tuple(source["boilerplate"]),
+            count=lambda rule, chars: report.add(f"chars_cut/{rule}", chars),
+        )
         lang = found.lang or source["lang"]
         reason = quality.reason(text, lang=lang, limits=source["quality"])
         if reason:
@@ -216,24 +220,37 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
         kind = getattr(error, "kind", "unreadable")
         report.add(f"files_failed/{kind}", example=str(error))
 
+    def left_out(kind, example):
+        report.add(f"left_out/{kind}", example=example)
+
+    def counted(name, found):
+        """The documents of a file; one that gives none is counted."""
+        is_empty = True
+        for each in found:
+            is_empty = False
+            yield each
+        if is_empty:
+            left_out("file_without_text", name)
+
     report.add("files", len(part.names))
     if source["reader"] in readers.WHOLE_SOURCE:
         pairs = [(name, root / name) for name in part.names]
         yield from readers.source_documents(pairs, on_error=failed, **limits)
         return
+    limits |= {"options": options, "left_out": left_out}
     if source["reader"] in readers.PAIRED:
         for left, right in _pairs(part.names, failed):
             try:
                 both = (root / left, root / right)
-                yield from readers.aligned_documents(both, name=left, options=options, **limits)
+                found = readers.aligned_documents(both, name=left, **limits)
+                yield from counted(left, found)
             except document.ReadError as error:
                 failed(left, error)
         return
     for name in part.names:
         try:
-            yield from readers.documents(
-                source["reader"], root / name, name=name, options=options, **limits
-            )
+            found = readers.documents(source["reader"], root / name, name=name, **limits)
+            yield from counted(name, found)
         except (document.ReadError, OSError) as error:
             failed(name, error)
 

@@ -47,6 +47,8 @@ READERS: dict[str, Callable[..., Iterator[document.Document]]] = {
 # Readers that see all files of a source together, and one that reads its files in pairs.
 WHOLE_SOURCE = frozenset({"stix"})
 PAIRED = frozenset({"moses"})
+# Readers that leave out parts of a file, and tell of each.
+TELLING = frozenset({"jsonl", "mediawiki", "moses", "tsv"})
 # Readers that stream: their files may be of any size.
 STREAMING = frozenset({"mediawiki", "tsv", "moses", "jsonl", "cwe"})
 _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError)
@@ -73,9 +75,17 @@ def open_file(path: Path, *, reader: str, max_bytes: int) -> BinaryIO:
 
 
 def documents(
-    reader: str, path: Path, *, name: str, max_bytes: int, options: dict
+    reader: str,
+    path: Path,
+    *,
+    name: str,
+    max_bytes: int,
+    options: dict,
+    left_out: document.LeftOut = document.uncounted,
 ) -> Iterator[document.Document]:
     """Yields a file's documents; damaged compression becomes ReadError("truncated")."""
+    if reader in TELLING:
+        options = options | {"left_out": left_out}
     try:
         with open_file(path, reader=reader, max_bytes=max_bytes) as stream:
             yield from READERS[reader](stream, path=name, **options)
@@ -86,7 +96,12 @@ def documents(
 
 
 def aligned_documents(
-    paths: tuple[Path, Path], *, name: str, max_bytes: int, options: dict
+    paths: tuple[Path, Path],
+    *,
+    name: str,
+    max_bytes: int,
+    options: dict,
+    left_out: document.LeftOut = document.uncounted,
 ) -> Iterator[document.Document]:
     """Yields the documents of two line-aligned files."""
     try:
@@ -94,7 +109,7 @@ def aligned_documents(
             open_file(paths[0], reader="moses", max_bytes=max_bytes) as left,
             open_file(paths[1], reader="moses", max_bytes=max_bytes) as right,
         ):
-            yield from tsv.read_aligned((left, right), path=name, **options)
+            yield from tsv.read_aligned((left, right), path=name, left_out=left_out, **options)
     except _BROKEN as error:
         raise document.ReadError("truncated", f"{name}: {error}") from error
 

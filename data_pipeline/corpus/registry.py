@@ -149,6 +149,7 @@ def _check(source: Source, where: str) -> None:
         if name not in boilerplate.RULES:
             wrong("boilerplate", name, f"one of {', '.join(boilerplate.RULES)}")
     known = tuple(inspect.signature(readers.READERS[source.reader]).parameters)[2:]
+    known = tuple(name for name in known if name != "left_out")
     for name in source.options:
         if name not in known:
             options = ", ".join(known) or "none"
@@ -190,6 +191,15 @@ def _check_fetch(fetch: dict, wrong) -> None:
                 wrong("fetch.files.sha256", file.get("sha256"), "64 hexadecimal digits, or none")
             if not isinstance(file.get("max_bytes"), int) or file["max_bytes"] < 1:
                 wrong("fetch.files.max_bytes", file.get("max_bytes"), "the largest size in bytes")
+        names = [file_name(file) for file in files]
+        for name in names:
+            if names.count(name) > 1:
+                wrong("fetch.files", f"{name} twice", 'files of different names; give a "name"')
+
+
+def file_name(file: dict) -> str:
+    """The name that a file of an https source gets in the source's directory."""
+    return file.get("name") or file["url"].rpartition("/")[2]
 
 
 def matches(path: str, globs: tuple[str, ...]) -> bool:

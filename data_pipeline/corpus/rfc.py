@@ -80,10 +80,13 @@ def _running_heads(pages: list[str]) -> frozenset[str]:
 
 def _page_body(page: str, *, first: bool, running: frozenset[str]) -> str:
     page = page.rstrip()
+    has_number = first  # a page has one; above it, a number is a table's
     while page:
         last = _last_line(page)
-        if not (_FOOTER.match(last) or (not first and _PAGE_NUMBER.match(last))):
+        is_number = not has_number and bool(_PAGE_NUMBER.match(last))
+        if not (is_number or _FOOTER.match(last)):
             break
+        has_number = has_number or is_number
         page = page[: -len(last)].rstrip()
     page = _without_leading_blanks(page)
     if first or not page:

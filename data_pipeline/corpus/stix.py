@@ -71,8 +71,10 @@ def read_source(
     relations: dict[str, list[dict]] = {}
     for key in sorted(live):
         found = live[key]
-        if found.get("type") == "relationship" and found.get("target_ref") in live:
-            relations.setdefault(str(found.get("source_ref")), []).append(found)
+        ends = found.get("source_ref"), found.get("target_ref")
+        if found.get("type") == "relationship" and all(isinstance(end, str) for end in ends):
+            if ends[1] in live:
+                relations.setdefault(ends[0], []).append(found)
     for key in sorted(live):
         text = _text(live[key], relations.get(key, []), live)
         if text:

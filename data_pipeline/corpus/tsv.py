@@ -12,6 +12,7 @@ from data_pipeline.corpus import document
 
 MAX_LINE_BYTES = 1 << 20
 MAX_PAIRS = 10_000
+_END = object()  # of the shorter of two files
 
 
 def read(
@@ -21,6 +22,7 @@ def read(
     columns: tuple[int, int] = (0, 1),
     pairs: int = 32,
     layout: str = "pairs",
+    left_out: document.LeftOut = document.uncounted,
 ) -> Iterator[document.Document]:
     """Yields documents of `pairs` neighbouring pairs; an empty line of the file ends one.
 
@@ -30,7 +32,9 @@ def read(
     first, second = columns
 
     def rows():
-        for number, line in enumerate(_lines(stream, path)):
+        for number, line in enumerate(_lines(stream, path, left_out)):
+            if line is None:
+                continue
             fields = line.split("\t")
             if not line.strip():
                 yield None
@@ -40,34 +44,56 @@ def read(
                 raise document.ReadError(
                     "tsv_columns", f"{path}: {len(fields)} columns, wanted {max(columns) + 1}"
                 )
+            else:
+                left_out("tsv_columns", f"{path}:{number + 1}: {line}")
 
-    yield from _documents(rows(), path=path, pairs=pairs, layout=layout)
+    yield from _documents(rows(), path=path, pairs=pairs, layout=layout, left_out=left_out)
 
 
 def read_aligned(
-    streams: tuple[BinaryIO, BinaryIO], *, path: str, pairs: int = 32, layout: str = "pairs"
+    streams: tuple[BinaryIO, BinaryIO],
+    *,
+    path: str,
+    pairs: int = 32,
+    layout: str = "pairs",
+    left_out: document.LeftOut = document.uncounted,
 ) -> Iterator[document.Document]:
     """The same for two files whose lines correspond; raises ReadError("not_aligned")."""
 
     def rows():
-        both = itertools.zip_longest(_lines(streams[0], path), _lines(streams[1], path))
-        for left, right in both:
-            if left is None or right is None:
+        sides = [_lines(stream, path, left_out) for stream in streams]
+        for left, right in itertools.zip_longest(*sides, fillvalue=_END):
+            if left is _END or right is _END:
                 raise document.ReadError("not_aligned", f"{path}: files of unequal length")
-            yield (left, right) if left.strip() or right.strip() else None
+            if left is not None and right is not None:
+                yield (left, right) if left.strip() or right.strip() else None
 
-    yield from _documents(rows(), path=path, pairs=pairs, layout=layout)
+    yield from _documents(rows(), path=path, pairs=pairs, layout=layout, left_out=left_out)
 
 
-def _lines(stream: BinaryIO, path: str) -> Iterator[str]:
+def _lines(stream: BinaryIO, path: str, left_out: document.LeftOut) -> Iterator[str | None]:
+    """Yields each line, None for one that is no text; raises ReadError if the first is none."""
+    number = 0
     while line := stream.readline(MAX_LINE_BYTES + 1):
+        number += 1
         if len(line) > MAX_LINE_BYTES:
             raise document.ReadError("too_large", f"{path}: a line above {MAX_LINE_BYTES} bytes")
-        yield document.decode(line.rstrip(b"\r\n"), path=path)
+        try:
+            yield document.decode(line.rstrip(b"\r\n"), path=path)
+        except document.ReadError:
+            if number == 1:
+                raise
+            left_out("undecodable_line", f"{path}:{number}")
+            yield None
 
 
 def _documents(
-    rows: Iterable[tuple[str, str] | None], *, path: str, pairs: int, layout: str
+    rows: Iterable[tuple[str, str] | None],
+    *,
+    path: str,
+    pairs: int,
+    layout: str,
+    left_out: document.LeftOut,
 ) -> Iterator[document.Document]:
     if not 1 <= pairs <= MAX_PAIRS or layout not in ("pairs", "blocks"):
         raise document.ReadError("options", f"{path}: got pairs={pairs}, layout={layout!r}")
@@ -86,6 +112,8 @@ def _documents(
             left, right = row[0].strip(), row[1].strip()
             if left and right:  # half a pair is an alignment error
                 run.append((left, right))
+            else:
+                left_out("half_pair", f"{path}: {left or right}")
         if run and (row is None or len(run) == pairs):
             yield finished()
             run.clear()

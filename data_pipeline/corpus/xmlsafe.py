@@ -11,6 +11,8 @@ from data_pipeline.corpus import document
 
 CHUNK_BYTES = 1 << 16
 MAX_DEPTH = 200
+# A tag or a comment is one token to expat: kept whole, and read again with each chunk.
+MAX_TOKEN_BYTES = 1 << 20
 
 
 def local(tag: str) -> str:
@@ -21,15 +23,24 @@ def local(tag: str) -> str:
 def feed(stream: BinaryIO, target, *, path: str) -> Iterator[None]:
     """Parses `stream` into an ElementTree target, yielding after each chunk of 64 KiB.
 
-    Raises ReadError: "xml_dtd" for a DTD or an entity, "xml_broken" for anything malformed.
+    Raises ReadError: "xml_dtd" for a DTD or an entity, "xml_broken" for anything malformed,
+    "too_large" for a tag or comment of more than MAX_TOKEN_BYTES.
     """
+    watched = _Watched(target)
+    waiting = 0  # bytes since the parser last told of anything
     # forbid_dtd: an external DTD is a network access, an internal one is the billion laughs.
     parser = defused.DefusedXMLParser(
-        target=target, forbid_dtd=True, forbid_entities=True, forbid_external=True
+        target=watched, forbid_dtd=True, forbid_entities=True, forbid_external=True
     )
     try:
         while chunk := stream.read(CHUNK_BYTES):
+            before = watched.events
             parser.feed(chunk)
+            waiting = 0 if watched.events > before else waiting + len(chunk)
+            if waiting > MAX_TOKEN_BYTES:
+                raise document.ReadError(
+                    "too_large", f"{path}: a tag or comment above {MAX_TOKEN_BYTES} bytes"
+                )
             yield
         parser.close()
         yield
@@ -39,6 +50,22 @@ def feed(stream: BinaryIO, target, *, path: str) -> Iterator[None]:
         if isinstance(error, document.ReadError):
             raise
         raise document.ReadError("xml_broken", f"{path}: {error}") from error
+
+
+class _Watched:
+    """Hands everything to a target and counts it; ends are never many without a beginning."""
+
+    def __init__(self, target):
+        self._target, self.events = target, 0
+        self.end, self.close = target.end, target.close
+
+    def start(self, tag, attributes):
+        self.events += 1
+        self._target.start(tag, attributes)
+
+    def data(self, text):
+        self.events += 1
+        self._target.data(text)
 
 
 class Subtrees:
@@ -57,7 +84,7 @@ class Subtrees:
             self._builder, self._chars = ElementTree.TreeBuilder(), 0
         if self._builder is not None:
             self._inside += 1
-            self._count(64)
+            self._count(64 + sum(len(name) + len(value) for name, value in attributes.items()))
             self._builder.start(tag, attributes)
 
     def end(self, tag):

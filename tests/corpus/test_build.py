@@ -54,6 +54,7 @@ def tree(tmp_path):
             f"# Page {number}\n\n{_sentences(number, 30)}\n\n```\n    code {number}\n```\n"
         )
     (sources / "pages" / "short.md").write_text("Too short.")
+    (sources / "pages" / "empty.md").write_text("<!-- nothing -->")
     (sources / "pages" / "broken.md").write_bytes(b"\xfd\xff broken")
     (sources / "pages" / "link.md").symlink_to(sources / "pages" / "d1" / "p001.md")
     (sources / "pages" / "loop").symlink_to(sources)
@@ -121,6 +122,9 @@ def test_documents_reports_and_reasons(tree):
     assert pages["examples"]["dropped/min_chars"] == ["short.md: Too short."]
     assert pages["counts"]["files_failed/undecodable"] == 1
     assert pages["counts"]["files_failed/symlink"] == 2  # a file and a directory
+    assert pages["counts"]["left_out/file_without_text"] == 1
+    assert pages["examples"]["left_out/file_without_text"] == ["empty.md"]
+    assert "left_out/file_without_text: 1" in (tree / "out" / "report.md").read_text()
     # Every second text is a page with a sentence more; the page's source comes first.
     assert texts["counts"]["dropped/near_duplicates"] == 20
     listed = (tree / "out" / "near_duplicates.jsonl").read_text().splitlines()

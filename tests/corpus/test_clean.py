@@ -1,4 +1,6 @@
 # ruff: noqa: E501 (golden texts stand as they are)
+import time
+
 import pytest
 
 from data_pipeline.corpus import boilerplate, clean, quality
@@ -66,6 +68,70 @@ def test_boilerplate_goes_and_sentences_stay(name):
     raw, left, kept = PAIRS[name]
     assert boilerplate.RULES[name](raw) == left
     assert boilerplate.RULES[name](kept) == kept
+
+
+_STATUS = "Status of this Memo\n\n   This RFC specifies a standard. Distribution of this memo is unlimited."
+_PROSE = "   The receiver of a message acknowledges each of its parts, and the sender waits.\n" * 60
+# Contents as in RFC 822 (one entry to a block), 1341 and 1237 (headings indented or without dots),
+# and 9000 (no page numbers).
+_CONTENTS = {
+    "leaders": (
+        "                          TABLE OF CONTENTS\n\n     PREFACE ....................   ii\n\n"
+        "     1.  INTRODUCTION ...........   1\n\n         1.1.  SCOPE ............   1\n\n"
+        "     APPENDIX\n\n     A.  EXAMPLES ...............  36",
+        "     1.  INTRODUCTION",
+    ),
+    "undotted": (
+        "Table of Contents\n\n   1  Introduction                          1\n   2  The Content-Type that has a\n"
+        "      long name                            3",
+        "   1  Introduction",
+    ),
+    "colons": (
+        "Table of Contents\n\n   1: Characteristics\n   1.1: Parts of a call\n   2: Interface",
+        "1: Characteristics",
+    ),
+    "unpaged": (
+        "Table of Contents\n\n   1.  Introduction\n     1.1.  Words\n   2.  Frames\n   Authors' Addresses",
+        "1.  Introduction",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", sorted(_CONTENTS))
+def test_only_the_contents_and_the_status_of_an_rfc_go(name):
+    contents, heading = _CONTENTS[name]
+    body = f"{heading}\n\n{_PROSE}\n   1 of 2 parts\n\n   Type ........ 16\n\n{_PROSE}".rstrip("\n")
+    assert boilerplate.rfc(f"Title\n\n{_STATUS}\n\n{contents}\n\n{body}") == f"Title\n\n{body}"
+
+
+def test_a_line_of_a_copyright_statement_is_no_heading():
+    statement = (
+        "Full Copyright Statement\n\n   Copyright (C) The Internet Society (1998)\n\n   Text."
+    )
+    assert (
+        boilerplate.rfc(f"Title\n\n{statement}\n\n   INDEX\n\n   a") == "Title\n\n   INDEX\n\n   a"
+    )
+
+
+@pytest.mark.parametrize("title", ["Status of this Memo", "Table of Contents", "Copyright Notice"])
+def test_a_section_of_an_rfc_without_an_end_is_kept(title):
+    text = f"Title\n\n   {title}\n\n{_PROSE}\n{_PROSE}".rstrip("\n")
+    assert boilerplate.rfc(text) == text
+
+
+def test_editor_settings_without_an_end_take_no_time():
+    text = "Text.\n\nLocal Variables:\n" + "mode: indented-text\n" * 500
+    started = time.process_time()
+    assert boilerplate.pep(text) == text
+    assert time.process_time() - started < 1
+    settings = "..\n  Local Variables:\n  mode: text\n  End:"
+    assert boilerplate.pep(f"Text.\n\n{settings}") == "Text."
+
+
+def test_what_a_rule_cuts_is_counted():
+    cut = {}
+    clean.clean("A.\n\nSource code: Lib/a.py", rules=("sphinx", "mdn"), count=cut.__setitem__)
+    assert cut == {"sphinx": 21}
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,13 @@ import hashlib
 import http.server
 import io
 import json
+import lzma
 import os
 import ssl
 import subprocess
 import tarfile
 import threading
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -74,9 +76,19 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(404)
             return
         start = 0
-        if self.headers.get("Range"):
+        version = f'"{hashlib.sha256(data).hexdigest()[:8]}"'
+        if self.headers.get("Range") and self.headers.get("If-Range", version) == version:
             start = int(self.headers["Range"].removeprefix("bytes=").rstrip("-"))
+        if start >= len(data) > 0:
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(data)}")
+            self.end_headers()
+            return
         self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        if server.has_versions:
+            self.send_header("ETag", version)
         if kind != "nolength":
             self.send_header("Content-Length", str(len(data) - start))
         self.end_headers()
@@ -118,7 +130,7 @@ def server():
     running.socket = context.wrap_socket(
         running.socket, server_side=True, do_handshake_on_connect=False
     )
-    running.files, running.requests = {"f.bin": DATA}, []
+    running.files, running.requests, running.has_versions = {"f.bin": DATA}, [], True
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
     running.url = f"https://localhost:{running.server_port}"
@@ -214,6 +226,58 @@ def test_a_source_over_https_is_unpacked_and_pinned(server, tmp_path):
         fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
 
 
+@pytest.mark.parametrize("has_versions", [True, False])
+def test_a_download_without_a_hash_is_of_one_version(server, tmp_path, has_versions):
+    server.has_versions = has_versions
+    with pytest.raises(errors.UserError, match="run again to resume"):
+        _get(server, "cut", tmp_path / "f.bin", sha256="")
+    server.files["f.bin"] = DATA[::-1]
+    _get(server, "plain", tmp_path / "f.bin", sha256="")
+    assert (tmp_path / "f.bin").read_bytes() == DATA[::-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["f.bin"]
+
+
+def test_a_download_without_a_hash_is_resumed_where_the_server_names_its_version(server, tmp_path):
+    with pytest.raises(errors.UserError, match="run again to resume"):
+        _get(server, "cut", tmp_path / "f.bin", sha256="")
+    _get(server, "plain", tmp_path / "f.bin", sha256="")
+    assert (tmp_path / "f.bin").read_bytes() == DATA
+    assert server.requests[-1][1] == f"bytes={len(DATA) // 2}-"
+
+
+def test_a_partial_file_longer_than_the_file_is_not_taken_for_it(server, tmp_path):
+    (tmp_path / ".f.bin.download").write_bytes(b"x" * (len(DATA) + 5))
+    with pytest.raises(errors.UserError, match="has changed"):
+        _get(server, "plain", tmp_path / "f.bin")
+    _get(server, "plain", tmp_path / "f.bin")
+    assert (tmp_path / "f.bin").read_bytes() == DATA
+
+
+def test_a_damaged_archive_without_a_hash_is_fetched_again(server, tmp_path):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("a.txt", "text")
+    server.files["z.zip"] = packed.getvalue()[:40]
+    file = {"url": f"{server.url}/plain/z.zip", "max_bytes": 10**6, "unpack": {"max_bytes": 10**6}}
+    source = _source({"kind": "https", "files": [file]})
+    ca_file = str(TLS / "ca.pem")
+    with pytest.raises(errors.UserError, match="it was deleted"):
+        fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
+    server.files["z.zip"] = packed.getvalue()
+    assert fetch.fetch(source, tmp_path / "s", ca_file=ca_file) == "fetched"
+    assert (tmp_path / "s" / "z.zip.unpacked" / "a.txt").read_text() == "text"
+
+
+def test_files_of_one_name_are_refused():
+    listed = [{"url": f"https://x.org/{n}/f.zip", "max_bytes": 1} for n in (1, 2)]
+    row = dataclasses.asdict(_source({"kind": "https", "files": listed})) | {"include": ["*"]}
+    row = {key: list(value) if isinstance(value, tuple) else value for key, value in row.items()}
+    with pytest.raises(errors.UserError, match="f.zip twice"):
+        registry._source(row, 0, [], "r.json")
+    row["fetch"]["files"][1]["name"] = "g.zip"
+    registry._source(row, 0, [], "r.json")
+
+
 def test_a_build_refuses_what_was_fetched_in_part(server, tmp_path):
     """The first of two files is there, the second is not: neither is read until both are."""
     server.files |= {"a.txt": b"one " * 200}
@@ -256,6 +320,40 @@ def test_fedlex_laws_are_fetched_newest_first(server, tmp_path):
     )
     assert (tmp_path / "s" / "cc_1.xml").read_bytes() == b"<akomaNtoso/>"
     assert "jolux" in server.requests[0][1]
+
+
+def test_fedlex_laws_follow_the_registry_s_date(server, tmp_path):
+    """An amended law is got again, a repealed one goes, and one that stayed is not asked for."""
+
+    def listed(**urls):
+        rows = [
+            {
+                "law": {"value": f"{server.url}/eli/cc/{law}"},
+                "date": {"value": "2020-01-01"},
+                "url": {"value": f"{server.url}/plain/{url}"},
+            }
+            for law, url in urls.items()
+        ]
+        server.files["answer"] = json.dumps({"results": {"bindings": rows}}).encode()
+
+    def fetched(year):
+        settings = {"kind": "fedlex", "language": "de", "date": f"{year}-01-01"}
+        settings["endpoint"] = f"{server.url}/sparql"
+        server.requests.clear()
+        day = datetime.date(year, 1, 1)
+        fetch.fetch(_source(settings), tmp_path / "s", ca_file=str(TLS / "ca.pem"), date=day)
+        found = {path.name: path.read_bytes() for path in (tmp_path / "s").glob("*.xml")}
+        return found, [path for path, _ in server.requests if path.startswith("/plain")]
+
+    server.files |= {f"{n}.xml": f"<a{n}/>".encode() for n in (1, 2, 3, 4)}
+    listed(a="1.xml", b="2.xml", c="3.xml")
+    assert set(fetched(2021)[0]) == {"cc_a.xml", "cc_b.xml", "cc_c.xml"}
+    listed(a="4.xml", b="2.xml")
+    found, asked = fetched(2025)
+    assert found == {"cc_a.xml": b"<a4/>", "cc_b.xml": b"<a2/>"} and asked == ["/plain/4.xml"]
+    listed()
+    with pytest.raises(errors.UserError, match="named no law"):
+        fetched(2026)
 
 
 def test_a_tfds_dataset_becomes_json_lines(tmp_path):
@@ -416,3 +514,41 @@ def test_bombs_links_and_damage(tmp_path):
     (tmp_path / "d.tgz").write_bytes(_tar(("a", b"x" * 9999, tarfile.REGTYPE))[:60])
     with pytest.raises(errors.UserError, match="damaged|neither"):
         archives.unpack(tmp_path / "d.tgz", tmp_path / "d", max_bytes=10**6)
+
+
+def test_headers_of_a_tar_count_against_a_limit(tmp_path):
+    """A header of 40 MB is a few KB when compressed, and tarfile reads it whole."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz", format=tarfile.PAX_FORMAT) as archive:
+        info = tarfile.TarInfo("a")
+        info.pax_headers = {"comment": "x" * 40_000_000}
+        archive.addfile(info)
+    (tmp_path / "h.tgz").write_bytes(packed.getvalue())
+    tracemalloc.start()
+    with pytest.raises(errors.UserError, match="headers are above"):
+        archives.unpack(tmp_path / "h.tgz", tmp_path / "h", max_bytes=10**6)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000
+
+
+def test_members_with_long_names_and_padding_are_unpacked(tmp_path):
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:xz") as archive:
+        for number in range(50):
+            info = tarfile.TarInfo(f"{'d' * 90}/{'e' * 90}/{number}")
+            info.size = 10
+            archive.addfile(info, io.BytesIO(b"0123456789"))
+    (tmp_path / "p.txz").write_bytes(packed.getvalue())
+    assert archives.unpack(tmp_path / "p.txz", tmp_path / "p", max_bytes=500) == 50
+    (tmp_path / "p.tar").write_bytes(lzma.decompress(packed.getvalue()))
+    assert archives.unpack(tmp_path / "p.tar", tmp_path / "q", max_bytes=500) == 50
+
+
+@pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("x" * 300,)])
+def test_members_that_no_directory_can_hold_are_one_line(tmp_path, names):
+    with zipfile.ZipFile(tmp_path / "n.zip", "w") as archive:
+        for name in names:
+            archive.writestr(name, "text")
+    with pytest.raises(errors.UserError, match="cannot unpack its member"):
+        archives.unpack(tmp_path / "n.zip", tmp_path / "n", max_bytes=100)

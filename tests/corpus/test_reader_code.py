@@ -79,6 +79,22 @@ const (
 """
 
 
+def test_java_snippets_keep_their_lines_and_annotations_their_strings():
+    raw = """/** Use it:
+     * {@snippet lang="java" :
+     * if (a < b) {
+     *     f();  // @highlight
+     * }
+     * }
+     * {@snippet file="A.java" region="x"}
+     */
+    @Deprecated(since = "9)", forRemoval = (1 > 0))
+    void f();"""
+    assert javadoc.convert(raw) == (
+        "void f()\n\n    Use it:\n\n    if (a < b) {\n        f();  // @highlight\n    }"
+    )
+
+
 def test_go_methods_and_block_comments_stay_licences_go():
     assert godoc.convert(GO) == (
         "package fmt\n    Package fmt prints.\n\n    \tverbs := 1\n\n"

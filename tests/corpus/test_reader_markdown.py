@@ -1,7 +1,9 @@
 # ruff: noqa: E501 (golden texts stand as they are)
 import io
 
-from data_pipeline.corpus import markdown
+import pytest
+
+from data_pipeline.corpus import document, markdown
 
 
 def test_code_keeps_every_character():
@@ -72,9 +74,49 @@ def test_anchors_and_check_boxes_go():
 
 
 def test_book_includes_leave_no_directive():
-    assert markdown.convert("```rust\n{{#rustdoc_include ../a.rs:here}}\nlet x = 1;\n```") == (
-        "let x = 1;"
-    )
+    raw = "```rust\n{{#rustdoc_include ../a.rs:here}}\nlet x = 1;\n```"
+    assert markdown.convert(raw, mdbook=True) == "let x = 1;"
+
+
+def test_directives_of_other_languages_are_code():
+    code = "{{#each items}}\n  {{#if x}}\n  {{name}}\n  {{/if}}\n{{/each}}"
+    assert markdown.convert(f"```hbs\n{code}\n```") == code
+
+
+@pytest.mark.parametrize("depth", [30, 99])
+def test_deep_nesting_is_read(depth):
+    assert markdown.convert("> " * depth + "x") == "x"
+    stairs = "\n".join("  " * n + f"- l{n}" for n in range(min(depth, 49)))
+    assert markdown.convert(stairs).count("- l") == min(depth, 49)
+
+
+@pytest.mark.parametrize("raw", [b"> " * 100 + b"x", b"- " * 50 + b"x"])
+def test_what_is_nested_too_deeply_is_named(raw):
+    with pytest.raises(document.ReadError, match=r"f.md: nested") as caught:
+        list(markdown.read(io.BytesIO(raw), path="f.md"))
+    assert caught.value.kind == "too_deep"
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("---\n\nA paragraph: with colon\n\n---\n\nAfter", "A paragraph: with colon\n\nAfter"),
+        ("---\ntitle: A\n...\n\nText\n\n---\n\nAfter", "A\n\nText\n\nAfter"),
+        ("---\ntitle: >-\n  A long\n  title\nslug: x\n---\nText", "A long title\n\nText"),
+        ("---\n# x\nslug: y\ntitle: 'A'\n---\nText", "A\n\nText"),
+        ("<style>\np { color: red }\n\na {}\n</style>\n\nText", "Text"),
+        ("<script>\nlet a = 1;\n</script>\n\nText", "Text"),
+        ("<pre>\n  a &lt; <b>b</b>\n\n    c\n</pre>\n\nText", "  a < b\n\n    c\n\nText"),
+        (
+            "<table>\n<tr><td>a</td><td>b</td></tr><tr>\n<th>c</th>\n<th>d</th>\n</tr>\n</table>",
+            "a | b\nc | d",
+        ),
+        ("10<sup>6</sup>, the 2<sup>nd</sup>, x<sup>[1]</sup><sup>", "10^6, the 2nd, x[1]"),
+        ("Text[^1] and [a].\n\n[^1]: Word\n\n[a]: b", "Text[^1] and a.\n\n[^1]: Word"),
+    ],
+)
+def test_text_around_front_matter_markup_blocks_and_notes(raw, shown):
+    assert markdown.convert(raw) == shown
 
 
 def test_comments_and_markup_blocks_go_and_their_words_stay():

@@ -39,3 +39,9 @@ def test_unpaged_text_is_left_alone():
 def test_footers_without_form_feeds_go_with_their_headers():
     text = "   One.\n\nPostel                         [Page 3]\n\nRFC 791     IP     September 1981\n\n   Two."
     assert rfc.convert(text) == "   One.\n\n   Two."
+
+
+def test_a_page_has_one_number_and_its_table_keeps_its_own():
+    table = "   Total\n\n   17\n\n   42"
+    text = f"   One.\n\f{table}\n\n                  -2-\n\f   Three."
+    assert rfc.convert(text) == f"   One.\n\n{table}\n\n   Three."

@@ -91,3 +91,11 @@ def test_a_broken_file_is_reported_and_the_others_read():
         stix.read_source(files, on_error=lambda path, error: errors.append((path, error.kind)))
     )
     assert len(found) == 1 and errors == [("bad.json", "json_broken")]
+
+
+def test_references_of_another_kind_are_none():
+    odd = {"type": "relationship", "relationship_type": "uses", "description": "x"}
+    bad = [odd | {"id": f"r{n}", "source_ref": a, "target_ref": b} for n, (a, b) in enumerate(
+        [([], GROUP["id"]), (GROUP["id"], []), ({}, {}), (1, None)])]  # fmt: skip
+    (found,) = stix.read(_bundle(GROUP, *bad), path="x")
+    assert found.text == "Bear (group)\n\nA group."

@@ -1,5 +1,6 @@
 """TSV, Moses pairs, JSON lines and plain text."""
 
+import inspect
 import io
 import json
 
@@ -76,3 +77,34 @@ def test_plain_text_keeps_everything_and_refuses_binary():
         assert caught.value.kind == "undecodable"
     found = plain.read(io.BytesIO(b"a\n%\nb\n"), path="p", separator="%")
     assert [d.text for d in found] == ["a", "b"]
+
+
+def _left_out(reader, data, **options):
+    told = []
+    found = reader(data, path="f", left_out=lambda kind, example: told.append(kind), **options)
+    return [each.text for each in found], told
+
+
+def test_rows_that_are_no_pair_are_counted_and_the_others_read():
+    data = b"a\tA\nonly one\nb\t\n\xff\tB\nc\tC\n"
+    found = _left_out(tsv.read, io.BytesIO(data))
+    assert found == (["a\nA\n\nc\nC"], ["tsv_columns", "half_pair", "undecodable_line"])
+    sides = io.BytesIO(b"a\nb\n\xff\nc\n"), io.BytesIO(b"A\n\nB\nC\n")
+    found = _left_out(tsv.read_aligned, sides)
+    assert found == (["a\nA\n\nc\nC"], ["half_pair", "undecodable_line"])
+    with pytest.raises(document.ReadError, match="not text"):
+        list(tsv.read(io.BytesIO(b"\xff\xfe\xff\na\tA\n"), path="f"))
+
+
+def test_halves_of_surrogate_pairs_are_counted():
+    data = b'{"text": "a\\ud800b", "licence": "MIT\\ud800"}\n{"text": "\\ud83d\\ude00"}\n'
+    assert _left_out(jsonl.read, io.BytesIO(data)) == (["ab", "\U0001f600"], ["lone_surrogates"])
+    for each in jsonl.read(io.BytesIO(data), path="f"):
+        each.licence.encode()
+
+
+def test_readers_that_tell_are_those_that_can():
+    can = {
+        n for n, read in readers.READERS.items() if "left_out" in inspect.signature(read).parameters
+    }
+    assert can == readers.TELLING

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_pipeline.corpus import document, readers
+from data_pipeline.corpus import document, readers, xmlsafe
 
 # Pieces of every format's markup: random bytes alone never get past a parser's first character.
 PIECES = """
@@ -121,4 +121,26 @@ def test_a_decompression_bomb_ends_at_the_limit(tmp_path, suffix):
     path.write_bytes(gzip.compress(data, 9) if suffix == ".gz" else bz2.compress(data, 9))
     with pytest.raises(document.ReadError) as caught:
         list(readers.documents("plain", path, name="b", max_bytes=1 << 26, options={}))
+    assert caught.value.kind == "too_large"
+
+
+@pytest.mark.parametrize("reader", ["mediawiki", "cwe", "akn"])
+@pytest.mark.parametrize("token", [b'<a b="%s"/>', b"<!--%s-->"])
+def test_a_tag_of_any_length_is_refused_in_time(reader, token):
+    """Expat keeps a tag whole and starts it again with each chunk: quadratic without a limit."""
+    data = b"<x>" + token % (b"x" * 12_000_000)
+    started = time.process_time()
+    with pytest.raises(document.ReadError) as caught:
+        list(readers.READERS[reader](io.BytesIO(data), path="f"))
+    assert caught.value.kind == "too_large"
+    assert time.process_time() - started < 1
+
+
+def test_attributes_count_as_the_element_s_text():
+    tag = b'<b c="' + b"x" * 500_000 + b'"/>'
+    found = xmlsafe.subtrees(
+        io.BytesIO(b"<a>" + tag * 4 + b"</a>"), wanted=frozenset("a"), path="f", max_chars=10**6
+    )
+    with pytest.raises(document.ReadError) as caught:
+        list(found)
     assert caught.value.kind == "too_large"
