@@ -16,7 +16,7 @@ _FONTS = ("B", "I", "R", "SM", "SB", "BI", "BR", "IB", "IR", "RB", "RI")
 
 def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
     """Yields the page; an alias (a page that only names another) raises ReadError("alias")."""
-    raw = document.read_text(stream, path=path, encodings=("utf-8", "latin-1"), max_bytes=MAX_CHARS)
+    raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
     body = [line for line in raw.split("\n") if line.strip() and not roff_lines.is_comment(line)]
     if len(body) <= 2 and any(line.startswith((".so ", "'so ")) for line in body):
         raise document.ReadError("alias", f"{path}: {body[-1].strip()[:80]}")

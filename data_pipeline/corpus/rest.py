@@ -68,7 +68,7 @@ _PEP_FIELD = re.compile(r"^(PEP|Title):[ \t]*(.+(?:\n[ \t]+.+)*)$", re.MULTILINE
 
 def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
     """Yields the file as one document."""
-    raw = document.read_text(stream, path=path, encodings=("utf-8", "latin-1"), max_bytes=MAX_CHARS)
+    raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
     text = convert(raw, path=path)
     if text:
         yield document.Document(id=path, text=text, path=path)
