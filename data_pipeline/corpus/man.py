@@ -56,12 +56,14 @@ class _Man:
         self._link = ""
 
     def other(self, name: str, arguments: list[str]) -> None:
-        """Font macros show their arguments; an unknown macro of the page itself shows nothing."""
+        """Font macros show their arguments, and macros of the page whose definition does."""
         if name in _FONTS:
             if not arguments:
                 return  # it sets the next line, which shows by itself
             glue = "" if len(name) == 2 and name not in ("SM", "SB") else " "
             self._words(glue.join(arguments))
+        elif name in self.page.showing and arguments:
+            self._words(" ".join(arguments))
 
     def _words(self, text: str) -> None:
         self.page.text(text)
@@ -169,6 +171,22 @@ class _Man:
 
     def on_EE(self, arguments):
         self.page.no_fill(False)
+
+    # pod2man defines these in every page.
+    on_Vb, on_Ve = on_EX, on_EE
+
+    def on_Sp(self, arguments):
+        self.page.paragraph()
+
+    def on_IX(self, arguments):
+        pass  # an entry of an index
+
+    # asciidoctor: address, text, what follows without a space.
+    def on_URL(self, arguments):
+        address, text, after = (arguments + ["", "", ""])[:3]
+        self._words((text or address) + after)
+
+    on_MTO = on_URL
 
     def on_PD(self, arguments):
         pass

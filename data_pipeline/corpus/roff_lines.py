@@ -8,6 +8,8 @@ CONTROL = ".'"
 CONDITIONS = frozenset({".if", ".ie", ".el", "'if", "'ie", "'el"})
 BLANK = (" ", "\t")
 _NAME = re.compile(r"[.'][ \t]*([^\s\\]*)")
+# Requests that compute, or write to the terminal.
+_SILENT = (".tm", ".ds", ".nr", ".if", ".ie", ".el", ".de", '.\\"', "'\\\"")
 COMMENT = re.compile(r"(?<!\\)\\[\"#].*")
 
 
@@ -99,7 +101,16 @@ def _skip_braces(rest: str, waiting: Iterator[str]) -> None:
         depth += line.count("\\{") - line.count("\\}")
 
 
-def skip_to(waiting: Iterator[str], end: str) -> None:
+def skip_to(waiting: Iterator[str], end: str) -> list[str]:
+    """Takes the lines up to `end`, and returns them."""
+    taken: list[str] = []
     for line in waiting:
         if line.startswith(end) and line.rstrip() == end:
-            return
+            break
+        taken.append(line)
+    return taken
+
+
+def shows_arguments(body: list[str]) -> bool:
+    """Whether a macro's definition puts its arguments into the text."""
+    return any("\\$" in line and not line.startswith(_SILENT) for line in body)

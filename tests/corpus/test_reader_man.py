@@ -97,3 +97,26 @@ def test_a_string_that_holds_itself_ends():
     with pytest.raises(document.ReadError) as caught:
         man.convert(".ds A \\*A\\*A\\*A\\*A\\*Axxxxxxxxxx\n" + "\\*A\n" * 2000)
     assert caught.value.kind == "roff_bomb"
+
+
+def test_pod2man_examples_stand_as_laid_out():
+    raw = (
+        ".de Sp\n.if t .sp .5v\n..\n.de Vb\n.ft CW\n.nf\n.ne \\\\$1\n..\n.de Ve\n.fi\n..\n"
+        '.IX Title "X 1"\nBefore\n.Sp\nafter.\n.Vb 3\n\\&    if (x) {\n\\&        y  = 1;\n\\&    }\n.Ve\n.PP\nEnd\nof it.\n'
+    )
+    assert man.convert(raw) == (
+        "Before\n\nafter.\n\n    if (x) {\n        y  = 1;\n    }\n\nEnd of it."
+    )
+
+
+def test_asciidoctor_links_show_their_text():
+    raw = (
+        'See the\n.URL "https://example.org" "user manual" ","\nfor details\n'
+        '.URL "https://example.net" "" "."\nWrite to\n.MTO "a\\(atexample.org" "A" "."\n'
+    )
+    assert man.convert(raw) == "See the user manual, for details https://example.net. Write to A."
+
+
+def test_macros_of_the_page_show_what_their_definition_shows():
+    raw = ".de Opt\n.B \\\\$1\n..\n.de Idx\n.tm index \\\\$1\n..\n.TP\n.Idx one\n.Opt --foo\nis an option.\n"
+    assert man.convert(raw) == "--foo\n    is an option."
