@@ -87,6 +87,34 @@ def test_go_methods_and_block_comments_stay_licences_go():
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "\tcase '`':",
+        '\tx := "a ` b"',
+        "\tx := 1 // a ` tick",
+        "\tx := '\\'' + `y` + '`'",
+        '\tx := `raw\n"text` + "`"',
+    ],
+)
+def test_go_literals_with_a_backtick_open_no_raw_string(line):
+    raw = f"package p\n\nfunc a() {{\n{line}\n}}\n\n// B is documented.\nfunc B() {{}}\n"
+    assert godoc.convert(raw) == "func B() {}\n    B is documented."
+
+
+def test_go_documentation_in_raw_strings_is_no_documentation():
+    raw = "var x = `\n// C is text.\nfunc C() {}\n`\n\n// D is documented.\nfunc D()\n"
+    assert godoc.convert(raw) == "func D()\n    D is documented."
+
+
+def test_go_members_stand_in_structs_interfaces_and_groups_only():
+    raw = (
+        "type S[T any] struct { // open\n\t// F counts.\n\tF int\n}\n\nfunc a() {\n"
+        "\t// inner\n\tFoo.Bar(1)\n}\n\nvar (\n\t// V varies.\n\tV = 1\n)\n"
+    )
+    assert godoc.convert(raw) == "F int\n    F counts.\n\nV = 1\n    V varies."
+
+
 def test_void_elements_do_not_swallow_the_page():
     raw = '<body><nav><input><br><img src="x">menu</nav><p>Text <b>one</b>.<p>Two<form><input></form></body>'
     assert html.convert(raw) == "Text one.\n\nTwo"
