@@ -11,7 +11,6 @@ from typing import BinaryIO
 from data_pipeline.corpus import document, mdoc, roff, roff_lines
 
 MAX_CHARS = 4 * 1024 * 1024
-_FONTS = ("B", "I", "R", "SM", "SB", "BI", "BR", "IB", "IR", "RB", "RI")
 
 
 def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
@@ -57,7 +56,7 @@ class _Man:
 
     def other(self, name: str, arguments: list[str]) -> None:
         """Font macros show their arguments, and macros of the page whose definition does."""
-        if name in _FONTS:
+        if name in roff_lines.FONTS:
             if not arguments:
                 return  # it sets the next line, which shows by itself
             glue = "" if len(name) == 2 and name not in ("SM", "SB") else " "

@@ -8,8 +8,7 @@ CONTROL = ".'"
 CONDITIONS = frozenset({".if", ".ie", ".el", "'if", "'ie", "'el"})
 BLANK = (" ", "\t")
 _NAME = re.compile(r"[.'][ \t]*([^\s\\]*)")
-# Requests that compute, or write to the terminal.
-_SILENT = (".tm", ".ds", ".nr", ".if", ".ie", ".el", ".de", '.\\"', "'\\\"")
+FONTS = frozenset("B I R SM SB BI BR IB IR RB RI".split())
 COMMENT = re.compile(r"(?<!\\)\\[\"#].*")
 
 
@@ -113,4 +112,7 @@ def skip_to(waiting: Iterator[str], end: str) -> list[str]:
 
 def shows_arguments(body: list[str]) -> bool:
     """Whether a macro's definition puts its arguments into the text."""
-    return any("\\$" in line and not line.startswith(_SILENT) for line in body)
+    # An argument of any other request is a number, a margin, an index entry.
+    return any(
+        "\\$" in line and (not is_request(line) or name_of(line)[0] in FONTS) for line in body
+    )
