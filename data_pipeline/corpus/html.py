@@ -104,7 +104,11 @@ class _Extractor(html.parser.HTMLParser):
         if tag in _BLOCKS and not self._skipping:
             self._start_block(tag)
         skipped = self._is_skipped(tag, attributes)
-        if len(self._open) < MAX_DEPTH:
+        if tag == "sup" and not self._skipping:
+            self._current.append("^")
+        # Deeper elements are not remembered, but for a while those that hide their text.
+        hidden = skipped or self._skipping
+        if len(self._open) < (2 * MAX_DEPTH if hidden else MAX_DEPTH):
             self._open.append((tag, skipped))
             self._skipping += skipped
 
@@ -186,6 +190,8 @@ class _Extractor(html.parser.HTMLParser):
             self._in_table = False
         elif self._cells is None:
             self._flush()
+            if tag == "li":
+                self._lead = ""
 
     _in_table = False
 

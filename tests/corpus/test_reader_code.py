@@ -138,3 +138,16 @@ def test_blocks_lists_tables_and_code():
         "<table><tr><th>A<th>B<tr><td>1<td><p>2</p></table>a &lt; b<script>no()</script>"
     )
     assert html.convert(raw) == "T\n\n- a\n- b\n\n  x\n    y\n\nA | B\n1 | 2\n\na < b"
+
+
+def test_html_superscripts_keep_their_meaning():
+    assert html.convert("<p>10<sup>6</sup> bytes</p>") == "10^6 bytes"
+
+
+def test_html_scripts_are_skipped_at_any_depth():
+    raw = "<div>" * 150 + "<script>x()</script><nav><b>menu</b></nav>text" + "</div>" * 150
+    assert html.convert(raw) == "text"
+
+
+def test_an_empty_html_item_leaves_no_bullet():
+    assert html.convert("<ul><li>a</li><li></li></ul><p>Text</p>") == "- a\n\nText"
