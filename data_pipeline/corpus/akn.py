@@ -143,6 +143,9 @@ def _has_blocks(node: Element) -> bool:
     return any(xmlsafe.local(child.tag) in _LEAVES for child in node)
 
 
+_BASE = re.compile(r"(?:\d|\b[cdkm]?m)\Z")
+
+
 def _text(node: Element) -> str:
     parts: list[str] = []
 
@@ -150,6 +153,9 @@ def _text(node: Element) -> str:
         name = xmlsafe.local(each.tag)
         if name in _DROPPED:
             return
+        # A power, not the number of a sentence or of a note: 10^6, m^2.
+        if name == "sup" and (each.text or "").isdigit() and _BASE.search("".join(parts[-1:])):
+            parts.append("^")
         if each.text:
             parts.append(each.text)
         if name in ("br", "eol"):

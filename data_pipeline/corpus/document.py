@@ -44,6 +44,16 @@ class ReadError(errors.UserError):
         self.kind = kind
 
 
+# What files without a declared encoding are written in.
+WESTERN = ("utf-8", "cp1252")
+# WHATWG's windows-1252: Python's table, and the five bytes that it leaves open as they are.
+_CP1252 = {
+    byte: bytes([byte]).decode("cp1252")
+    for byte in range(0x80, 0xA0)
+    if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
+}
+
+
 def read_bytes(stream: BinaryIO, *, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """Returns the whole stream; raises ReadError("too_large") above max_bytes."""
     data = stream.read(max_bytes + 1)
@@ -62,7 +72,10 @@ def decode(data: bytes, *, path: str, encodings: tuple[str, ...] = ("utf-8",)) -
         encodings = ("utf-16",)
     for encoding in encodings:
         try:
-            text = data.decode(encoding)
+            if encoding == "cp1252":
+                text = data.decode("latin-1").translate(_CP1252)
+            else:
+                text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
         if "\0" in text:

@@ -13,6 +13,10 @@ MAX_CHARS = 4 * 1024 * 1024
 _DECLARATION = re.compile(r"(package|func|type|var|const)\b")
 _DIRECTIVE = re.compile(r"//(?:go:|line |export |extern |\s*\+build)")
 
+# What may hold a backtick that opens no raw string, and raw strings that end on their line.
+_LITERAL = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`|//.*|/\*.*?\*/""")
+_OPENS = re.compile(r"(?:type\b.*\b(?:struct|interface)\s*\{|(?:type|var|const)\s*\()\Z")
+
 
 def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
     """Yields the file's documentation as one document."""
@@ -25,11 +29,12 @@ def convert(raw: str) -> str:
     """Returns every comment that belongs to a declaration; a licence header belongs to none."""
     blocks: list[str] = []
     comment: list[str] = []
-    in_block = in_raw_string = False
+    in_block = in_raw_string = in_members = False
     for line in raw.split("\n"):
         stripped = line.strip()
         if in_raw_string:
-            in_raw_string = stripped.count("`") % 2 == 0
+            _, ended, rest = line.partition("`")
+            in_raw_string = not ended or "`" in _LITERAL.sub("", rest)
         elif in_block:
             end = stripped.find("*/")
             comment.append(line.rstrip() if end < 0 else stripped[:end])
@@ -41,19 +46,24 @@ def convert(raw: str) -> str:
         elif stripped.startswith("//"):
             if not _DIRECTIVE.match(stripped):
                 comment.append(line.lstrip()[2:].removeprefix(" "))
-        elif comment and (_DECLARATION.match(line) or _is_member(line)):
-            text = "\n".join(comment).strip("\n").rstrip()
-            if text.strip():
-                # "const (" opens a group: what the comment says holds for all of it.
-                head = stripped.removesuffix("{").removesuffix(" (").rstrip()
-                body = "\n".join(f"    {each}".rstrip() for each in text.split("\n"))
-                blocks.append(f"{head}\n{body}")
-            comment = []
-            in_raw_string = stripped.count("`") % 2 == 1
         else:
+            if comment and (_DECLARATION.match(line) or (in_members and _is_member(line))):
+                blocks.append(_block(stripped, "\n".join(comment).strip("\n").rstrip()))
             comment = []
-            in_raw_string = stripped.count("`") % 2 == 1
-    return "\n\n".join(blocks)
+            code = _LITERAL.sub("", line).rstrip()
+            in_raw_string = "`" in code
+            if code[:1] not in ("", " ", "\t"):
+                in_members = bool(_OPENS.match(code))
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _block(line: str, text: str) -> str:
+    if not text.strip():
+        return ""
+    # "const (" opens a group: what the comment says holds for all of it.
+    head = line.removesuffix("{").removesuffix(" (").rstrip()
+    body = "\n".join(f"    {each}".rstrip() for each in text.split("\n"))
+    return f"{head}\n{body}"
 
 
 def _is_member(line: str) -> bool:

@@ -37,15 +37,30 @@ _TABLE_BOUNDARY = {
     "td": frozenset({"tr", "table"}),
     "th": frozenset({"tr", "table"}),
 }
+# ISO-8859-1 means Windows-1252 in HTML (WHATWG Encoding 4.2), which is tried anyway.
+_CHARSET = re.compile(
+    rb"""<meta[^>]{1,200}charset\s*=\s*["']?\s*(iso-8859-(?:[2-8]|10|13|14|15|16)|windows-125[0-8]"""
+    rb"""|koi8-[ru]|shift_jis|euc-(?:jp|kr)|gbk|gb2312|gb18030|big5)\b""",
+    re.IGNORECASE,
+)
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
 
 
 def read(stream: BinaryIO, *, path: str, skip: tuple[str, ...] = ()) -> Iterator[document.Document]:
     """Yields the page as one document, without elements of the classes in `skip`."""
-    raw = document.read_text(stream, path=path, encodings=("utf-8", "latin-1"), max_bytes=MAX_CHARS)
+    data = document.read_bytes(stream, path=path, max_bytes=MAX_CHARS)
+    raw = document.decode(data, path=path, encodings=_encodings(data))
     text = convert(raw, skip=skip)
     if text:
         yield document.Document(id=path, text=text, path=path)
+
+
+def _encodings(data: bytes) -> tuple[str, ...]:
+    """What to try, in order: pages declare ISO-8859-1 and hold UTF-8, so that stays first."""
+    declared = _CHARSET.search(data, 0, 4096)
+    if declared is None:
+        return document.WESTERN
+    return ("utf-8", declared.group(1).decode("ascii"), "cp1252")
 
 
 def convert(raw: str, *, fragment: bool = False, skip: tuple[str, ...] = ()) -> str:
@@ -89,7 +104,11 @@ class _Extractor(html.parser.HTMLParser):
         if tag in _BLOCKS and not self._skipping:
             self._start_block(tag)
         skipped = self._is_skipped(tag, attributes)
-        if len(self._open) < MAX_DEPTH:
+        if tag == "sup" and not self._skipping:
+            self._current.append("^")
+        # Deeper elements are not remembered, but for a while those that hide their text.
+        hidden = skipped or self._skipping
+        if len(self._open) < (2 * MAX_DEPTH if hidden else MAX_DEPTH):
             self._open.append((tag, skipped))
             self._skipping += skipped
 
@@ -171,6 +190,8 @@ class _Extractor(html.parser.HTMLParser):
             self._in_table = False
         elif self._cells is None:
             self._flush()
+            if tag == "li":
+                self._lead = ""
 
     _in_table = False
 

@@ -40,7 +40,7 @@ _DROPPED_TAGS = frozenset("author version hidden modules uses provides serialFie
 
 def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
     """Yields the file's documentation as one document."""
-    raw = document.read_text(stream, path=path, encodings=("utf-8", "latin-1"), max_bytes=MAX_CHARS)
+    raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
     text = convert(raw)
     if text:
         yield document.Document(id=path, text=text, path=path)

@@ -11,12 +11,11 @@ from typing import BinaryIO
 from data_pipeline.corpus import document, mdoc, roff, roff_lines
 
 MAX_CHARS = 4 * 1024 * 1024
-_FONTS = ("B", "I", "R", "SM", "SB", "BI", "BR", "IB", "IR", "RB", "RI")
 
 
 def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
     """Yields the page; an alias (a page that only names another) raises ReadError("alias")."""
-    raw = document.read_text(stream, path=path, encodings=("utf-8", "latin-1"), max_bytes=MAX_CHARS)
+    raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
     body = [line for line in raw.split("\n") if line.strip() and not roff_lines.is_comment(line)]
     if len(body) <= 2 and any(line.startswith((".so ", "'so ")) for line in body):
         raise document.ReadError("alias", f"{path}: {body[-1].strip()[:80]}")
@@ -56,12 +55,14 @@ class _Man:
         self._link = ""
 
     def other(self, name: str, arguments: list[str]) -> None:
-        """Font macros show their arguments; an unknown macro of the page itself shows nothing."""
-        if name in _FONTS:
+        """Font macros show their arguments, and macros of the page whose definition does."""
+        if name in roff_lines.FONTS:
             if not arguments:
                 return  # it sets the next line, which shows by itself
             glue = "" if len(name) == 2 and name not in ("SM", "SB") else " "
             self._words(glue.join(arguments))
+        elif name in self.page.showing and arguments:
+            self._words(" ".join(arguments))
 
     def _words(self, text: str) -> None:
         self.page.text(text)
@@ -169,6 +170,22 @@ class _Man:
 
     def on_EE(self, arguments):
         self.page.no_fill(False)
+
+    # pod2man defines these in every page.
+    on_Vb, on_Ve = on_EX, on_EE
+
+    def on_Sp(self, arguments):
+        self.page.paragraph()
+
+    def on_IX(self, arguments):
+        pass  # an entry of an index
+
+    # asciidoctor: address, text, what follows without a space.
+    def on_URL(self, arguments):
+        address, text, after = (arguments + ["", "", ""])[:3]
+        self._words((text or address) + after)
+
+    on_MTO = on_URL
 
     def on_PD(self, arguments):
         pass

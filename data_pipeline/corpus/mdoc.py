@@ -33,6 +33,7 @@ class Mdoc:
         self._title = ["", ""]
         self._lists: list[tuple[str, int]] = []
         self._numbers: list[int] = []
+        self._parameters: list[str] | None = None  # of the function that .Fo opened
 
     def other(self, name: str, arguments: list[str]) -> None:
         if name in _MACROS:
@@ -79,9 +80,44 @@ class Mdoc:
 
     def on_Fo(self, arguments):
         self.page.text(" ".join(arguments) + "(")
+        self._parameters = []
+
+    def on_Fa(self, arguments):
+        if self._parameters is None:
+            self.page.text(self._inline(["Fa", *arguments]))
+        else:
+            self._parameters += arguments
 
     def on_Fc(self, arguments):
-        self.page.append(")")
+        self.page.append(", ".join(self._parameters or []) + ")")
+        self._parameters = None
+
+    def on_Lk(self, arguments):
+        after = arguments.pop() if arguments and arguments[-1] in _CLOSING else ""
+        self.page.text((" ".join(arguments[1:]) or "".join(arguments)) + after)
+
+    def on_Ex(self, arguments):
+        names = arguments[1:] or [self._name]
+        utility = "utilities exit" if len(names) > 1 else "utility exits"
+        self.page.text(f"The {_listed(names)} {utility} 0 on success, and >0 if an error occurs.")
+
+    def on_Rv(self, arguments):
+        names = [f"{name}()" for name in arguments[1:] or [self._name]]
+        function = "functions return" if len(names) > 1 else "function returns"
+        self.page.text(
+            f"The {_listed(names)} {function} the value 0 if successful; otherwise the value -1 is "
+            "returned and the global variable errno is set to indicate the error."
+        )
+
+    def on_St(self, arguments):
+        standard = arguments[0].removeprefix("-") if arguments else ""
+        if standard.startswith("p1003"):
+            standard = f"IEEE Std {standard[1:]}"
+        self.page.text(self._inline([standard, *arguments[1:]]))
+
+    def on_An(self, arguments):
+        if arguments[:1] not in (["-split"], ["-nosplit"]):
+            self.page.text(self._inline(["An", *arguments]))
 
     def _line(self, text: str) -> None:
         self.page.line_break()
@@ -194,6 +230,8 @@ class Mdoc:
                 put(f"{name}({', '.join(inner)})")
             elif word in _NAMES and not (position < len(words) and words[position] in _MACROS):
                 put(_NAMES[word])
+            elif word == "Ar" and (position == len(words) or words[position] in _CLOSING):
+                put("file ...")
             elif word in _PLAIN:
                 continue
             elif word in _CLOSING:
@@ -208,3 +246,7 @@ class Mdoc:
         while closing:
             put(closing.pop(), left=True)
         return " ".join(out)
+
+
+def _listed(names: list[str]) -> str:
+    return " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

@@ -15,6 +15,7 @@ from typing import BinaryIO
 import docutils.frontend
 import docutils.parsers.rst
 import docutils.statemachine
+import docutils.transforms.references
 import docutils.utils
 from docutils import nodes
 from docutils.parsers.rst import directives, roles, states
@@ -23,6 +24,7 @@ from data_pipeline.corpus import document, rest_text
 
 # docutils takes quadratic time for some input: no hand-written page is longer.
 MAX_CHARS = 1024 * 1024
+MAX_LINE_CHARS = 100_000
 MAX_INDENT = 60
 
 # Directives without text for a reader.
@@ -68,7 +70,7 @@ _PEP_FIELD = re.compile(r"^(PEP|Title):[ \t]*(.+(?:\n[ \t]+.+)*)$", re.MULTILINE
 
 def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
     """Yields the file as one document."""
-    raw = document.read_text(stream, path=path, encodings=("utf-8", "latin-1"), max_bytes=MAX_CHARS)
+    raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
     text = convert(raw, path=path)
     if text:
         yield document.Document(id=path, text=text, path=path)
@@ -77,15 +79,20 @@ def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
 def convert(raw: str, *, path: str = "") -> str:
     """Returns the text of a reST document, blocks separated by a blank line.
 
-    Raises ReadError("rest_deep") for nesting that no hand-written page has.
+    Raises ReadError for nesting or a line that no hand-written page has.
     """
     head, raw = _pep_header(raw)
     _check_depth(raw, path)
+    if max(map(len, raw.split("\n"))) > MAX_LINE_CHARS:
+        raise document.ReadError(
+            "rest_long_line", f"{path}: a line over {MAX_LINE_CHARS} characters"
+        )
     tree = docutils.utils.new_document("", _settings())
     tree.reporter.stream = None
     try:
         with _everything_known():
             docutils.parsers.rst.Parser().parse(raw, tree)
+        docutils.transforms.references.Substitutions(tree).apply()
         text = rest_text.render(tree)
     except RecursionError as error:
         raise document.ReadError("rest_deep", f"{path}: nested too deeply") from error
@@ -106,7 +113,7 @@ def _settings():
     settings.file_insertion_enabled = False
     settings.raw_enabled = False
     settings.smart_quotes = False
-    settings.line_length_limit = 100_000
+    settings.line_length_limit = MAX_LINE_CHARS
     settings.warning_stream = ""
     settings.syntax_highlight = "none"
     return settings
@@ -188,6 +195,8 @@ def _role(name, rawtext, text, lineno, inliner, options=None, content=None):
         elif base in ("doc", "any"):
             shown = shown.lstrip("/")
         shown = shown.removeprefix("!")
+    if base in ("sup", "superscript"):
+        shown = f"^{shown}"
     return [nodes.literal("", shown) if base in ("code", "math") else nodes.inline("", shown)], []
 
 
@@ -211,6 +220,8 @@ class _Directive(docutils.parsers.rst.Directive):
 
     def run(self):
         name = self.name.lower()
+        if isinstance(self.state, states.SubstitutionDef) and name in ("replace", "unicode"):
+            return self._substitution(name)
         if name in _DROPPED:
             return []
         if name.rpartition(":")[2] in _VERBATIM:
@@ -231,6 +242,16 @@ class _Directive(docutils.parsers.rst.Directive):
             self.state.nested_parse(content, self.content_offset, container, match_titles=True)
         self._prefix(name, container)
         return [container]
+
+    def _substitution(self, name) -> list[nodes.Node]:
+        text = " ".join([*self.arguments, *self.content])
+        if name == "replace":
+            return self.state.inline_text(text, self.lineno)[0]
+        try:
+            codes = [directives.unicode_code(each) for each in text.split(" .. ")[0].split()]
+        except ValueError as error:
+            raise self.error(str(error)) from error
+        return [nodes.Text("".join(codes))]
 
     def _csv_rows(self) -> nodes.container:
         """One list of cells per row, as in a list-table."""
@@ -257,8 +278,11 @@ class _Directive(docutils.parsers.rst.Directive):
 
     def _verbatim(self, name):
         lines = list(self.content)
+        above = " ".join(self.arguments).splitlines()
         if name in ("math", "productionlist", "console", "shell"):
-            lines = " ".join(self.arguments).splitlines() + lines
+            lines = above + lines
+        elif above[1:]:  # code directly below the language, without a blank line
+            lines = above[1:] + ([""] if lines else []) + lines
         return [nodes.literal_block("", "\n".join(lines))] if any(lines) else []
 
     def _heading(self, name):

@@ -6,7 +6,6 @@ from docutils import nodes
 
 _SPACES = re.compile(r"[ \t]*\n[ \t]*")
 _SKIPPED = (
-    nodes.system_message,
     nodes.comment,
     nodes.target,
     nodes.substitution_definition,
@@ -61,7 +60,7 @@ def _inline(node: nodes.Node) -> str:
         elif isinstance(child, nodes.problematic):
             # Markup that does not parse is shown as it is written.
             parts.append(child.astext())
-        elif not isinstance(child, _SKIPPED):
+        elif not isinstance(child, (nodes.system_message, *_SKIPPED)):
             parts.append(_inline(child))
     return _flow("".join(parts))
 
@@ -170,6 +169,15 @@ def _rows(node) -> list[str]:
     return ["\n".join(line for line in lines if line.strip(" |"))] if any(lines) else []
 
 
+def _unparsed(node) -> list[str]:
+    """What docutils could not parse, as it is written; a warning's text stands elsewhere too."""
+    if node["level"] < 3:
+        return []
+    blocks = [child for child in node.children if isinstance(child, nodes.literal_block)]
+    # A substitution without text (an image) shows nothing where it is defined.
+    return [text for block in blocks for text in _verbatim(block) if not text.startswith(".. |")]
+
+
 def _line_block(node) -> list[str]:
     lines = []
 
@@ -213,4 +221,5 @@ _HANDLERS = {
     nodes.line_block: _line_block,
     nodes.block_quote: _quote,
     nodes.container: _container,
+    nodes.system_message: _unparsed,
 }

@@ -28,7 +28,7 @@ _SENTENCE_END = (".", ":", ";", "?", "!", ")", "-", "|", "+")
 
 def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
     """Yields the RFC as one document; ISO 8859-1 where it is not UTF-8, as the oldest are."""
-    raw = document.read_text(stream, path=path, encodings=("utf-8", "latin-1"))
+    raw = document.read_text(stream, path=path, encodings=document.WESTERN)
     text = convert(raw)
     if text:
         yield document.Document(id=path, text=text, path=path)

@@ -15,6 +15,7 @@ class Page:
     def __init__(self, path: str):
         self.path = path
         self.indent = 0
+        self.showing: set[str] = set()  # macros of the page itself that show their arguments
         self._strings = {"R": "\u00ae", "Tm": "\u2122", "lq": "\u201c", "rq": "\u201d"}
         self._blocks: list[tuple[str, str]] = []  # ("block" | "item" | "heading", text)
         self._words: list[str] = []
@@ -81,7 +82,9 @@ class Page:
             words = rest.split()
             if name == "ig":
                 words.insert(0, "")
-            roff_lines.skip_to(waiting, f".{words[1] if len(words) > 1 else '.'}")
+            body = roff_lines.skip_to(waiting, f".{words[1] if len(words) > 1 else '.'}")
+            if words and roff_lines.shows_arguments(body):
+                self.showing.add(words[0])
         elif name in ("ds", "as", "ds1"):
             key, _, value = rest.lstrip().partition(" ")
             self._strings[key] = value.lstrip().removeprefix('"')

@@ -8,6 +8,7 @@ CONTROL = ".'"
 CONDITIONS = frozenset({".if", ".ie", ".el", "'if", "'ie", "'el"})
 BLANK = (" ", "\t")
 _NAME = re.compile(r"[.'][ \t]*([^\s\\]*)")
+FONTS = frozenset("B I R SM SB BI BR IB IR RB RI".split())
 COMMENT = re.compile(r"(?<!\\)\\[\"#].*")
 
 
@@ -99,7 +100,19 @@ def _skip_braces(rest: str, waiting: Iterator[str]) -> None:
         depth += line.count("\\{") - line.count("\\}")
 
 
-def skip_to(waiting: Iterator[str], end: str) -> None:
+def skip_to(waiting: Iterator[str], end: str) -> list[str]:
+    """Takes the lines up to `end`, and returns them."""
+    taken: list[str] = []
     for line in waiting:
         if line.startswith(end) and line.rstrip() == end:
-            return
+            break
+        taken.append(line)
+    return taken
+
+
+def shows_arguments(body: list[str]) -> bool:
+    """Whether a macro's definition puts its arguments into the text."""
+    # An argument of any other request is a number, a margin, an index entry.
+    return any(
+        "\\$" in line and (not is_request(line) or name_of(line)[0] in FONTS) for line in body
+    )

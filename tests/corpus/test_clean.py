@@ -1,9 +1,10 @@
 # ruff: noqa: E501 (golden texts stand as they are)
+import io
 import time
 
 import pytest
 
-from data_pipeline.corpus import boilerplate, clean, quality
+from data_pipeline.corpus import boilerplate, clean, quality, readers
 
 
 def test_normalise_folds_nothing_but_what_cannot_be_seen():
@@ -201,3 +202,27 @@ def test_the_language_is_that_of_the_prose_not_of_the_code():
     text = f"length\n\n{german}Beispiel\n\nHier wird ein neuer Puffer mit zwei Sekunden Dauer erstellt.\n\n{code}"
     assert quality.language(text)[0] == "de"
     assert quality.language(code)[0] == "en"
+
+
+@pytest.mark.parametrize("reader", ["html", "man", "rest", "rfc"])
+def test_windows_1252_is_read_as_such(reader):
+    # 0x81 is one of the five bytes that Windows-1252 leaves open: it must not spoil the others.
+    raw = b"It\x92s \x93quoted\x94 \x96 10\x80 \x85 gr\xfcn\x81 done"
+    (found,) = readers.READERS[reader](io.BytesIO(raw), path="x")
+    text = clean.normalise(found.text).strip()
+    assert text == "It\u2019s \u201cquoted\u201d \u2013 10\u20ac \u2026 gr\u00fcn done"
+
+
+@pytest.mark.parametrize(
+    ("head", "text"),
+    [
+        (b'<meta charset="iso-8859-2">', "\u0141\u00f3d\u017a"),
+        (b'<meta http-equiv="x" content="text/html; charset=koi8-r">', "\u0434\u0430"),
+        (b'<meta charset="utf-7">', "gr\u00fcn"),
+    ],
+)
+def test_the_charset_that_a_page_declares(head, text):
+    encoding = {b"2": "iso-8859-2", b"r": "koi8-r"}.get(head.rstrip(b'">')[-1:], "cp1252")
+    raw = head + b"<p>" + text.encode(encoding)
+    (found,) = readers.READERS["html"](io.BytesIO(raw), path="x")
+    assert found.text == text

@@ -2,6 +2,7 @@
 import datetime
 import io
 import json
+from xml.etree import ElementTree
 
 import pytest
 
@@ -148,3 +149,9 @@ def test_query_and_its_bad_input():
         fedlex.query(language="de", date=date, law="eli/cc/1> } DROP ALL")
     with pytest.raises(errors.UserError, match="bindings"):
         fedlex.newest(b"<html>", date=date)
+
+
+def test_powers_are_no_longer_numbers():
+    raw = "<p>10<sup>6</sup> auf 5 m<sup>2</sup>, Art. 5<sup>bis</sup>, Gesetz<sup>3</sup></p>"
+    node = ElementTree.fromstring(raw)
+    assert akn._text(node) == "10^6 auf 5 m^2, Art. 5bis, Gesetz3"

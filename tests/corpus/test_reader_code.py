@@ -103,6 +103,34 @@ def test_go_methods_and_block_comments_stay_licences_go():
     )
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "\tcase '`':",
+        '\tx := "a ` b"',
+        "\tx := 1 // a ` tick",
+        "\tx := '\\'' + `y` + '`'",
+        '\tx := `raw\n"text` + "`"',
+    ],
+)
+def test_go_literals_with_a_backtick_open_no_raw_string(line):
+    raw = f"package p\n\nfunc a() {{\n{line}\n}}\n\n// B is documented.\nfunc B() {{}}\n"
+    assert godoc.convert(raw) == "func B() {}\n    B is documented."
+
+
+def test_go_documentation_in_raw_strings_is_no_documentation():
+    raw = "var x = `\n// C is text.\nfunc C() {}\n`\n\n// D is documented.\nfunc D()\n"
+    assert godoc.convert(raw) == "func D()\n    D is documented."
+
+
+def test_go_members_stand_in_structs_interfaces_and_groups_only():
+    raw = (
+        "type S[T any] struct { // open\n\t// F counts.\n\tF int\n}\n\nfunc a() {\n"
+        "\t// inner\n\tFoo.Bar(1)\n}\n\nvar (\n\t// V varies.\n\tV = 1\n)\n"
+    )
+    assert godoc.convert(raw) == "F int\n    F counts.\n\nV = 1\n    V varies."
+
+
 def test_void_elements_do_not_swallow_the_page():
     raw = '<body><nav><input><br><img src="x">menu</nav><p>Text <b>one</b>.<p>Two<form><input></form></body>'
     assert html.convert(raw) == "Text one.\n\nTwo"
@@ -126,3 +154,16 @@ def test_blocks_lists_tables_and_code():
         "<table><tr><th>A<th>B<tr><td>1<td><p>2</p></table>a &lt; b<script>no()</script>"
     )
     assert html.convert(raw) == "T\n\n- a\n- b\n\n  x\n    y\n\nA | B\n1 | 2\n\na < b"
+
+
+def test_html_superscripts_keep_their_meaning():
+    assert html.convert("<p>10<sup>6</sup> bytes</p>") == "10^6 bytes"
+
+
+def test_html_scripts_are_skipped_at_any_depth():
+    raw = "<div>" * 150 + "<script>x()</script><nav><b>menu</b></nav>text" + "</div>" * 150
+    assert html.convert(raw) == "text"
+
+
+def test_an_empty_html_item_leaves_no_bullet():
+    assert html.convert("<ul><li>a</li><li></li></ul><p>Text</p>") == "- a\n\nText"

@@ -97,3 +97,41 @@ def test_a_string_that_holds_itself_ends():
     with pytest.raises(document.ReadError) as caught:
         man.convert(".ds A \\*A\\*A\\*A\\*A\\*Axxxxxxxxxx\n" + "\\*A\n" * 2000)
     assert caught.value.kind == "roff_bomb"
+
+
+def test_pod2man_examples_stand_as_laid_out():
+    raw = (
+        ".de Sp\n.if t .sp .5v\n..\n.de Vb\n.ft CW\n.nf\n.ne \\\\$1\n..\n.de Ve\n.fi\n..\n"
+        '.IX Title "X 1"\nBefore\n.Sp\nafter.\n.Vb 3\n\\&    if (x) {\n\\&        y  = 1;\n\\&    }\n.Ve\n.PP\nEnd\nof it.\n'
+    )
+    assert man.convert(raw) == (
+        "Before\n\nafter.\n\n    if (x) {\n        y  = 1;\n    }\n\nEnd of it."
+    )
+
+
+def test_asciidoctor_links_show_their_text():
+    raw = (
+        'See the\n.URL "https://example.org" "user manual" ","\nfor details\n'
+        '.URL "https://example.net" "" "."\nWrite to\n.MTO "a\\(atexample.org" "A" "."\n'
+    )
+    assert man.convert(raw) == "See the user manual, for details https://example.net. Write to A."
+
+
+def test_macros_of_the_page_show_what_their_definition_shows():
+    raw = ".de Opt\n.B \\\\$1\n..\n.de Idx\n.tm index \\\\$1\n..\n.TP\n.Idx one\n.Opt --foo\nis an option.\n"
+    raw += ".de1 INDENT\n. RS \\\\$1\n..\n.INDENT 0.0\n"
+    assert man.convert(raw) == "--foo\n    is an option."
+
+
+def test_mdoc_links_standard_sentences_and_defaults():
+    raw = (
+        ".Dd May 1, 2020\n.Dt X 1\n.Sh A\n.Nm cat\n.Op Ar\nsee\n.Lk https://example.org name .\n"
+        ".Lk https://example.net .\n.An -nosplit\n.Ex -std\n.Sh B\n.Rv -std cat\n.Sh C\n"
+        ".St -p1003.1-2008 .\n.Sh D\n.Fo open\n.Fa path\n.Fa flags\n.Fc\n"
+    )
+    assert man.convert(raw).split("\n\n", 2)[2] == (
+        "cat [file ...] see name. https://example.net. The cat utility exits 0 on success, and >0 if an error occurs.\n\n"
+        "B\n\nThe cat() function returns the value 0 if successful; otherwise the value -1 is returned"
+        " and the global variable errno is set to indicate the error.\n\n"
+        "C\n\nIEEE Std 1003.1-2008.\n\nD\n\nopen(path, flags)"
+    )

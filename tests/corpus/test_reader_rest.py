@@ -99,3 +99,44 @@ def test_stairs_of_indentation_are_refused():
     raw = "\n\n".join(" " * number + "x" for number in range(200))
     with pytest.raises(document.ReadError, match="indentations"):
         rest.convert(raw)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "+---+---+\n| a | b |\n+---+--+\n| c | d |\n+---+---+",
+        "==== ====\nlongcelltext\n==== ====",
+        "=====\nOverlined and longer\n=======",
+    ],
+)
+def test_what_does_not_parse_stands_as_it_is_written(raw):
+    text = rest.convert(f"Before.\n\n{raw}\n\nAfter.")
+    assert text.startswith("Before.\n\n") and text.endswith("\n\nAfter.")
+    assert all(line in text for line in raw.split("\n"))
+
+
+def test_a_short_underline_does_not_show_its_title_twice():
+    assert rest.convert("Title here\n=====\n\nText.") == "Title here\n\nText."
+
+
+def test_substitutions_show_their_text_where_they_are_used():
+    raw = (
+        "Use |prod| |c| |logo| and |other|.\n\n.. |prod| replace:: The *Product*\n\n"
+        ".. |c| unicode:: 0xA9 .. sign\n\n.. |logo| image:: a.png\n"
+    )
+    assert rest.convert(raw) == "Use The Product \u00a9 |logo| and |other|."
+
+
+def test_code_directly_below_its_directive():
+    raw = ".. code-block:: python\n   def words():\n       pass\n\n   x = 1\n"
+    assert rest.convert(raw) == "def words():\n    pass\n\nx = 1"
+
+
+def test_superscripts_keep_their_meaning():
+    assert rest.convert("10\\ :sup:`6` bytes") == "10^6 bytes"
+
+
+def test_a_line_that_docutils_does_not_read_is_an_error():
+    with pytest.raises(document.ReadError) as caught:
+        rest.convert("x " * 50_001)
+    assert caught.value.kind == "rest_long_line"
