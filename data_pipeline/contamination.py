@@ -1,6 +1,7 @@
 """How much of an evaluation text stands in a training text: near-duplicates and long equal runs."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -51,8 +52,10 @@ def near_duplicates(
     val: Sequence[mixture.Component],
     *,
     min_jaccard: float,
+    splits: Sequence[str] = ("val",),
 ) -> list[NearDuplicate]:
-    """Returns for each val document its nearest train document of at least that similarity.
+    """Returns for each document of `splits` of `val` its nearest train document of at least that
+    similarity.
 
     Candidates share a MinHash band; similarity is Jaccard over shingles of 5 words.
     """
@@ -63,7 +66,8 @@ def near_duplicates(
     known: list[tuple[str, int, np.ndarray, str]] = []
     for one in val:
         vocabulary = tokenizer.get(one.dataset.tokenizer)
-        for number, text in enumerate(texts(one.data, "val", vocabulary)):
+        every = itertools.chain.from_iterable(texts(one.data, s, vocabulary) for s in splits)
+        for number, text in enumerate(every):
             shingles = minhash.shingles(text)
             if not len(shingles):
                 continue
@@ -97,12 +101,13 @@ def shared_runs(
     *,
     run_tokens: int,
     max_examples: int,
+    splits: Sequence[str] = ("val",),
 ) -> list[Runs]:
-    """Returns what part of each val split stands in each train split in runs of that length.
+    """Returns what part of each of `val` stands in each train split in runs of that length.
 
     Runs do not cross an end-of-text. They are found by 64-bit hashes of every window.
     """
-    tables = [_Table(one, run_tokens) for one in val]
+    tables = [_Table(one, run_tokens, splits) for one in val]
     found = []
     for other in train:
         for block in _blocks(other.data.stream("train"), run_tokens):
@@ -120,11 +125,11 @@ def shared_runs(
 class _Table:
     """The window hashes of one val split, and which of them the train text at hand has."""
 
-    def __init__(self, one: mixture.Component, run_tokens: int):
-        stream = one.data.stream("val")
+    def __init__(self, one: mixture.Component, run_tokens: int, splits: Sequence[str]):
         self._component = one
         self._run_tokens = run_tokens
-        self._tokens = stream[0 : len(stream)]
+        streams = [one.data.stream(split) for split in splits]
+        self._tokens = np.concatenate([stream[0 : len(stream)] for stream in streams])
         hashes, inside = _window_hashes(self._tokens, run_tokens, one.dataset.eot)
         self._starts = np.flatnonzero(inside)
         self._hashes = hashes[self._starts]

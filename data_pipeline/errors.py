@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+UNHEARD = 141  # as of a command that SIGPIPE ends: what it would have found is not known
 
 
 class UserError(ValueError):
@@ -29,4 +30,4 @@ def run(main: Callable[[], int]) -> int:
         return INTERRUPTED
     except BrokenPipeError:  # `command | head`: nobody reads the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return UNHEARD

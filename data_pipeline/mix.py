@@ -107,6 +107,11 @@ def materialize(
             sources[one.source] = _copy(one, native)
         for one in general:
             if wanted[one.key]:
+                if f"replay_{one.source}" in sources:
+                    raise errors.UserError(
+                        f"the domain has a source replay_{one.source} already, from an earlier "
+                        "mixture: mix its own domain dataset instead"
+                    )
                 sources[f"replay_{one.source}"] = _replay(
                     one,
                     native,

@@ -173,12 +173,25 @@ def path_of(root: Path) -> Path:
     return Path(os.path.normpath(root))
 
 
+def _check_inside(root: Path, name: str) -> None:
+    """Raises UserError for a name that leads out of the dataset: commands write to such paths."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise errors.UserError(
+            f"{root / MANIFEST} names {name!r}, which is not inside the dataset: restore it or "
+            "build the dataset again"
+        )
+
+
 def _source(
     root: Path, name: str, entry: dict, storage: str, dtype: np.dtype, vocab_size: int
 ) -> Source:
     parts = {}
+    _check_inside(root, name)
     for split in SPLITS:
         said = entry["splits"][split]
+        for shard in said["shards"]:
+            _check_inside(root, shard["file"])
         parts[split] = tuple(
             streams.Part(
                 path=str(root / shard["file"]),

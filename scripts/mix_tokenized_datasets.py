@@ -31,6 +31,8 @@ def main(argv=None) -> int:
     parser.add_argument("--layout", choices=("mypt_jax", "mypt"), default="mypt_jax")
     parser.add_argument("--tokens_per_shard", type=int, default=10_000_000)
     args = parser.parse_args(argv)
+    if args.tokens_per_shard < 1:
+        raise errors.UserError(f"--tokens_per_shard {args.tokens_per_shard}: 1 or more is wanted")
     publish.check_free(args.output_dir)
     first, second = _ratios(args)
     general = [args.replay_dir] + ([args.replay2_dir] if args.replay2_dir else [])

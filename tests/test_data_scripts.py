@@ -189,6 +189,23 @@ def test_contamination_is_found(prepared, texts, tmp_path, capsys):
     assert "general/eval val in domain/rfc train" in shown and "found contamination" in shown
 
 
+def test_an_evaluation_set_is_looked_for_whole_however_it_was_split(
+    prepared, texts, tmp_path, capsys
+):
+    """Its documents all lie in train: looking at val alone would call it clean."""
+    assert not run(
+        "prepare_weighted_dataset",
+        *("--source", f"eval:{texts}/corpus.jsonl", "--out_dir", tmp_path / "eval"),
+        *("--tokenizer", "gpt2-4096", "--val_fraction", "0"),
+    )
+    arguments = ("--train_dir", prepared / "domain", "--eval_dir", tmp_path / "eval")
+    assert run("check_contamination", *arguments) == 1
+    assert "equal: " in capsys.readouterr().out
+    # And without any evaluation text nothing has been compared.
+    assert run("check_contamination", "--train_dir", tmp_path / "eval") == 2
+    assert "the evaluation text has 0 tokens" in capsys.readouterr().err
+
+
 BAD = [
     ("prepare_weighted_dataset", ["--source", "a:/nowhere/*", "--out_dir", "OUT"], "no file"),
     ("prepare_weighted_dataset", ["--out_dir", "OUT"], "--source"),
@@ -234,6 +251,12 @@ BAD = [
         "mix_tokenized_datasets",
         ["--domain_dir", "D", "--replay_dir", "D", "--output_dir", "MIX", "--replay2_ratio", ".1"],
         "--replay2_dir",
+    ),
+    (
+        "mix_tokenized_datasets",
+        [*("--domain_dir", "D", "--replay_dir", "D", "--output_dir", "MIX"), "--materialize"]
+        + ["--tokens_per_shard", "0"],
+        "--tokens_per_shard 0",
     ),
     ("export_tfds", ["--dataset_dir", "OUT", "--out_dir", "MIX"], "no dataset directory"),
     ("inspect_dataset", ["OUT"], "no dataset directory"),

@@ -214,6 +214,21 @@ def test_materialized_shards_have_the_ratio_to_the_token(datasets, tmp_path):
     assert opened.sources["replay_encyclopedia"].tokens["val"] > 0
 
 
+def test_a_mixture_of_a_mixture_loses_no_source(datasets, tmp_path):
+    """The new replay would take the place, and the name, of the old one."""
+    settings = dict(
+        seed=1, tokens_per_shard=10_000, include_replay_val=False, layout="mypt_jax", recorded={}
+    )
+    made = build(domain=(datasets["domain"],), general=(datasets["general"],), replay_ratio=0.1)
+    mix.materialize(tmp_path / "once", made, **settings)
+    again = build(
+        domain=(str(tmp_path / "once"),), general=(datasets["general"],), replay_ratio=0.1
+    )
+    with pytest.raises(errors.UserError, match="a source replay_encyclopedia already"):
+        mix.materialize(tmp_path / "twice", again, **settings)
+    assert not (tmp_path / "twice").exists()
+
+
 def test_materializing_more_replay_than_there_is(datasets, tmp_path):
     made = build(domain=(datasets["domain"],), general=(datasets["general"],), replay_ratio=0.9)
     with pytest.raises(errors.UserError, match="missing"):

@@ -92,6 +92,13 @@ DAMAGE = {
     "no sources": lambda root: change_manifest(root, lambda m: m.update(sources={})),
     "ids too large": lambda root: change_manifest(root, lambda m: m.update(max_id=4097)),
     "no tokenizer": lambda root: change_manifest(root, lambda m: m.pop("tokenizer")),
+    "a file outside": lambda root: change_manifest(
+        root,
+        lambda m: m["sources"]["laws"]["splits"]["train"]["shards"][0].update(file="../x/shard_0"),
+    ),
+    "a source outside": lambda root: change_manifest(
+        root, lambda m: m["sources"].update({"../../x": m["sources"]["laws"]})
+    ),
     "wrong sum": lambda root: change_manifest(
         root, lambda m: m["sources"]["laws"]["splits"]["train"].update(tokens=7)
     ),

@@ -60,6 +60,7 @@ def build(
         markers = dict(
             zip((p.key for p in planned), run.stage("read", parts.read, planned), strict=True)
         )
+        _check_against(settings.against, protected, planned, markers)
         counts = _deduplicate(planned, {s.name for s in protected}, work_dir, settings, say)
         own = [part for part in planned if part.source["name"] not in {s.name for s in protected}]
         # Shards appear under their final name together: the directory is what gets renamed.
@@ -133,6 +134,25 @@ def _against(path: Path, number: int) -> tuple[registry.Source, Path]:
         priority=-1 - number,
     )  # fmt: skip
     return source, directory
+
+
+def _check_against(paths, protected, planned, markers: dict) -> None:
+    """Raises UserError when an evaluation set could not be read: nothing would be kept out."""
+    for path, source in zip(paths, protected, strict=True):
+        read = [markers[part.key] for part in planned if part.source["name"] == source.name]
+        documents = sum(marker["documents"] for marker in read)
+        failed = sum(
+            count
+            for marker in read
+            for kind, count in marker["counts"].items()
+            # A link beside an evaluation file is not of it; one in its place gives no documents.
+            if kind.startswith("files_failed/") and kind != "files_failed/symlink"
+        )
+        if failed or not documents:
+            raise errors.UserError(
+                f"--against={path}: {documents} documents, {failed} files that cannot be read; "
+                'wanted JSON Lines with a "text" in each'
+            )
 
 
 def _deduplicate(planned, protected: set[str], work_dir: Path, settings, say) -> dict:

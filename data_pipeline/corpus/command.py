@@ -72,7 +72,12 @@ def _check_out_dir(out_dir: Path) -> None:
         if each.exists():
             if not each.is_dir():
                 raise errors.UserError(f"--out_dir: {each} is a file, wanted a directory")
-            return
+            break
+    if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / "work" / "lock").exists():
+        raise errors.UserError(
+            f"--out_dir {out_dir} holds other files, which a build would replace: give a new or "
+            "empty directory, or that of an earlier build"
+        )
 
 
 def _parse(argv, registry_path: Path, description: str) -> argparse.Namespace:

@@ -66,4 +66,5 @@ def read_array(path: Path) -> np.ndarray:
 def remove_partials(directory: Path) -> None:
     """Removes what a killed process left half-written; nothing ever reads such a file."""
     for path in directory.glob("**/.*.partial"):
-        path.unlink(missing_ok=True)
+        if path.is_file():
+            path.unlink(missing_ok=True)

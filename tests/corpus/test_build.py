@@ -188,6 +188,24 @@ def test_evaluation_documents_are_kept_out(tree):
     assert len(left) == 220 - 5 and not left & set(held_out)
 
 
+@pytest.mark.parametrize("text", ["", "[1, 2]", '{"content": "x"}\n'])
+def test_evaluation_documents_that_cannot_be_read_end_the_build(tree, text):
+    """Else it would look as if they were kept out."""
+    path = tree / "eval.jsonl"
+    path.write_text(text)
+    with pytest.raises(errors.UserError, match="eval.jsonl: 0 documents, "):
+        _build(tree, "without", "--workers=1", f"--against={path}")
+    assert not (tree / "without" / "manifest.json").exists()
+
+
+def test_a_directory_of_other_files_is_left_alone(tree):
+    (tree / "mine").mkdir()
+    (tree / "mine" / "manifest.json").write_text("{}")
+    with pytest.raises(errors.UserError, match="holds other files"):
+        _build(tree, "mine", "--workers=1")
+    assert (tree / "mine" / "manifest.json").read_text() == "{}"
+
+
 def _documents_after(tree):
     _build(tree, "first", "--workers=1")
     return sorted(row["text"] for row in _documents(tree / "first"))

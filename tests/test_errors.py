@@ -1,0 +1,21 @@
+"""How a command ends, as its shell sees it."""
+
+import subprocess
+import sys
+
+from conftest import ROOT
+
+
+def test_a_reader_who_leaves_is_no_success():
+    """`check_contamination ... | head -1` must not look clean."""
+    code = (
+        "from data_pipeline import errors\n"
+        "def main():\n    [print('x' * 999) for _ in range(9999)]\n    return 1\n"
+        "raise SystemExit(errors.run(main))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT
+    ) as command:
+        command.stdout.readline()
+        command.stdout.close()
+        assert command.wait(timeout=60) == 141
