@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
 from data_pipeline import (
     budget,
     build_report,
@@ -26,8 +28,10 @@ def append_documents(
     settings: budget.Settings,
     recorded: dict,
     groups: dict[str, str],
+    excluded: np.ndarray = prepare.NO_HASHES,
 ) -> list[build_report.SourceReport]:
-    """Adds documents that the dataset does not hold yet; returns what became of them.
+    """Adds documents that neither the dataset nor `excluded` (uint64[N]: hashes of texts) holds;
+    returns what became of them.
 
     A reader sees the old dataset or the new one: existing shards are never touched, and new ones
     count only when the manifest names them. Raises UserError for another tokenizer or storage.
@@ -63,7 +67,7 @@ def append_documents(
                 vocabulary=vocabulary,
                 settings=settings,
                 groups=groups,
-                excluded=shards.known_hashes(dataset),
+                excluded=np.union1d(shards.known_hashes(dataset), excluded),
                 first_shard=lambda source, split: _next_number(manifest, source, split),
             )
             if added:

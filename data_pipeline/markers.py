@@ -24,13 +24,21 @@ def split(blocks: Iterable[str], *, separator: re.Pattern | None) -> Iterator[tu
         head += block
         if len(head) >= _PROBE_CHARS:
             break
-    lines = set(head.split("\n"))
     rest = _chained(head, blocks)
-    if separator is None and lines & {_START, _DOC}:
+    if separator is None and _has_blocks(head):
         documents = _blocks(_lines(rest))
     else:
         documents = ((number, part, "") for number, part in _separated(rest, separator))
     yield from documents
+
+
+def _has_blocks(head: str) -> bool:
+    """Whether a file begins with a block, behind comments at most: one that only mentions a mark
+    is text, all of it."""
+    for line in head.split("\n"):
+        if line.strip() and not line.startswith("#"):
+            return line in (_START, _DOC)
+    return False
 
 
 def compile_separator(pattern: str) -> re.Pattern:
@@ -70,6 +78,7 @@ def _separated(blocks: Iterator[str], separator: re.Pattern | None) -> Iterator[
             if found is None or found.end() == len(held):
                 searched = max(0, len(held) - _PROBE_CHARS) if found is None else found.start()
                 break
+            _refuse_empty(found, separator)
             yield number, held[: found.start()]
             number, held, searched = number + 1, held[found.end() :], 0
         while len(held) > 2 * pieces.MAX_DOCUMENT_CHARS:
@@ -81,11 +90,21 @@ def _separated(blocks: Iterator[str], separator: re.Pattern | None) -> Iterator[
     if separator is not None:
         start = 0
         for found in separator.finditer(held):
+            _refuse_empty(found, separator)
             yield number, held[start : found.start()]
             number, start = number + 1, found.end()
         held = held[start:]
     if held:
         yield number, held
+
+
+def _refuse_empty(found: re.Match, separator: re.Pattern) -> None:
+    """A match of nothing would be found at its place for ever."""
+    if found.start() == found.end():
+        raise errors.UserError(
+            f"--doc_separator {separator.pattern!r} matches between two characters: it must match "
+            "text, which is then left out"
+        )
 
 
 def _blocks(lines: Iterator[str]) -> Iterator[tuple[int, str, str]]:

@@ -17,6 +17,7 @@ ROLES = ("domain", "general")
 MANIFEST = "mixture.json"
 SCHEMA = 1
 _DECIMALS = 6
+_MAX_DIGITS = 30
 # Shares by train tokens are rounded to this many parts, so that the order of sources has a short
 # period; at most 0.005 % of the windows are in question, and no source loses its last part.
 _TOKEN_PARTS = 10_000
@@ -78,6 +79,8 @@ def exact(value, name: str) -> Fraction:
         decimal = Decimal("nan")
     if not decimal.is_finite():
         raise errors.UserError(f"{name} is {value!r}: a number is wanted")
+    if decimal and abs(decimal.adjusted()) > _MAX_DIGITS:  # a fraction of it would fill the memory
+        raise errors.UserError(f"{name} is {value!r}: at most {_MAX_DIGITS} digits are wanted")
     fraction = Fraction(decimal)
     if (fraction * 10**_DECIMALS).denominator != 1:
         raise errors.UserError(
@@ -225,19 +228,26 @@ class Overlap:
 def overlap(components: Sequence[Component]) -> list[Overlap]:
     """Returns every pair of a trained source and an evaluated one that share a text exactly.
 
-    Reads the .doc tables only. The original's directories have none and are passed over.
+    Reads the .doc tables only. The original's directories have none and are passed over. A text
+    that was cut into pieces has some in train and some in val, for any other source.
     """
-    val = [(one.key, one.data.stream("val").doc_hashes) for one in components]
+    val = [(one, one.data.stream("val").doc_hashes) for one in components]
+    cut = {one.key: shards.cut_texts(one.dataset, one.source) for one in components}
     found = []
     for one in components:
         if not one.share:
             continue
         train = np.unique(one.data.stream("train").doc_hashes)
-        for key, hashes in val:
-            both = np.isin(hashes, train, kind="sort")
+        for other, hashes in val:
+            own = (
+                one.source == other.source and one.dataset.fingerprint == other.dataset.fingerprint
+            )
+            known = train if own else np.union1d(train, cut[one.key])
+            asked = hashes if own else np.concatenate([hashes, cut[other.key]])
+            both = np.isin(asked, known, kind="sort")
             if both.any():
                 example = int(np.flatnonzero(both)[0])
-                found.append(Overlap(one.key, key, int(both.sum()), example))
+                found.append(Overlap(one.key, other.key, int(both.sum()), example))
     return found
 
 
@@ -246,8 +256,9 @@ def check_overlap(components: Sequence[Component]) -> None:
     for one in overlap(components):
         raise errors.UserError(
             f"{one.documents} documents of {one.val_key}'s val split (the first is number "
-            f"{one.example_document}) are also in the train split of {one.train_key}: prepare one "
-            "of the two again with --exclude_dir set to the other's directory"
+            f"{one.example_document}, or is cut into pieces) are also in the train split of "
+            f"{one.train_key}: prepare one of the two again with --exclude_dir set to the other's "
+            "directory"
         )
 
 
@@ -262,6 +273,10 @@ def from_manifest(directory: str | os.PathLike) -> Mixture:
         ) from None
     if not isinstance(content, dict) or content.get("kind") != "mixture":
         raise errors.UserError(f"{file} does not describe a mixture: give another directory")
+    wanted = {"schema", *ROLES, "domain_weights", "general_weights", "replay_ratio", "fingerprints"}
+    if not wanted <= set(content) or not isinstance(content["schema"], int):
+        lacks = ", ".join(sorted(wanted - set(content))) or "a schema"
+        raise errors.UserError(f"{file} is damaged (it lacks {lacks}): mix again")
     if content["schema"] > SCHEMA:
         raise errors.UserError(
             f"{file} has schema {content['schema']}, this version reads up to {SCHEMA}: "

@@ -30,7 +30,7 @@ from data_pipeline import (
 from data_pipeline.corpus import document
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_NO_HASHES = np.zeros(0, np.uint64)
+NO_HASHES = np.zeros(0, np.uint64)
 _NO_GROUPS = types.MappingProxyType({})
 
 
@@ -42,7 +42,7 @@ def build_dataset(
     settings: budget.Settings,
     recorded: dict,
     groups: dict[str, str] = _NO_GROUPS,
-    excluded: np.ndarray = _NO_HASHES,
+    excluded: np.ndarray = NO_HASHES,
 ) -> list[build_report.SourceReport]:
     """Writes `documents` as a token dataset at `out_dir`, which must not exist or be empty.
 
@@ -97,7 +97,8 @@ def write_sources(
     )
     sources = sorted(gate.documents)
     _check_sources(sources, gate)
-    have = {source: selection.available(store, source, excluded)[0] for source in sources}
+    left_out = {source: _left_out(source, gate, excluded) for source in sources}
+    have = {source: selection.available(store, source, left_out[source])[0] for source in sources}
     reports = [build_report.of_known(gate, source) for source in sources if not have[source]]
     sources = [source for source in sources if have[source]]
     if not sources:
@@ -112,7 +113,7 @@ def write_sources(
             limit_tokens=targets[source],
             val_fraction=settings.val_fraction,
             cut=source in gate.cut,
-            excluded=excluded,
+            excluded=left_out[source],
         )
         for source in sources
     }
@@ -127,7 +128,7 @@ def write_sources(
             root=root,
             vocabulary=vocabulary,
             settings=settings,
-            excluded=excluded,
+            excluded=left_out[source],
             every_val=every_val,
             first_shard=first_shard,
         )
@@ -150,6 +151,14 @@ def write_sources(
         )
     shutil.rmtree(work)
     return entries, reports
+
+
+def _left_out(source: str, gate: small_sources.Gate, excluded: np.ndarray) -> np.ndarray:
+    """Texts that this source may not have: also those of which another has pieces in val."""
+    if source in gate.cut:
+        return excluded
+    others = [np.array(texts, np.uint64) for texts in gate.cut.values()]
+    return np.unique(np.concatenate([excluded, *others]))
 
 
 def _tokenised(

@@ -99,7 +99,7 @@ def read_manifest(root: Path) -> dict:
     file = root / MANIFEST
     try:
         manifest = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.UserError(
             f"{file} cannot be read ({error}): build the dataset again"
         ) from None
@@ -143,13 +143,14 @@ def _from_manifest(root: Path, manifest: dict) -> Dataset:
             sources=sources,
             settings=manifest["settings"],
         )
+        fits = dataset.max_id < dataset.vocab_size
     except (KeyError, TypeError, AttributeError) as error:
         raise errors.UserError(
             f"{file} is damaged (near {error}): restore it or build the dataset again"
         ) from None
     if not sources:
         raise errors.UserError(f"{file} names no source: build the dataset again")
-    if dataset.max_id >= dataset.vocab_size:
+    if not fits:
         raise errors.UserError(
             f"{file}: largest id {dataset.max_id} is not below the vocabulary's "
             f"{dataset.vocab_size}: build the dataset again"
@@ -163,9 +164,16 @@ def known_hashes(dataset: Dataset) -> np.ndarray:
     for source in dataset.sources.values():
         tables += [source.stream(split).doc_hashes for split in SPLITS]
     if dataset.storage != legacy.STORAGE:
-        for entry in read_manifest(Path(dataset.path))["sources"].values():
-            tables.append(np.array([int(one, 16) for one in entry.get("cut_texts", ())], np.uint64))
+        tables += [cut_texts(dataset, source) for source in dataset.sources]
     return np.unique(np.concatenate(tables))
+
+
+def cut_texts(dataset: Dataset, source: str) -> np.ndarray:
+    """Returns the content hashes of the texts of which a source of few documents has the pieces."""
+    if dataset.storage == legacy.STORAGE:
+        return np.zeros(0, np.uint64)
+    entry = read_manifest(Path(dataset.path))["sources"][source]
+    return np.array([int(one, 16) for one in entry.get("cut_texts", ())], np.uint64)
 
 
 def path_of(root: Path) -> Path:

@@ -56,11 +56,15 @@ class Gate:
                 self.licences.setdefault(source, collections.Counter())[item.licence] += 1
             if len(item.text) > pieces.MAX_DOCUMENT_CHARS:
                 self.long[source] += 1
-            for part in pieces.cut(item.text, target_chars=pieces.MAX_DOCUMENT_CHARS):
+            parts = list(pieces.cut(item.text, target_chars=pieces.MAX_DOCUMENT_CHARS))
+            key = item.split_key
+            if len(parts) > 1 and not key:  # all of them on one side
+                key = f"{hashing.text_hash(item.text):016x}"
+            for part in parts:
                 if self._is_excluded(part):
                     self.known[source] += 1
                     continue
-                text = tokenise.Text(source, part, item.split_key, item.path or item.id)
+                text = tokenise.Text(source, part, key, item.path or item.id)
                 yield from self._pass(text, item.id)
         for source, held in self._held.items():
             if self.documents[source] < FEW_DOCUMENTS:
@@ -102,8 +106,12 @@ class Gate:
         wanted = self._val_fraction * held.chars / target_chars
         run = min(max(int(wanted / 4), 1), _LONGEST_RUN)
         number, current, document_hash = 0, None, 0
+        elsewhere = {one for name, texts in self.cut.items() if name != source for one in texts}
         for text, identity in held.read():
             text_hash = hashing.text_hash(text.text)
+            if text_hash in elsewhere:  # its pieces there may lie on other sides than these would
+                self.known[source] += 1
+                continue
             self.cut[source].append(text_hash)
             if identity != current:
                 # Its text and not its path names a document: the same pieces are val anywhere.

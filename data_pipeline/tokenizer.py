@@ -218,8 +218,13 @@ def _hugging_face_eot(inner, directory: Path) -> int:
     names = [_END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]"]
     config = directory / "tokenizer_config.json"
     if config.is_file():
-        eos = json.loads(config.read_bytes()).get("eos_token")
+        try:
+            eos = json.loads(config.read_bytes()).get("eos_token")
+        except (ValueError, AttributeError) as error:
+            raise errors.UserError(f"{config} is not a JSON object: {error}") from None
         named = eos.get("content") if isinstance(eos, dict) else eos
+        if named and not isinstance(named, str):
+            raise errors.UserError(f"{config}: eos_token is {named!r}, wanted a text")
         names = [named, *names] if named else names
     for candidate in names:
         eot = inner.token_to_id(candidate)

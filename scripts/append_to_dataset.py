@@ -52,6 +52,7 @@ def main(argv=None) -> int:
         ),
         recorded={"command": "append_to_dataset", **options.recorded_inputs(specs, chosen)},
         groups=groups,
+        excluded=options.excluded_hashes(args.exclude_dir),
     )
     for line in build_report.describe(reports):
         print(line)

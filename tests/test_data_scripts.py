@@ -189,6 +189,20 @@ def test_contamination_is_found(prepared, texts, tmp_path, capsys):
     assert "general/eval val in domain/rfc train" in shown and "found contamination" in shown
 
 
+def test_an_append_leaves_out_what_an_excluded_dataset_has(prepared, texts, tmp_path, capsys):
+    """The remedy that an overlap is answered with."""
+    new = tmp_path / "new"
+    assert not run(
+        "prepare_weighted_dataset",
+        *("--source", f"s:{texts}/notes.txt", "--out_dir", new, "--tokenizer", "gpt2-4096"),
+    )
+    before = shards.open_dataset(new).sources
+    source = ("--source", f"s:{texts}/corpus.jsonl", "--exclude_dir", prepared / "domain")
+    assert not run("append_to_dataset", "--dataset_dir", new, *source)
+    assert shards.open_dataset(new).sources == before
+    assert "left out: there already" in capsys.readouterr().out
+
+
 def test_an_evaluation_set_is_looked_for_whole_however_it_was_split(
     prepared, texts, tmp_path, capsys
 ):

@@ -205,6 +205,20 @@ def test_separators_split_the_same_in_blocks_of_any_size(parts, size):
     assert [got.get(number, "") for number in range(len(pieces_of))] == pieces_of
 
 
+def test_a_separator_that_matches_between_characters_is_refused():
+    """It would be found at its place for ever."""
+    separator = markers.compile_separator(r"(?=^Chapter)")
+    with pytest.raises(errors.UserError, match="matches between two characters"):
+        list(markers.split(["one\nChapter 1\ntwo\n"], separator=separator))
+
+
+@pytest.mark.parametrize("mark", ["==== DOC START ====", "<|doc|>"])
+def test_a_text_that_only_mentions_a_mark_is_kept_whole(tmp_path, mark):
+    text = f"How blocks are written:\n{mark}\n====\nbody\n==== DOC END ====\nand more"
+    (tmp_path / "a.txt").write_text(text)
+    assert texts(f"{tmp_path}/a.txt") == [text]
+
+
 @pytest.mark.parametrize("pattern", ["(", "x*", ""])
 def test_separators_must_match_something(pattern):
     if pattern:

@@ -19,6 +19,7 @@ from data_pipeline import (
     budget,
     errors,
     hashing,
+    mixture,
     pieces,
     prepare,
     publish,
@@ -308,6 +309,59 @@ def add(root, texts, **changes):
     dataset = shards.open_dataset(root)
     shards.verify(dataset)
     return dataset, reports
+
+
+def test_a_text_of_a_cut_source_is_not_trained_on_in_another(tmp_path):
+    """Pieces of it are val there; a source of many documents has it whole."""
+    whole = list(documents("many", 120, 0))
+    few = [dataclasses.replace(item, source="few") for item in whole[:20]]
+    dataset, reports = build(tmp_path / "both", [*whole, *few])
+    cut = shards.cut_texts(dataset, "few")
+    assert len(cut) == 20
+    for split in shards.SPLITS:
+        assert not np.isin(dataset.sources["many"].stream(split).doc_hashes, cut).any()
+    assert reports["many"].known == 20
+
+
+def test_a_cut_text_in_another_dataset_is_an_overlap(tmp_path):
+    whole = list(documents("many", 120, 0))
+    build(tmp_path / "many", whole)
+    build(tmp_path / "few", [dataclasses.replace(item, source="few") for item in whole[:20]])
+    components = mixture.build(
+        domain=[str(tmp_path / "few")],
+        general=[str(tmp_path / "many")],
+        domain_weights=(),
+        general_weights=(),
+        replay_ratio=0.5,
+    ).components
+    with pytest.raises(errors.UserError, match="prepare one of the two again with --exclude_dir"):
+        mixture.check_overlap(components)
+    # Alone, each is fine.
+    mixture.check_overlap(components[:1])
+    mixture.check_overlap(components[1:])
+
+
+def test_all_parts_of_a_long_document_are_on_one_side(tmp_path):
+    rng = random.Random(0)
+    sizes = pieces.MAX_DOCUMENT_CHARS // 6
+    texts = [
+        dataclasses.replace(item, source="x", text=item.text + f" {n}")
+        for n, item in enumerate(documents("x", 110, 0))
+    ]
+    words = ["".join(rng.choices("abcdefgh", k=5)) for _ in range(200)]
+    for n in range(4):
+        text = " ".join(rng.choices(words, k=4 * sizes))
+        texts.append(dataclasses.replace(texts[0], id=f"long{n}", path=f"long{n}", text=text))
+        parts = [
+            hashing.text_hash(p) for p in pieces.cut(text, target_chars=pieces.MAX_DOCUMENT_CHARS)
+        ]
+        assert len(parts) > 2
+        texts[-1] = texts[-1], parts
+    long = texts[-4:]
+    dataset, _ = build(tmp_path / "d", [*texts[:-4], *(item for item, _ in long)], val_fraction=0.5)
+    val = set(dataset.sources["x"].stream("val").doc_hashes.tolist())
+    for _, parts in long:
+        assert sum(part in val for part in parts) in (0, len(parts))
 
 
 def test_append_adds_what_is_new(tmp_path):

@@ -99,6 +99,9 @@ DAMAGE = {
     "a source outside": lambda root: change_manifest(
         root, lambda m: m["sources"].update({"../../x": m["sources"]["laws"]})
     ),
+    "an id that is none": lambda root: change_manifest(root, lambda m: m.update(max_id="x")),
+    "no size": lambda root: change_manifest(root, lambda m: m["tokenizer"].update(vocab_size=None)),
+    "too deep": lambda root: (root / "manifest.json").write_text("[" * 200_000),
     "wrong sum": lambda root: change_manifest(
         root, lambda m: m["sources"]["laws"]["splits"]["train"].update(tokens=7)
     ),

@@ -136,6 +136,15 @@ def _against(path: Path, number: int) -> tuple[registry.Source, Path]:
     return source, directory
 
 
+def is_corpus(directory: Path) -> bool:
+    """Whether a build has written this directory: its work/ may be gone."""
+    try:
+        manifest = files.read_json(directory / "manifest.json")
+    except ValueError:
+        return False
+    return isinstance(manifest, dict) and {"schema", "shards"} == set(manifest)
+
+
 def _check_against(paths, protected, planned, markers: dict) -> None:
     """Raises UserError when an evaluation set could not be read: nothing would be kept out."""
     for path, source in zip(paths, protected, strict=True):

@@ -73,7 +73,8 @@ def _check_out_dir(out_dir: Path) -> None:
             if not each.is_dir():
                 raise errors.UserError(f"--out_dir: {each} is a file, wanted a directory")
             break
-    if out_dir.is_dir() and any(out_dir.iterdir()) and not (out_dir / "work" / "lock").exists():
+    is_used = out_dir.is_dir() and any(out_dir.iterdir())
+    if is_used and not (out_dir / "work" / "lock").exists() and not build.is_corpus(out_dir):
         raise errors.UserError(
             f"--out_dir {out_dir} holds other files, which a build would replace: give a new or "
             "empty directory, or that of an earlier build"

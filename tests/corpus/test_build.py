@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -204,6 +205,10 @@ def test_a_directory_of_other_files_is_left_alone(tree):
     with pytest.raises(errors.UserError, match="holds other files"):
         _build(tree, "mine", "--workers=1")
     assert (tree / "mine" / "manifest.json").read_text() == "{}"
+    # work/ of an earlier build may be removed (docs/corpora.md).
+    _build(tree, "out", "--workers=1")
+    shutil.rmtree(tree / "out" / "work")
+    _build(tree, "out", "--workers=1")
 
 
 def _documents_after(tree):
