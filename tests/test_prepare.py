@@ -324,7 +324,11 @@ def test_a_text_of_a_cut_source_is_not_trained_on_in_another(tmp_path):
 
 
 def test_a_cut_text_in_another_dataset_is_an_overlap(tmp_path):
-    whole = list(documents("many", 120, 0))
+    short = list(documents("many", 120, 0))
+    whole = [  # so long that each is cut into several pieces
+        dataclasses.replace(item, text="\n\n".join(x.text for x in short[n:] + short[:n]))
+        for n, item in enumerate(short)
+    ]
     build(tmp_path / "many", whole)
     build(tmp_path / "few", [dataclasses.replace(item, source="few") for item in whole[:20]])
     components = mixture.build(
