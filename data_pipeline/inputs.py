@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -58,10 +59,19 @@ def parse(text: str) -> Spec:
                 "(a directory needs a pattern, like DIR/**/*.txt)"
             )
         files += found
-    files = list(dict.fromkeys(files))
+    files = _distinct(files)
     for path in files:
         _reader(path)
     return Spec(name, tuple(files), "")
+
+
+def _distinct(files: list[Path]) -> list[Path]:
+    """Each file once, by its shortest path: a link to a directory above leads to it again."""
+    paths: dict[str, Path] = {}
+    for path in sorted(files, key=lambda path: len(path.parts)):
+        paths.setdefault(os.path.realpath(path), path)
+    kept = set(paths.values())
+    return [path for path in dict.fromkeys(files) if path in kept]
 
 
 def documents(

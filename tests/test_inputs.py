@@ -261,6 +261,16 @@ def test_bad_specs(spec, said):
         inputs.parse(spec)
 
 
+def test_a_file_that_links_lead_to_twice_is_read_once(tmp_path):
+    (tmp_path / "book.txt").write_text("text")
+    (tmp_path / "again").symlink_to(".")
+    (tmp_path / "alias.txt").symlink_to("book.txt")
+    (tmp_path / "other.txt").write_text("text")
+    found = inputs.parse(f"s:{tmp_path}/**/*.txt").files
+    assert sorted(path.name for path in found) == ["alias.txt", "other.txt"]
+    assert all(path.parent == tmp_path for path in found)
+
+
 def test_one_source_under_two_names(tmp_path):
     (tmp_path / "a.jsonl").write_text('{"text": "x", "source": "rfc"}\n')
     (tmp_path / "b.jsonl").write_text('{"text": "y", "source": "rfc"}\n')
