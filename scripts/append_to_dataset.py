@@ -36,7 +36,11 @@ def main(argv=None) -> int:
     chosen = options.input_options(args)
     fraction = args.val_fraction
     if fraction is None:  # the dataset's own, so that its split rule goes on
-        fraction = dataset.settings[0].get("val_fraction", 0.1)
+        fraction = next(iter(dataset.settings), {}).get("val_fraction")
+        if not isinstance(fraction, int | float):  # a materialised mixture has those of its parts
+            raise errors.UserError(
+                f"{args.dataset_dir} does not say what fraction of it is val: give --val_fraction"
+            )
     groups: dict[str, str] = {}
     reports = append.append_documents(
         inputs.documents(specs, chosen, groups=groups),

@@ -105,6 +105,26 @@ def test_a_mixture_trains_like_its_parts(prepared, tmp_path, capsys):
     assert sum(one.share for one in made.components if one.role == "general") * 5 == 1
 
 
+def test_an_append_to_a_materialized_mixture_asks_for_the_fraction(
+    prepared, texts, tmp_path, capsys
+):
+    """Its parts may have different ones."""
+    mixed = tmp_path / "mixed"
+    assert not run(
+        "mix_tokenized_datasets",
+        *("--domain_dir", prepared / "domain", "--replay_dir", prepared / "general"),
+        *("--output_dir", mixed, "--replay_ratio", "0.05", "--materialize"),
+    )
+    before = (mixed / "manifest.json").read_bytes()
+    capsys.readouterr()
+    append = ("append_to_dataset", "--dataset_dir", mixed, "--source", f"new:{texts}/notes.txt")
+    assert run(*append) == 2
+    shown = capsys.readouterr().err
+    assert "give --val_fraction" in shown and shown.count("\n") == 1
+    assert (mixed / "manifest.json").read_bytes() == before
+    assert not run(*append, "--val_fraction", "0.2")
+
+
 def test_two_replay_datasets(prepared, tmp_path):
     assert not run(
         "mix_tokenized_datasets",
