@@ -44,6 +44,7 @@ class Gate:
     def texts(self, documents: Iterable[document.Document]) -> Iterator[tokenise.Text]:
         """Yields what is to be encoded; a document longer than a million characters in parts."""
         last: dict[str, str] = {}
+        first: dict[str, str] = {}
         for item in documents:
             source = item.source
             if not item.text.strip():
@@ -54,19 +55,20 @@ class Gate:
                 self.documents[source] += 1
                 last[source] = item.id
                 self.licences.setdefault(source, collections.Counter())[item.licence] += 1
+                first.pop(source, None)
             if len(item.text) > pieces.MAX_DOCUMENT_CHARS:
                 self.long[source] += 1
-            parts = list(pieces.cut(item.text, target_chars=pieces.MAX_DOCUMENT_CHARS))
-            key = item.split_key
-            if len(parts) > 1 and not key:  # all of them on one side
-                key = f"{hashing.text_hash(item.text):016x}"
-            for part in parts:
+            for part in pieces.cut(item.text, target_chars=pieces.MAX_DOCUMENT_CHARS):
+                key = item.split_key
+                if source in first and not key:  # all parts on the side of the first one
+                    key = f"{hashing.text_hash(first[source]):016x}"
+                first.setdefault(source, part)
                 if self._is_excluded(part):
                     self.known[source] += 1
                     continue
                 text = tokenise.Text(source, part, key, item.path or item.id)
-                yield from self._pass(text, item.id)
-        for source, held in self._held.items():
+                yield from self._pass(text, item)
+        for source, held in sorted(self._held.items()):
             if self.documents[source] < FEW_DOCUMENTS:
                 self.cut[source] = []
                 yield from self._pieces(source, held)
@@ -76,25 +78,25 @@ class Gate:
             return False
         return hashing.contains(self._excluded, np.uint64([hashing.text_hash(text)]))[0]
 
-    def _pass(self, text: tokenise.Text, identity: str) -> Iterator[tokenise.Text]:
+    def _pass(self, text: tokenise.Text, item: document.Document) -> Iterator[tokenise.Text]:
         source = text.source
         if self.documents[source] < FEW_DOCUMENTS:
             if source not in self._held:
                 self._held[source] = _Held(self._directory / f"{source}.held")
-            self._held[source].add(text, identity)
+            self._held[source].add(text, item)
             return
         if source in self._held:
-            for held, _ in self._held.pop(source).read():
+            for held, _, _ in self._held.pop(source).read():
                 yield held
         yield text
 
     def _pieces(self, source: str, held: "_Held") -> Iterator[tokenise.Text]:
         sample, keys = "", collections.Counter()
-        for text, identity in held.read():
+        for text, identity, cluster in held.read():
             if len(sample) < _SAMPLE_CHARS:
                 sample += text.text[:_SAMPLE_CHARS]
-            if text.split_key:
-                keys[(text.split_key, identity)] += 1
+            if cluster:
+                keys[(cluster, identity)] += 1
         shared = collections.Counter(key for key, _ in keys)
         try:
             sample_tokens = max(1, len(self._vocabulary.encode(sample)))
@@ -107,7 +109,7 @@ class Gate:
         run = min(max(int(wanted / 4), 1), _LONGEST_RUN)
         number, current, document_hash = 0, None, 0
         elsewhere = {one for name, texts in self.cut.items() if name != source for one in texts}
-        for text, identity in held.read():
+        for text, identity, cluster in held.read():
             text_hash = hashing.text_hash(text.text)
             if text_hash in elsewhere:  # its pieces there may lie on other sides than these would
                 self.known[source] += 1
@@ -118,9 +120,9 @@ class Gate:
                 number, current, document_hash = 0, identity, text_hash
             for piece in pieces.cut(text.text, target_chars=target_chars):
                 # Near-duplicates of another document stay whole: their pieces resemble each other.
-                whole = shared[text.split_key] > 1
+                whole = shared[cluster] > 1
                 run_key = f"{source}/{document_hash:016x}/{number // run}"
-                key = text.split_key if whole else run_key
+                key = cluster if whole else run_key
                 yield tokenise.Text(source, piece, key, text.origin)
                 number += 1
 
@@ -134,14 +136,15 @@ class _Held:
         self._file = open(path, "w", encoding="ascii")
         self.chars = 0
 
-    def add(self, text: tokenise.Text, identity: str) -> None:
+    def add(self, text: tokenise.Text, item: document.Document) -> None:
         self.chars += len(text.text)
-        row = [text.source, text.text, text.split_key, text.origin, identity]
+        row = [text.source, text.text, text.split_key, text.origin, item.id, item.split_key]
         self._file.write(json.dumps(row) + "\n")
 
-    def read(self) -> Iterator[tuple[tokenise.Text, str]]:
+    def read(self) -> Iterator[tuple[tokenise.Text, str, str]]:
+        """Yields texts, each with its document's id and near-duplicate cluster."""
         self._file.close()
         with open(self._path, encoding="ascii") as file:
             for line in file:
-                *fields, identity = json.loads(line)
-                yield tokenise.Text(*fields), identity
+                *fields, identity, cluster = json.loads(line)
+                yield tokenise.Text(*fields), identity, cluster

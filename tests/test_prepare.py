@@ -368,6 +368,39 @@ def test_all_parts_of_a_long_document_are_on_one_side(tmp_path):
         assert sum(part in val for part in parts) in (0, len(parts))
 
 
+def test_parts_that_a_reader_yields_of_one_document_are_on_one_side(tmp_path):
+    """A text file above a million characters comes in parts of the same id."""
+    items = []
+    for n, item in enumerate(documents("x", 240, 0)):
+        items.append(dataclasses.replace(item, id=f"file#{n // 2}"))
+    dataset, _ = build(tmp_path / "d", items, val_fraction=0.5)
+    val = set(dataset.sources["x"].stream("val").doc_hashes.tolist())
+    sides = [hashing.text_hash(item.text) in val for item in items]
+    assert sides[::2] == sides[1::2] and 30 < sum(sides[::2]) < 90
+
+
+def test_a_long_document_given_twice_is_split(tmp_path, monkeypatch):
+    """Its parts share a key, which does not make the copies a cluster of near-duplicates."""
+    monkeypatch.setattr(pieces, "MAX_DOCUMENT_CHARS", 50_000)
+    text = "\n\n".join(item.text for item in documents("x", 200, 0))
+    assert len(text) > 100_000
+    book = dataclasses.replace(next(iter(documents("x", 1, 0))), text=text)
+    once, _ = build(tmp_path / "once", [book])
+    twice, _ = build(tmp_path / "twice", [book, dataclasses.replace(book, id="copy")])
+    for split in shards.SPLITS:
+        tokens = [one.sources["x"].tokens[split] for one in (once, twice)]
+        assert tokens[0] > 0 and 0.5 < tokens[1] / tokens[0] < 2
+
+
+def test_which_of_two_cut_sources_keeps_a_text_does_not_depend_on_their_order(tmp_path):
+    few = list(documents("b", 30, 0))
+    same = [dataclasses.replace(item, source="a") for item in few[:10]]
+    one, reports = build(tmp_path / "1", [*few, *same])
+    other, _ = build(tmp_path / "2", [*same, *few])
+    assert one.fingerprint == other.fingerprint
+    assert reports["b"].known == 10 and "a" in one.sources
+
+
 def test_append_adds_what_is_new(tmp_path):
     root = tmp_path / "d"
     before, _ = build(root, documents("a", 150, 0))
