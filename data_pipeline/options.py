@@ -101,8 +101,9 @@ def parse_weights(texts: list[str]) -> dict[str, Fraction]:
             number = Decimal(value)
         except InvalidOperation:
             number = Decimal("nan")
-        # The exponent is bounded, since a fraction of 1e999999999 would fill the memory.
-        if not name or not number.is_finite() or (number and abs(number.adjusted()) > 30):
+        # Both are bounded, since a fraction of 1e999999999 would fill the memory.
+        is_long = len(value) > 30 or (number.is_finite() and abs(number.adjusted()) > 30)
+        if not name or not number.is_finite() or is_long:
             raise errors.UserError(f"--weight {text!r}: NAME:number is wanted, like wiki:0.5")
         if name in weights:
             raise errors.UserError(f"--weight {name} is given twice: give it once")

@@ -270,6 +270,14 @@ BAD = [
         ["--source", "a:TEXT", "--source", "a:TEXT", "--out_dir", "OUT"],
         "2 times",
     ),
+    *(
+        (
+            "prepare_weighted_dataset",
+            ["--source", "a:TEXT", "--out_dir", "OUT", "--weight", f"a:{weight}"],
+            "NAME:number is wanted",
+        )
+        for weight in ("1e999999999", "1e-999999999", "0." + 5000 * "1")
+    ),
     ("append_to_dataset", ["--dataset_dir", "OUT", "--source", "a:TEXT"], "no dataset directory"),
     (
         "mix_tokenized_datasets",

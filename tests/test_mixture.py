@@ -103,6 +103,8 @@ def test_weights_belong_to_directories(datasets, tmp_path):
     [
         ({"replay_ratio": 1.5}, "replay_ratio"),
         ({"replay_ratio": "nan"}, "nan"),
+        ({"replay_ratio": "1e-999999999"}, "digits are wanted"),
+        ({"general_weights": ("1e999999999",)}, "digits are wanted"),
         ({"replay_ratio": 0.1234567}, "6 decimals"),
         ({"replay_ratio": 0.1 + 0.2}, "6 decimals"),
         ({"domain_weights": (1, 2)}, "2 numbers"),
