@@ -57,8 +57,10 @@ def test_a_closed_terminal_is_a_signal_unless_nohup_says_otherwise():
         "print(held.requested); held.close()"
     )
     for ignored, name in ((False, "SIGHUP"), (True, "SIGTERM")):
-        before = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n" if ignored else ""
-        script = before + code.replace("IGNORED", str(ignored))
+        before = "SIG_IGN" if ignored else "SIG_DFL"  # whatever these tests were started by
+        script = f"import signal; signal.signal(signal.SIGHUP, signal.{before})\n" + code.replace(
+            "IGNORED", str(ignored)
+        )
         done = subprocess.run(
             [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, cwd=ROOT
         )
