@@ -31,8 +31,9 @@ class Interrupts:
         self._deadline: float | None = None
         read_end, self._write_end = os.pipe()
         os.set_blocking(self._write_end, False)
-        # nohup has SIGHUP ignored, and it stays so.
-        asked = [n for n in SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]
+        # nohup has SIGHUP ignored, and it stays so; SIGINT is asked for also behind a script's &.
+        stays = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        asked = [n for n in SIGNALS if not (stays and n == signal.SIGHUP)]
         self._handlers = {number: signal.signal(number, lambda *_: None) for number in asked}
         self._wakeup = signal.set_wakeup_fd(self._write_end, warn_on_full_buffer=False)
         self._thread = threading.Thread(
