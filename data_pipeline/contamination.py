@@ -17,7 +17,8 @@ _INVERSE = pow(_BASE, -1, 1 << 64)
 
 @dataclasses.dataclass(frozen=True)
 class NearDuplicate:
-    """A val document and the train document that resembles it most."""
+    """An evaluated document, numbered through all splits that are, and the train document that
+    resembles it most."""
 
     val_key: str
     val_document: int
@@ -29,7 +30,7 @@ class NearDuplicate:
 
 @dataclasses.dataclass(frozen=True)
 class Runs:
-    """Val tokens of one source inside runs of `length` tokens that the train text has too."""
+    """Evaluated tokens of one source inside long runs that the train text has too."""
 
     val_key: str
     train_key: str
@@ -123,7 +124,7 @@ def shared_runs(
 
 
 class _Table:
-    """The window hashes of one val split, and which of them the train text at hand has."""
+    """The window hashes of one evaluated source, and which of them the train text at hand has."""
 
     def __init__(self, one: mixture.Component, run_tokens: int, splits: Sequence[str]):
         self._component = one

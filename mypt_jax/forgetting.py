@@ -10,8 +10,9 @@ from mypt_jax import evaluate, exits, guard, lineage, run, session
 def measure(work: session.Session, row: dict, scores: dict, path: str) -> dict:
     """Keys forgetting/* and guard/action of an evaluation's row: against base, and the parent.
 
-    Over the general sources that both runs measured, weighted by their tokens; the standard error
-    is that of the difference, paired over documents, where both runs have their evaluations.
+    Over the general sources that both runs measured on the same windows, weighted by their tokens;
+    the standard error is that of the difference, paired over documents. An ancestor of which only
+    the losses are left is compared by the names of its sources.
     """
     base = work.record["baseline"]
     found = _against(base, row, scores, path)

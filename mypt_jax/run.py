@@ -73,7 +73,8 @@ def metrics(workdir: str) -> list[dict]:
             continue
         try:
             row = json.loads(line)
-            row["step"] = int(row["step"])
+            if not isinstance(row["step"], int):
+                raise TypeError(row["step"])
             rows.append(row)
         except (ValueError, TypeError, KeyError):
             if number >= len(lines) - 1:  # the process died while it wrote this line

@@ -22,7 +22,7 @@ def test_goodput_of_another_program(tmp_path):
         goodput.Ledger(str(tmp_path), started=0.0, is_writer=True).open()
 
 
-@pytest.mark.parametrize("line", ["5", "{}", '{"step": "x"}', "{"])
+@pytest.mark.parametrize("line", ["5", "{}", '{"step": "x"}', '{"step": 1.5}', "{"])
 def test_a_row_without_a_step_is_named_but_the_last_may_be_torn(tmp_path, line):
     good = '{"step": 1, "loss": 2.0}'
     (tmp_path / run.METRICS).write_text(f"{good}\n{line}\n{good}\n")

@@ -193,7 +193,6 @@ def test_goodput_adds_up_over_kills(start, tmp_path):
     assert summary["starts"] == 4
     assert abs(sum(summary["secs"].values()) - summary["wall_secs"]) <= 0.01 * summary["wall_secs"]
     assert abs(summary["wall_secs"] - wall) <= 0.01 * wall + 0.5  # and a fork
-    # Steps done again are known only if a record was written between save and kill: test_goodput.
-    for phase in ("steps", "compilation", "restore", "evaluation", "stopped"):
+    for phase in ("steps", "redone_steps", "compilation", "restore", "evaluation", "stopped"):
         assert summary["secs"][phase] > 0, phase
     assert "goodput" in last.stdout and run.finished(workdir)["goodput"]["starts"] == 4
