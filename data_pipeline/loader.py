@@ -1,76 +1,56 @@
-"""Sources -> windows -> mixture -> batches: a pure function of (data, seed, step).
+"""Sources -> windows -> mixture -> batches: a pure function of (data, lineage, seed, step).
 
 Element k of the mixture is a window of one source; row r of batch s is element s * batch_size + r.
 Nothing else is state, so any number of hosts can go on from any step.
 """
 
-import functools
+import dataclasses
 import hashlib
 import json
 import queue
-import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-import grain
 import numpy as np
 
-from data_pipeline import errors, hashing, mixture, schedule, streams, windows
+from data_pipeline import errors, mixture, schedule, streams, window_order, windows
 
 # What an evaluation reads belongs to the same interface.
 EvalWindows = windows.EvalWindows
 eval_windows = windows.eval_windows
 plan_eval = windows.plan_eval
 
-# Part of the fingerprint: raised when the same settings would give other windows.
-_ORDER_VERSION = 2
+Segment = window_order.Segment
 
 
 class _Windows:
-    """The windows of one source's train split: number and, for each epoch, where they start."""
+    """The windows of one source's train split, in the order of a run."""
 
-    def __init__(self, stream: streams.TokenStream, *, block_size: int, seed: int, key: str):
+    def __init__(
+        self,
+        stream: streams.TokenStream,
+        *,
+        block_size: int,
+        past: Sequence[Segment],
+        identity: str,
+    ):
         self._stream = stream
         self._block_size = block_size
-        self._identity = f"{seed}/{key}"
         if len(stream) < block_size + 1:
             raise errors.UserError(
                 f"{stream.name} has {len(stream)} tokens, one window needs {block_size + 1}: "
                 "give more text or a smaller model.block_size"
             )
-        # The same number in every epoch, whatever the phase: indexing stays a pure function.
-        self.per_epoch = max(1, (len(stream) - block_size) // block_size)
-        self._phases = min(block_size, len(stream) - self.per_epoch * block_size)
-        self._epoch = functools.lru_cache(maxsize=2)(self._make_epoch)
+        per_epoch = window_order.windows_per_epoch(len(stream), block_size)
+        self._phases = min(block_size, len(stream) - per_epoch * block_size)
+        self.order = window_order.WindowOrder(per_epoch, past=past, identity=identity)
 
-    def _make_epoch(self, epoch: int) -> tuple[int, np.ndarray]:
-        """Returns (tokens skipped at the start, so that epochs cut the text differently; order)."""
-        digest = hashlib.blake2b(f"{self._identity}/{epoch}".encode(), digest_size=16).digest()
-        phase = int.from_bytes(digest[:8], "little") % self._phases
-        # Not grain's shuffle, which takes milliseconds for each window of a source of few windows.
-        numbers = np.arange(self.per_epoch, dtype=np.uint64)
-        keys = hashing.order_keys(numbers, int.from_bytes(digest[8:], "little"))
-        return phase, np.argsort(keys, kind="stable").astype(np.uint32)
-
-    def read(self, index: int, _) -> np.ndarray:
-        """int32[L + 1]: element `index` of the endless source, an order of its own every epoch."""
-        epoch, place = divmod(index, self.per_epoch)
-        phase, order = self._epoch(epoch)
-        start = phase + int(order[place]) * self._block_size
+    def read(self, index: int) -> np.ndarray:
+        """int32[L + 1]: the run's window `index` of the source."""
+        cut, number = self.order[index]
+        # Some tokens are skipped at the start, so that epochs cut the text differently.
+        start = cut % self._phases + number * self._block_size
         return self._stream.read(start, start + self._block_size + 1)
-
-
-class _Selection(grain.transforms.DatasetSelectionMap):
-    """The schedule in grain's terms."""
-
-    def __init__(self, order: schedule.Schedule):
-        self._order = order
-
-    def __len__(self) -> int:
-        return sys.maxsize
-
-    def __getitem__(self, index: int) -> tuple[int, int]:
-        return self._order[index]
 
 
 class TrainLoader:
@@ -83,14 +63,19 @@ class TrainLoader:
         block_size: int,
         batch_size: int,
         seed: int,
+        past: Mapping[str, Sequence[Segment]] | None = None,
+        version: int = window_order.VERSION,
         rows: Sequence[int] | None = None,
     ):
-        """`batch_size` is global; `rows`: those of every batch that this process reads, by default
-        all."""
+        """`batch_size` is global; `past`: what the ancestors drew of each source, by its key;
+        `version`: of the order of windows; `rows`: those of every batch that this process reads, by
+        default all."""
         if block_size < 1 or batch_size < 1:
             raise errors.UserError(
                 f"block_size {block_size} and batch_size {batch_size}: at least 1 is wanted"
             )
+        self.version = version
+        self.seed = seed
         self._mixture = mixed
         self._settings = {"seed": seed, "batch_size": batch_size, "block_size": block_size}
         self._batch_size = batch_size
@@ -98,25 +83,37 @@ class TrainLoader:
         assert all(0 <= row < batch_size for row in self._rows)
         self._block_size = block_size
         self._drawn = [one for one in mixed.components if one.share]
+        past = {} if version == window_order.FROM_THE_START else past or {}
+        self._past = {one.key: list(past.get(one.key, ())) for one in self._drawn}
+        self._twins = self._find_twins()
         self._windows = [
-            _Windows(one.data.stream("train"), block_size=block_size, seed=seed, key=one.key)
-            for one in self._drawn
+            _Windows(
+                one.data.stream("train"),
+                block_size=block_size,
+                past=self._past[one.key],
+                identity=f"{seed}/{self._drawn[twins[0]].key}",
+            )
+            for one, twins in zip(self._drawn, self._twins, strict=True)
         ]
         self._order = schedule.Schedule([one.share for one in self._drawn])
-        self._dataset = grain.MapDataset.select_from_datasets(
-            [
-                grain.MapDataset.range(of_source.per_epoch).repeat().map_with_index(of_source.read)
-                for of_source in self._windows
-            ],
-            _Selection(self._order),
-        )
+
+    def _find_twins(self) -> list[list[int]]:
+        """For each drawn source those that are the same text in another role, itself included."""
+        if self.version == window_order.FROM_THE_START:
+            return [[i] for i in range(len(self._drawn))]
+        texts = [one.train_fingerprint for one in self._drawn]
+        return [[j for j, other in enumerate(texts) if other == text] for text in texts]
 
     def batch(self, step: int) -> np.ndarray:
         """Returns int32[rows of this process, block_size + 1] of batch `step`, counted from 0."""
         first = step * self._batch_size
         tokens = np.empty((len(self._rows), self._block_size + 1), np.int32)
         for place, row in enumerate(self._rows):
-            tokens[place] = self._dataset[first + int(row)]
+            source, before = self._order[first + int(row)]
+            if len(self._twins[source]) > 1:  # they share the windows of their text
+                counts = self._order.counts(first + int(row))
+                before = sum(counts[twin] for twin in self._twins[source])
+            tokens[place] = self._windows[source].read(before)
         return tokens
 
     def counts(self, step: int) -> dict[str, int]:
@@ -126,20 +123,37 @@ class TrainLoader:
         return found | {one.key: n for one, n in zip(self._drawn, drawn, strict=True)}
 
     def epochs(self, step: int) -> dict[str, float]:
-        """Returns for each source how often batches 0..step-1 went through its windows."""
-        found = {key: float(n) for key, n in self.counts(step).items()}
-        for one, of_source in zip(self._drawn, self._windows, strict=True):
-            found[one.key] /= of_source.per_epoch
+        """Returns for each source how often its windows were gone through when batches 0..step-1
+        were read, by the ancestors and this run together."""
+        counts = self._order.counts(step * self._batch_size)
+        found = dict.fromkeys((one.key for one in self._mixture.components), 0.0)
+        for one, twins, of_source in zip(self._drawn, self._twins, self._windows, strict=True):
+            seen = of_source.order.first + sum(counts[twin] for twin in twins)
+            found[one.key] = seen / of_source.order.per_epoch
         return found
+
+    def first_windows(self) -> dict[str, int]:
+        """Returns for each drawn source how many of its windows the ancestors have drawn."""
+        drawn = zip(self._drawn, self._windows, strict=True)
+        return {one.key: of_source.order.first for one, of_source in drawn}
 
     def describe(self) -> dict:
         """Returns everything that decides the batches; equal descriptions give equal batches."""
-        return {"order": _ORDER_VERSION, **self._settings, "sources": self._mixture.describe()}
+        return {**self._decisive(), "sources": self._mixture.describe()}
+
+    def _decisive(self) -> dict:
+        """What decides the batches besides the mixture; a past only where there is one."""
+        past = {
+            key: [dataclasses.asdict(segment) for segment in segments]
+            for key, segments in self._past.items()
+            if segments
+        }
+        return {"order": self.version, **self._settings, **({"past": past} if past else {})}
 
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the description without paths."""
-        content = {"order": _ORDER_VERSION, **self._settings, "mixture": self._mixture.fingerprint}
+        content = {**self._decisive(), "mixture": self._mixture.fingerprint}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     def prefetch(self, start_step: int, depth: int) -> "Prefetch":

@@ -42,6 +42,16 @@ class Component:
         """The source itself."""
         return self.dataset.sources[self.source]
 
+    @property
+    def train_fingerprint(self) -> str:
+        """SHA-256 by which the text of the train split is recognised, whatever it is called."""
+        parts = self.data.parts["train"]
+        hashes = [dict(part.sha256).get("bin") for part in parts]
+        # The original's directories have no hashes.
+        content = hashes if all(hashes) else [self.dataset.fingerprint, self.source]
+        written = json.dumps([self.dataset.tokenizer_sha256, *content])
+        return hashlib.sha256(written.encode()).hexdigest()
+
 
 @dataclasses.dataclass(frozen=True)
 class Mixture:

@@ -18,7 +18,7 @@ from etils import epath
 from data_pipeline.errors import UserError
 from mypt_jax import exits, integrity, lineage, run, storage
 
-META = "meta.json"
+META = run.META
 
 
 class Loaded(NamedTuple):

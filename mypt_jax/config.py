@@ -12,6 +12,7 @@ from data_pipeline import mixture as mixtures
 from data_pipeline import tokenizer as tokenizers
 from data_pipeline.errors import UserError
 from mypt_jax import config_values, guard, length, lineage, run, stage_file
+from mypt_jax import drawn as drawn_windows
 
 # What two runs must share for one to start from the other's parameters.
 ARCHITECTURE = (
@@ -38,6 +39,7 @@ class Validated(NamedTuple):
     extra: list[mixtures.Component]  # evaluated, never trained on
     tokenizer: tokenizers.Tokenizer
     parent: Parent | None
+    drawn: dict  # drawn.table of the ancestors
     notes: list[str]  # lines for the user
 
 
@@ -70,8 +72,17 @@ def validate(
     if stage and "batch_size" in overridden:
         notes.append(stage_file.length_note(stage, config))
     notes.append(length.line(config))
-    notes += length.coverage(config, mixture)
-    return Validated(config, mixture, extra, tokenizer, parent, notes)
+    drawn = _drawn(config["workdir"], parent)
+    notes += drawn_windows.changed_sources(drawn, mixture.components)
+    notes += length.coverage(config, mixture, drawn)
+    return Validated(config, mixture, extra, tokenizer, parent, drawn, notes)
+
+
+def _drawn(workdir: str, parent: Parent | None) -> dict:
+    """drawn.table of the ancestors: a run that exists has it from its own start."""
+    if run.steps(workdir) and os.path.exists(run.join(workdir, lineage.FILE)):
+        return run.record(workdir).get("drawn", {})
+    return drawn_windows.table(parent.record, parent.config) if parent else {}
 
 
 def _check_workdir(workdir: str) -> None:
@@ -201,7 +212,7 @@ def _open_parent(config: dict, tokenizer: tokenizers.Tokenizer) -> Parent | None
     path, step = run.resolve_step(config["init_from"])
     if os.path.realpath(path) == os.path.realpath(config["workdir"]):
         raise UserError(f"init_from {path} is the workdir itself; a run resumes without init_from")
-    parent = Parent(path, step, run.config(path), run.record(path))
+    parent = Parent(path, step, run.config(path), run.record_at(path, step))
     for key in ARCHITECTURE:
         own, theirs = config["model"][key], parent.config["model"].get(key)
         theirs = tuple(theirs) if isinstance(theirs, list) else theirs

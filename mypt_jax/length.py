@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping
 
 from data_pipeline import mixture as mixtures
 from data_pipeline.errors import UserError
+from mypt_jax import drawn as drawn_windows
 
 MAX_STEPS = 2**31  # of the int32 that counts them
 MANY_EPOCHS, MEMORISATION_EPOCHS = 5.0, 10.0  # the guide's judgement of the domain's epochs
@@ -88,16 +89,23 @@ def line(config: dict) -> str:
     )
 
 
-def coverage(config: Mapping, mixture: mixtures.Mixture) -> list[str]:
-    """One line per source with its epochs at this length, and warnings above 5 and 10."""
-    total = config["num_steps"] * config["batch_size"] * config["model"]["block_size"]
+def coverage(config: Mapping, mixture: mixtures.Mixture, drawn: Mapping) -> list[str]:
+    """One line per source with its epochs at this length, and warnings above 5 and 10.
+
+    `drawn`: what the ancestors drew; epochs count the lineage.
+    """
+    block_size = config["model"]["block_size"]
+    total = config["num_steps"] * config["batch_size"] * block_size
     notes = []
     for part in mixture.components:
         tokens = part.dataset.sources[part.source].tokens["train"]
         if part.share == 0:
             continue
-        epochs = float(part.share) * total / tokens
+        before = drawn_windows.first_window(part, drawn, block_size) * block_size / tokens
+        epochs = before + float(part.share) * total / tokens
         told = f"{part.key}: {float(part.share):.2%} of {total:,} tokens, {epochs:.2f} epochs"
+        if before:
+            told += f", {before:.2f} of them by the ancestors"
         notes.append(judged(told, part.role, epochs))
     return notes
 

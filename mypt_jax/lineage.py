@@ -1,8 +1,8 @@
 """What a checkpoint knows about its ancestors: plain dictionaries, written as JSON.
 
 A lineage record holds the parent, every ancestor with what it was trained on and how it ended, the
-data of this run, tokens seen per source so far, and the base stage's evaluation (`baseline`)
-against which forgetting is measured.
+data of this run, tokens seen per source so far, the windows that the ancestors drew of each text
+(`drawn`), and the base stage's evaluation (`baseline`) against which forgetting is measured.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from data_pipeline.errors import UserError
 from mypt_jax import redact
 
 SCHEMA = 1
+KEYS = ("tokenizer", "ancestors", "data", "tokens_by_source")  # that every reader wants
 FILE = "lineage.json"
 
 
@@ -69,15 +70,19 @@ def new(*, config: Mapping, run_id: str, created: str, data: dict, tokenizer: di
         "data": data,
         "tokenizer": tokenizer,
         "tokens_by_source": {},
+        "drawn": {},
         "baseline": None,
         "notes": [],
     }
 
 
-def child_of(parent: dict, record: dict, *, path: str, step: int, digest: str, **facts) -> dict:
+def child_of(
+    parent: dict, record: dict, *, path: str, step: int, digest: str, drawn: dict, **facts
+) -> dict:
     """`record` with its parent: the run at `path`, whose lineage is `parent`, at `step`.
 
-    `facts`: the parent's peak_lr, replay_ratio, config and eval ({name: nats/token}, may be empty).
+    `drawn`: what the parent and its ancestors drew (drawn.table). `facts`: the parent's peak_lr,
+    replay_ratio, config and eval ({name: nats/token}, may be empty).
     """
     own = {
         "stage": parent["stage"],
@@ -95,8 +100,16 @@ def child_of(parent: dict, record: dict, *, path: str, step: int, digest: str, *
         **record,
         "parent": {key: own[key] for key in ("path", "stage", "step", "params_sha256")},
         "ancestors": [*parent["ancestors"], own],
+        "drawn": drawn,
         "baseline": baseline,
     }
+
+
+def count_windows(record: dict, counts: Mapping[str, int], block_size: int) -> None:
+    """Writes into the lineage what was drawn so far: `counts` windows of each source."""
+    record["tokens_by_source"] = {key: int(n) * block_size for key, n in counts.items()}
+    for key, entry in record["data"]["sources"].items():
+        entry["windows"] = int(counts[key])
 
 
 def total_tokens_by_source(record: dict) -> dict[str, int]:
@@ -117,12 +130,17 @@ def read_json(path: str, *, what: str, wanted: Collection[str] = ()) -> dict:
         raise UserError(f"{what}: {path} does not exist") from None
     except (ValueError, OSError) as error:
         raise UserError(f"{what}: {path} cannot be read as JSON: {error}") from None
+    check_keys(value, wanted, path, what=what)
+    return value
+
+
+def check_keys(value: object, wanted: Collection[str], path: str, *, what: str) -> None:
+    """Raises UserError, naming the file, unless `value` is an object with the keys `wanted`."""
     if not isinstance(value, dict):
         raise UserError(f"{what}: {path} holds a {type(value).__name__}, wanted an object")
     missing = [key for key in wanted if key not in value]
     if missing:
         raise UserError(f"{what}: {path} has no {missing[0]!r}: damaged, or of another program")
-    return value
 
 
 def write_json(path: str, value: dict) -> None:

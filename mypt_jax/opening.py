@@ -7,8 +7,10 @@ import time
 from collections.abc import Mapping
 
 import jax
+import numpy as np
 
 from data_pipeline import loader as loaders
+from data_pipeline import window_order
 from mypt_jax import (
     agreement,
     checkpointer,
@@ -33,6 +35,7 @@ from mypt_jax import (
     trackers,
     watchdog,
 )
+from mypt_jax import drawn as drawn_windows
 from mypt_jax import record as records
 from mypt_jax.config import Parent, Validated
 
@@ -49,7 +52,7 @@ def open_session(
     """
     config = validated.config
     workdir, is_writer = config["workdir"], jax.process_index() == 0
-    loader, plan = _open_data(validated, program)
+    loader, plan = _open_loader(validated, program), _plan_evaluation(validated)
     hosts.compare_files(
         _digests(loader, plan, validated.parent),
         timeout_secs=config["distributed"]["timeout_secs"],
@@ -73,6 +76,9 @@ def open_session(
     with ledger.phase("restore" if run.steps(workdir) else "compilation"):
         state, meta, found = _start(validated, program, saver, link)
         done = int(state["step"])
+    if meta:
+        loader = _open_loader(validated, program, meta)
+    record = meta["lineage"] if meta else records.new(validated, loader, program, state)
     work = session.Session(
         config=config,
         parent=validated.parent,
@@ -91,9 +97,10 @@ def open_session(
         ledger=ledger,
         watchdog=dog,
         guard=_guard(**config["guard"]),
-        record=meta["lineage"] if meta else records.new(validated, loader, program, state),
+        record=record,
         started=time.monotonic() - (meta["wall_secs"] if meta else 0.0),
         row=dict(meta["row"]) if meta else {},
+        dropout_key=_dropout_key(config["seed"], record, loader.version),
     )
     stack.callback(work.metrics.close)
     stack.callback(work.profiler.close)
@@ -216,22 +223,37 @@ def _take_over(
     return [f"warning: {note}"] if note else []
 
 
-def _open_data(validated: Validated, program: step.Program) -> tuple[loaders.TrainLoader, dict]:
+def _open_loader(
+    validated: Validated, program: step.Program, meta: Mapping | None = None
+) -> loaders.TrainLoader:
+    """The batches of the run: those that it began with, where `meta` of a saved step is given."""
     config = validated.config
-    loader = loaders.TrainLoader(
+    drawn = meta["lineage"].get("drawn", {}) if meta else validated.drawn
+    return loaders.TrainLoader(
         validated.mixture,
         block_size=config["model"]["block_size"],
         batch_size=config["batch_size"],
         seed=config["seed"],
+        past={part.key: drawn_windows.past(drawn, part) for part in validated.mixture.components},
+        version=meta["data"]["describe"]["order"] if meta else window_order.VERSION,
         rows=sharding.local_rows(program.mesh, config["batch_size"]),
     )
-    plan = loaders.plan_eval(
+
+
+def _plan_evaluation(validated: Validated) -> dict[str, loaders.EvalWindows]:
+    config = validated.config
+    return loaders.plan_eval(
         [*validated.mixture.components, *validated.extra],
         windows_per_role=config["eval"]["windows"],
         min_per_source=config["eval"]["min_windows"],
         block_size=config["model"]["block_size"],
     )
-    return loader, plan
+
+
+def _dropout_key(seed: int, record: Mapping, version: int) -> np.ndarray:
+    """A key of its own for every stage of a lineage; runs begun with an older order keep theirs."""
+    depth = 0 if version == window_order.FROM_THE_START else len(record["ancestors"])
+    return step.dropout_key(seed, depth)
 
 
 def _digests(loader: loaders.TrainLoader, plan: Mapping, parent: Parent | None) -> dict[str, str]:
@@ -259,7 +281,8 @@ def _resume(work: session.Session, meta: Mapping, done: int) -> list[str]:
     """Checks that the saved state still means the same, and cuts rows that come again."""
     notes = [f"resumed {work.workdir} at step {done}"]
     record, config = work.record, work.config
-    notes += records.check_data(record, config, work.loader, meta["data"], done)
+    saved, loader = meta["data"], work.loader
+    notes += records.check_data(record, config, work.mixture, loader, saved, done)
     notes += records.check_numerics(record, config, work.program, done)
     work.guard.restore(meta["guard"])
     rows = work.first_decides(

@@ -57,7 +57,8 @@ def describe(config: dict, spec: str, utilisation: float) -> list[str]:
     own = plan_costs.stage_of(config, "this")
     lines = [f"stage {config['stage']} ({config['size']}), {size.parameters:,} parameters"]
     lines += _lineage([*stages, own], note)
-    lines += _tokens(config, parts, own.tokens)
+    past = plan_costs.past_tokens(parts, stages)
+    lines += _tokens(parts, own.tokens, past)
     lines += _rates(config)
     lines += _operations(config, parts, own.tokens, utilisation)
     lines += _memory(config, size)
@@ -81,14 +82,14 @@ def _lineage(stages: list[plan_costs.Stage], note: str) -> list[str]:
     return ["", *_table(rows, header), *([f"  {note}"] if note else [])]
 
 
-def _tokens(config: Mapping, parts: list[plan_costs.Part], total: int) -> list[str]:
-    past = plan_costs.past_tokens(config)
+def _tokens(parts: list[plan_costs.Part], total: int, past: Mapping[str, int]) -> list[str]:
+    """`past`: tokens that the ancestors saw; epochs count them too."""
     rows, warnings = [], []
     for part in parts:
         if part.share == 0:
             continue
         seen = part.share * total
-        epochs = seen / max(1, part.tokens)
+        epochs = (past.get(part.key, 0) + seen) / max(1, part.tokens)
         line = length.judged(f"{part.key}: {epochs:.2f} epochs", part.key.split("/")[0], epochs)
         if line.startswith("warning"):
             warnings.append(f"  {line}")
@@ -99,7 +100,7 @@ def _tokens(config: Mapping, parts: list[plan_costs.Part], total: int) -> list[s
                 f"{seen:,.0f}",
                 f"{part.tokens:,}{' expected' if part.expected else ''}",
                 f"{epochs:.2f}",
-                f"{past.get(part.key, 0):,}" if past else "-",
+                f"{past.get(part.key, 0):,}",
             )
         )
     header = ("source", "share", "trained on", "in its train split", "epochs", "ancestors saw")

@@ -11,6 +11,7 @@ from flax import nnx
 from data_pipeline import mixture as mixtures
 from data_pipeline import shards
 from data_pipeline.errors import UserError
+from mypt_jax import drawn as drawn_windows
 from mypt_jax import flops, lineage, model, optim, retention, run, stage_file
 
 GIB = 2**30
@@ -23,11 +24,13 @@ class Part(NamedTuple):
     share: float
     tokens: int  # in its train split
     expected: bool
+    component: mixtures.Component | None = None  # where all datasets of the stage are there
 
 
 class Stage(NamedTuple):
     """One ancestor or the stage itself."""
 
+    config: Mapping
     name: str
     path: str
     origin: str  # run | stage file
@@ -59,7 +62,8 @@ def mixture_parts(config: Mapping) -> list[Part]:
             )
         )
         return [
-            Part(c.key, float(c.share), c.data.tokens["train"], False) for c in mixture.components
+            Part(c.key, float(c.share), c.data.tokens["train"], False, c)
+            for c in mixture.components
         ]
     parts = []
     for role, share in zip(
@@ -102,6 +106,7 @@ def _parts_of(entry: str, role: str, share: float, fraction: float, data: Mappin
 
 def stage_of(config: Mapping, origin: str) -> Stage:
     return Stage(
+        config,
         config["stage"],
         config["workdir"],
         origin,
@@ -219,11 +224,22 @@ def learning_rates(config: Mapping) -> list[tuple[int, float]]:
     return [(n, float(schedule(n - 1))) for n in sorted(at)]
 
 
-def past_tokens(config: Mapping) -> dict[str, int]:
-    """Tokens per source that the ancestors of this stage really saw; {} where there is no run."""
-    if config["init_from"] in ("", "scratch"):
-        return {}
-    path = run.parse_spec(config["init_from"])[0]
-    if not os.path.isfile(run.join(path, lineage.FILE)):
-        return {}
-    return lineage.total_tokens_by_source(run.record(path))
+def past_tokens(parts: list[Part], stages: list[Stage]) -> dict[str, int]:
+    """Tokens of each source that the ancestors have seen, or will: of the text where it is known,
+    else of the source's name. `stages`: the ancestors, from the root on."""
+    planned: dict[str, int] = {}
+    done: list[Stage] = [stage for stage in stages if stage.origin == "run"]
+    for stage in stages[len(done) :]:
+        for part in mixture_parts(stage.config):
+            planned[part.key] = planned.get(part.key, 0) + round(part.share * stage.tokens)
+    if not done or not os.path.isfile(run.join(done[-1].path, lineage.FILE)):
+        return planned
+    record, config = run.record(done[-1].path), done[-1].config
+    drawn, by_name = drawn_windows.table(record, config), lineage.total_tokens_by_source(record)
+    block_size = config["model"]["block_size"]
+    for part in parts:
+        seen = by_name.get(part.key, 0)
+        if part.component:
+            seen = drawn_windows.first_window(part.component, drawn, block_size) * block_size
+        planned[part.key] = planned.get(part.key, 0) + seen
+    return planned

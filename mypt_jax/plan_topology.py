@@ -118,7 +118,7 @@ def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
     )
     try:
         compiled = program.step.lower(
-            program.abstract_state, rows, np.float32(0), np.float32(0)
+            program.abstract_state, rows, step.dropout_key(0, 0), np.float32(0), np.float32(0)
         ).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):

@@ -9,8 +9,9 @@ import jax
 import jaxlib
 
 from data_pipeline import loader as loaders
+from data_pipeline import mixture as mixtures
 from data_pipeline.errors import UserError
-from mypt_jax import agreement, evaluate, lineage, processor, redact, run, sharding, step
+from mypt_jax import agreement, drawn, evaluate, lineage, processor, redact, run, sharding, step
 from mypt_jax.config import ARCHITECTURE, Parent, Validated
 
 # Keys in which a resumed run may not differ: its saved state would mean something else.
@@ -29,21 +30,12 @@ def new(
 ) -> dict:
     """The lineage of a run that begins now."""
     config, parent = validated.config, validated.parent
-    sources = {
-        part.key: {
-            "dataset": part.dataset.path,
-            "share": str(part.share),
-            "fingerprint": part.dataset.fingerprint,
-            "licence": part.dataset.sources[part.source].licence,
-        }
-        for part in validated.mixture.components
-    }
     tokenizer = validated.tokenizer
     record = lineage.new(
         config=config,
         run_id=uuid.uuid4().hex[:12],
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        data={"fingerprint": loader.fingerprint, "sources": sources},
+        data=data(validated.mixture, loader),
         tokenizer={"name": tokenizer.name, "sha256": tokenizer.sha256},
     )
     record["numerics"] = numerics(config, program)
@@ -65,11 +57,30 @@ def new(
         path=parent.path,
         step=parent.step,
         digest=digest,
+        drawn=drawn.table(parent.record, parent.config),
         peak_lr=parent.config["optim"]["peak_lr"],
         replay_ratio=parent.config["data"]["replay_ratio"],
         eval=run.losses(row),
         config=parent.config,
     )
+
+
+def data(mixture: mixtures.Mixture, loader: loaders.TrainLoader) -> dict:
+    """What a run is trained on, and which windows of it were there before it began."""
+    first = loader.first_windows()
+    sources = {
+        part.key: {
+            "dataset": part.dataset.path,
+            "share": str(part.share),
+            "fingerprint": part.dataset.fingerprint,
+            "train_fingerprint": part.train_fingerprint,
+            "licence": part.data.licence,
+            "first_window": first.get(part.key, 0),
+            "windows": 0,
+        }
+        for part in mixture.components
+    }
+    return {"fingerprint": loader.fingerprint, "order": loader.version, "sources": sources}
 
 
 def numerics(config: Mapping, program: step.Program) -> dict:
@@ -127,7 +138,12 @@ def write(workdir: str, config: Mapping, record: Mapping, parent: Parent | None)
 
 
 def check_data(
-    record: dict, config: Mapping, loader: loaders.TrainLoader, saved: Mapping, done: int
+    record: dict,
+    config: Mapping,
+    mixture: mixtures.Mixture,
+    loader: loaders.TrainLoader,
+    saved: Mapping,
+    done: int,
 ) -> list[str]:
     """Lines on data that changed since step `done`, recorded. Raises UserError unless allowed."""
     if saved["fingerprint"] == loader.fingerprint:
@@ -137,6 +153,7 @@ def check_data(
     if not config["data"]["allow_change"]:
         raise UserError(f"{line}; --config.data.allow_change=True goes on and records it")
     record["notes"].append(line)
+    record["data"] = data(mixture, loader)
     return [f"warning: {line}"]
 
 

@@ -69,7 +69,7 @@ def _write_finished(work: session.Session, kept: int) -> None:
     work.lease.check()
     row = next((r for r in run.metrics(work.workdir) if r["step"] == kept), {})
     digest = lineage.params_sha256(checkpoint.restore_params(work.workdir, kept, None))
-    work.record["tokens_by_source"] = work.tokens_by_source(kept)
+    work.count_windows(kept)
     lineage.write_json(run.join(work.workdir, lineage.FILE), work.record)
     summary = work.ledger.summary()
     finished = {

@@ -13,6 +13,7 @@ CONFIG_DIFF = "config_diff.json"
 METRICS = "metrics.jsonl"
 FINISHED = "finished.json"
 CHECKPOINTS = "checkpoints"
+META = "meta.json"  # of a checkpoint
 EVALUATIONS = "eval"
 SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}, beside the runs
 
@@ -43,8 +44,19 @@ def config(workdir: str) -> dict:
 
 def record(workdir: str) -> dict:
     """The lineage of the run."""
-    wanted = ("tokenizer",)
-    return lineage.read_json(join(workdir, lineage.FILE), what=f"run {workdir}", wanted=wanted)
+    path = join(workdir, lineage.FILE)
+    return lineage.read_json(path, what=f"run {workdir}", wanted=lineage.KEYS)
+
+
+def record_at(workdir: str, step: int) -> dict:
+    """The lineage as it stood at a saved step, with the tokens seen up to it."""
+    path = join(step_dir(workdir, step), META)
+    if not os.path.exists(path):
+        return record(workdir)
+    what = f"run {workdir}"
+    found = lineage.read_json(path, what=what, wanted=("lineage",))["lineage"]
+    lineage.check_keys(found, lineage.KEYS, path, what=what)
+    return found
 
 
 def finished(workdir: str) -> dict | None:

@@ -17,6 +17,7 @@ from mypt_jax import (
     guard,
     interrupt,
     lease,
+    lineage,
     metrics,
     mirror,
     profiler,
@@ -50,6 +51,7 @@ class Session:
     record: dict  # lineage
     started: float  # time.monotonic() at which this run had begun if it had never stopped
     row: dict
+    dropout_key: np.ndarray
 
     @property
     def workdir(self) -> str:
@@ -70,13 +72,14 @@ class Session:
     def tokens(self, done: int) -> int:
         return done * self.config["batch_size"] * self.config["model"]["block_size"]
 
-    def tokens_by_source(self, done: int) -> dict[str, int]:
-        size = self.config["model"]["block_size"]
-        return {key: int(n) * size for key, n in self.loader.counts(done).items()}
+    def count_windows(self, done: int) -> None:
+        """Writes into the lineage what was drawn up to step `done`."""
+        block_size = self.config["model"]["block_size"]
+        lineage.count_windows(self.record, self.loader.counts(done), block_size)
 
     def meta(self, done: int) -> dict:
         """What is saved beside the arrays of step `done`."""
-        self.record["tokens_by_source"] = self.tokens_by_source(done)
+        self.count_windows(done)
         return {
             "lineage": self.record,
             "row": metrics.finite(self.row),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 from jax.sharding import Mesh, NamedSharding
@@ -28,7 +29,7 @@ class Program(NamedTuple):
     init: Callable[[], dict]
     from_params: Callable[[Mapping], dict]
     schedule: Callable[[int], float]  # learning rate after so many completed updates
-    step: Callable[..., tuple[dict, dict]]  # (state, windows, lr, max_loss) -> (state, figures)
+    step: Callable[..., tuple[dict, dict]]  # (state, windows, dropout key, lr, max_loss)
     nll: Callable[[Mapping, jax.Array], jax.Array]
     notes: list[str]
 
@@ -97,7 +98,6 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
         batch_loss=_batch_loss(graphdef, resolved, mesh, eot),
         tx=tx,
         accumulation_steps=config["accumulation_steps"],
-        seed=config["seed"],
         skip_spikes=config["guard"]["skip_spikes"],
     )
     replicated = NamedSharding(mesh, P())
@@ -116,7 +116,7 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
             in_shardings=(
                 shardings,
                 NamedSharding(mesh, P(sharding.BATCH_AXES)),
-                *[replicated] * 2,
+                *[replicated] * 3,
             ),
             out_shardings=(shardings, replicated),
         ),
@@ -176,15 +176,23 @@ def _loss_and_gradients(batch_loss, params, windows, key, accumulation_steps):
     return loss_sum, jax.tree.map(lambda g, p: g.astype(p.dtype), gradients, params)
 
 
+def dropout_key(seed: int, depth: int) -> np.ndarray:
+    """uint32[2]: the data of a run's dropout key; `depth` stages from scratch it is another one
+    than the parent's."""
+    key = jax.random.key(seed)
+    # On the host, where every process can give it to a program of all.
+    return np.asarray(jax.random.key_data(jax.random.fold_in(key, depth) if depth else key))
+
+
 def _train_step(
-    state, windows, lr, max_loss, *, batch_loss, tx, accumulation_steps, seed, skip_spikes
+    state, windows, dropout_key, lr, max_loss, *, batch_loss, tx, accumulation_steps, skip_spikes
 ):
     """One update.
 
-    `lr` is an argument, not a function compiled in: so all stages of a chain share one program,
-    and the compile cache gives it to every stage after the first.
+    `lr` and the key are arguments, nothing that is compiled in: so all stages of a chain share one
+    program, and the compile cache gives it to every stage after the first.
     """
-    key = jax.random.fold_in(jax.random.key(seed), state["step"])
+    key = jax.random.fold_in(jax.random.wrap_key_data(dropout_key), state["step"])
     value, gradients = _loss_and_gradients(
         batch_loss, state["params"], windows, key, accumulation_steps
     )

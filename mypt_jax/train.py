@@ -95,7 +95,9 @@ def loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             max_loss = np.float32(work.guard.threshold(done + 1))
             work.profiler.before_step(done)
             with ledger.phase("compilation") if not compiled else contextlib.nullcontext():
-                state, figures = program.step(state, windows, np.float32(lr), max_loss)
+                state, figures = program.step(
+                    state, windows, work.dropout_key, np.float32(lr), max_loss
+                )
             if not compiled:
                 # From here on a signal is answered by a save, and no longer by leaving at once.
                 work.interrupts.arm()

@@ -67,7 +67,7 @@ def measure_loop(pairs: int, steps: int) -> dict:
         work, state, done = opening.open_session(validated, program, interrupts, stack)
         session.eval_due = lambda config, done: False  # evaluation and saving are left out
         windows = sharding.global_batch(program.mesh, work.loader.batch(0), config["batch_size"])
-        scalars = np.float32(1e-4), np.float32(np.inf)
+        scalars = work.dropout_key, np.float32(1e-4), np.float32(np.inf)
         secs: dict[str, list[float]] = {"loop": [], "bare": []}
         for pair in range(-1, pairs):  # the first compiles
             work.config["num_steps"] = done + steps

@@ -184,12 +184,13 @@ def measure(config: dict, pairs: int, with_parts: bool) -> dict:
     program = step.build(config, eot=0, devices=jax.devices()[:1])
     rows = np.random.default_rng(0).integers(0, m["vocab_size"], (B, m["block_size"] + 1))
     windows = sharding.global_batch(program.mesh, rows.astype(np.int32), B)
+    scalars = step.dropout_key(0, 0), np.float32(1e-4), np.float32(np.inf)
     latest = [program.init()]
     products = make_products(m["n_layer"])
     factors = operands(config, program.model_config["compute_dtype"])
 
     def run_step():
-        latest[0], _ = program.step(latest[0], windows, np.float32(1e-4), np.float32(np.inf))
+        latest[0], _ = program.step(latest[0], windows, *scalars)
         return latest[0]
 
     pieces = {"step": run_step, "products": lambda: products(factors)}

@@ -101,12 +101,14 @@ def run(program, config: dict, steps: int):
     import numpy as np
 
     from mypt_jax import sharding
+    from mypt_jax import step as steps_module
 
+    scalars = steps_module.dropout_key(0, 0), np.float32(1e-3), np.float32(np.inf)
     state, losses, secs = program.init(), [], []
     windows = sharding.global_batch(program.mesh, rows_of(config), config["batch_size"])
     for _ in range(steps):
         start = time.perf_counter()
-        state, figures = program.step(state, windows, np.float32(1e-3), np.float32(np.inf))
+        state, figures = program.step(state, windows, *scalars)
         losses.append(float(figures["loss"]))
         secs.append(time.perf_counter() - start)
     jax.block_until_ready(state)

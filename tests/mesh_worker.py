@@ -20,7 +20,8 @@ from mypt_jax import sharding, step
 MESHES = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "all": (2, 2, 2), "one": (1, 1, 1)}
 STEPS = 20
 VOCAB, LENGTH, BATCH = 256, 32, 16
-SCALARS = (np.float32(1e-3), np.float32(np.inf))  # learning rate, largest loss accepted
+# Dropout key, learning rate, largest loss accepted.
+SCALARS = (step.dropout_key(0, 0), np.float32(1e-3), np.float32(np.inf))
 
 
 def small_config(**changes) -> dict:
@@ -74,7 +75,7 @@ def train(program, compiled, initial, steps: int = STEPS) -> tuple[dict, list[fl
             seen[shard.index] = shard.data
         same &= bool(np.array_equal(seen, rows))
         lr = np.float32(program.schedule(done))
-        state, figures = compiled(state, windows, lr, np.float32(np.inf))
+        state, figures = compiled(state, windows, SCALARS[0], lr, np.float32(np.inf))
         losses.append(float(figures["loss"]))
     return state, losses, same
 
@@ -125,7 +126,7 @@ def splash_losses(sizes: tuple[int, int, int]) -> list[float]:
         windows = np.tile(rows[:, :-1], 4)[:, :128]
         windows = np.concatenate([windows, windows[:, :1]], axis=1)
         windows = sharding.global_batch(program.mesh, windows, BATCH)
-        state, figures = program.step(state, windows, np.float32(1e-3), np.float32(np.inf))
+        state, figures = program.step(state, windows, *SCALARS)
         losses.append(float(figures["loss"]))
     return losses
 
@@ -135,7 +136,7 @@ def stage_file() -> dict:
     config = v8.get_config().to_dict()
     program = step.build(config, eot=50_256)
     rows = jax.ShapeDtypeStruct((12, config["model"]["block_size"] + 1), np.int32)
-    program.step.lower(program.abstract_state, rows, np.float32(0), np.float32(0)).compile()
+    program.step.lower(program.abstract_state, rows, *SCALARS).compile()
     return {"mesh": list(program.mesh.devices.shape), "notes": program.notes}
 
 

@@ -165,6 +165,7 @@ def finished_run(path, made, *, tokenizer_sha256, step=12):
     path.mkdir()
     (path / "config.json").write_text(json.dumps(made))
     record = {"tokenizer": {"name": "gpt2-4096", "sha256": tokenizer_sha256}}
+    record |= {"ancestors": [], "data": {}, "tokens_by_source": {}}
     (path / "lineage.json").write_text(json.dumps(record))
     if step is not None:
         (path / "finished.json").write_text(json.dumps({"step": step}))

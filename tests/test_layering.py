@@ -25,7 +25,7 @@ ROWS = tuple(
         "sampling evaluate scorer checkpoint retention config guard optim metrics"
         " interrupt watchdog lease goodput storage mirror checkpointer pulse",
         "model layers attention loss sharding run lineage stage_file trackers flops hosts agreement"
-        " profiler length self_test cluster",
+        " profiler length drawn self_test cluster",
         "integrity exits redact bucket processor",
     )
 )
@@ -53,6 +53,8 @@ WITHIN = {
     "bucket": ("exits",),
     "sharding": ("flops",),  # the width of an MLP
     "stage_file": ("lineage",),
+    "length": ("drawn",),
+    "drawn": (),
     "hosts": ("agreement", "cluster", "lineage"),
     "storage": ("mirror",),
     "mirror": ("lease",),  # which files are the lease and not the run

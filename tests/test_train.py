@@ -111,6 +111,45 @@ def test_lineage_names_parent_digest_and_tokens(chain):
     assert lineage.params_sha256(loaded.params) == parent["params_sha256"]
 
 
+def test_a_child_goes_on_in_the_text_where_its_parent_stopped(chain):
+    root, *_ = chain
+    key = "general/encyclopedia"
+    base, v3 = (run.record(root / stage)["data"]["sources"][key] for stage in ("base", "v3"))
+    assert (base["first_window"], base["windows"]) == (0, 12 * 8)
+    assert v3["first_window"] == 12 * 8
+    assert v3["windows"] * 32 == run.record(root / "v3")["tokens_by_source"][key]
+    last = {stage: run.metrics(root / stage)[-1][f"epochs/{key}"] for stage in ("base", "v3")}
+    per_epoch = base["windows"] / last["base"]
+    assert last["v3"] == pytest.approx((96 + v3["windows"]) / per_epoch)
+
+
+def test_stages_of_one_shape_share_one_program(chain, datasets, tmp_path):
+    """The persistent cache of compilations has one train step for base, v3 and v5."""
+    root, child, _ = chain
+    own = {"compile_cache": tmp_path / "cache", "num_steps": 2}
+    for stage, parent, seed in (("base", "scratch", 1), ("v3", "base", 1), ("v5", "v3", 2)):
+        parent = parent if parent == "scratch" else tmp_path / parent
+        places = {"workdir": tmp_path / stage, "init_from": parent, "seed": seed}
+        end = train(stage, {**child, **own, **places})
+        assert end.returncode == 0, end.stderr
+    assert len(list((tmp_path / "cache").glob("jit__train_step-*-cache"))) == 1
+
+
+def test_a_step_of_a_parent_counts_the_windows_up_to_it(chain, tmp_path):
+    root, child, _ = chain
+    base = {"workdir": tmp_path / "base", "init_from": "scratch", "checkpoint.every_steps": 6}
+    base |= {"checkpoint.keep_last": 9, "checkpoint.keep_best": 9, "data.replay_ratio": 1.0}
+    assert train("base", {**child, **base, "num_steps": 12, "eval.every_steps": 6}).returncode == 0
+    kept = run.steps(tmp_path / "base")
+    step = kept[0]
+    assert step < 12
+    start = {"init_from": f"{tmp_path / 'base'}@{step}", "workdir": tmp_path / "v3"}
+    end = train("v3", {**child, **start, "num_steps": 2})
+    assert end.returncode == 0, end.stderr
+    sources = run.record(tmp_path / "v3")["data"]["sources"]
+    assert sources["general/encyclopedia"]["first_window"] == step * 8
+
+
 def test_a_finished_stage_keeps_parameters_only(chain):
     root, *_ = chain
     directory = run.step_dir(root / "v3", 14)
