@@ -38,12 +38,11 @@ def token_nll(
     """
 
     def one_chunk(_, chunk):
-        return None, _softmax(chunk[0], head, chunk[1])[0]
+        return None, _softmax(chunk[0], head, chunk[1]).nll_T
 
     chunks = _to_chunks(hidden_BLD, num_chunks), _to_chunks(targets_BL, num_chunks)
     _, nll_CT = _over_chunks(one_chunk, None, chunks)
-    B, L = targets_BL.shape
-    return nll_CT.reshape(num_chunks, B, -1).swapaxes(0, 1).reshape(B, -1)[:, :L]
+    return _from_chunks(nll_CT, *targets_BL.shape)
 
 
 def mean_nll(
@@ -53,12 +52,64 @@ def mean_nll(
 
     As token_nll(...).mean(), but differentiated without making the logits a second time.
     """
-    # Padding is zeros here, too: it counts nothing.
-    weights_BL = jnp.full(targets_BL.shape, 1 / targets_BL.size, jnp.float32)
-    hidden_CTD, targets_CT, weights_CT = (
-        _to_chunks(x, num_chunks) for x in (hidden_BLD, targets_BL, weights_BL)
+    B = targets_BL.shape[0]
+    weights_B = jnp.full((B,), 1 / B, jnp.float32)
+    return weighted_loss(head, hidden_BLD, targets_BL, weights_B, num_chunks=num_chunks)[0]
+
+
+class Teacher(NamedTuple):
+    """What a model is compared with: the head and hidden states of another, on the same tokens."""
+
+    head: Head
+    hidden_BLD: jax.Array
+    weights_B: jax.Array  # of each row's divergence in the total
+
+
+class RowLosses(NamedTuple):
+    """Means over the tokens of each row, fp32 [B]; without gradient. `kl_B`: of a teacher's."""
+
+    nll_B: jax.Array
+    kl_B: jax.Array | None
+
+
+def weighted_loss(
+    head: Head,
+    hidden_BLD: jax.Array,
+    targets_BL: jax.Array,
+    weights_B: jax.Array,
+    *,
+    num_chunks: int,
+    teacher: Teacher | None = None,
+) -> tuple[jax.Array, RowLosses]:
+    """(total, losses by row), nats/token, fp32: sum over rows of weight times the row's loss.
+
+    A row's loss is its mean negative log-likelihood; with a teacher comes KL(teacher || model),
+    temperature 1 over the whole vocabulary, by the teacher's weights (Hinton et al. 2015, arXiv
+    1503.02531). Only the total is differentiated, without making the logits a second time.
+    """
+    B, L = targets_BL.shape
+
+    def by_token(weights_B):  # padding is zeros here, too: it counts nothing
+        per_token_B1 = weights_B.astype(jnp.float32)[:, None] / L
+        return _to_chunks(jnp.broadcast_to(per_token_B1, (B, L)), num_chunks)
+
+    chunks = (
+        _to_chunks(hidden_BLD, num_chunks),
+        _to_chunks(targets_BL, num_chunks),
+        by_token(weights_B),
     )
-    return _weighted(hidden_CTD, head.kernel, head.bias_V, targets_CT, weights_CT, head.tied)
+    above = None
+    if teacher is not None:
+        hidden_CTD = _to_chunks(teacher.hidden_BLD, num_chunks)
+        above = teacher.head[:2], (hidden_CTD, by_token(teacher.weights_B))
+        above = jax.lax.stop_gradient(above)
+    tied = (head.tied, teacher is not None and teacher.head.tied)
+    total, losses = _weighted(chunks[0], head.kernel, head.bias_V, chunks[1:], above, tied)
+
+    def by_row(loss_CT):
+        return _from_chunks(loss_CT, B, L).mean(-1)
+
+    return total, RowLosses(*(None if x is None else by_row(x) for x in losses))
 
 
 def _to_chunks(x_BL, num_chunks):
@@ -69,86 +120,138 @@ def _to_chunks(x_BL, num_chunks):
     return x_CBL.reshape(num_chunks, -1, *rest)
 
 
+def _from_chunks(x_CT, B, L):
+    """[C, T] -> [B, L], without the padding."""
+    return x_CT.reshape(x_CT.shape[0], B, -1).swapaxes(0, 1).reshape(B, -1)[:, :L]
+
+
 def _over_chunks(one_chunk, carry, chunks):
     """jax.lax.scan, but a single chunk is no loop."""
-    if chunks[0].shape[0] > 1:
+    if jax.tree.leaves(chunks)[0].shape[0] > 1:
         return jax.lax.scan(one_chunk, carry, chunks)
-    carry, out = one_chunk(carry, tuple(x[0] for x in chunks))
+    carry, out = one_chunk(carry, jax.tree.map(lambda x: x[0], chunks))
     return carry, jax.tree.map(lambda x: x[None], out)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(5,))
-def _weighted(hidden_CTD, kernel, bias_V, targets_CT, weights_CT, tied):
-    """Sum of weight times negative log-likelihood over all tokens."""
-    head = Head(kernel, bias_V, tied)
+def _weighted(hidden_CTD, kernel, bias_V, targets, above, tied):
+    """(total, (nll_CT, kl_CT or None)); `targets`: (ids, weights), `above`: the teacher's or None.
+
+    above: ((kernel, bias), (hidden_CTD, weights_CT)); tied: of the model's head, of the teacher's.
+    """
+    head = Head(kernel, bias_V, tied[0])
 
     def one_chunk(total, chunk):
-        hidden_TD, targets_T, weights_T = chunk
-        nll_T = _softmax(hidden_TD, head, targets_T)[0]
-        return total + (nll_T * weights_T).sum(), None
+        hidden_TD, (targets_T, weights_T), of_teacher = chunk
+        softmax = _softmax(hidden_TD, head, targets_T)
+        taught = _taught(softmax, above, of_teacher, tied[1])
+        return total + _sum(softmax.nll_T, weights_T, taught), (softmax.nll_T, taught.kl_T)
 
     zero = jnp.zeros((), jnp.float32)
-    return _over_chunks(one_chunk, zero, (hidden_CTD, targets_CT, weights_CT))[0]
+    return _over_chunks(one_chunk, zero, (hidden_CTD, targets, above and above[1]))
 
 
-def _weighted_forward(hidden_CTD, kernel, bias_V, targets_CT, weights_CT, tied):
-    """The sum, and its gradients by hidden, kernel and bias, which backward only scales."""
-    head = Head(kernel, bias_V, tied)
+def _weighted_forward(hidden_CTD, kernel, bias_V, targets, above, tied):
+    """_weighted, and its gradients by hidden, kernel and bias, which backward only scales."""
+    head = Head(kernel, bias_V, tied[0])
 
     def one_chunk(sums, chunk):
-        hidden_TD, targets_T, weights_T = chunk
-        nll_T, exp_TV, sum_T = _softmax(hidden_TD, head, targets_T)
-        hidden_grad_TD, *grads = _head_gradients(
-            hidden_TD, kernel, targets_T, exp_TV, sum_T, weights_T, tied
-        )
-        new = (nll_T * weights_T).sum(), *grads
+        hidden_TD, (targets_T, weights_T), of_teacher = chunk
+        softmax = _softmax(hidden_TD, head, targets_T)
+        taught = _taught(softmax, above, of_teacher, tied[1])
+        delta_TV = _logit_gradients(softmax, targets_T, weights_T, taught)
+        hidden_grad_TD, *grads = _head_gradients(hidden_TD, kernel, delta_TV, tied[0])
+        new = _sum(softmax.nll_T, weights_T, taught), *grads
         sums = jax.tree.map(jnp.add, sums, new)
-        return sums, hidden_grad_TD.astype(hidden_TD.dtype)
+        losses = softmax.nll_T, taught.kl_T
+        return sums, (hidden_grad_TD.astype(hidden_TD.dtype), losses)
 
-    V = kernel.shape[0 if tied else 1]
+    V = kernel.shape[0 if tied[0] else 1]
     zeros = tuple(jnp.zeros(shape, jnp.float32) for shape in ((), kernel.shape, (V,)))
-    (total, kernel_grad, bias_grad_V), hidden_grad_CTD = _over_chunks(
-        one_chunk, zeros, (hidden_CTD, targets_CT, weights_CT)
+    (total, kernel_grad, bias_grad_V), (hidden_grad_CTD, losses) = _over_chunks(
+        one_chunk, zeros, (hidden_CTD, targets, above and above[1])
     )
     grads = (
         hidden_grad_CTD,
         kernel_grad.astype(kernel.dtype),
         None if bias_V is None else bias_grad_V.astype(bias_V.dtype),
     )
-    return total, grads
+    return (total, losses), grads
 
 
-def _weighted_backward(tied, grads, total_grad):
+def _weighted_backward(tied, grads, out_grads):
     del tied
-    scaled = jax.tree.map(lambda g: (g * total_grad).astype(g.dtype), grads)
+    scaled = jax.tree.map(lambda g: (g * out_grads[0]).astype(g.dtype), grads)
     return *scaled, None, None
 
 
 _weighted.defvjp(_weighted_forward, _weighted_backward)
 
 
-def _softmax(hidden_TD, head, targets_T):
-    """nll_T, and softmax as its numerator and denominator, so that its gradient needs no exp."""
+class _Softmax(NamedTuple):
+    """Of T tokens; softmax as its numerator and denominator, so that its gradient needs no exp."""
+
+    logits_TV: jax.Array
+    exp_TV: jax.Array
+    sum_T: jax.Array
+    log_sum_T: jax.Array  # of exp(logits), the maximum included
+    nll_T: jax.Array
+
+
+def _softmax(hidden_TD, head, targets_T) -> _Softmax:
     logits_TV = logits(hidden_TD, head)
     max_T = logits_TV.max(-1)
     exp_TV = jnp.exp(logits_TV - max_T[:, None])
     sum_T = exp_TV.sum(-1)
     target_T = jnp.take_along_axis(logits_TV, targets_T[:, None], axis=-1)[:, 0]
-    return max_T + jnp.log(sum_T) - target_T, exp_TV, sum_T
+    log_sum_T = max_T + jnp.log(sum_T)
+    return _Softmax(logits_TV, exp_TV, sum_T, log_sum_T, log_sum_T - target_T)
 
 
-def _head_gradients(hidden_TD, kernel, targets_T, exp_TV, sum_T, weights_T, tied):
-    """fp32 gradients by hidden, kernel and bias. Written out, since automatic differentiation
-    turns the one-hot part into a scatter over [T, V]; here it is one comparison that fuses."""
-    column_V = jnp.arange(exp_TV.shape[-1], dtype=targets_T.dtype)
-    is_target_TV = targets_T[:, None] == column_V
-    delta_TV = exp_TV * (weights_T / sum_T)[:, None] - jnp.where(
-        is_target_TV, weights_T[:, None], 0
-    )
+class _Taught(NamedTuple):
+    """A teacher's word on T tokens: its probabilities, their divergence from the model's, weights;
+    None without a teacher."""
+
+    share_TV: jax.Array | None = None
+    kl_T: jax.Array | None = None
+    weights_T: jax.Array | None = None
+
+
+def _taught(softmax: _Softmax, above, of_teacher, tied) -> _Taught:
+    if above is None:
+        return _Taught()
+    hidden_TD, weights_T = of_teacher
+    logits_TV = logits(hidden_TD, Head(*above[0], tied))
+    log_share_TV = jax.nn.log_softmax(logits_TV)
+    share_TV = jnp.exp(log_share_TV)
+    own_TV = softmax.logits_TV - softmax.log_sum_T[:, None]
+    return _Taught(share_TV, (share_TV * (log_share_TV - own_TV)).sum(-1), weights_T)
+
+
+def _sum(nll_T, weights_T, taught: _Taught):
+    total = (nll_T * weights_T).sum()
+    return total if taught.kl_T is None else total + (taught.kl_T * taught.weights_T).sum()
+
+
+def _logit_gradients(softmax: _Softmax, targets_T, weights_T, taught: _Taught):
+    """Of the weighted loss, fp32 [T, V]. Written out, since automatic differentiation turns the
+    one-hot part into a scatter over [T, V]; here it is one comparison that fuses."""
+    column_V = jnp.arange(softmax.exp_TV.shape[-1], dtype=targets_T.dtype)
+    wanted_TV = jnp.where(targets_T[:, None] == column_V, weights_T[:, None], 0)
+    whole_T = weights_T
+    if taught.weights_T is not None:
+        wanted_TV += taught.share_TV * taught.weights_T[:, None]
+        whole_T = weights_T + taught.weights_T
+    return softmax.exp_TV * (whole_T / softmax.sum_T)[:, None] - wanted_TV
+
+
+def _head_gradients(hidden_TD, kernel, delta_TV, tied):
+    """fp32 gradients by hidden, kernel and bias, of those by the logits."""
     delta_TV = delta_TV.astype(hidden_TD.dtype)
     matmul = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
     # The bias gradient as a product: as a sum over rows it took a quarter of the step on a CPU.
-    bias_grad_V = matmul("t,tv->v", jnp.ones_like(hidden_TD, shape=weights_T.shape), delta_TV)
+    ones_T = jnp.ones_like(hidden_TD, shape=delta_TV.shape[:1])
+    bias_grad_V = matmul("t,tv->v", ones_T, delta_TV)
     kernel = kernel.astype(hidden_TD.dtype)
     if tied:
         hidden_grad = matmul("tv,vd->td", delta_TV, kernel)

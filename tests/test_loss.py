@@ -56,6 +56,62 @@ def test_equal_to_the_plain_loss(num_chunks, tied, bias):
     np.testing.assert_allclose(alone, want[0][0], rtol=1e-6)
 
 
+def log_softmax64(hidden_BLD, kernel, bias_V):
+    logits = np.asarray(hidden_BLD, np.float64) @ np.asarray(kernel, np.float64)
+    logits += 0 if bias_V is None else np.asarray(bias_V, np.float64)
+    logits -= logits.max(-1, keepdims=True)
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("num_chunks", [1, 5])
+@pytest.mark.parametrize("tied", [False, True])
+def test_divergence_from_a_teacher_against_float64(num_chunks, tied):
+    """Loss, losses of the rows and gradients, by formulas written out in NumPy."""
+    hidden, kernel, bias_V, targets = case(B=3, tied=tied)
+    t_hidden, t_kernel, t_bias, _ = case(B=3, tied=tied, seed=1)
+    weights, kl_weights = np.array([0.5, 0.0, 0.25]), np.array([0.0, 2.0, 0.75])
+
+    def total(hidden, kernel, bias_V):
+        teacher = loss.Teacher(loss.Head(t_kernel, t_bias, tied), t_hidden, jnp.array(kl_weights))
+        head = loss.Head(kernel, bias_V, tied)
+        return loss.weighted_loss(
+            head, hidden, targets, jnp.array(weights), num_chunks=num_chunks, teacher=teacher
+        )
+
+    (got, rows), gradients = jax.jit(jax.value_and_grad(total, (0, 1, 2), has_aux=True))(
+        hidden, kernel, bias_V
+    )
+    plain = kernel.T if tied else kernel
+    own = log_softmax64(hidden, plain, bias_V)
+    theirs = log_softmax64(t_hidden, t_kernel.T if tied else t_kernel, t_bias)
+    L = targets.shape[1]
+    nll_B = -np.take_along_axis(own, targets[..., None], -1)[..., 0].mean(-1)
+    kl_B = (np.exp(theirs) * (theirs - own)).sum(-1).mean(-1)
+    np.testing.assert_allclose(rows.nll_B, nll_B, rtol=1e-5)
+    np.testing.assert_allclose(rows.kl_B, kl_B, rtol=1e-5)
+    np.testing.assert_allclose(got, weights @ nll_B + kl_weights @ kl_B, rtol=1e-5)
+    one_hot = np.eye(plain.shape[1])[targets]
+    w, k = weights[:, None, None] / L, kl_weights[:, None, None] / L
+    delta = (w + k) * np.exp(own) - w * one_hot - k * np.exp(theirs)
+    kernel_grad = np.einsum("bld,blv->dv", np.asarray(hidden, np.float64), delta)
+    wanted = (delta @ plain.T.astype(np.float64), kernel_grad.T if tied else kernel_grad)
+    for g, want in zip(gradients, (*wanted, delta.sum((0, 1))), strict=True):
+        np.testing.assert_allclose(g, want, rtol=1e-5, atol=3e-6)
+
+
+def test_a_teacher_equal_to_the_model_teaches_nothing():
+    hidden, kernel, bias_V, targets = case()
+    head, ones = loss.Head(kernel, bias_V, False), jnp.ones(2)
+
+    def total(hidden):
+        teacher = loss.Teacher(head, jax.lax.stop_gradient(hidden), ones)
+        return loss.weighted_loss(head, hidden, targets, 0 * ones, num_chunks=3, teacher=teacher)
+
+    (value, _), gradient = jax.jit(jax.value_and_grad(total, has_aux=True))(hidden)
+    np.testing.assert_allclose(value, 0, atol=1e-6)
+    np.testing.assert_allclose(gradient, 0, atol=1e-6)
+
+
 def test_bfloat16_hidden_states_are_summed_in_fp32():
     """A kernel gradient of 4,096 equal contributions: bf16 sums would stop growing at 256."""
     T, V = 4096, 4
