@@ -78,7 +78,8 @@ def check_options(words: list[str], path: Path) -> None:
 def test_command_exists_with_its_options(page, line):
     words = shlex.split(line)
     if words[:2] == ["python", "-m"]:
-        path = ROOT / (words[2].replace(".", "/") + ".py")
+        place = ROOT / words[2].replace(".", "/")
+        path = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
     else:
         path = ROOT / words[1]
     assert path.is_file(), f"{page}: {line}"
