@@ -6,7 +6,9 @@ python -m data_pipeline.picture data/demo/domain --general data/demo/general --r
 import string
 import sys
 
-from data_pipeline import errors, mixture, options, schedule
+from data_pipeline import errors
+from data_pipeline.batches import mixture, source_order
+from data_pipeline.prepare import options
 
 
 def draw(mixed: mixture.Mixture, *, windows: int, width: int) -> list[str]:
@@ -14,7 +16,7 @@ def draw(mixed: mixture.Mixture, *, windows: int, width: int) -> list[str]:
     drawn = [one for one in mixed.components if one.share]
     if len(drawn) > len(string.ascii_letters):
         raise errors.UserError(f"{len(drawn)} sources: at most {len(string.ascii_letters)} letters")
-    order = schedule.Schedule([one.share for one in drawn])
+    order = source_order.Schedule([one.share for one in drawn])
     letters = "".join(string.ascii_letters[order[k][0]] for k in range(windows))
     lines = [letters[start : start + width] for start in range(0, windows, width)]
     counts = order.counts(windows)

@@ -18,9 +18,12 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline import errors
-from data_pipeline import tokenizer as tokenizers
-from mypt_jax import bucket, checkpoint, model, sampling
-from mypt_jax import run as run_files
+from data_pipeline.tokens import tokenizer as tokenizers
+from mypt_jax.checkpoint import restore
+from mypt_jax.model import gpt as model
+from mypt_jax.model import sampling
+from mypt_jax.runs import layout
+from mypt_jax.storage import bucket
 
 DEFAULT_NEW_TOKENS = 200
 
@@ -30,7 +33,7 @@ def load(spec: str) -> tuple[sampling.Generator, tokenizers.Tokenizer]:
 
     Raises UserError when there is no such run or its tokenizer is not the recorded one.
     """
-    loaded = checkpoint.load_params(spec)
+    loaded = restore.load_params(spec)
     tokenizer = tokenizers.get(loaded.config["data"]["tokenizer"])
     recorded = loaded.record["tokenizer"]
     if recorded["sha256"] != tokenizer.sha256:
@@ -119,7 +122,7 @@ def _parse(argv) -> argparse.Namespace:
     parser.add_argument("--prompt", action="append", help="may be given several times")
     parser.add_argument("--prompts_file", help="a file with one prompt in each line")
     parser.add_argument("--compare", nargs="+", metavar="RUN", help="runs, by path or by stage")
-    parser.add_argument("--save", action="store_true", help=f"--compare: into {run_files.SAMPLES}")
+    parser.add_argument("--save", action="store_true", help=f"--compare: into {layout.SAMPLES}")
     parser.add_argument("--max_new_tokens", type=int, default=0, help="0: 200, or what fits")
     parser.add_argument("--temperature", type=float, default=0.8, help="0: most likely token")
     parser.add_argument("--top_k", type=int, default=0, help="0: off")
@@ -162,7 +165,7 @@ def main(argv=None) -> int:
             print(f"prompt: {prompt}\n")
             print(_side_by_side(samples[prompt], shutil.get_terminal_size().columns), end="\n\n")
         if arguments.save:
-            path = bucket.local_path(_beside(arguments.run, run_files.SAMPLES))
+            path = bucket.local_path(_beside(arguments.run, layout.SAMPLES))
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(samples, file, indent=1, ensure_ascii=False)
         return 0

@@ -12,7 +12,9 @@ from absl import app, flags, logging
 from ml_collections import config_flags
 
 from data_pipeline.errors import UserError
-from mypt_jax import exits, interrupt, redact, stage_file
+from mypt_jax import exits, redact
+from mypt_jax.monitor import preemption
+from mypt_jax.schema import stage_file
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A stage file, configs/v8.py[:SIZE].")
 _STAGE: dict = {}  # the stage file's own values, before overrides
@@ -55,21 +57,24 @@ def _without_stack(record) -> bool:
 
 def main(argv: list[str]) -> int:
     del argv
-    interrupts = interrupt.Interrupts()
+    interrupts = preemption.Interrupts()
     faulthandler.enable()  # a stack also for what is no exception, as a mapped file cut short
     sys.excepthook = _show
     logging.set_verbosity(logging.WARNING)  # Orbax reports every save at INFO
     logging.get_absl_logger().addFilter(_without_stack)
     # Imported here, so that a wrong flag or a signal is answered at once.
-    from mypt_jax import config, config_values, hosts, storage, train
+    from mypt_jax.distributed import hosts
+    from mypt_jax.schema import config_values, validation
+    from mypt_jax.storage import fetch
+    from mypt_jax.train import loop
 
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
         values = config_values.plain(_CONFIG.value.to_dict())
         config_values.check_values(values)  # before anything is fetched
-        values = storage.localise(values)
-        validated = config.validate(values, overridden=overridden, stage=_STAGE)
-        train.run_stage(validated, interrupts)
+        values = fetch.localise(values)
+        validated = validation.validate(values, overridden=overridden, stage=_STAGE)
+        loop.run_stage(validated, interrupts)
     except UserError as error:
         return hosts.leave(_fail(error, 2), error)
     except exits.RunEnd as end:

@@ -9,16 +9,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import (  # noqa: E402
-    append,
-    budget,
-    build_report,
-    errors,
-    inputs,
-    options,
-    shards,
-    tokenizer,
-)
+from data_pipeline import errors
+from data_pipeline.prepare import append, budget, build_report, inputs, options
+from data_pipeline.tokens import shards, tokenizer
 
 
 def main(argv=None) -> int:

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from data_pipeline import errors  # noqa: E402
-from mypt_jax import goodput, integrity, run  # noqa: E402
+from mypt_jax.monitor import goodput  # noqa: E402
+from mypt_jax.runs import integrity, layout  # noqa: E402
 
 STEPS = 20  # without a save, and as many with
 EVERY = 5
@@ -54,7 +55,7 @@ def measure(directory: Path, size: str, more: list[str]) -> dict:
     """Figures in seconds, bytes and shares."""
     workdir = directory / "run"
     train(workdir, size, STEPS, 10_000, more)
-    steps = [row["step_secs"] for row in run.metrics(str(workdir)) if "step_secs" in row]
+    steps = [row["step_secs"] for row in layout.metrics(str(workdir)) if "step_secs" in row]
     saving = train(workdir, size, 2 * STEPS, EVERY, more)
     text = re.search(r"each held training for ([\d.]+) s, then .* in ([\d.]+) s", saving)
     held_secs, background_secs = (float(value) for value in text.groups())
@@ -63,7 +64,7 @@ def measure(directory: Path, size: str, more: list[str]) -> dict:
     verified_secs, restored_secs = (float(value) for value in text.groups())
     start = json.loads((workdir / goodput.FILE).read_text())["starts"][-1]["secs"]
     start_secs = sum(start[key] for key in ("initialisation", "compilation", "restore"))
-    last = Path(run.step_dir(str(workdir), run.steps(str(workdir))[-1]))
+    last = Path(layout.step_dir(str(workdir), layout.steps(str(workdir))[-1]))
     begin = time.monotonic()
     reason = integrity.fault(str(last))
     hash_secs = time.monotonic() - begin

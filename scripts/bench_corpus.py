@@ -21,17 +21,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from data_pipeline import errors  # noqa: E402
-from data_pipeline.corpus import (  # noqa: E402
-    clean,
-    demo,
-    document,
-    minhash,
-    parts,
-    quality,
-    readers,
-    registry,
-)
+from data_pipeline import document, errors  # noqa: E402
+from data_pipeline.corpus import clean, demo, quality, registry  # noqa: E402
+from data_pipeline.corpus import read as parts  # noqa: E402
+from data_pipeline.readers import table as readers  # noqa: E402
+from data_pipeline.similarity import minhash  # noqa: E402
 
 REGISTRY = ROOT / "data_pipeline" / "corpus" / "phase2_domain.json"
 
@@ -144,7 +138,7 @@ def _size(path: Path, source: registry.Source) -> int:
 
 
 def _tokens(texts: list[str]) -> int:
-    from data_pipeline import tokenizer
+    from data_pipeline.tokens import tokenizer
 
     encoder = tokenizer.get("gpt2")
     return sum(len(encoder.encode(text)) for text in texts)

@@ -14,8 +14,10 @@ from flax import nnx
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import errors  # noqa: E402
-from mypt_jax import model, sampling, stage_file  # noqa: E402
+from data_pipeline import errors
+from mypt_jax.model import gpt as model
+from mypt_jax.model import sampling
+from mypt_jax.schema import stage_file
 
 GREEDY = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}
 

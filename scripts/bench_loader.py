@@ -18,16 +18,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import (  # noqa: E402
-    errors,
-    loader,
-    mixture,
-    options,
-    publish,
-    shard_writer,
-    shards,
-    tokenizer,
-)
+from data_pipeline import atomic, errors
+from data_pipeline.batches import loader, mixture
+from data_pipeline.prepare import options
+from data_pipeline.tokens import shard_writer, shards, tokenizer
 
 _LEAST = 2e6
 
@@ -87,7 +81,7 @@ def _generate(out_dir: Path, tokens: int, *, seed: int) -> None:
     """A dataset of random ids in the real format: reading does not depend on what they say."""
     vocabulary = tokenizer.get("gpt2")
     generator = np.random.Generator(np.random.PCG64(seed))
-    with publish.staged_directory(out_dir) as staging:
+    with atomic.staged_directory(out_dir) as staging:
         splits = {}
         for split in shards.SPLITS:
             writer = shard_writer.ShardWriter(
@@ -104,7 +98,7 @@ def _generate(out_dir: Path, tokens: int, *, seed: int) -> None:
                 writer.add(document, doc_hash=seed << 32 | number, text_bytes=0)
             splits[split] = writer.close()
         entry = {"licence": "", "licences": {}, "cut_texts": [], "splits": splits}
-        publish.write_json(
+        atomic.write_json(
             staging / shards.MANIFEST,
             shard_writer.manifest_of(
                 vocabulary=vocabulary, sources={"random": entry}, settings=[{"seed": seed}]

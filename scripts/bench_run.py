@@ -26,15 +26,16 @@ from data_pipeline import errors  # noqa: E402
 
 def make_dataset(directory: Path) -> str:
     """A small token dataset of words from this repository's own documents."""
-    from data_pipeline import budget, prepare, tokenizer
-    from data_pipeline.corpus import document
+    from data_pipeline import document
+    from data_pipeline.prepare import budget, build
+    from data_pipeline.tokens import tokenizer
 
     text = "\n\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
     texts = (
         document.Document(id=str(i), text=f"{i}\n{text}", source="docs", licence="MIT")
         for i in range(20)
     )
-    prepare.build_dataset(
+    build.build_dataset(
         texts,
         out_dir=directory,
         vocabulary=tokenizer.get("gpt2-4096"),
@@ -51,8 +52,12 @@ def measure_loop(pairs: int, steps: int) -> dict:
     import numpy as np
 
     from configs import base
-    from mypt_jax import config as configs
-    from mypt_jax import interrupt, opening, session, sharding, step, train
+    from mypt_jax.distributed import sharding
+    from mypt_jax.monitor import preemption
+    from mypt_jax.schema import validation
+    from mypt_jax.train import loop as train
+    from mypt_jax.train import session, step
+    from mypt_jax.train import start as opening
 
     config = base.get_config("tiny").to_dict()
     config["model"]["dropout"] = 0.0
@@ -61,9 +66,9 @@ def measure_loop(pairs: int, steps: int) -> dict:
         config["workdir"] = str(Path(directory) / "run")
         config["data"] |= dict(domain=(), domain_weights=(), general=(data,), general_weights=())
         config["checkpoint"]["every_secs"] = 0.0
-        validated = configs.validate(config)
+        validated = validation.validate(config)
         program = step.build(validated.config, eot=validated.tokenizer.eot)
-        interrupts = interrupt.Interrupts()
+        interrupts = preemption.Interrupts()
         work, state, done = opening.open_session(validated, program, interrupts, stack)
         session.eval_due = lambda config, done: False  # evaluation and saving are left out
         windows = sharding.global_batch(program.mesh, work.loader.batch(0), config["batch_size"])

@@ -27,7 +27,7 @@ SMALL = dict(n_layer=6, n_head=6, n_embd=384, block_size=256, vocab_size=50_304)
 
 
 def bench_config(size: str, batch_size: int, remat: str) -> dict:
-    from mypt_jax import stage_file
+    from mypt_jax.schema import stage_file
 
     row = "tiny" if size == "small" else size
     config = stage_file.load(f"{ROOT}/configs/base.py:{row}").to_dict()
@@ -112,7 +112,9 @@ def make_parts(config: dict, model_config: dict, state: dict) -> dict[str, Calla
     import jax
     import jax.numpy as jnp
 
-    from mypt_jax import attention, loss, optim, step
+    from mypt_jax import optim
+    from mypt_jax.model import attention, loss
+    from mypt_jax.train import step
 
     m, B = config["model"], config["batch_size"]
     L, D, H, V, N = (m[k] for k in ("block_size", "n_embd", "n_head", "vocab_size", "n_layer"))
@@ -178,7 +180,9 @@ def measure(config: dict, pairs: int, with_parts: bool) -> dict:
     import jax
     import numpy as np
 
-    from mypt_jax import flops, sharding, step
+    from mypt_jax.distributed import sharding
+    from mypt_jax.model import flops
+    from mypt_jax.train import step
 
     m, B = config["model"], config["batch_size"]
     program = step.build(config, eot=0, devices=jax.devices()[:1])

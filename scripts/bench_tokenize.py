@@ -28,15 +28,10 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from data_pipeline import (  # noqa: E402
-    budget,
-    errors,
-    inputs,
-    options,
-    prepare,
-    tokenizer,
-)
-from data_pipeline.corpus import demo, document  # noqa: E402
+from data_pipeline import document, errors  # noqa: E402
+from data_pipeline.corpus import demo  # noqa: E402
+from data_pipeline.prepare import budget, build, inputs, options  # noqa: E402
+from data_pipeline.tokens import tokenizer  # noqa: E402
 
 _LEAST_PER_CORE, _LEAST_TWO_WORKERS = 0.9, 1.8
 _MOST_MEMORY_BYTES = 1_500_000_000
@@ -152,7 +147,7 @@ def _in_processes(run, parts: list[list[str]]) -> None:
 
 def _prepare(texts: list[str], directory: Path, vocabulary, workers: int) -> None:
     with tempfile.TemporaryDirectory(dir=directory) as out:
-        prepare.build_dataset(
+        build.build_dataset(
             (document.Document(id=str(i), text=t, source="text") for i, t in enumerate(texts)),
             out_dir=Path(out) / "dataset",
             vocabulary=vocabulary,

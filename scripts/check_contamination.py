@@ -12,9 +12,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from data_pipeline import contamination, errors, mixture, options, shards  # noqa: E402
+from data_pipeline import errors
+from data_pipeline.batches import mixture
+from data_pipeline.prepare import contamination, options
+from data_pipeline.tokens import shards
 
 
 def main(argv=None) -> int:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import array_record, errors, options, publish, shards  # noqa: E402
+from data_pipeline import atomic, errors
+from data_pipeline.prepare import options
+from data_pipeline.tokens import array_record, shards
 
 
 def main(argv=None) -> int:
@@ -27,7 +29,7 @@ def main(argv=None) -> int:
         raise errors.UserError(
             f"{args.dataset_dir} is stored as {dataset.storage}: export the shards it comes from"
         )
-    with publish.staged_directory(args.out_dir) as staging:
+    with atomic.staged_directory(args.out_dir) as staging:
         manifest = shards.read_manifest(args.dataset_dir)
         written = {
             source.name: array_record.export(
@@ -42,7 +44,7 @@ def main(argv=None) -> int:
                         name = f"{shard['file']}.{suffix}"
                         (staging / name).parent.mkdir(parents=True, exist_ok=True)
                         shutil.copyfile(args.dataset_dir / name, staging / name)
-        publish.write_json(staging / shards.MANIFEST, manifest | {"storage": args.format})
+        atomic.write_json(staging / shards.MANIFEST, manifest | {"storage": args.format})
         exported = shards.open_dataset(staging)
         for name, source in exported.sources.items():
             for split in shards.SPLITS:

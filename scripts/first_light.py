@@ -21,7 +21,7 @@ STEPS = 8  # of which the first two are not timed
 
 
 def config_of(size: str, devices: int) -> dict:
-    from mypt_jax import stage_file
+    from mypt_jax.schema import stage_file
 
     config = stage_file.load(f"{ROOT}/configs/base.py:{size}").to_dict()
     config["model"]["dropout"] = 0.0
@@ -43,17 +43,17 @@ def rows_of(config: dict):
 
 
 def build(config: dict, devices: list, **model):
-    from mypt_jax import step
+    from mypt_jax.train import step
 
     return step.build({**config, "model": {**config["model"], **model}}, eot=0, devices=devices)
 
 
 def check_attention(config: dict, program) -> tuple[bool, str, str]:
-    from mypt_jax import self_test
+    from mypt_jax.model import attention_check
 
     model = program.model_config
     try:
-        self_test.check_model({**model, "document_mask": model["attention"] != "cudnn"})
+        attention_check.check_model({**model, "document_mask": model["attention"] != "cudnn"})
     except errors.UserError as error:
         return False, model["attention"], str(error)
     return True, f"{model['attention']}, {model['compute_dtype']}", "no leak, as fp32"
@@ -100,10 +100,10 @@ def run(program, config: dict, steps: int):
     import jax
     import numpy as np
 
-    from mypt_jax import sharding
-    from mypt_jax import step as steps_module
+    from mypt_jax.distributed import sharding
+    from mypt_jax.train import step
 
-    scalars = steps_module.dropout_key(0, 0), np.float32(1e-3), np.float32(np.inf)
+    scalars = step.dropout_key(0, 0), np.float32(1e-3), np.float32(np.inf)
     state, losses, secs = program.init(), [], []
     windows = sharding.global_batch(program.mesh, rows_of(config), config["batch_size"])
     for _ in range(steps):
@@ -121,19 +121,19 @@ def check_memory(config: dict, program, devices: list) -> tuple[bool, str, str]:
 
     import jax
 
-    from mypt_jax import plan_costs
+    from mypt_jax.plan import costs
 
     split = program.mesh.shape["fsdp"] * program.mesh.shape["tensor"]
     held = sum(
         math.prod(x.sharding.shard_shape(x.shape)) * x.dtype.itemsize
         for x in jax.tree.leaves(program.abstract_state)
     )
-    planned = plan_costs.sizes(config).state / split
+    planned = costs.sizes(config).state / split
     stats = devices[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use", 0)
-    estimate = plan_costs.memory(
+    estimate = costs.memory(
         config,
-        plan_costs.sizes(config),
+        costs.sizes(config),
         devices=len(devices),
         compute_dtype=program.model_config["compute_dtype"],
     )["total"]
@@ -145,7 +145,7 @@ def check_memory(config: dict, program, devices: list) -> tuple[bool, str, str]:
 def check_speed(config: dict, program, devices: list) -> tuple[bool, str, str]:
     import statistics
 
-    from mypt_jax import flops
+    from mypt_jax.model import flops
 
     losses, secs = run(program, config, STEPS)
     step_secs = statistics.median(secs[2:])

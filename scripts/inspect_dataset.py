@@ -11,7 +11,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import errors, legacy, options, shards, tokenizer  # noqa: E402
+from data_pipeline import errors
+from data_pipeline.prepare import options
+from data_pipeline.tokens import mypt_format, shards, tokenizer
 
 _HEAD = ("source", "train tokens", "docs", "val tokens", "docs", "val", "bytes/token", "licence")
 
@@ -42,7 +44,7 @@ def main(argv=None) -> int:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         print("  ".join([row[0].ljust(widths[0]), *cells[1:-1], row[-1]]))
     if args.verify:
-        if dataset.storage == legacy.STORAGE:
+        if dataset.storage == mypt_format.STORAGE:
             print("verified: every id is in the vocabulary; the original keeps no hashes")
         else:
             print("verified: hashes, ids and document ends are as the manifest says")
@@ -58,7 +60,7 @@ def _row(source: shards.Source) -> tuple[str, ...]:
     text_bytes = sum(source.text_bytes.values())
     # The original does not say where documents end.
     documents = {
-        split: "?" if source.storage == legacy.STORAGE else f"{count:,}"
+        split: "?" if source.storage == mypt_format.STORAGE else f"{count:,}"
         for split, count in source.documents.items()
     }
     return (

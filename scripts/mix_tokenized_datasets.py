@@ -12,7 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import errors, mix, mixture, options, publish  # noqa: E402
+from data_pipeline import atomic, errors
+from data_pipeline.batches import mixture
+from data_pipeline.prepare import mix, options
 
 
 def main(argv=None) -> int:
@@ -33,7 +35,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     if args.tokens_per_shard < 1:
         raise errors.UserError(f"--tokens_per_shard {args.tokens_per_shard}: 1 or more is wanted")
-    publish.check_free(args.output_dir)
+    atomic.check_free(args.output_dir)
     first, second = _ratios(args)
     general = [args.replay_dir] + ([args.replay2_dir] if args.replay2_dir else [])
     weights = [first, second] if args.replay2_dir and first + second else []

@@ -7,8 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import budget, build_report, clusters, errors, prepare, shards, tokenizer  # noqa: E402
-from data_pipeline.corpus import demo  # noqa: E402
+from data_pipeline import errors
+from data_pipeline.corpus import demo
+from data_pipeline.prepare import budget, build, build_report, near_duplicates
+from data_pipeline.tokens import shards, tokenizer
 
 _ROLES = ("domain", "general")
 
@@ -35,8 +37,8 @@ def main(argv=None) -> int:
             print(f"{out_dir}: is there already")
             continue
         started = time.monotonic()
-        reports = prepare.build_dataset(
-            clusters.with_split_keys(demo.documents(role)),
+        reports = build.build_dataset(
+            near_duplicates.with_split_keys(demo.documents(role)),
             out_dir=out_dir,
             vocabulary=vocabulary,
             settings=budget.Settings(

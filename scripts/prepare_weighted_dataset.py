@@ -13,18 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data_pipeline import (  # noqa: E402
-    budget,
-    build_report,
-    errors,
-    inputs,
-    legacy,
-    options,
-    prepare,
-    publish,
-    shards,
-    tokenizer,
-)
+from data_pipeline import atomic, errors
+from data_pipeline.prepare import budget, build, build_report, inputs, options
+from data_pipeline.tokens import mypt_format, shards, tokenizer
 
 
 def main(argv=None) -> int:
@@ -47,7 +38,7 @@ def main(argv=None) -> int:
     options.add_build(parser, val_fraction=0.1)
     options.add_inputs(parser)
     args = parser.parse_args(argv)
-    publish.check_free(args.out_dir)
+    atomic.check_free(args.out_dir)
     specs = options.parse_specs(args.source)
     chosen = options.input_options(args)
     vocabulary = tokenizer.get(args.tokenizer)
@@ -69,7 +60,7 @@ def main(argv=None) -> int:
         native = args.out_dir.parent / f".{args.out_dir.name}.native"
         shutil.rmtree(native, ignore_errors=True)
     started, groups = time.monotonic(), {}
-    reports = prepare.build_dataset(
+    reports = build.build_dataset(
         inputs.documents(specs, chosen, groups=groups),
         out_dir=native,
         vocabulary=vocabulary,
@@ -94,8 +85,8 @@ def _write_original(
     native: Path, out_dir: Path, settings: budget.Settings, specs: list[inputs.Spec]
 ) -> None:
     dataset = shards.open_dataset(native)
-    with publish.staged_directory(out_dir) as staging:
-        legacy.write(
+    with atomic.staged_directory(out_dir) as staging:
+        mypt_format.write(
             staging,
             splits={
                 split: [source.stream(split) for source in dataset.sources.values()]

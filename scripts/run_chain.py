@@ -25,7 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a file: Python puts scripts/ on the path, not the root
 
 from data_pipeline import errors  # noqa: E402
-from mypt_jax import bucket, stage_file  # noqa: E402
+from mypt_jax.schema import stage_file  # noqa: E402
+from mypt_jax.storage import bucket  # noqa: E402
 
 STAGES = ("base", "v3", "v5", "v7", "v8")
 # What a stage's exit code asks of the user; the codes are mypt_jax.main's.

@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT))
 import jax  # noqa: E402
 
 from data_pipeline import errors  # noqa: E402
-from mypt_jax import checkpoint, run  # noqa: E402
+from mypt_jax.checkpoint import restore  # noqa: E402
+from mypt_jax.runs import layout  # noqa: E402
 
 STAGES = ("base", "v3", "v5", "v7", "v8")
 MEASURED = ("_secs", "_per_sec", "run_id", "mfu", "input_wait_share", "device_memory_bytes")
@@ -74,8 +75,8 @@ def kill(process: subprocess.Popen) -> None:
 
 def state_bytes(workdir: Path, step: int) -> dict[str, bytes]:
     tree = {
-        "params": checkpoint.restore_params(str(workdir), step, None),
-        "rest": checkpoint.restore_rest(str(workdir), step),
+        "params": restore.restore_params(str(workdir), step, None),
+        "rest": restore.restore_rest(str(workdir), step),
     }
     return {
         jax.tree_util.keystr(path): f"{x.dtype} {x.shape} ".encode() + x.tobytes()
@@ -93,7 +94,7 @@ def comparable(value):
 
 def differences(quiet: Path, shaken: Path) -> list[str]:
     """What differs between two runs of one stage; empty when they are equal."""
-    step, other = (run.finished(str(path))["step"] for path in (quiet, shaken))
+    step, other = (layout.finished(str(path))["step"] for path in (quiet, shaken))
     if step != other:
         return [f"{shaken}: ended at step {other}, not {step}"]
     found = []
@@ -103,18 +104,18 @@ def differences(quiet: Path, shaken: Path) -> list[str]:
         for name in sorted({*ours, *theirs})
         if ours.get(name) != theirs.get(name)
     ]
-    rows, quiet_rows = (comparable(run.metrics(str(path))) for path in (shaken, quiet))
+    rows, quiet_rows = (comparable(layout.metrics(str(path))) for path in (shaken, quiet))
     if len(rows) != len(quiet_rows):
         found.append(f"{shaken}: {len(rows)} metrics rows, not {len(quiet_rows)}")
     for row, wanted in zip(rows, quiet_rows, strict=False):
         keys = [key for key in {*row, *wanted} if row.get(key) != wanted.get(key)]
         if keys:
             found.append(f"{shaken}: row of step {row['step']} differs in {sorted(keys)}")
-    metas = [checkpoint.read_meta(run.step_dir(str(p), step)) for p in (shaken, quiet)]
+    metas = [restore.read_meta(layout.step_dir(str(p), step)) for p in (shaken, quiet)]
     for key in ("data", "guard"):
         if metas[0][key] != metas[1][key]:
             found.append(f"{shaken}: {key} state differs")
-    if comparable(run.record(str(shaken))) != comparable(run.record(str(quiet))):
+    if comparable(layout.record(str(shaken))) != comparable(layout.record(str(quiet))):
         found.append(f"{shaken}: lineage differs")
     return found
 
@@ -134,7 +135,7 @@ def shake(
         except subprocess.TimeoutExpired:
             kill(process)
             hits += 1
-            done = sum(run.finished(str(runs / "tiny" / stage)) is not None for stage in STAGES)
+            done = sum(layout.finished(str(runs / "tiny" / stage)) is not None for stage in STAGES)
             print(f"{runs.name}: kill {hits}, {done} of {len(STAGES)} stages finished", flush=True)
             process = start(runs, overrides, log)
             continue
@@ -149,9 +150,9 @@ def compare(quiet: Path, shaken: Path) -> int:
     found, arrays, rows = [], 0, 0
     for stage in STAGES:
         found += differences(quiet / stage, shaken / stage)
-        finished = run.finished(str(shaken / stage))
+        finished = layout.finished(str(shaken / stage))
         arrays += len(state_bytes(shaken / stage, finished["step"]))
-        rows += len(run.metrics(str(shaken / stage)))
+        rows += len(layout.metrics(str(shaken / stage)))
         starts, share = finished["goodput"]["starts"], finished["goodput"]["goodput"]
         print(f"{shaken.parent.name}/{stage}: {starts} starts, goodput {share:.0%}")
     for line in found:
@@ -175,7 +176,7 @@ def main(argv: list[str] | None = None) -> int:
     quiet = args.dir / "quiet"
     if start(quiet, overrides, args.dir / "quiet.log").wait():
         raise errors.UserError(f"the quiet chain failed; see {args.dir / 'quiet.log'}")
-    walls = [run.finished(str(quiet / "tiny" / s))["goodput"]["wall_secs"] for s in STAGES]
+    walls = [layout.finished(str(quiet / "tiny" / s))["goodput"]["wall_secs"] for s in STAGES]
     draw, hits, differing, chains = random.Random(args.seed), 0, 0, 0
     while hits < args.kills:  # a chain that ends before is followed by another one
         shaken = args.dir / f"shaken_{args.seed}_{chains}"

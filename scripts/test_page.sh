@@ -27,7 +27,7 @@ if ! find_browser >/dev/null; then
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium >/dev/null
 fi
 
-bash scripts/test.sh -m "" -v tests/test_report_page.py ${arguments[@]+"${arguments[@]}"}
+bash scripts/test.sh -m "" -v tests/report/test_page.py ${arguments[@]+"${arguments[@]}"}
 
 if [[ -n "$screenshots" ]]; then
   directory="$(mktemp -d)"

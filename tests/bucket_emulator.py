@@ -10,7 +10,7 @@ import urllib.request
 
 from several_processes import free_port
 
-# Read when gcsfs is imported, which importorskip does before storage.py can.
+# Read when gcsfs is imported, which importorskip does before fetch.py can.
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 

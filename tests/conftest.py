@@ -33,7 +33,7 @@ SMALL = {
 
 def documents(source: str, count: int, seed: int):
     """Texts with a vocabulary of their own, so that one source can be told from another."""
-    from data_pipeline.corpus import document
+    from data_pipeline import document
 
     rng = random.Random(f"{source}/{seed}")
     words = ["".join(rng.choices("abcdefghijklmnop", k=rng.randint(2, 7))) for _ in range(60)]
@@ -52,11 +52,12 @@ def build_dataset(
     vocabulary: str = "gpt2-4096",
 ) -> Path:
     """A token dataset with `sources`: {name: documents}."""
-    from data_pipeline import budget, prepare, tokenizer
+    from data_pipeline.prepare import budget, build
+    from data_pipeline.tokens import tokenizer
 
     settings = budget.Settings(seed=seed, val_fraction=val_fraction, tokens_per_shard=20_000)
     texts = (text for name, count in sources.items() for text in documents(name, count, seed))
-    prepare.build_dataset(
+    build.build_dataset(
         texts,
         out_dir=out_dir,
         vocabulary=tokenizer.get(vocabulary),

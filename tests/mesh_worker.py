@@ -14,8 +14,9 @@ import jax
 import numpy as np
 
 from configs import base, v8
-from mypt_jax import checkpointer as checkpointers
-from mypt_jax import sharding, step
+from mypt_jax.checkpoint import save
+from mypt_jax.distributed import sharding
+from mypt_jax.train import step
 
 MESHES = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "all": (2, 2, 2), "one": (1, 1, 1)}
 STEPS = 20
@@ -101,7 +102,7 @@ def cross_restore(directory: Path, programs: dict, states: dict) -> list[str]:
     """Saves on every mesh, restores on every mesh; returns what was not equal."""
     wrong = []
     for name, state in states.items():
-        checkpointer = checkpointers.Checkpointer(str(directory / name), keep=set)
+        checkpointer = save.Checkpointer(str(directory / name), keep=set)
         checkpointer.save(STEPS, state, {"mesh": name})
         checkpointer.wait()
         want = jax.tree.leaves(jax.tree.map(sharding.to_host, state))

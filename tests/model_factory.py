@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from mypt_jax import lineage, model
+from mypt_jax.model import gpt as model
+from mypt_jax.runs import lineage
 
 ORIGINAL = {
     "vocab_size": 97,

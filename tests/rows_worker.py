@@ -10,8 +10,9 @@ import sys
 import jax
 import numpy as np
 
-from data_pipeline.windows import EvalWindows
-from mypt_jax import evaluate, sharding
+from data_pipeline.batches.eval_windows import EvalWindows
+from mypt_jax.distributed import sharding
+from mypt_jax.evaluate import losses
 
 BATCH, WINDOWS = 8, 13
 
@@ -31,7 +32,7 @@ def main(port: str, index: str) -> None:
     rows = sharding.local_rows(mesh, BATCH)
     batch = sharding.global_batch(mesh, numbered(BATCH)[rows], BATCH)
     source = EvalWindows(numbered(WINDOWS), np.zeros((WINDOWS, 2), np.int64), "")
-    scores = evaluate.score(
+    scores = losses.score(
         jax.jit(lambda params, windows: windows[:, 1:].astype(np.float32)),
         {},
         {"general/x": source},

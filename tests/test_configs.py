@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs import base, base_llama, common, v3, v5, v7, v8
-from mypt_jax import plan_costs
+from mypt_jax.plan import costs
 
 GUIDE = {  # peak_lr, num_steps, warmup_steps, replay_ratio, parent
     base: (3e-4, 128_000, 2000, 1.0, "scratch"),
@@ -53,7 +53,7 @@ def test_the_later_architecture():
     assert (config.batch_size, config.accumulation_steps) == (96, 8)
     assert config.num_steps * config.batch_size == plain.num_steps * plain.batch_size
     assert config.optim.peak_lr == plain.optim.peak_lr
-    assert plan_costs.sizes(config.to_dict()).parameters == 698_911_104
+    assert costs.sizes(config.to_dict()).parameters == 698_911_104
 
 
 def test_the_tiny_chain_is_small_enough():

@@ -10,8 +10,12 @@ import pytest
 from flax import nnx
 from model_factory import quick  # noqa: F401
 
-from data_pipeline import errors, tokenizer
-from mypt_jax import checkpointer, generate, lineage, run, sampling
+from data_pipeline import errors
+from data_pipeline.tokens import tokenizer
+from mypt_jax import generate
+from mypt_jax.checkpoint import save
+from mypt_jax.model import sampling
+from mypt_jax.runs import layout, lineage
 
 EOT = 96
 GREEDY = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}
@@ -214,7 +218,7 @@ def write_run(path, seed, sha256=None):
         tokenizer={"name": vocabulary.name, "sha256": sha256 or vocabulary.sha256},
     )
     params = nnx.to_pure_dict(nnx.state(gpt, nnx.Param))
-    checkpointer.write_finished_run(str(path), params, config, record)
+    save.write_finished_run(str(path), params, config, record)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +254,7 @@ def test_compare_shows_runs_side_by_side(runs, capsys):
     assert generate.main([*flags, "--save", "--temperature=0"]) == 0
     out = capsys.readouterr().out
     assert any("base" in line and "| v3" in line for line in out.splitlines())
-    saved = json.loads((runs / run.SAMPLES).read_text())
+    saved = json.loads((runs / layout.SAMPLES).read_text())
     assert set(saved["A"]) == {"base", "v3"} and saved["A"]["base"] != saved["A"]["v3"]
 
 

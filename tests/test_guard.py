@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from mypt_jax import exits, guard
+from mypt_jax import exits, guide
 
 
-def steps(**changes) -> guard.StepGuard:
+def steps(**changes) -> guide.StepGuard:
     settings = dict(max_nonfinite_steps=3, spike_sigma=6.0, spike_window=4, skip_spikes=False)
-    return guard.StepGuard(**{**settings, **changes})
+    return guide.StepGuard(**{**settings, **changes})
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ def steps(**changes) -> guard.StepGuard:
     ],
 )
 def test_the_guides_words(share, word):
-    assert guard.verdict(share) == word
+    assert guide.verdict(share) == word
 
 
 def test_percent_and_nats():
-    found = guard.forgetting(2.4976, 2.23)
+    found = guide.forgetting(2.4976, 2.23)
     assert found["forgetting/nats"] == pytest.approx(0.2676)
     assert found["forgetting/percent"] == pytest.approx(12.0)
 
@@ -50,7 +50,7 @@ def test_percent_and_nats():
     ],
 )
 def test_over_a_limit_means_by_two_standard_errors(loss, stderr, wanted, words):
-    action, line = guard.judge(
+    action, line = guide.judge(
         general_loss=loss, baseline_loss=2.23, stderr=stderr, action="stop", max_forgetting=0.12
     )
     assert action == wanted

@@ -6,7 +6,8 @@ import pytest
 from flax import nnx
 
 from configs import base
-from mypt_jax import model, optim
+from mypt_jax import optim
+from mypt_jax.model import gpt
 
 CONSTANT = dict(peak_lr=3e-4, warmup_steps=2000, num_steps=128_000)
 SHAPE = dict(final_lr_ratio=0.1, decay_ratio=0.2)
@@ -75,7 +76,7 @@ def test_decay_mask_counts_of_the_original():
         "attention": "xla",
         "compute_dtype": "float32",
     }
-    params = nnx.eval_shape(lambda: nnx.state(model.GPT(rngs=nnx.Rngs(0), **config), nnx.Param))
+    params = nnx.eval_shape(lambda: nnx.state(gpt.GPT(rngs=nnx.Rngs(0), **config), nnx.Param))
     params = nnx.to_pure_dict(params)
     mask = optim.decay_mask(params)
     counts = {True: 0, False: 0}

@@ -11,15 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from data_pipeline import errors
-from data_pipeline.corpus import (
-    build_report,
-    dedup,
-    files,
-    output,
-    parts,
-    registry,
-    runner,
-)
+from data_pipeline.corpus import build_report, dedup, files, registry, runner, write
+from data_pipeline.corpus import read as parts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +59,14 @@ def build(
         # Shards appear under their final name together: the directory is what gets renamed.
         fresh = out_dir / "corpus_shards.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        shards = output.plan(
+        shards = write.plan(
             own,
             seed=settings.seed,
             work_dir=work_dir,
             out_dir=fresh,
             tokenizer=settings.tokenizer,
         )
-        written = run.stage("write", output.write, shards)
+        written = run.stage("write", write.write, shards)
         report = build_report.collect(sources, own, markers, counts, written)
         _publish(out_dir, fresh, work_dir, report, sources)
         return report

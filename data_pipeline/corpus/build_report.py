@@ -1,13 +1,13 @@
 """What a build says about itself: counts per source, examples of what was dropped, attribution."""
 
-from data_pipeline.corpus import parts, registry
+from data_pipeline.corpus import read, registry
 
 _SUMS = ("documents", "chars", "bytes", "tokens")
 
 
 def collect(
     sources: list[registry.Source],
-    planned: list[parts.Part],
+    planned: list[read.Part],
     markers: dict[str, dict],
     duplicates: dict[str, dict],
     shards: list[dict],
@@ -36,7 +36,7 @@ def collect(
             row["counts"][kind] = row["counts"].get(kind, 0) + count
         for kind, examples in marker["examples"].items():
             kept = row["examples"].setdefault(kind, [])
-            kept += examples[: parts.EXAMPLES - len(kept)]
+            kept += examples[: read.EXAMPLES - len(kept)]
     for shard in shards:
         for name, counts in shard["sources"].items():
             for key in _SUMS:

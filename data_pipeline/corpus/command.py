@@ -5,7 +5,8 @@ import dataclasses
 from pathlib import Path
 
 from data_pipeline import errors
-from data_pipeline.corpus import build, fetch, quality, registry, runner
+from data_pipeline.corpus import build, quality, registry, runner
+from data_pipeline.corpus.fetch import fetch
 
 
 def main(argv: list[str] | None, *, registry_path: Path, description: str, say) -> int:

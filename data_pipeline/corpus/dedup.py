@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipeline.corpus import files, minhash
+from data_pipeline.corpus import files
+from data_pipeline.similarity import minhash
 
 # A pair at least this similar shares a side of the train/val split, even if both stay.
 SPLIT_JACCARD = 0.5

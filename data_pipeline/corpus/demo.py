@@ -7,8 +7,10 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_pipeline import errors
-from data_pipeline.corpus import cwe, document, mediawiki, pydoc
+from data_pipeline import document, errors
+from data_pipeline.readers.code_docs import pydoc
+from data_pipeline.readers.publications import cwe
+from data_pipeline.readers.wikipedia import mediawiki
 
 ROLES = ("domain", "general")
 _WIKIPEDIA_GLOB = "enwiki-latest-pages-articles1.xml-*-shortened.bz2"

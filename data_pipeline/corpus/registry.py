@@ -8,7 +8,8 @@ import re
 from pathlib import Path, PurePosixPath
 
 from data_pipeline import errors
-from data_pipeline.corpus import boilerplate, quality, readers
+from data_pipeline.corpus import boilerplate, quality
+from data_pipeline.readers import table as readers
 
 SCHEMA = 1
 ROLES = ("domain", "general")

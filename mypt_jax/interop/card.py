@@ -3,8 +3,8 @@
 import os
 from collections.abc import Mapping
 
-from mypt_jax import lineage, run
 from mypt_jax.interop import runs
+from mypt_jax.runs import layout, lineage
 
 
 def licences(record: Mapping) -> dict[str, str]:
@@ -47,7 +47,7 @@ def render(
     *, path: str, step: int, config: Mapping, record: Mapping, parameters: int, remarks: list[str]
 ) -> str:
     """README.md of an exported folder: stages, tokens per source, licences, tokenizer."""
-    finished = run.finished(path) or {}
+    finished = layout.finished(path) or {}
     known = licences(record)
     shape = config["model"]
     lines = [

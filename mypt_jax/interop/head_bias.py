@@ -6,8 +6,12 @@ import jax
 import numpy as np
 from flax import nnx
 
-from data_pipeline import errors, loader, shards
-from mypt_jax import evaluate, model, sharding
+from data_pipeline import errors
+from data_pipeline.batches import loader
+from data_pipeline.tokens import shards
+from mypt_jax.distributed import sharding
+from mypt_jax.evaluate import losses
+from mypt_jax.model import gpt as model
 
 WINDOWS = 64  # per source
 
@@ -22,7 +26,7 @@ def loss_change(
     device = jax.devices()[0]
     resolved = model.resolve(settings, device)
     gpt = nnx.eval_shape(lambda: model.GPT(rngs=nnx.Rngs(0), **resolved))
-    nll = evaluate.make_nll(
+    nll = losses.make_nll(
         nnx.split(gpt, nnx.Param)[0],
         mesh=sharding.make_mesh((1, 1, 1), [device]),
         num_chunks=resolved["loss_chunks"],

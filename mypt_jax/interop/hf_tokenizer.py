@@ -5,7 +5,7 @@ import os
 import shutil
 
 from data_pipeline import errors
-from data_pipeline import tokenizer as tokenizers
+from data_pipeline.tokens import tokenizer as tokenizers
 
 FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")
 FILES += ("merges.txt", "tokenizer.model", "added_tokens.json", "generation_config.json")

@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from data_pipeline import errors
-from data_pipeline import tokenizer as tokenizers
-from mypt_jax import lineage
+from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.interop import card, head_bias, hf_config, hf_tokenizer, runs, tensors
+from mypt_jax.runs import lineage
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 MAX_LOSS_CHANGE_NATS = 0.001

@@ -12,7 +12,9 @@ import sys
 import numpy as np
 
 from data_pipeline import errors
-from mypt_jax import generate, sampling, scorer
+from mypt_jax import generate
+from mypt_jax.evaluate import scorer
+from mypt_jax.model import sampling
 
 try:
     from lm_eval import simple_evaluate

@@ -6,8 +6,10 @@ import uuid
 from collections.abc import Mapping
 
 from data_pipeline import errors
-from data_pipeline import tokenizer as tokenizers
-from mypt_jax import checkpoint, checkpointer, lineage, run, stage_file
+from data_pipeline.tokens import tokenizer as tokenizers
+from mypt_jax.checkpoint import restore, save
+from mypt_jax.runs import layout, lineage
+from mypt_jax.schema import stage_file
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -60,10 +62,10 @@ def write(
         tokenizer={"name": tokenizer_name, "sha256": tokenizer.sha256},
     )
     record["notes"] = [note]
-    checkpointer.write_finished_run(workdir, params, config, record)
+    save.write_finished_run(workdir, params, config, record)
 
 
-def read(spec: str) -> checkpoint.Loaded:
+def read(spec: str) -> restore.Loaded:
     """A run to export, with its lineage record as it stands in the run directory."""
-    loaded = checkpoint.load_params(spec)
-    return loaded._replace(record=run.record(loaded.path))
+    loaded = restore.load_params(spec)
+    return loaded._replace(record=layout.record(loaded.path))

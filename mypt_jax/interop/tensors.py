@@ -14,7 +14,8 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline import errors
-from mypt_jax import lineage, model
+from mypt_jax.model import gpt as model
+from mypt_jax.runs import lineage
 
 
 class Entry(NamedTuple):

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from data_pipeline.corpus import boilerplate, clean, quality, readers
+from data_pipeline.corpus import boilerplate, clean, quality
+from data_pipeline.readers import table as readers
 
 
 def test_normalise_folds_nothing_but_what_cannot_be_seen():

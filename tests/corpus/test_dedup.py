@@ -3,7 +3,8 @@ import random
 import numpy as np
 import pytest
 
-from data_pipeline.corpus import dedup, files, minhash
+from data_pipeline.corpus import dedup, files
+from data_pipeline.similarity import minhash
 
 WORDS = [f"w{number}" for number in range(4000)]
 

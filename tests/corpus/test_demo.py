@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from data_pipeline import errors
-from data_pipeline.corpus import demo, pydoc
+from data_pipeline.corpus import demo
+from data_pipeline.readers.code_docs import pydoc
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -20,7 +20,8 @@ from pathlib import Path
 import pytest
 
 from data_pipeline import errors
-from data_pipeline.corpus import archives, download, fetch, files, parts, registry
+from data_pipeline.corpus import files, read, registry
+from data_pipeline.corpus.fetch import archives, fetch, https
 
 TLS = Path(__file__).parent / "tls"
 DATA = bytes(range(256)) * 4000
@@ -146,7 +147,7 @@ def _get(server, kind, path, **changes):
         "max_bytes": 10**7,
         "ca_file": str(TLS / "ca.pem"),
     }
-    return download.get(f"{server.url}/{kind}/f.bin", path, **values | changes)
+    return https.get(f"{server.url}/{kind}/f.bin", path, **values | changes)
 
 
 def test_download_verifies_and_is_not_repeated(server, tmp_path):
@@ -188,7 +189,7 @@ def test_refused_downloads_leave_nothing(server, tmp_path, kind, changes, said):
 @pytest.mark.parametrize("url", ["http://localhost/x", "file:///etc/passwd", "ftp://localhost/x"])
 def test_only_https(tmp_path, url):
     with pytest.raises(errors.UserError, match="https"):
-        download.get(url, tmp_path / "x", sha256="", max_bytes=10, ca_file="")
+        https.get(url, tmp_path / "x", sha256="", max_bytes=10, ca_file="")
 
 
 def _source(fetch_settings):
@@ -288,10 +289,10 @@ def test_a_build_refuses_what_was_fetched_in_part(server, tmp_path):
         fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
     planned = {"roots": {"s": tmp_path / "s"}, "work_dir": tmp_path / "work", "mask": False}
     with pytest.raises(errors.UserError, match="interrupted; run again with --fetch"):
-        parts.plan([source], **planned)
+        read.plan([source], **planned)
     server.files |= {"b.txt": b"two " * 200}
     fetch.fetch(source, tmp_path / "s", ca_file=ca_file)
-    (part,) = parts.plan([dataclasses.replace(source, include=("*.txt",))], **planned)
+    (part,) = read.plan([dataclasses.replace(source, include=("*.txt",))], **planned)
     assert part.names == ("a.txt", "b.txt")
 
 

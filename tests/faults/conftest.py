@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, SMALL, made_once
 
-from mypt_jax import checkpoint, integrity, run
+from mypt_jax.checkpoint import restore
+from mypt_jax.runs import integrity, layout
 
 FAULTS = {
     **SMALL,
@@ -166,8 +167,8 @@ def undisturbed(zygote, overrides, shared) -> Path:
 def state_bytes(workdir: Path, step: int) -> dict[str, bytes]:
     """Every parameter, optimizer and counter array of a verified step."""
     tree = {
-        "params": checkpoint.restore_params(str(workdir), step, None),
-        "rest": checkpoint.restore_rest(str(workdir), step),
+        "params": restore.restore_params(str(workdir), step, None),
+        "rest": restore.restore_rest(str(workdir), step),
     }
     return {
         jax.tree_util.keystr(path): f"{x.dtype} {x.shape} ".encode() + x.tobytes()
@@ -179,14 +180,14 @@ def unmeasured(workdir: Path) -> list[dict]:
     """Metrics rows without what a clock decides."""
     return [
         {key: value for key, value in row.items() if not key.endswith(MEASURED)}
-        for row in run.metrics(str(workdir))
+        for row in layout.metrics(str(workdir))
     ]
 
 
 def assert_equal_runs(disturbed: Path, undisturbed: Path) -> None:
     """Same final step, same rows, same bytes of all state, same data position."""
-    step = run.finished(str(undisturbed))["step"]
-    assert run.finished(str(disturbed))["step"] == step
+    step = layout.finished(str(undisturbed))["step"]
+    assert layout.finished(str(disturbed))["step"] == step
     assert unmeasured(disturbed) == unmeasured(undisturbed)
     ours, theirs = state_bytes(disturbed, step), state_bytes(undisturbed, step)
     assert sorted(ours) == sorted(theirs)
@@ -197,14 +198,14 @@ def assert_equal_runs(disturbed: Path, undisturbed: Path) -> None:
 
 def final_losses(workdir: Path) -> np.ndarray:
     """Training and evaluation losses of the last row."""
-    row = run.metrics(str(workdir))[-1]
+    row = layout.metrics(str(workdir))[-1]
     return np.array([row["loss"], row["eval/general/loss"], row["eval/domain/loss"]])
 
 
 def meta(workdir: Path, step: int) -> dict:
-    return checkpoint.read_meta(run.step_dir(str(workdir), step))
+    return restore.read_meta(layout.step_dir(str(workdir), step))
 
 
 def valid_steps(workdir: Path) -> list[int]:
-    steps = run.steps(str(workdir))
-    return [step for step in steps if not integrity.fault(run.step_dir(str(workdir), step))]
+    steps = layout.steps(str(workdir))
+    return [step for step in steps if not integrity.fault(layout.step_dir(str(workdir), step))]

@@ -9,24 +9,24 @@ import time
 
 def slow_steps(secs: float) -> None:
     """Every step takes `secs` longer, so that a signal can be aimed at one."""
-    from mypt_jax import train
+    from mypt_jax.train import loop
 
-    plain = train._read
+    plain = loop._read
 
     def read(work, done, figures, watch):
         time.sleep(secs)
         plain(work, done, figures, watch)
 
-    train._read = read
+    loop._read = read
 
 
 def wait_at(step: int, path: str) -> None:
     """The main thread waits at reading this step until the file `path` is there."""
     import os
 
-    from mypt_jax import train
+    from mypt_jax.train import loop
 
-    plain = train._read
+    plain = loop._read
 
     def read(work, done, figures, watch):
         if done == step:
@@ -35,14 +35,14 @@ def wait_at(step: int, path: str) -> None:
             time.sleep(0.05)
         plain(work, done, figures, watch)
 
-    train._read = read
+    loop._read = read
 
 
 def slow_evaluation(secs: float) -> None:
     """Every batch of an evaluation takes `secs` longer."""
-    from mypt_jax import evaluate
+    from mypt_jax.evaluate import losses
 
-    plain = evaluate.score
+    plain = losses.score
 
     def score(*args, between_batches, **more):
         def slower():
@@ -52,7 +52,7 @@ def slow_evaluation(secs: float) -> None:
 
         return plain(*args, between_batches=slower, **more)
 
-    evaluate.score = score
+    losses.score = score
 
 
 def _hold_in_c(secs: float) -> None:
@@ -67,21 +67,21 @@ def _hold_in_c(secs: float) -> None:
 
 def blocked_in_validation(secs: float) -> None:
     """Reading the data holds the main thread in C, before a device was touched."""
-    from mypt_jax import config
+    from mypt_jax.schema import validation
 
-    plain = config.validate
+    plain = validation.validate
 
     def validate(*args, **more):
         print("validating", flush=True)
         _hold_in_c(secs)
         return plain(*args, **more)
 
-    config.validate = validate
+    validation.validate = validate
 
 
 def blocked_in_compilation(secs: float) -> None:
     """The first step holds the main thread in C, as a compilation does."""
-    from mypt_jax import step
+    from mypt_jax.train import step
 
     plain = step.build
 
@@ -100,7 +100,7 @@ def blocked_in_compilation(secs: float) -> None:
 
 def slow_commit(secs: float) -> None:
     """The background part of a save takes `secs` longer."""
-    from mypt_jax import integrity
+    from mypt_jax.runs import integrity
 
     plain = integrity.write_manifest
 
@@ -119,7 +119,8 @@ def die_at(point: str, step: int) -> None:
     import signal
     import threading
 
-    from mypt_jax import integrity, lineage, retention
+    from mypt_jax.checkpoint import retention
+    from mypt_jax.runs import integrity, lineage
 
     def die():
         os.kill(os.getpid(), signal.SIGKILL)
@@ -162,7 +163,7 @@ def file_size_limit(limit_bytes: int, after_step: int) -> None:
     """A real limit of the system (EFBIG): files cannot grow any more, as on a full disk."""
     import resource
 
-    from mypt_jax import checkpointer
+    from mypt_jax.checkpoint import save as checkpointer
 
     plain = checkpointer.Checkpointer.save
 
@@ -177,7 +178,7 @@ def file_size_limit(limit_bytes: int, after_step: int) -> None:
 
 def full_disk_for_metrics(first: int, last: int) -> None:
     """The rows from step `first` to `last` meet /dev/full instead of their file."""
-    from mypt_jax import metrics
+    from mypt_jax.monitor import metrics
 
     plain, append = metrics.Metrics.write, metrics.Metrics._append
 
@@ -208,7 +209,8 @@ def poisoned(nan_at=(), inf_gradient_at=(), spike_at=(), nan_evaluations=()) -> 
     import jax
     import jax.numpy as jnp
 
-    from mypt_jax import evaluate, step
+    from mypt_jax.evaluate import losses
+    from mypt_jax.train import step
 
     plain_step, plain_gradients = step._train_step, step._loss_and_gradients
 
@@ -226,7 +228,7 @@ def poisoned(nan_at=(), inf_gradient_at=(), spike_at=(), nan_evaluations=()) -> 
         return plain_step(state, *args, **more)
 
     step._train_step = train_step
-    plain_score = evaluate.score
+    plain_score = losses.score
     count = iter(range(1000))
 
     def score(*args, **more):
@@ -236,14 +238,14 @@ def poisoned(nan_at=(), inf_gradient_at=(), spike_at=(), nan_evaluations=()) -> 
                 one.nll_sum_D[:] = float("nan")
         return scores
 
-    evaluate.score = score
+    losses.score = score
 
 
 def hang_at(step: int) -> None:
     """The main thread never returns from reading this step."""
-    from mypt_jax import train
+    from mypt_jax.train import loop
 
-    plain = train._read
+    plain = loop._read
 
     def read(work, done, figures, watch):
         if done == step:
@@ -251,12 +253,12 @@ def hang_at(step: int) -> None:
             time.sleep(3600)
         plain(work, done, figures, watch)
 
-    train._read = read
+    loop._read = read
 
 
 def slow_loader(secs: float) -> None:
     """Every batch takes `secs` to make."""
-    from data_pipeline import loader
+    from data_pipeline.batches import loader
 
     plain = loader.TrainLoader.batch
 
@@ -269,7 +271,7 @@ def slow_loader(secs: float) -> None:
 
 def small_pages() -> None:
     """A shard is opened anew for every window: nothing is kept mapped."""
-    from data_pipeline import streams
+    from data_pipeline.tokens import streams
 
     plain = streams.ShardStream._read_part
 
@@ -284,7 +286,7 @@ def lease_times(renew_secs: float, stale_secs: float, host: str) -> None:
     """Shorter times, and another host name."""
     import socket
 
-    from mypt_jax import lease
+    from mypt_jax.runs import lease
 
     lease.RENEW_SECS, lease.STALE_SECS = renew_secs, stale_secs
     socket.gethostname = lambda: host
@@ -307,13 +309,13 @@ def no_network() -> None:
 
 def crash_at(step: int) -> None:
     """An error nobody expected, with a secret in its message."""
-    from mypt_jax import train
+    from mypt_jax.train import loop
 
-    plain = train._read
+    plain = loop._read
 
     def read(work, done, figures, watch):
         if done == step:
             raise RuntimeError("cannot reach https://user:pa55word@host/x with hf_token=hf_abcdef")
         plain(work, done, figures, watch)
 
-    train._read = read
+    loop._read = read

@@ -8,7 +8,7 @@ from bucket_emulator import emulator
 from conftest import ROOT
 
 from faults.conftest import assert_equal_runs
-from mypt_jax import bucket
+from mypt_jax.storage import bucket
 
 pytestmark = [pytest.mark.full, pytest.mark.filterwarnings("ignore")]  # of clients and emulators
 

@@ -13,7 +13,9 @@ import pytest
 
 from data_pipeline.errors import UserError
 from faults.conftest import assert_equal_runs, state_bytes, valid_steps
-from mypt_jax import checkpoint, checkpointer, exits, integrity, retention, run
+from mypt_jax import exits
+from mypt_jax.checkpoint import restore, retention, save
+from mypt_jax.runs import integrity, layout
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +38,7 @@ def copy(stopped, tmp_path) -> Path:
 
 
 def newest(workdir: Path) -> Path:
-    return Path(run.step_dir(str(workdir), run.steps(str(workdir))[-1]))
+    return Path(layout.step_dir(str(workdir), layout.steps(str(workdir))[-1]))
 
 
 def data_file(directory: Path) -> Path:
@@ -50,8 +52,8 @@ def flip_bit(path: Path) -> None:
     path.write_bytes(data)
 
 
-def saver_of(workdir: Path) -> checkpointer.Checkpointer:
-    return checkpointer.Checkpointer(str(workdir), keep=set)
+def saver_of(workdir: Path) -> save.Checkpointer:
+    return save.Checkpointer(str(workdir), keep=set)
 
 
 def edit_manifest(directory: Path, **changes) -> None:
@@ -78,7 +80,7 @@ DAMAGE = {
 def test_a_damaged_step_is_named_and_passed_over(name, copy):
     """Rows 11, 12, 15."""
     damage, reason = DAMAGE[name]
-    last, before = newest(copy), run.steps(str(copy))[-2]
+    last, before = newest(copy), layout.steps(str(copy))[-2]
     damaged_file = data_file(last).name
     damage(last)
     step, reasons = saver_of(copy).newest_valid(fallback=True)
@@ -108,20 +110,20 @@ def test_a_flipped_bit_costs_one_interval_and_changes_nothing(start, undisturbed
 
 def test_all_steps_invalid_is_never_a_new_start(start, copy):
     """Row 16."""
-    for step in run.steps(str(copy)):
-        flip_bit(data_file(Path(run.step_dir(str(copy), step))))
+    for step in layout.steps(str(copy)):
+        flip_bit(data_file(Path(layout.step_dir(str(copy), step))))
     before = (copy / "metrics.jsonl").read_bytes()
     trainer = start(copy)
     assert trainer.wait() == 5
     assert "no valid checkpoint" in trainer.last_line
-    assert trainer.last_line.count("does not have the SHA-256") == len(run.steps(str(copy)))
+    assert trainer.last_line.count("does not have the SHA-256") == len(layout.steps(str(copy)))
     assert (copy / "metrics.jsonl").read_bytes() == before
 
 
 def test_an_unfinished_first_save_is_no_damage(tmp_path):
     """Nothing was ever saved: the run may start anew, and says so."""
     workdir = tmp_path / "base"
-    directory = Path(run.step_dir(str(workdir), 4))
+    directory = Path(layout.step_dir(str(workdir), 4))
     directory.mkdir(parents=True)
     (directory / "file").write_text("half")
     Path(f"{directory}.unfinished").touch()
@@ -169,14 +171,14 @@ def saved(tmp_path_factory) -> Path:
 def test_another_tree_is_refused_with_path_and_both_shapes(saved, params, words):
     """Rows 17 and 18: Orbax would cast without a word."""
     with pytest.raises(UserError) as caught:
-        checkpoint.restore_params(str(saved), 3, params)
+        restore.restore_params(str(saved), 3, params)
     assert all(word in str(caught.value) for word in words), caught.value
 
 
 def test_a_cast_is_made_when_it_is_asked_for(saved):
     """Row 18."""
     wanted = {"a": jnp.ones((2, 3), jnp.bfloat16), "b": {"c": jnp.zeros(4)}}
-    restored = checkpoint.restore_params(str(saved), 3, wanted, allow_cast=True)
+    restored = restore.restore_params(str(saved), 3, wanted, allow_cast=True)
     assert restored["a"].dtype == jnp.bfloat16 and restored["b"]["c"].dtype == jnp.float32
 
 
@@ -215,9 +217,9 @@ def test_reading_beside_a_writer_sees_finished_steps_only(start, undisturbed, tm
     )
     seen = set()
     while trainer.is_running():
-        for step in run.steps(str(workdir)):
+        for step in layout.steps(str(workdir)):
             try:
-                checkpoint.restore_params(str(workdir), step, None)
+                restore.restore_params(str(workdir), step, None)
                 seen.add(step)
             except (exits.NoValidState, UserError) as error:
                 assert re.search("manifest|missing|cannot be read|removed", str(error))
@@ -276,14 +278,14 @@ def test_a_finished_run_keeps_parameters_only(tmp_path):
     saver.save(3, {"params": params, "mu": moment, "nu": moment, "step": jnp.int32(3)}, {})
     saver.wait()
     whole = size_bytes(workdir)
-    directory = run.step_dir(str(workdir), 3)
+    directory = layout.step_dir(str(workdir), 3)
     integrity.forget(directory, "rest")  # killed here: no longer vouched for, still there
     assert integrity.fault(directory) == ""
     saver.finish({3}, keep_optimizer=False)
     saver.close()
     assert size_bytes(workdir) < 0.4 * whole
     assert integrity.fault(directory) == ""
-    restored = checkpoint.restore_params(str(workdir), 3, None)
+    restored = restore.restore_params(str(workdir), 3, None)
     np.testing.assert_array_equal(restored["a"], params["a"])
     assert not retention.has_optimizer(str(workdir), 3)
 

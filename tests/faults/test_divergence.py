@@ -6,7 +6,7 @@ import math
 import pytest
 
 from faults.conftest import meta, state_bytes, valid_steps
-from mypt_jax import run
+from mypt_jax.runs import layout
 
 POISON = {
     "nan_at": [4, 14, 15, 16],
@@ -36,7 +36,7 @@ def poisoned(zygote, overrides, tmp_path_factory):
 
 
 def rows(workdir) -> dict[int, dict]:
-    return {row["step"]: row for row in run.metrics(workdir)}
+    return {row["step"]: row for row in layout.metrics(workdir)}
 
 
 def changed(workdir, before: int, after: int) -> set[str]:

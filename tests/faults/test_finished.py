@@ -5,7 +5,7 @@ import json
 import pytest
 from conftest import train
 
-from mypt_jax import run
+from mypt_jax.runs import layout
 
 
 @pytest.fixture(scope="module")
@@ -62,5 +62,5 @@ def test_a_tracker_that_does_not_start_leaves_it_finished(finished, tmp_path):
     done = train("base", overrides | more, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.count("error: ") == 1 and "no login" in done.stderr
-    assert run.finished(workdir)["step"] == 12
+    assert layout.finished(workdir)["step"] == 12
     assert json.loads((workdir / "config.json").read_text())["num_steps"] == 12

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from faults.conftest import unmeasured
-from mypt_jax import run
+from mypt_jax.runs import layout
 
 # Domain text only, at a rate that rises until it ruins what base has learned.
 RUIN = {
@@ -28,7 +28,7 @@ def warned(zygote, overrides, undisturbed, tmp_path_factory):
     }
     trainer = zygote.start("v3", {**settings, "guard.action": "warn"})
     assert trainer.wait() == 0, trainer.stderr
-    return settings, run.metrics(settings["workdir"])
+    return settings, layout.metrics(settings["workdir"])
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def limit(warned) -> tuple[float, int]:
 
 def test_warn_goes_on_and_says_so(warned):
     settings, rows = warned
-    assert run.finished(settings["workdir"])["step"] == 12
+    assert layout.finished(settings["workdir"])["step"] == 12
     assert rows[-1]["guard/action"] in ("", "warn")
     assert rows[-1]["forgetting/parent_nats"] == pytest.approx(rows[-1]["forgetting/nats"])
 
@@ -75,14 +75,14 @@ def test_rollback_ends_inside_the_budget_and_can_be_a_parent(zygote, warned, lim
     settings["guard.action"] = "rollback"
     trainer = zygote.start("v3", settings)
     assert trainer.wait() == 0, trainer.stderr
-    finished = run.finished(settings["workdir"])
+    finished = layout.finished(settings["workdir"])
     assert finished["rolled_back_from"] == limit[1]
     assert finished["step"] == limit[1] - 2
-    assert run.steps(settings["workdir"])[-1] == finished["step"]
-    assert run.record(settings["workdir"])["notes"][0].startswith("guard rollback")
+    assert layout.steps(settings["workdir"])[-1] == finished["step"]
+    assert layout.record(settings["workdir"])["notes"][0].startswith("guard rollback")
     child = {**settings, "init_from": settings["workdir"], "workdir": tmp_path / "v5"}
     child |= {"num_steps": 2, "optim.warmup_steps": 1, "guard.action": "warn"}
     trainer = zygote.start("v5", child)
     assert trainer.wait() == 0, trainer.stderr
-    assert run.record(child["workdir"])["parent"]["step"] == finished["step"]
+    assert layout.record(child["workdir"])["parent"]["step"] == finished["step"]
     assert "step 0 equals the parent's end" in trainer.stdout

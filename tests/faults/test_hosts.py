@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from faults.conftest import final_losses, valid_steps
-from mypt_jax import run
+from mypt_jax.runs import layout
 
 pytestmark = pytest.mark.full
 
@@ -55,7 +55,7 @@ def test_a_signal_to_one_stops_both_at_the_same_step(pair, start, undisturbed, t
     assert seen <= valid_steps(workdir)[-1] <= seen + 3
     alone = start(workdir)
     assert alone.wait() == 0, alone.stderr
-    assert [row["step"] for row in run.metrics(workdir)] == list(range(13))
+    assert [row["step"] for row in layout.metrics(workdir)] == list(range(13))
     np.testing.assert_allclose(final_losses(workdir), final_losses(undisturbed), rtol=1e-5)
 
 

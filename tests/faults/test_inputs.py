@@ -17,10 +17,15 @@ import pytest
 from conftest import SMALL
 
 from configs import base, v3
-from data_pipeline import loader, mixture, shards
-from data_pipeline.corpus import archives, document, xmlsafe
+from data_pipeline import document
+from data_pipeline.batches import loader, mixture
+from data_pipeline.corpus.fetch import archives
 from data_pipeline.errors import UserError
-from mypt_jax import config, evaluate, memory
+from data_pipeline.readers import xmlsafe
+from data_pipeline.tokens import shards
+from mypt_jax.evaluate import losses
+from mypt_jax.schema import validation
+from mypt_jax.train import memory
 
 
 @pytest.fixture
@@ -81,7 +86,7 @@ def test_a_damaged_dataset_is_refused_with_its_file(name, general, datasets, tmp
     damage(general)
     made = settings(datasets, tmp_path, **{"data.general": (str(general),)})
     with pytest.raises(UserError) as caught:
-        config.validate(made)
+        validation.validate(made)
     assert word in str(caught.value) and "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
@@ -118,7 +123,7 @@ def test_a_val_document_in_train_is_found(general, datasets, tmp_path):
     hashes.tofile(train)
     made = settings(datasets, tmp_path, **{"data.general": (str(general),)})
     with pytest.raises(UserError, match="general"):
-        config.validate(made)
+        validation.validate(made)
 
 
 def test_the_originals_loss_mask_is_refused(tmp_path):
@@ -136,7 +141,7 @@ def test_the_originals_loss_mask_is_refused(tmp_path):
 def test_replay_of_nothing_and_of_everything_works(datasets, tmp_path, ratio):
     """Row 47."""
     made = settings(datasets, tmp_path, **{"data.replay_ratio": ratio})
-    assert config.validate(made).config["data"]["replay_ratio"] == ratio
+    assert validation.validate(made).config["data"]["replay_ratio"] == ratio
 
 
 def test_the_recorded_parent_must_be_the_configured_one(datasets, tmp_path, undisturbed):
@@ -146,7 +151,7 @@ def test_the_recorded_parent_must_be_the_configured_one(datasets, tmp_path, undi
     (workdir / "config.json").write_text(json.dumps({"init_from": "runs/other"}))
     made = settings(datasets, tmp_path, stage=v3, init_from=str(undisturbed))
     with pytest.raises(UserError, match="was started from runs/other"):
-        config.validate(made)
+        validation.validate(made)
 
 
 COMMANDS = {
@@ -256,4 +261,4 @@ def test_object_arrays_are_refused(tmp_path):
     fields = ("nll_sum_D", "tokens_D", "doc_D")
     np.savez(path, **{f"general/a/{field}": np.array([{}], dtype=object) for field in fields})
     with pytest.raises(ValueError, match="allow_pickle"):
-        evaluate.paired_difference(str(path), str(path), "general")
+        losses.paired_difference(str(path), str(path), "general")

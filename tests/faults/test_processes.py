@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from data_pipeline import loader, mixture
+from data_pipeline.batches import loader, mixture
 from faults.conftest import assert_equal_runs, valid_steps
-from mypt_jax import goodput, run
+from mypt_jax.monitor import goodput
+from mypt_jax.runs import layout
 
 SLOW = {"slow_steps": {"secs": 0.3}}
 
@@ -73,7 +74,7 @@ def test_changed_keys_at_resume(start, datasets, tmp_path):
     changed = start(workdir, **settings, **{"optim.peak_lr": 0.5})
     assert changed.wait() == 0, changed.stderr
     assert "changed at resume: optim.peak_lr: 0.001 -> 0.5" in changed.stdout
-    assert run.metrics(workdir)[-1]["lr"] == 0.5
+    assert layout.metrics(workdir)[-1]["lr"] == 0.5
     shard = next(data.rglob("train/*.bin"))
     with open(shard, "ab") as file:
         file.write(b"\0\0")
@@ -136,10 +137,10 @@ def test_a_slow_loader_is_visible(start, tmp_path):
         **{"log.every_steps": 3, "data.prefetch_batches": 1},
     )
     assert trainer.wait() == 0, trainer.stderr
-    last = run.metrics(tmp_path / "base")[-1]
+    last = layout.metrics(tmp_path / "base")[-1]
     assert last["input_wait_secs"] > 0.5 * 3 * last["step_secs"]
     assert re.search(r"input wait \d+%", trainer.stdout)
-    waited = run.finished(tmp_path / "base")["goodput"]["secs"]["data_wait"]
+    waited = layout.finished(tmp_path / "base")["goodput"]["secs"]["data_wait"]
     assert waited > 2.0
 
 
@@ -195,4 +196,4 @@ def test_goodput_adds_up_over_kills(start, tmp_path):
     assert abs(summary["wall_secs"] - wall) <= 0.01 * wall + 0.5  # and a fork
     for phase in ("steps", "redone_steps", "compilation", "restore", "evaluation", "stopped"):
         assert summary["secs"][phase] > 0, phase
-    assert "goodput" in last.stdout and run.finished(workdir)["goodput"]["starts"] == 4
+    assert "goodput" in last.stdout and layout.finished(workdir)["goodput"]["starts"] == 4

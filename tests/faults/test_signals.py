@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 from faults.conftest import assert_equal_runs, unmeasured, valid_steps
-from mypt_jax import run
+from mypt_jax.runs import layout
 
 SLOW = {"slow_steps": {"secs": 0.25}}
 
@@ -43,14 +43,14 @@ def test_sigterm_in_an_evaluation(start, undisturbed, tmp_path):
     assert trainer.wait() == 75
     assert trainer.stdout.count("evaluation batch") <= count + 2
     assert valid_steps(workdir)[-1] == 6
-    assert [row["step"] for row in run.metrics(workdir)] == [0, 1, 2, 3, 4, 5]
+    assert [row["step"] for row in layout.metrics(workdir)] == [0, 1, 2, 3, 4, 5]
     assert start(workdir).wait() == 0
     assert_equal_runs(workdir, undisturbed)
 
 
 def test_a_closed_terminal_is_a_signal_unless_nohup_says_otherwise():
     code = (
-        "import os, signal; from mypt_jax import interrupt\n"
+        "import os, signal; from mypt_jax.monitor import preemption as interrupt\n"
         "held = interrupt.Interrupts(); held.arm(); os.kill(os.getpid(), signal.SIGHUP)\n"
         "os.kill(os.getpid(), signal.SIGTERM) if IGNORED else None\n"
         "while not held.requested: pass\n"

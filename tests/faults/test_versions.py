@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT, command
 
 from faults.conftest import final_losses, valid_steps
-from mypt_jax import run
+from mypt_jax.runs import layout
 
 OTHER = os.environ.get("MYPT_OTHER_PYTHON", "")
 
@@ -35,7 +35,7 @@ def test_a_run_goes_on_with_another_jax(start, overrides, undisturbed, tmp_path)
     assert done.returncode == 0, done.stderr
     line = f"numerics changed at step {saved} (jax: {ours} -> {theirs})"
     assert done.stdout.count(line) == 1, done.stdout
-    record = run.record(str(workdir))
+    record = layout.record(str(workdir))
     assert record["numerics"]["jax"] == theirs
     assert [note for note in record["notes"] if note.startswith(line)]
     # What both compute differs by rounding only; the tolerance is that of docs/reliability.md.

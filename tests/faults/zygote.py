@@ -13,8 +13,9 @@ from pathlib import Path
 
 from absl import app
 
-import mypt_jax.train  # noqa: F401 (what main imports later)
-from mypt_jax import config, main  # noqa: F401
+import mypt_jax.train.loop  # noqa: F401 (what main imports later)
+from mypt_jax import main
+from mypt_jax.schema import validation  # noqa: F401
 from tests.faults import faults
 
 

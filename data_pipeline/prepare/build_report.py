@@ -1,0 +1,105 @@
+"""What became of each source in a build."""
+
+import collections
+import dataclasses
+
+from data_pipeline.prepare import selection, small_sources
+
+
+@dataclasses.dataclass(frozen=True)
+class SourceReport:
+    """The counts of one source."""
+
+    name: str
+    documents_read: int
+    empty: int
+    long: int  # cut because they exceed a million characters
+    duplicates: int
+    known: int  # left out: the dataset, or an excluded one, holds the same text
+    in_other_val: int  # left out of train because another source has the same text in val
+    cut: bool  # fewer than 100 documents: cut into pieces of about 2,000 tokens
+    available_tokens: int
+    wanted_tokens: int | None
+    tokens: dict[str, int]
+    documents: dict[str, int]
+    passes: int  # how often train was gone through
+
+
+def of_source(
+    gate: small_sources.Gate,
+    chosen: selection.Selection,
+    *,
+    wanted_tokens: int | None,
+    splits: dict[str, dict],
+    in_other_val: int,
+    passes: int,
+) -> SourceReport:
+    """Returns the report of one source; `splits` are its manifest entries."""
+    source = chosen.source
+    return SourceReport(
+        name=source,
+        documents_read=gate.documents[source],
+        empty=gate.empty[source],
+        long=gate.long[source],
+        duplicates=chosen.duplicates,
+        known=gate.known[source] + chosen.known,
+        in_other_val=in_other_val,
+        cut=source in gate.cut,
+        available_tokens=chosen.available_tokens,
+        wanted_tokens=wanted_tokens,
+        tokens={split: entry["tokens"] for split, entry in splits.items()},
+        documents={split: entry["documents"] for split, entry in splits.items()},
+        passes=passes,
+    )
+
+
+def of_known(gate: small_sources.Gate, source: str) -> SourceReport:
+    """Returns the report of a source all of whose documents were left out."""
+    nothing = {"train": 0, "val": 0}
+    return SourceReport(
+        name=source,
+        documents_read=gate.documents[source],
+        empty=gate.empty[source],
+        long=gate.long[source],
+        duplicates=0,
+        known=gate.known[source],
+        in_other_val=0,
+        cut=False,
+        available_tokens=0,
+        wanted_tokens=None,
+        tokens=nothing,
+        documents=nothing,
+        passes=1,
+    )
+
+
+def describe(reports: list[SourceReport]) -> list[str]:
+    """Returns lines that say what became of each source, for a command to print."""
+    lines, totals = [], collections.Counter()
+    for one in reports:
+        totals.update(one.tokens)
+        notes = [
+            f"{count} {what}"
+            for count, what in (
+                (one.empty, "empty documents skipped"),
+                (one.duplicates, "duplicates dropped"),
+                (one.known, "left out: there already"),
+                (one.long, "documents cut at a million characters"),
+                (one.in_other_val, "left out: in another source's val"),
+            )
+            if count
+        ]
+        if one.cut:
+            notes.append("fewer than 100 documents: cut at blank lines into pieces")
+        if one.passes > 1:
+            notes.append(f"train repeated, {one.passes} passes")
+        if one.wanted_tokens is not None and sum(one.tokens.values()) < one.wanted_tokens:
+            notes.append(f"{one.wanted_tokens} tokens asked for")
+        lines.append(
+            f"{one.name}: {one.documents_read} documents, "
+            f"train {one.tokens['train']} tokens in {one.documents['train']}, "
+            f"val {one.tokens['val']} in {one.documents['val']}"
+            + (f" ({'; '.join(notes)})" if notes else "")
+        )
+    lines.append(f"total: train {totals['train']} tokens, val {totals['val']}")
+    return lines

@@ -1,0 +1,182 @@
+"""Texts -> token ids with their hashes, in this process and, for larger input, in several."""
+
+import collections
+import contextlib
+import dataclasses
+import itertools
+import multiprocessing
+import queue
+import signal
+from collections.abc import Iterable, Iterator
+from concurrent import futures
+from multiprocessing import connection
+
+import numpy as np
+
+from data_pipeline import errors, hashing
+from data_pipeline.tokens import tokenizer
+
+# Large enough that handing over a batch costs nothing, small enough to bound what is in flight.
+_BATCH_CHARS = 1 << 18
+_BATCH_TEXTS = 1024
+# Starting a process costs as much as encoding a few million characters: less needs no second one.
+_ALONE_CHARS = 1 << 21
+
+TABLE = np.dtype([(name, "<u8") for name in ("doc", "split", "tokens", "text_bytes")])
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """A text to encode; texts with the same split_key end on the same side (empty: its own)."""
+
+    source: str
+    text: str
+    split_key: str
+    origin: str  # for messages: file and position, or the document's id
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """A batch of encoded texts: their sources, one row of `table` for each, and all their tokens.
+
+    The tokens of a text end with end-of-text; text i + 1 follows text i.
+    """
+
+    sources: list[str]
+    table: np.ndarray  # TABLE[N]: content hash, split hash, number of tokens, UTF-8 bytes
+    tokens: np.ndarray
+
+
+def encode_all(
+    texts: Iterable[Text], *, vocabulary: tokenizer.Tokenizer, workers: int
+) -> Iterator[Encoded]:
+    """Yields every text encoded, in order; raises UserError for text that UTF-8 cannot hold."""
+    batches, chars = _batches(texts), 0
+    for batch in batches:
+        yield encode(batch, vocabulary)
+        chars += sum(len(text.text) for text in batch)
+        if workers > 1 and chars >= _ALONE_CHARS:
+            break
+    for batch in batches:
+        yield from _in_processes(itertools.chain([batch], batches), vocabulary, workers)
+
+
+def _in_processes(
+    batches: Iterator[list[Text]], vocabulary: tokenizer.Tokenizer, workers: int
+) -> Iterator[Encoded]:
+    """Processes and not threads: two threads disturb each other, and cost a tenth more time."""
+    with contextlib.ExitStack() as stack:
+        started = [stack.enter_context(_process(vocabulary)) for _ in range(workers)]
+        while not all(ours.poll() for ours in started):
+            batch = next(batches, None)
+            if batch is None:
+                return
+            yield encode(batch, vocabulary)
+        idle: queue.SimpleQueue = queue.SimpleQueue()
+        for ours in started:
+            _receive(ours)
+            idle.put(ours)
+        # A thread for each process, which only waits for it.
+        pool = stack.enter_context(futures.ThreadPoolExecutor(workers, "tokenise"))
+        waiting: collections.deque[futures.Future] = collections.deque()
+        try:
+            for batch in batches:
+                waiting.append(pool.submit(_ask, idle, batch))
+                if len(waiting) > 3 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextlib.contextmanager
+def _process(vocabulary: tokenizer.Tokenizer) -> Iterator[connection.Connection]:
+    """Starts a process that encodes; yields the connection to it, on which it says when it can."""
+    # spawn: a forked child would share locks and threads of whatever the parent has loaded.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    arguments = (theirs, vocabulary.name, vocabulary.sha256)
+    process = context.Process(target=_serve, args=arguments, name="tokenise", daemon=True)
+    process.start()
+    theirs.close()
+    try:
+        yield ours
+    finally:
+        ours.close()
+        process.terminate()  # it may still be starting
+        process.join()
+
+
+def _ask(idle: queue.SimpleQueue, batch: list[Text]) -> Encoded:
+    ours = idle.get()
+    try:
+        with contextlib.suppress(OSError):  # said by what is received
+            ours.send(batch)
+        return _receive(ours)
+    finally:
+        idle.put(ours)
+
+
+def _receive(ours: connection.Connection) -> Encoded | None:
+    """Returns what a process answers; raises its UserError, and another one when it is gone."""
+    try:
+        answer = ours.recv()
+    except (EOFError, OSError):
+        raise errors.UserError(
+            "a process that tokenises was killed (out of memory?): run the same command again, "
+            "with fewer --workers"
+        ) from None
+    if isinstance(answer, errors.UserError):
+        raise answer
+    return answer
+
+
+def _serve(theirs: connection.Connection, name: str, sha256: str) -> None:
+    """Encodes batches until the other end is closed, or gone with its process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says what is to be said
+    with contextlib.suppress(EOFError, OSError):
+        try:
+            vocabulary = tokenizer.get(name)
+            if vocabulary.sha256 != sha256:
+                raise errors.UserError(f"{name} was changed meanwhile: run the command again")
+            theirs.send(None)
+            while True:
+                theirs.send(encode(theirs.recv(), vocabulary))
+        except errors.UserError as error:
+            theirs.send(error)
+
+
+def _batches(texts: Iterable[Text]) -> Iterator[list[Text]]:
+    batch: list[Text] = []
+    chars = 0
+    for text in texts:
+        batch.append(text)
+        chars += len(text.text)
+        if chars >= _BATCH_CHARS or len(batch) >= _BATCH_TEXTS:
+            yield batch
+            batch, chars = [], 0
+    if batch:
+        yield batch
+
+
+def encode(batch: list[Text], vocabulary: tokenizer.Tokenizer) -> Encoded:
+    """Returns the texts encoded and hashed."""
+    rows, pieces = [], []
+    eot = np.array([vocabulary.eot], vocabulary.dtype)
+    for text in batch:
+        try:
+            content = text.text.encode()
+        except UnicodeEncodeError as error:
+            raise errors.UserError(
+                f"{text.origin}: a lone surrogate U+{ord(text.text[error.start]):04X} at character "
+                f"{error.start}: mend the text, or pass --bad_text=replace"
+            ) from None
+        ids = vocabulary.encode_uint32(text.text)
+        pieces += [ids.astype(vocabulary.dtype), eot]
+        doc_hash = hashing.bytes_hash(content)
+        key = text.split_key or f"{doc_hash:016x}"
+        rows.append((doc_hash, hashing.split_hash(key), len(ids) + 1, len(content)))
+    sources = [text.source for text in batch]
+    return Encoded(sources, np.array(rows, TABLE), np.concatenate(pieces))

@@ -1,0 +1,172 @@
+"""Java sources -> the documentation comments, each above the declaration that it describes."""
+
+import html
+import re
+import textwrap
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from data_pipeline import document
+from data_pipeline.readers.markup import html as html_reader
+
+MAX_CHARS = 4 * 1024 * 1024
+# Strings, character literals and comments: what is inside of them is not Java.
+_TOKEN = re.compile(
+    r'"""(?:[^\\"]|\\.|"(?!""))*"""|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|//[^\n]*|/\*.*?\*/',
+    re.DOTALL,
+)
+_STARS = re.compile(r"^[ \t]*\*+ ?", re.MULTILINE)
+_BLOCK_TAG = re.compile(r"^[ \t]*@([a-zA-Z][\w.]*)", re.MULTILINE)
+_LITERAL = r"\"(?:[^\"\\\n]|\\.)*\"|'(?:[^'\\\n]|\\.)*'"
+_ANNOTATION = re.compile(
+    r"@(?!interface\b)[\w.]+(?:\s*\("
+    rf"(?:{_LITERAL}|[^()\"']|\((?:{_LITERAL}|[^()\"']){{0,2000}}\)){{0,2000}}\))?\s*"
+)
+# {@snippet lang="java" : code}; without a colon the code is in another file.
+_SNIPPET = re.compile(
+    r"(?:\s*[\w-]+\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s:\"']+))*\s*:[ \t]*\n?(.*)", re.DOTALL
+)
+_PRE = re.compile(r"<pre\b.{0,20000}?</pre>", re.DOTALL | re.IGNORECASE)
+_BRACE = re.compile(r"\{[@\x01](\w+)[ \t]*|[{}]")
+_TARGET = re.compile(r"[^\s(]*(?:\([^()]*\))?")
+_LABELS = {
+    "param": "Parameter", "return": "Returns", "throws": "Throws", "exception": "Throws",
+    "see": "See also", "since": "Since", "deprecated": "Deprecated", "apiNote": "API note",
+    "implSpec": "Implementation requirements", "implNote": "Implementation note", "jls": "See also",
+    "serial": "Serial data", "spec": "See also", "jvms": "See also",
+}  # fmt: skip
+_DROPPED_TAGS = frozenset("author version hidden modules uses provides serialField".split())
+
+
+def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+    """Yields the file's documentation as one document."""
+    raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
+    text = convert(raw)
+    if text:
+        yield document.Document(id=path, text=text, path=path)
+
+
+def convert(raw: str) -> str:
+    """Returns every /** comment */ as text below its declaration; a licence header has none."""
+    blocks = []
+    package = re.search(r"^\s*package\s+([\w.]+)\s*;", raw, re.MULTILINE)
+    for match in _TOKEN.finditer(raw):
+        comment = match.group()
+        if not comment.startswith("/**") or len(comment) < 6:
+            continue
+        text = _comment(comment[3:-2])
+        if not text:
+            continue
+        declaration = _declaration(raw, match.end())
+        if declaration.startswith("package "):
+            declaration = declaration.rstrip(";")
+        blocks.append(f"{declaration}\n\n{_indented(text)}" if declaration else text)
+    if blocks and package and not blocks[0].startswith("package "):
+        blocks.insert(0, f"package {package.group(1)}")
+    return "\n\n".join(blocks)
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" if line.strip() else "" for line in text.split("\n"))
+
+
+def _declaration(raw: str, start: int) -> str:
+    """The declaration that follows a comment, up to its body, on one line."""
+    rest = raw[start : start + 4000].lstrip()
+    while True:
+        annotation = _ANNOTATION.match(rest)
+        comment = re.match(r"//[^\n]*\s*|/\*.*?\*/\s*", rest, re.DOTALL)
+        if annotation and annotation.end():
+            rest = rest[annotation.end() :]
+        elif comment:
+            if rest.startswith("/**"):
+                return ""  # the next comment follows at once: this one stands alone
+            rest = rest[comment.end() :]
+        else:
+            break
+    end = re.search(r"[{};]|=(?!=)", rest)
+    if not end:
+        return ""
+    head = _ANNOTATION.sub("", " ".join(rest[: end.start()].split()))
+    if not head and rest.startswith("}"):
+        return ""
+    # Constants of an enum end in a comma or with their arguments.
+    constant = re.match(r"([A-Z][A-Z0-9_]*)\s*[,(]", head + ",")
+    return constant.group(1) if constant else head.rstrip(",; ")
+
+
+def _comment(body: str) -> str:
+    body = _STARS.sub("", body)
+    parts = _BLOCK_TAG.split(_hide_at_in_code(body))
+    blocks = [_prose(parts[0])]
+    for tag, text in zip(parts[1::2], parts[2::2], strict=True):
+        if tag in _DROPPED_TAGS or text.strip() == "":
+            continue
+        if tag in ("param", "throws", "exception"):
+            name, said = (text.split(maxsplit=1) + ["", ""])[:2]
+            said = _prose(said)
+            blocks.append(f"{_LABELS[tag]} {name}: {said}" if said else "")
+        else:
+            blocks.append(f"{_LABELS.get(tag, tag.rpartition('.')[2])}: {_prose(text)}")
+    return "\n\n".join(block for block in blocks if block.strip())
+
+
+def _hide_at_in_code(body: str) -> str:
+    """An @ inside <pre> or {@code} starts no block tag, even at the start of a line."""
+
+    if "@" not in body:
+        return body
+
+    def hide(match):
+        return match.group().replace("@", "\x01")
+
+    if "<pre" in body or "<PRE" in body:
+        body = _PRE.sub(hide, body)
+    parts, start = [], 0
+    for begin, end, _, _ in _inline_tags(body):
+        parts += [body[start:begin], body[begin:end].replace("@", "\x01")]
+        start = end
+    return "".join(parts) + body[start:]
+
+
+def _inline_tags(text: str) -> list[tuple[int, int, str, str]]:
+    """Finds {@name content} with balanced braces: (begin, end, name, content), outermost only."""
+    if "{@" not in text and "{\x01" not in text:
+        return []
+    opened: list[re.Match] = []
+    spans = []
+    for match in _BRACE.finditer(text):
+        if match.group() != "}":
+            opened.append(match)
+        elif opened:
+            start = opened.pop()
+            if start.group(1):
+                content = text[start.end() : match.start()]
+                spans.append((start.start(), match.end(), start.group(1), content))
+    found: list[tuple[int, int, str, str]] = []
+    for span in sorted(spans):
+        if not found or span[0] >= found[-1][1]:
+            found.append(span)
+    return found
+
+
+def _prose(text: str) -> str:
+    """Expands inline tags, then HTML; the content of {@code} is never taken for HTML."""
+    parts, start = [], 0
+    for begin, end, name, content in _inline_tags(text):
+        parts.append(text[start:begin])
+        if name == "snippet":
+            snippet = _SNIPPET.fullmatch(content)
+            code = textwrap.dedent(snippet.group(1)).rstrip() if snippet else ""
+            parts.append(f"<pre>{html.escape(code, quote=False)}</pre>" if code else "")
+        elif name in ("code", "literal", "systemProperty", "index", "summary", "return"):
+            parts.append(html.escape(content, quote=False))
+        elif name in ("link", "linkplain", "value"):
+            # The target may have spaces between its parentheses: #get(int, int) the getter.
+            target = _TARGET.match(content.strip()).group()
+            label = content.strip()[len(target) :]
+            shown = " ".join(label.split()) or target.lstrip("#").replace("#", ".")
+            parts.append(html.escape(shown, quote=False))
+        start = end
+    parts.append(text[start:])
+    return html_reader.convert("".join(parts).replace("\x01", "@"), fragment=True)

@@ -1,0 +1,170 @@
+"""MITRE CWE catalogue (cwec_v*.xml) -> one document per weakness.
+
+Kept: everything that explains a weakness, its consequences, detection, mitigations, examples.
+Left out: change history (a third of the file), mapping notes, external identifiers.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import BinaryIO
+from xml.etree.ElementTree import Element
+
+from data_pipeline import document
+from data_pipeline.readers import xmlsafe
+
+# Section of a weakness -> its heading. The order in the document is that of the file.
+_SECTIONS = {
+    "Extended_Description": "",
+    "Background_Details": "Background",
+    "Alternate_Terms": "Alternate terms",
+    "Modes_Of_Introduction": "Modes of introduction",
+    "Common_Consequences": "Common consequences",
+    "Detection_Methods": "Detection methods",
+    "Potential_Mitigations": "Potential mitigations",
+    "Demonstrative_Examples": "Examples",
+    "Observed_Examples": "Observed examples",
+    "Notes": "Notes",
+}
+# Parts that say what the sentence beside them is about: shown as "Phase, Phase: sentence".
+_LABELS = ("Scope", "Impact", "Phase", "Strategy", "Method", "Term", "Reference")
+_BODIES = ("Description", "Note", "Effectiveness_Notes")
+_SPACE = re.compile(r"\s+")
+_REFERENCE = re.compile(r"\s*\[REF-\d+\]")
+
+
+def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+    """Yields the weaknesses that are not deprecated, in the order of the file."""
+    for weakness in xmlsafe.subtrees(stream, wanted=frozenset({"Weakness"}), path=path):
+        if weakness.get("Status") == "Deprecated":
+            continue
+        number = weakness.get("ID", "")
+        yield document.Document(id=f"{path}#CWE-{number}", text=_text(weakness), path=path)
+
+
+def _text(weakness: Element) -> str:
+    blocks = [f"CWE-{weakness.get('ID', '')}: {weakness.get('Name', '')}"]
+    for section in weakness:
+        name = xmlsafe.local(section.tag)
+        if name == "Description":
+            blocks += _prose(section)
+        elif name in _SECTIONS:
+            body = _prose(section) if name == "Extended_Description" else _entries(section)
+            if body:
+                blocks += ([_SECTIONS[name]] if _SECTIONS[name] else []) + body
+    return "\n\n".join(blocks)
+
+
+def _entries(section: Element) -> list[str]:
+    blocks = []
+    for entry in section:
+        name = xmlsafe.local(entry.tag)
+        if name == "Demonstrative_Example":
+            blocks += _example(entry)
+            continue
+        if not len(entry) or xmlsafe.local(entry[0].tag) not in _LABELS + _BODIES:
+            blocks += _prose(entry)
+            continue
+        labels = [_line(part) for part in entry if xmlsafe.local(part.tag) in _LABELS]
+        bodies = [part for part in entry if xmlsafe.local(part.tag) in _BODIES]
+        body = [block for part in bodies for block in _prose(part)]
+        head = ", ".join(dict.fromkeys(labels))
+        if head and body:
+            body[0] = f"{head}: {body[0]}"
+        elif head:
+            body = [head]
+        blocks += body
+    return blocks
+
+
+def _example(entry: Element) -> list[str]:
+    blocks = []
+    for part in entry:
+        if xmlsafe.local(part.tag) == "Example_Code":
+            code = _code(part)
+            if code:
+                blocks.append(code)
+        else:
+            blocks += _prose(part)
+    return blocks
+
+
+def _prose(element: Element) -> list[str]:
+    """Paragraphs of an element that holds plain text or XHTML, white space folded."""
+    blocks: list[str] = []
+    current: list[str] = []
+
+    def flush(prefix=""):
+        text = _REFERENCE.sub("", _SPACE.sub(" ", "".join(current)).strip())
+        current.clear()
+        if text:
+            blocks.append(prefix + text)
+
+    def walk(node):
+        name = xmlsafe.local(node.tag)
+        is_block = name in ("p", "div", "li", "tr", "ul", "ol", "table")
+        if is_block:
+            flush()
+        current.append(node.text or "")
+        for child in node:
+            if xmlsafe.local(child.tag) == "br":
+                current.append(" ")
+            else:
+                walk(child)
+            current.append(child.tail or "")
+        if name in ("td", "th"):
+            current.append(" ")
+        if is_block:
+            flush("- " if name == "li" else "")
+
+    walk(element)
+    flush()
+    return _join_items(blocks)
+
+
+def _join_items(blocks: list[str]) -> list[str]:
+    """Puts the items of a list on neighbouring lines of one block."""
+    joined: list[str] = []
+    for block in blocks:
+        if block.startswith("- ") and joined and joined[-1].rpartition("\n")[2].startswith("- "):
+            joined[-1] += "\n" + block
+        else:
+            joined.append(block)
+    return joined
+
+
+def _code(element: Element) -> str:
+    """Example code: <br/> ends a line, a nested <div> indents by four spaces."""
+    lines = [""]
+
+    def add(text, indent):
+        text = _SPACE.sub(" ", text or "")
+        if not lines[-1].strip():
+            text = text.lstrip()
+            if text:
+                lines[-1] = "    " * indent + text
+        else:
+            lines[-1] += text
+
+    def walk(node, indent):
+        add(node.text, indent)
+        for child in node:
+            name = xmlsafe.local(child.tag)
+            if name == "br":
+                lines.append("")
+            elif name in ("div", "p"):
+                lines.append("")
+                walk(child, indent + (name == "div"))
+                lines.append("")
+            else:
+                walk(child, indent)
+            add(child.tail, indent)
+
+    walk(element, 0)
+    kept = [line.rstrip() for line in lines if line.strip()]
+    # The outermost div is only a frame: its indentation is not the code's.
+    margin = min((len(line) - len(line.lstrip()) for line in kept), default=0)
+    return "\n".join(line[margin:] for line in kept)
+
+
+def _line(element: Element) -> str:
+    return _SPACE.sub(" ", "".join(element.itertext())).strip()

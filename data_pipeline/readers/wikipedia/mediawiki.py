@@ -1,0 +1,116 @@
+"""MediaWiki XML dumps (Wikipedia), plain or bz2 -> one document per article, as a stream."""
+
+import bz2
+import zlib
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from data_pipeline import document
+from data_pipeline.readers import xmlsafe
+from data_pipeline.readers.wikipedia import wikitext
+
+# MediaWiki's own limit for a page is 2 MiB; a longer one is not a page.
+MAX_PAGE_CHARS = 2 * 1024 * 1024
+_FIELDS = frozenset({"title", "ns", "id", "text"})
+
+
+class _Pages:
+    """ElementTree target: keeps title, ns, id and text of one page at a time."""
+
+    def __init__(self):
+        self.done: list[dict[str, str]] = []
+        self._page: dict[str, str] | None = None
+        self._parents: list[str] = []
+        self._parts: list[str] | None = None
+        self._chars = 0
+
+    def start(self, tag, attributes):
+        name = xmlsafe.local(tag)
+        if name == "page":
+            self._page = {}
+        elif self._page is not None:
+            if name == "redirect":
+                self._page["redirect"] = attributes.get("title", "")
+            # <id> occurs in revision and contributor too: the page's own stands directly in it.
+            elif name in _FIELDS and (name == "text" or self._parents[-1] == "page"):
+                self._parts, self._chars = [], 0
+        if len(self._parents) >= xmlsafe.MAX_DEPTH:
+            raise document.ReadError("xml_deep", f"nested deeper than {xmlsafe.MAX_DEPTH}")
+        self._parents.append(name)
+
+    def data(self, text):
+        if self._parts is not None and self._chars <= MAX_PAGE_CHARS:
+            self._chars += len(text)
+            self._parts.append(text)
+
+    def end(self, tag):
+        name = self._parents.pop()
+        if name == "page" and self._page is not None:
+            self.done.append(self._page)
+            self._page = None
+        elif self._parts is not None and name in _FIELDS:
+            if self._chars > MAX_PAGE_CHARS:
+                self._page["too_large"] = name
+                self._parts.clear()
+            self._page[name] = "".join(self._parts)
+            self._parts = None
+
+    def close(self):
+        return None
+
+
+def read(
+    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
+) -> Iterator[document.Document]:
+    """Yields the articles (namespace 0, no redirects) of a dump, cleaned; memory is one page.
+
+    `stream` may be bz2-compressed, in one stream or many.
+    Raises ReadError("truncated") for a cut-off bz2 file.
+    """
+    for page in pages(stream, path=path):
+        title = page.get("title", "")
+        text = wikitext.clean(page.get("text", ""))
+        if not text:
+            left_out("page_too_large" if "too_large" in page else "page_without_text", title)
+        else:
+            yield document.Document(
+                id=f"{path}#{page.get('id') or title}", text=f"{title}\n\n{text}", path=path
+            )
+
+
+def pages(stream: BinaryIO, *, path: str) -> Iterator[dict[str, str]]:
+    """Yields {"title", "id", "text"} of every article in the dump, its wikitext as it stands."""
+    target = _Pages()
+    try:
+        for _ in xmlsafe.feed(_decompressed(stream), target, path=path):
+            done, target.done = target.done, []
+            for page in done:
+                if page.get("ns", "0").strip() == "0" and "redirect" not in page:
+                    yield page
+    except (EOFError, OSError, zlib.error) as error:
+        raise document.ReadError("truncated", f"{path}: {error}") from error
+
+
+def _decompressed(stream: BinaryIO) -> BinaryIO:
+    head = stream.read(3)
+    joined = _Rejoined(head, stream)
+    return bz2.BZ2File(joined) if head == b"BZh" else joined
+
+
+class _Rejoined:
+    """A stream whose first bytes were already read: dumps arrive through pipes as well."""
+
+    def __init__(self, head: bytes, stream: BinaryIO):
+        self._head, self._stream = head, stream
+
+    def read(self, size: int = -1) -> bytes:
+        if self._head:
+            head, self._head = self._head[:size] if size >= 0 else self._head, b""
+            return head
+        return self._stream.read(size)
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False

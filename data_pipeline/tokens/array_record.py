@@ -1,0 +1,197 @@
+"""Token streams stored as fixed-size records: plain ArrayRecord files, or a TFDS dataset of them.
+
+Record r of a split holds the tokens r * RECORD_TOKENS and following; the last one is shorter.
+Neither kind needs TensorFlow. Document ends and hashes stay in the shards' .idx and .doc files.
+"""
+
+import contextlib
+import functools
+import glob
+import io
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data_pipeline import errors
+from data_pipeline.tokens import streams
+
+STORAGES = ("array_record", "tfds")
+RECORD_TOKENS = 1024
+_FEW_RECORDS = 32
+# 64 Mi tokens, 128 MiB as uint16: the size at which object stores read well.
+_RECORDS_PER_FILE = 1 << 16
+
+
+class RecordStream(streams.TokenStream):
+    """A stream over records; the reader is opened when first used and never pickled."""
+
+    def __init__(self, *, name: str, parts: tuple[streams.Part, ...], dtype, storage: str):
+        super().__init__(name=name, parts=parts)
+        self._dtype = dtype
+        self._storage = storage
+        self._records = None
+
+    def __getstate__(self):
+        return self.__dict__ | {"_records": None}
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """Returns int32[stop - start]."""
+        if not 0 <= start <= stop <= len(self):
+            raise IndexError(f"{self!r}: tokens {start}..{stop}")
+        if start == stop:
+            return np.zeros(0, np.int32)
+        if self._records is None:
+            self._records = _open_records(self.name, self._storage, len(self))
+        first, last = start // RECORD_TOKENS, -(-stop // RECORD_TOKENS)
+        # Reading many at once starts threads, which costs a millisecond.
+        few = last - first <= _FEW_RECORDS
+        found = (
+            [self._records[i] for i in range(first, last)]
+            if few
+            else self._records.__getitems__(range(first, last))
+        )
+        if self._storage == "tfds":
+            pieces = [record["tokens"] for record in found]
+        else:
+            pieces = [np.frombuffer(record, self._dtype) for record in found]
+        tokens = np.concatenate(pieces)[start - first * RECORD_TOKENS :][: stop - start]
+        return tokens.astype(np.int32)
+
+
+def open_stream(*, name: str, parts, dtype: np.dtype, storage: str) -> RecordStream:
+    """Returns the stream of one split of a dataset whose storage is `array_record` or `tfds`."""
+    return RecordStream(name=name, parts=parts, dtype=dtype, storage=storage)
+
+
+def _open_records(name: str, storage: str, tokens: int) -> Sequence:
+    directory, _, split = name.rpartition("/")
+    root, _, source = directory.rpartition(":")
+    if storage == "tfds":
+        import tensorflow_datasets as tfds
+
+        try:
+            builder = tfds.builder_from_directory(os.path.join(root, source, "tfds"))
+            records = builder.as_data_source(split=split)
+        except (OSError, ValueError, KeyError) as error:
+            raise errors.UserError(f"{name}: the TFDS files cannot be read: {error}") from None
+    else:
+        from array_record.python import array_record_data_source
+
+        pattern = os.path.join(glob.escape(os.path.join(root, source, split)), "*.array_record")
+        paths = sorted(glob.glob(pattern))
+        if not paths:
+            raise errors.UserError(f"{pattern} is missing: export the dataset again")
+        records = array_record_data_source.ArrayRecordDataSource(paths)
+    wanted = -(-tokens // RECORD_TOKENS)
+    if len(records) != wanted:
+        raise errors.UserError(
+            f"{name} has {len(records)} records, its manifest needs {wanted}: export it again"
+        )
+    return records
+
+
+def records_of(stream: streams.TokenStream, dtype: np.dtype):
+    """Yields the records of a stream, in order."""
+    for start in range(0, len(stream), RECORD_TOKENS):
+        yield stream[start : start + RECORD_TOKENS].astype(dtype)
+
+
+def export(source, root: Path, *, dtype: np.dtype, storage: str) -> int:
+    """Writes the splits of a shards.Source below `root`; returns the records written."""
+    of_split = {split: source.stream(split) for split in source.tokens if source.tokens[split]}
+    if storage == "tfds":
+        directory = root / source.name
+        directory.mkdir(parents=True)
+        return _write_tfds(of_split, directory)
+    written = 0
+    for split, stream in of_split.items():
+        directory = root / source.name / split
+        directory.mkdir(parents=True)
+        written += _write_array_record(stream, directory, dtype)
+    return written
+
+
+def check_equal(exported: streams.TokenStream, original: streams.TokenStream) -> None:
+    """Raises UserError unless both streams have the same tokens."""
+    block = 1 << 20
+    same = len(exported) == len(original) and all(
+        np.array_equal(exported[i : i + block], original[i : i + block])
+        for i in range(0, len(original), block)
+    )
+    if not same:
+        raise errors.UserError(
+            f"{exported.name} differs from {original.name} after writing: the storage lost data; "
+            "export again, to another disk"
+        )
+
+
+def _write_array_record(stream: streams.TokenStream, directory: Path, dtype: np.dtype) -> int:
+    """Writes a stream as `tokens_00000.array_record`, ...; returns the records written."""
+    from array_record.python import array_record_module
+
+    written, writer = 0, None
+    for record in records_of(stream, dtype):
+        if written % _RECORDS_PER_FILE == 0:
+            if writer is not None:
+                writer.close()
+            path = directory / f"tokens_{written // _RECORDS_PER_FILE:05d}.array_record"
+            # One record per group: the only layout with cheap random access.
+            writer = array_record_module.ArrayRecordWriter(str(path), "group_size:1")
+        writer.write(record.tobytes())
+        written += 1
+    if writer is not None:
+        writer.close()
+    return written
+
+
+@functools.cache
+def _builder_class():
+    """Defined once: TFDS refuses a second class of the same name."""
+    import tensorflow_datasets as tfds
+
+    class TokenRecords(tfds.core.GeneratorBasedBuilder):
+        """Fixed-size runs of token ids, in the order of the stream."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def __init__(self, *, split_streams: dict[str, streams.TokenStream], **options):
+            self._split_streams = split_streams
+            super().__init__(**options)
+
+        def _info(self):
+            features = tfds.features.FeaturesDict(
+                {"tokens": tfds.features.Tensor(shape=(None,), dtype=np.int32)}
+            )
+            # Order is content here: the records make one stream.
+            return tfds.core.DatasetInfo(builder=self, features=features, disable_shuffling=True)
+
+        def _split_generators(self, dl_manager):
+            return {split: self._generate_examples(split) for split in self._split_streams}
+
+        def _generate_examples(self, split):
+            records = records_of(self._split_streams[split], np.dtype(np.int32))
+            for number, record in enumerate(records):
+                yield number, {"tokens": record}
+
+    return TokenRecords
+
+
+def _write_tfds(split_streams: dict[str, streams.TokenStream], directory: Path) -> int:
+    """Writes the splits of one source as a TFDS dataset in `directory`; returns the records."""
+    import tensorflow_datasets as tfds
+
+    tfds.disable_progress_bar()
+    builder = _builder_class()(
+        split_streams=split_streams, data_dir=str(directory), file_format="array_record"
+    )
+    with contextlib.redirect_stdout(io.StringIO()):  # it reports a download that there is not
+        builder.download_and_prepare()
+    written = sum(info.num_examples for info in builder.info.splits.values())
+    made = Path(builder.data_dir)
+    os.rename(made, directory / "tfds")
+    made.parent.rmdir()
+    shutil.rmtree(directory / "downloads", ignore_errors=True)
+    return written

@@ -1,0 +1,276 @@
+"""The on-disk token dataset: open it cheaply, verify it thoroughly.
+
+    manifest.json                          schema, tokenizer, shards and counts of every source
+    <source>/{train,val}/shard_00000.bin   token ids, little-endian uint16 (uint32 above 65,536 ids)
+    <source>/{train,val}/shard_00000.idx   uint64 per document: its end in the shard, EOT included
+    <source>/{train,val}/shard_00000.doc   uint64 per document: hash of its text
+
+A document never crosses a shard; windows do: a source's shards are read as one stream.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+
+from data_pipeline import errors
+from data_pipeline.tokens import array_record, mypt_format, streams, verification
+
+SCHEMA = 1
+SPLITS = ("train", "val")
+MANIFEST = "manifest.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One named set of documents inside a dataset; the dicts have the keys train and val."""
+
+    name: str
+    licence: str
+    tokens: dict[str, int]
+    documents: dict[str, int]
+    text_bytes: dict[str, int]
+    parts: dict[str, tuple[streams.Part, ...]]
+    root: str
+    storage: str  # shards | array_record | tfds | mypt
+    dtype: np.dtype
+    id_limit: int
+
+    def stream(self, split: str) -> streams.TokenStream:
+        """Returns the tokens of `train` or `val`."""
+        name, parts = f"{self.root}:{self.name}/{split}", self.parts[split]
+        if self.storage in array_record.STORAGES:
+            return array_record.open_stream(
+                name=name, parts=parts, dtype=self.dtype, storage=self.storage
+            )
+        original = self.storage == mypt_format.STORAGE
+        return streams.ShardStream(
+            name=name,
+            parts=parts,
+            dtype=self.dtype,
+            id_limit=self.id_limit,
+            has_documents=not original,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """An opened dataset directory; `fingerprint` is the SHA-256 of what its manifest says."""
+
+    path: str
+    tokenizer: str
+    tokenizer_sha256: str
+    eot: int
+    vocab_size: int
+    max_id: int
+    fingerprint: str
+    storage: str
+    dtype: np.dtype
+    sources: dict[str, Source]
+    settings: list[dict]
+
+
+def open_dataset(path: str | os.PathLike) -> Dataset:
+    """Opens a dataset directory of this project or of the original; reads no token.
+
+    Raises UserError, naming file and remedy, when the manifest is missing, of a newer schema or
+    contradicts itself or the sizes of the files.
+    """
+    root = Path(path)
+    if not root.is_dir():
+        raise errors.UserError(
+            f"no dataset directory {root}: make it with scripts/prepare_weighted_dataset.py"
+        )
+    if (root / MANIFEST).is_file():
+        manifest = read_manifest(root)
+        return _from_manifest(root, manifest)
+    if (root / mypt_format.METADATA).is_file():
+        return _from_legacy(root, mypt_format.read(root))
+    raise errors.UserError(
+        f"{root} has no {MANIFEST}: it is not a token dataset; "
+        "make one with scripts/prepare_weighted_dataset.py"
+    )
+
+
+def read_manifest(root: Path) -> dict:
+    """Returns the parsed manifest.json; raises UserError when it is no manifest of this schema."""
+    file = root / MANIFEST
+    try:
+        manifest = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise errors.UserError(
+            f"{file} cannot be read ({error}): build the dataset again"
+        ) from None
+    if not isinstance(manifest, dict) or manifest.get("kind") != "token_dataset":
+        raise errors.UserError(f"{file} does not describe a token dataset: give another directory")
+    schema = manifest.get("schema")
+    if not isinstance(schema, int) or schema > SCHEMA:
+        raise errors.UserError(
+            f"{file} has schema {schema}, this version reads up to {SCHEMA}: update mypt_jax"
+        )
+    return manifest
+
+
+def fingerprint_of(manifest: dict) -> str:
+    """Returns the SHA-256 of the sources and the tokenizer: the same for every storage of them."""
+    content = [manifest["tokenizer"], manifest["dtype"], manifest["sources"]]
+    written = json.dumps(content, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(written.encode()).hexdigest()
+
+
+def _from_manifest(root: Path, manifest: dict) -> Dataset:
+    file = root / MANIFEST
+    try:
+        tokenizer = manifest["tokenizer"]
+        storage = manifest.get("storage", "shards")
+        dtype = np.dtype({"uint16": "<u2", "uint32": "<u4"}[manifest["dtype"]])
+        sources = {
+            name: _source(root, name, entry, storage, dtype, tokenizer["vocab_size"])
+            for name, entry in manifest["sources"].items()
+        }
+        dataset = Dataset(
+            path=str(path_of(root)),
+            tokenizer=tokenizer["name"],
+            tokenizer_sha256=tokenizer["sha256"],
+            eot=tokenizer["eot"],
+            vocab_size=tokenizer["vocab_size"],
+            max_id=manifest["max_id"],
+            fingerprint=fingerprint_of(manifest),
+            storage=storage,
+            dtype=dtype,
+            sources=sources,
+            settings=manifest["settings"],
+        )
+        fits = dataset.max_id < dataset.vocab_size
+    except (KeyError, TypeError, AttributeError) as error:
+        raise errors.UserError(
+            f"{file} is damaged (near {error}): restore it or build the dataset again"
+        ) from None
+    if not sources:
+        raise errors.UserError(f"{file} names no source: build the dataset again")
+    if not fits:
+        raise errors.UserError(
+            f"{file}: largest id {dataset.max_id} is not below the vocabulary's "
+            f"{dataset.vocab_size}: build the dataset again"
+        )
+    return dataset
+
+
+def known_hashes(dataset: Dataset) -> np.ndarray:
+    """Returns the sorted content hashes of every document, and of the texts that were cut."""
+    tables = [np.zeros(0, np.uint64)]
+    for source in dataset.sources.values():
+        tables += [source.stream(split).doc_hashes for split in SPLITS]
+    if dataset.storage != mypt_format.STORAGE:
+        tables += [cut_texts(dataset, source) for source in dataset.sources]
+    return np.unique(np.concatenate(tables))
+
+
+def cut_texts(dataset: Dataset, source: str) -> np.ndarray:
+    """Returns the content hashes of the texts of which a source of few documents has the pieces."""
+    if dataset.storage == mypt_format.STORAGE:
+        return np.zeros(0, np.uint64)
+    entry = read_manifest(Path(dataset.path))["sources"][source]
+    return np.array([int(one, 16) for one in entry.get("cut_texts", ())], np.uint64)
+
+
+def path_of(root: Path) -> Path:
+    """Returns the directory as given, without dots and doubled slashes."""
+    return Path(os.path.normpath(root))
+
+
+def _check_inside(root: Path, name: str) -> None:
+    """Raises UserError for a name that leads out of the dataset: commands write to such paths."""
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts or not path.parts:
+        raise errors.UserError(
+            f"{root / MANIFEST} names {name!r}, which is not inside the dataset: restore it or "
+            "build the dataset again"
+        )
+
+
+def _source(
+    root: Path, name: str, entry: dict, storage: str, dtype: np.dtype, vocab_size: int
+) -> Source:
+    parts = {}
+    _check_inside(root, name)
+    for split in SPLITS:
+        said = entry["splits"][split]
+        for shard in said["shards"]:
+            _check_inside(root, shard["file"])
+        parts[split] = tuple(
+            streams.Part(
+                path=str(root / shard["file"]),
+                tokens=shard["tokens"],
+                documents=shard["documents"],
+                sha256=tuple(sorted(shard["sha256"].items())),
+                max_id=shard["max_id"],
+            )
+            for shard in said["shards"]
+        )
+        for count in ("tokens", "documents"):
+            total = sum(getattr(part, count) for part in parts[split])
+            if total != said[count]:
+                raise errors.UserError(
+                    f"{root / MANIFEST}: {name}/{split} says {said[count]} {count}, its shards "
+                    f"have {total}: restore the manifest or build the dataset again"
+                )
+        for part in parts[split]:
+            if storage == "shards":
+                streams.check_size(part.path + ".bin", part.tokens * dtype.itemsize)
+            streams.check_size(part.path + ".idx", part.documents * 8)
+            streams.check_size(part.path + ".doc", part.documents * 8)
+    splits = entry["splits"]
+    return Source(
+        name=name,
+        licence=entry["licence"],
+        tokens={split: splits[split]["tokens"] for split in SPLITS},
+        documents={split: splits[split]["documents"] for split in SPLITS},
+        text_bytes={split: splits[split]["text_bytes"] for split in SPLITS},
+        parts=parts,
+        root=str(path_of(root)),
+        storage=storage,
+        dtype=dtype,
+        id_limit=vocab_size,
+    )
+
+
+def _from_legacy(root: Path, found: mypt_format.Found) -> Dataset:
+    parts = {"train": found.train, "val": found.val}
+    source = Source(
+        name=found.name,
+        licence="",
+        tokens={split: sum(part.tokens for part in parts[split]) for split in SPLITS},
+        documents={split: len(parts[split]) for split in SPLITS},
+        text_bytes=dict.fromkeys(SPLITS, 0),
+        parts=parts,
+        root=str(path_of(root)),
+        storage=mypt_format.STORAGE,
+        dtype=mypt_format.DTYPE,
+        id_limit=found.id_limit,
+    )
+    return Dataset(
+        path=str(path_of(root)),
+        tokenizer=found.tokenizer.name,
+        tokenizer_sha256=found.tokenizer.sha256,
+        eot=found.tokenizer.eot,
+        vocab_size=found.id_limit,
+        max_id=found.id_limit - 1,
+        fingerprint=found.fingerprint,
+        storage=mypt_format.STORAGE,
+        dtype=mypt_format.DTYPE,
+        sources={found.name: source},
+        settings=[found.metadata],
+    )
+
+
+def verify(dataset: Dataset) -> None:
+    """Reads every file again; raises UserError at the first that differs from the manifest.
+
+    Checks the SHA-256 of each file, that ids are below the vocabulary size, and that each document
+    end stands behind an end-of-text id.
+    """
+    verification.verify(dataset)

@@ -1,0 +1,295 @@
+"""Writes the checkpoints of one run, and says where a start goes on.
+
+Orbax writes the arrays; a step counts when its manifest stands beside them. One process writes:
+where there are several, process 0 gathers one array after another, and no two need to see the same
+disk.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+
+from mypt_jax import exits
+from mypt_jax.checkpoint import restore as checkpoint
+from mypt_jax.checkpoint import retention
+from mypt_jax.distributed import coordination, sharding
+from mypt_jax.runs import integrity, layout, lineage
+
+
+@jax.jit
+def _is_finite(params: Mapping) -> jax.Array:
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
+
+
+class Checkpointer:
+    """Saves in the background, verifies, restores and retains the steps of one run.
+
+    Saving: arrays are copied, written by Orbax, then a thread adds meta.json and the manifest and
+    removes steps that are no longer wanted. A failure there is raised by the next `poll`.
+    """
+
+    def __init__(
+        self,
+        workdir: str,
+        *,
+        keep: Callable[[list[int]], set[int]],
+        timeout_secs: float = 0.0,
+        check_owner: Callable[[], None] = lambda: None,
+        on_commit: Callable[[], None] = lambda: None,
+    ):
+        """`keep` says which of the committed steps stay; other processes wait `timeout_secs` for
+        process 0 to save; `check_owner` raises when this process is no longer the one that may
+        write here; `on_commit` is called when a step is complete."""
+        self.workdir = workdir
+        self._keep = keep
+        self._timeout_secs = timeout_secs
+        self._check_owner = check_owner
+        self._on_commit = on_commit
+        self._saves: list[tuple[float, float]] = []  # seconds training was held, in the background
+        self._blocked_secs = 0.0
+        self._saved_bytes = 0
+        handler = ocp.CompositeCheckpointHandler(
+            composite_options=ocp.CompositeOptions(**checkpoint.alone())
+        )
+        self._orbax = ocp.AsyncCheckpointer(handler, **checkpoint.alone())
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+        self._is_writer = jax.process_index() == 0
+
+    def save(self, step: int, state: Mapping, meta: Mapping) -> None:
+        """Starts to save {"params": .., and the rest}; returns when the arrays are copied."""
+        start = time.monotonic()
+        self.wait()
+        if not _is_finite(state["params"]):
+            raise exits.Divergence(
+                f"step {step}: parameters that are not finite are not saved; the newest checkpoint "
+                "is an earlier one; a lower optim.peak_lr is the usual remedy"
+            )
+        state = self._gathered(state)
+        if not self._is_writer:
+            return
+        rest = {key: value for key, value in state.items() if key != "params"}
+        path = os.path.abspath(layout.step_dir(self.workdir, step))
+        meta = {
+            **meta,
+            "step": step,
+            "tree": {
+                "params": checkpoint.tree_table(state["params"]),
+                "rest": checkpoint.tree_table(rest),
+            },
+        }
+        items = ocp.args.Composite(
+            params=ocp.args.StandardSave(state["params"]), rest=ocp.args.StandardSave(rest)
+        )
+        try:
+            self._check_owner()
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            retention.mark(path)
+            self._orbax.save(path, args=items, force=True)
+        except (OSError, ValueError) as error:
+            raise exits.StorageFailure(f"step {step} could not be saved: {error}") from error
+        self._blocked_secs = time.monotonic() - start
+        self._thread = threading.Thread(target=self._commit, args=(path, meta), daemon=True)
+        self._thread.start()
+
+    def _gathered(self, state: Mapping) -> Mapping:
+        """The state as process 0 writes it: whole arrays, in its memory, None on the others."""
+        if jax.process_count() == 1:
+            return state
+        # Process 0 comes here when the save before this one is on the disk and in the bucket.
+        coordination.meet("come to a save", timeout_secs=self._timeout_secs)
+        return jax.tree.map(sharding.to_first, state)
+
+    def _commit(self, path: str, meta: dict) -> None:
+        start = time.monotonic()
+        try:
+            self._orbax.wait_until_finished()
+            lineage.write_json(os.path.join(path, checkpoint.META), meta)
+            self._check_owner()
+            self._saved_bytes = integrity.write_manifest(path)
+            retention.unmark(path)
+            self.prune()
+            self._on_commit()
+            self._saves.append((self._blocked_secs, time.monotonic() - start))
+        except BaseException as error:  # noqa: B036 (any failure is handed to the main thread)
+            self._error = error
+
+    def cost(self) -> str:
+        """A line on what saving has cost this process, or ""."""
+        if not self._saves:
+            return ""
+        blocked, background = (
+            sum(times) / len(self._saves) for times in zip(*self._saves, strict=True)
+        )
+        return (
+            f"{len(self._saves)} checkpoints of {self._saved_bytes / 1e6:.1f} MB: each held "
+            f"training for {blocked:.3f} s, then was written and hashed in {background:.3f} s"
+        )
+
+    def prune(self) -> None:
+        """Removes committed steps that `keep` does not name, and what broken saves left behind."""
+        committed = [
+            step
+            for step in layout.steps(self.workdir)
+            if integrity.is_committed(layout.step_dir(self.workdir, step))
+        ]
+        for step in sorted(set(committed) - self._keep(committed)):
+            retention.remove(self.workdir, step)
+
+    def poll(self) -> None:
+        """Raises StorageFailure when a background save has failed."""
+        if self._error is not None:
+            error, self._error = self._error, None
+            if isinstance(error, exits.RunEnd):
+                raise error
+            self._check_owner()  # another owner removes what this process was writing
+            raise exits.StorageFailure(
+                f"a background save failed ({type(error).__name__}: {error}); "
+                f"the step before it is intact in {self.workdir}"
+            ) from error
+
+    def wait(self) -> None:
+        """Blocks until the save in progress is committed. Raises StorageFailure."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        self.poll()
+
+    def wait_together(self) -> None:
+        """As `wait`, for all processes: none leaves before process 0 has saved."""
+        self.wait()
+        coordination.meet("see the save committed", timeout_secs=self._timeout_secs)
+
+    def close(self) -> None:
+        try:
+            self.wait()
+        finally:
+            try:
+                self._orbax.close()
+            except (OSError, ValueError) as error:  # of a save that `wait` has reported
+                raise exits.StorageFailure(f"a background save failed: {error}") from error
+
+    def newest_valid(self, *, fallback: bool) -> tuple[int | None, list[str]]:
+        """(step, reasons why newer ones were passed over); step None when nothing was ever saved.
+
+        Raises NoValidState when steps exist but none is valid, or the newest is not and fallback
+        is off: never a silent start from scratch.
+        """
+        reasons: list[str] = []
+        damaged = False
+        for step in reversed(layout.steps(self.workdir)):
+            directory = layout.step_dir(self.workdir, step)
+            reason = integrity.fault(directory)
+            if not reason:
+                return step, reasons
+            if retention.never_finished(directory):
+                reasons.append(f"step {step}: its save did not finish")
+                continue
+            reasons.append(f"step {step}: {reason}")
+            damaged = True
+            if not fallback:
+                raise exits.NoValidState(
+                    f"{self.workdir}: the newest checkpoint is invalid ({reasons[-1]}) and "
+                    "checkpoint.fallback is False"
+                )
+        if damaged:
+            raise exits.NoValidState(
+                f"{self.workdir}: no valid checkpoint ({'; '.join(reasons)}); "
+                "remove the run to start anew"
+            )
+        return None, reasons
+
+    def restore(self, step: int, abstract_state: Mapping) -> tuple[dict, dict]:
+        """(state, meta) of a verified step, placed as `abstract_state` says, strictly matched."""
+        path = os.path.abspath(layout.step_dir(self.workdir, step))
+        meta = checkpoint.read_meta(path)
+        rest = {key: value for key, value in abstract_state.items() if key != "params"}
+        checkpoint.check_tree(
+            checkpoint.tree_table(abstract_state["params"]), meta["tree"]["params"], where=path
+        )
+        checkpoint.check_tree(checkpoint.tree_table(rest), meta["tree"]["rest"], where=path)
+        items = ocp.args.Composite(
+            params=ocp.args.StandardRestore(abstract_state["params"]),
+            rest=ocp.args.StandardRestore(rest),
+        )
+        restored = self._orbax.restore(path, args=items)
+        return {"params": restored.params, **restored.rest}, meta
+
+    def finish(self, kept: set[int], *, keep_optimizer: bool) -> None:
+        """Keeps these steps only, and without keep_optimizer only their parameters."""
+        self.wait()
+        for step in layout.steps(self.workdir):
+            if step not in kept and integrity.is_committed(layout.step_dir(self.workdir, step)):
+                retention.remove(self.workdir, step)
+        if not keep_optimizer:
+            retention.strip(self.workdir)
+
+
+def start(
+    checkpointer: Checkpointer,
+    program,
+    *,
+    parent,
+    fallback: bool,
+    allow_cast: bool,
+    fetch_step: Callable[[int], None],
+    timeout_secs: float,
+) -> tuple[dict, dict | None, list[str]]:
+    """(state, meta of the resumed step or None, notes). The order of starting:
+
+    1. The workdir has a valid checkpoint: resume everything from it.
+    2. init_from names a run: its parameters only, strictly matched; optimizer and step are fresh.
+    3. Scratch: only where init_from is the word scratch, so that `parent` is None.
+
+    Process 0 chooses the step; `fetch_step` brings it to the disk of every other one.
+    """
+    begin = time.monotonic()
+
+    def choose() -> list:
+        step, reasons = checkpointer.newest_valid(fallback=fallback)
+        retention.clean(checkpointer.workdir)
+        return [step, reasons]
+
+    step, reasons = coordination.first_decides(
+        "find the newest checkpoint", choose, timeout_secs=timeout_secs
+    )
+    notes = [f"warning: passed over checkpoint of {reason}" for reason in reasons]
+    if step is not None:
+        if jax.process_count() > 1:
+            is_first = jax.process_index() == 0
+            coordination.everywhere(
+                f"have step {step}",
+                lambda: None if is_first else fetch_step(step),
+                timeout_secs=timeout_secs,
+            )
+        verified_secs, begin = time.monotonic() - begin, time.monotonic()
+        state, meta = jax.block_until_ready(checkpointer.restore(step, program.abstract_state))
+        notes.append(
+            f"checkpoint of step {step}: verified in {verified_secs:.3f} s, restored in "
+            f"{time.monotonic() - begin:.3f} s"
+        )
+        return state, meta, notes
+    if parent is not None:
+        wanted = program.abstract_state["params"]
+        params = checkpoint.restore_params(parent.path, parent.step, wanted, allow_cast=allow_cast)
+        return program.from_params(params), None, notes
+    return program.init(), None, notes
+
+
+def write_finished_run(workdir: str, params: Mapping, config: Mapping, record: Mapping) -> None:
+    """Writes imported parameters as a finished run that a stage can start from."""
+    checkpointer = Checkpointer(workdir, keep=set)
+    state = {"params": params, "step": np.zeros((), np.int32)}
+    checkpointer.save(0, state, {"lineage": record, "imported": True})
+    checkpointer.close()
+    lineage.write_json(layout.join(workdir, layout.CONFIG), dict(config))
+    lineage.write_json(layout.join(workdir, lineage.FILE), dict(record))
+    digest = lineage.params_sha256(params)
+    done = {"step": 0, "run_id": record["run_id"], "params_sha256": digest, "wall_secs": 0.0}
+    lineage.write_json(layout.join(workdir, layout.FINISHED), {**done, "eval": {}})

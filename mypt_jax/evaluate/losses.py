@@ -1,0 +1,250 @@
+"""Losses per source and role on a fixed list of windows, with standard errors over documents.
+
+Axes: W windows, L length, D documents. Loss is nats per token; all sums are float64 on the host.
+"""
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping
+
+import jax
+import numpy as np
+from flax import nnx
+from jax.sharding import Mesh
+
+from data_pipeline import errors
+from data_pipeline.batches import mixture
+from mypt_jax.distributed import sharding
+from mypt_jax.model import attention, loss
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """What one source was measured at: sums per document, from which everything else follows."""
+
+    nll_sum_D: np.ndarray  # float64, nats
+    tokens_D: np.ndarray  # int64, target tokens
+    doc_D: np.ndarray  # int64, which documents of the source's val split
+    loss_W: np.ndarray  # float64, nats/token
+    text_nll: float  # nats, of the tokens that stand for text (not EOT)
+    text_bytes: int
+
+    @property
+    def tokens(self) -> int:
+        return int(self.tokens_D.sum())
+
+
+def eval_batch_size(config: Mapping) -> int:
+    """Windows per forward pass of a run's evaluations: those of one training pass, unless set."""
+    return config["eval"]["batch_size"] or config["batch_size"] // config["accumulation_steps"]
+
+
+def make_nll(
+    graphdef: nnx.GraphDef,
+    *,
+    mesh: Mesh,
+    num_chunks: int,
+    document_mask: bool,
+    eot: int,
+) -> Callable[[Mapping, jax.Array], jax.Array]:
+    """A jitted (params, windows [B, L + 1]) -> nll [B, L], fp32, without dropout."""
+
+    @jax.jit
+    def nll(params, windows):
+        model = nnx.merge(graphdef, nnx.State(params))
+        inputs_BL, targets_BL = windows[:, :-1], windows[:, 1:]
+        hidden_BLD = model(
+            inputs_BL,
+            segments_BL=attention.segments_from_eot(inputs_BL, eot) if document_mask else None,
+            constrain=sharding.constrain_to(mesh),
+            mesh=mesh,
+        )
+        return loss.token_nll(model.head_weights(), hidden_BLD, targets_BL, num_chunks=num_chunks)
+
+    return nll
+
+
+def score(
+    nll: Callable[[Mapping, jax.Array], jax.Array],
+    params: Mapping,
+    plan: Mapping,
+    *,
+    mesh: Mesh,
+    batch_size: int,
+    token_bytes: np.ndarray,
+    between_batches: Callable[[], None] = lambda: None,
+) -> dict[str, Score]:
+    """Scores every source of `plan` ({key: EvalWindows}), in full batches over all sources.
+
+    `between_batches` is called after each batch, so that a signal ends an evaluation early.
+    """
+    windows = np.concatenate([source.tokens for source in plan.values()])
+    rows = np.arange(-(-len(windows) // batch_size) * batch_size) % len(windows)
+    local = sharding.local_rows(mesh, batch_size)
+    results = []
+    for start in range(0, len(rows), batch_size):
+        batch = sharding.global_batch(mesh, windows[rows[start + local]], batch_size)
+        results.append(nll(params, batch))
+        if len(results) > 1:  # so that `between_batches` runs as the device does
+            results[-2].block_until_ready()
+        between_batches()
+    nll_WL = np.concatenate([sharding.to_host(x) for x in results])[: len(windows)]
+    scores, first = {}, 0
+    for key, source in plan.items():
+        last = first + len(source.tokens)
+        scores[key] = score_of(
+            nll_WL[first:last].astype(np.float64),
+            source.doc_WL,
+            token_bytes[source.tokens[:, 1:]],
+        )
+        first = last
+    return scores
+
+
+def score_of(nll_WL: np.ndarray, doc_WL: np.ndarray, bytes_WL: np.ndarray) -> Score:
+    """Sums token losses per document; bytes_WL are the bytes of text of each target."""
+    doc_D, inverse = np.unique(doc_WL, return_inverse=True)
+    inverse = inverse.reshape(-1)
+    is_text = bytes_WL > 0
+    return Score(
+        nll_sum_D=np.bincount(inverse, weights=nll_WL.reshape(-1), minlength=len(doc_D)),
+        tokens_D=np.bincount(inverse, minlength=len(doc_D)).astype(np.int64),
+        doc_D=doc_D.astype(np.int64),
+        loss_W=nll_WL.mean(axis=1),
+        text_nll=float(nll_WL[is_text].sum()),
+        text_bytes=int(bytes_WL.sum()),
+    )
+
+
+def mean_and_stderr(nll_sum_D: np.ndarray, tokens_D: np.ndarray) -> tuple[float, float]:
+    """Mean per token and its standard error with documents as the units that were drawn.
+
+    Tokens of one document are not independent, so the error is that of a ratio of cluster sums
+    (Cochran 1977, "Sampling Techniques", section 3.12). One document: the error is unknown, nan.
+    """
+    tokens = tokens_D.sum()
+    mean = float(nll_sum_D.sum() / tokens)
+    count = len(tokens_D)
+    if count < 2:
+        return mean, math.nan
+    residual_D = nll_sum_D - mean * tokens_D
+    return mean, float(np.sqrt(count / (count - 1) * np.sum(residual_D**2)) / tokens)
+
+
+def _figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
+    scores = list(scores)
+    mean, stderr = mean_and_stderr(
+        np.concatenate([s.nll_sum_D for s in scores]),
+        np.concatenate([s.tokens_D for s in scores]),
+    )
+    text_bytes = sum(s.text_bytes for s in scores)
+    text_nll = sum(s.text_nll for s in scores)
+    return {
+        f"eval/{name}/loss": mean,
+        f"eval/{name}/stderr": stderr,
+        f"eval/{name}/perplexity": math.exp(mean) if mean < 700 else math.inf,
+        f"eval/{name}/bits_per_byte": text_nll / math.log(2) / max(1, text_bytes),
+    }
+
+
+def rows(scores: Mapping[str, Score], shares: Mapping[str, float]) -> dict[str, float]:
+    """Metrics of an evaluation: per role, per source, and `val`, weighted by this mixture."""
+    row: dict[str, float] = {}
+    for role in mixture.ROLES:
+        of_role = [s for key, s in scores.items() if key.split("/")[0] == role]
+        if of_role:
+            row.update(_figures(role, of_role))
+    for key, source in scores.items():
+        row.update(_figures(key, [source]))
+    known = {key: share for key, share in shares.items() if key in scores and share > 0}
+    if known:
+        total = sum(known.values())
+        row["eval/val/loss"] = (
+            sum(share * row[f"eval/{key}/loss"] for key, share in known.items()) / total
+        )
+    return row
+
+
+def save(path: str, scores: Mapping[str, Score]) -> None:
+    """Writes the sums per document, from which runs are compared in pairs."""
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    arrays = {}
+    for key, source in scores.items():
+        for field in ("nll_sum_D", "tokens_D", "doc_D", "loss_W"):
+            arrays[f"{key}/{field}"] = getattr(source, field)
+    temporary = f"{path}.tmp.npz"
+    np.savez_compressed(temporary, **arrays)
+    os.replace(temporary, path)
+
+
+def paired_difference(path_a: str, path_b: str, name: str) -> tuple[float, float] | None:
+    """(a - b, standard error), nats/token, over the documents that both evaluations saw alike.
+
+    `name` is a role or "role/source". None when they share no source measured on equal windows.
+    """
+    nll, tokens = [], []
+    with (
+        np.load(path_a, allow_pickle=False) as a,
+        np.load(path_b, allow_pickle=False) as b,
+    ):
+        for field in a.files:
+            key, _, kind = field.rpartition("/")
+            if kind != "nll_sum_D" or not f"{key}/".startswith(f"{name}/") or field not in b.files:
+                continue
+            same = all(
+                np.array_equal(a[f"{key}/{part}"], b[f"{key}/{part}"])
+                for part in ("doc_D", "tokens_D")
+            )
+            if same:
+                nll.append(a[field] - b[field])
+                tokens.append(a[f"{key}/tokens_D"])
+    if not nll:
+        return None
+    return mean_and_stderr(np.concatenate(nll), np.concatenate(tokens))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """python -m mypt_jax.evaluate --run=runs/tiny/v8 --data=DIR|FILE [...]: scores a run."""
+    import argparse  # a command here, a library in training
+    import json
+
+    from mypt_jax.evaluate import scorer
+
+    parser = argparse.ArgumentParser(prog="python -m mypt_jax.evaluate", description=main.__doc__)
+    parser.add_argument("--run", required=True, help="PATH, PATH@STEP or PATH@best")
+    parser.add_argument("--data", required=True, nargs="+", help="token datasets or text files")
+    parser.add_argument("--windows", type=int, default=0, help="per source, 0 = all")
+    parser.add_argument("--batch_size", type=int, default=8)
+    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
+    args = parser.parse_args(argv)
+    if args.windows < 0 or args.batch_size < 1:
+        raise errors.UserError(
+            f"--windows {args.windows} and --batch_size {args.batch_size}: 0 or more and at "
+            "least 1 are wanted"
+        )
+    run = scorer.Scorer(args.run, batch_size=args.batch_size)
+    scores = {}
+    for data in args.data:
+        for name, score in run.score_data(data, windows=args.windows).items():
+            if name in scores:  # of another dataset, or this one again
+                name = f"{data}#{name}"
+            scores[name] = score
+    found = {}
+    for key, source in scores.items():
+        figures = {name.rpartition("/")[2]: v for name, v in _figures(key, [source]).items()}
+        figures = {name: v if math.isfinite(v) else None for name, v in figures.items()}
+        found[key] = {**figures, "tokens": source.tokens}
+    if args.json:
+        print(json.dumps({"run": run.path, "step": run.step, "scores": found}, indent=1))
+        return 0
+    print(f"{run.path} at step {run.step}")
+    print("| data | loss | std. error | perplexity | bits per byte | tokens |")
+    print("|---|---|---|---|---|---|")
+    for key, row in found.items():
+        stderr = "-" if row["stderr"] is None else f"{row['stderr']:.4f}"
+        print(
+            f"| {key} | {row['loss']:.4f} | {stderr} | {row['perplexity']:.2f} | "
+            f"{row['bits_per_byte']:.4f} | {row['tokens']:,} |"
+        )
+    return 0

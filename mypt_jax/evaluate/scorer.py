@@ -1,0 +1,142 @@
+"""A run's model as a scorer of text: token losses of any dataset or text, outside training.
+
+Axes: W windows, L length.
+"""
+
+import functools
+import os
+
+import jax
+import numpy as np
+from flax import nnx
+
+from data_pipeline.batches import loader as loaders
+from data_pipeline.errors import UserError
+from data_pipeline.tokens import shards
+from data_pipeline.tokens import tokenizer as tokenizers
+from mypt_jax.checkpoint import restore
+from mypt_jax.distributed import sharding
+from mypt_jax.evaluate import losses
+from mypt_jax.model import attention
+from mypt_jax.model import gpt as model
+
+
+class Scorer:
+    """Parameters, tokenizer and compiled forward pass of one run at one step, on one device."""
+
+    def __init__(self, spec: str, *, batch_size: int):
+        """`spec`: PATH, PATH@STEP or PATH@best. Raises UserError and NoValidState."""
+        loaded = restore.load_params(spec)
+        self.path, self.step, self.config = loaded.path, loaded.step, loaded.config
+        self.batch_size = batch_size
+        self.tokenizer = tokenizers.get(self.config["data"]["tokenizer"])
+        recorded = loaded.record["tokenizer"]
+        if recorded["sha256"] != self.tokenizer.sha256:
+            raise UserError(
+                f"run {self.path} was trained with tokenizer {recorded['name']} "
+                f"({recorded['sha256'][:12]}), found {self.tokenizer.sha256[:12]}"
+            )
+        devices = jax.devices()[:1]
+        resolved = model.resolve(self.config["model"], devices[0])
+        gpt = nnx.eval_shape(lambda: model.GPT(rngs=nnx.Rngs(0), **resolved))
+        self.block_size = resolved["block_size"]
+        self.mesh = sharding.make_mesh((1, 1, 1), devices)
+        self._params = jax.device_put(loaded.params, devices[0])
+        graphdef = nnx.split(gpt, nnx.Param)[0]
+        self._greedy = jax.jit(functools.partial(_greedy, graphdef, resolved, self.tokenizer.eot))
+        self._nll = losses.make_nll(
+            graphdef,
+            mesh=self.mesh,
+            num_chunks=resolved["loss_chunks"],
+            document_mask=resolved["document_mask"],
+            eot=self.tokenizer.eot,
+        )
+
+    @functools.cached_property
+    def _token_bytes(self) -> np.ndarray:
+        return self.tokenizer.token_bytes()
+
+    def score_data(self, data: str, *, windows: int) -> dict[str, losses.Score]:
+        """Scores the val splits of a token dataset, by source, or a text file, whole.
+
+        `windows`: per source at most so many, evenly spread; 0 = all. Raises UserError.
+        """
+        if not os.path.exists(data):
+            raise UserError(f"{data} does not exist; wanted a token dataset or a text file")
+        if not os.path.isdir(data):
+            return {os.path.basename(data): self.score_text(_read_text(data))}
+        dataset = shards.open_dataset(data)
+        if dataset.tokenizer_sha256 != self.tokenizer.sha256:
+            raise UserError(
+                f"dataset {data} was made with tokenizer {dataset.tokenizer}, the run "
+                f"{self.path} has {self.tokenizer.name}; prepare it again or give the text itself"
+            )
+        plan = {
+            name: loaders.eval_windows(
+                source,
+                block_size=self.block_size,
+                num_windows=windows or max(1, source.tokens["val"] // self.block_size),
+            )
+            for name, source in dataset.sources.items()
+        }
+        return losses.score(
+            self._nll,
+            self._params,
+            plan,
+            mesh=self.mesh,
+            batch_size=self.batch_size,
+            token_bytes=self._token_bytes,
+        )
+
+    def score_text(self, text: str) -> losses.Score:
+        """Scores every token of a text that follows an EOT, in windows one after another."""
+        ids = self.tokenizer.encode(text)
+        nll = self.nll_of(np.concatenate([[self.tokenizer.eot], ids]))
+        return losses.score_of(
+            nll[None], np.zeros((1, len(nll)), np.int64), self._token_bytes[ids][None]
+        )
+
+    def nll_of(self, ids: np.ndarray) -> np.ndarray:
+        """nats of ids[1:], float64, each predicted once, in windows of block_size.
+
+        The last window reaches back, so that its tokens see a whole context (as the rolling
+        likelihood of lm-evaluation-harness does). Raises UserError when there is nothing to score.
+        """
+        count, size = len(ids) - 1, self.block_size
+        if count < 1:
+            raise UserError("the text is empty; wanted at least one token")
+        ids = np.concatenate([ids, np.zeros(max(0, size - count), np.int64)]).astype(np.int32)
+        ends = [*range(size, count, size), max(count, size)]
+        windows = np.stack([ids[end - size : end + 1] for end in ends])
+        nll = self.nll(windows).astype(np.float64)
+        new = count - size * (len(ends) - 1)  # of the last window
+        last = nll[-1, :new] if len(ends) == 1 else nll[-1, size - new :]
+        return np.concatenate([nll[:-1].reshape(-1), last])
+
+    def nll(self, windows: np.ndarray) -> np.ndarray:
+        """nats of every target of int32[W, L + 1], fp32[W, L]."""
+        rows = np.arange(-(-len(windows) // self.batch_size) * self.batch_size) % len(windows)
+        parts = rows.reshape(-1, self.batch_size)
+        found = [sharding.to_host(self._nll(self._params, windows[part])) for part in parts]
+        return np.concatenate(found)[: len(windows)]
+
+    def is_greedy(self, windows: np.ndarray) -> np.ndarray:
+        """Whether each target of int32[W, L + 1] is the likeliest token there, bool[W, L]."""
+        found = [sharding.to_host(self._greedy(self._params, row[None])) for row in windows]
+        return np.concatenate(found)
+
+
+def _read_text(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+
+
+def _greedy(graphdef, resolved, eot, params, windows):
+    """bool[B, L] of windows [B, L + 1]; one row at a time, since it makes logits [B, L, V]."""
+    gpt = nnx.merge(graphdef, nnx.State(params))
+    inputs_BL, targets_BL = windows[:, :-1], windows[:, 1:]
+    segments = attention.segments_from_eot(inputs_BL, eot) if resolved["document_mask"] else None
+    return gpt.logits(gpt(inputs_BL, segments_BL=segments)).argmax(-1) == targets_BL

@@ -1,0 +1,248 @@
+"""What the GPT is made of: config, linear, norm, attention projections, MLP, block, tables, rope.
+
+Axes: B batch, L length, D n_embd, H query heads, G key/value heads, K head size, F MLP width,
+V vocabulary. Kernels are [in, out]. Parameters keep param_dtype and are cast where they are used;
+norms and rope are computed in fp32.
+"""
+
+import dataclasses
+import functools
+import math
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from mypt_jax.model import flops
+
+
+def _gelu(x: jax.Array) -> jax.Array:
+    """x times the normal distribution function; in fp32 as PyTorch writes it, which takes half the
+    time of JAX's erfc on a CPU, but would cancel in bfloat16."""
+    if x.dtype == jnp.float32:
+        return 0.5 * x * (1 + jax.lax.erf(x * math.sqrt(0.5)))
+    return jax.nn.gelu(x, approximate=False)
+
+
+ACTIVATIONS = {
+    "gelu": _gelu,
+    "gelu_tanh": functools.partial(jax.nn.gelu, approximate=True),
+    "silu": jax.nn.silu,
+}
+INIT_STD = 0.02  # GPT-2's
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """The keys of config.model (configs/base.py says what each means) and what follows."""
+
+    vocab_size: int
+    block_size: int
+    n_layer: int
+    n_head: int
+    n_kv_head: int
+    n_embd: int
+    mlp_width: int
+    mlp: str
+    activation: str
+    norm: str
+    norm_eps: float
+    position: str
+    rope_theta: float
+    rope_scaling: tuple
+    tied_embeddings: bool
+    qkv_bias: bool
+    proj_bias: bool
+    mlp_bias: bool
+    head_bias: bool
+    dropout: float
+    init: str
+    param_dtype: str
+    compute_dtype: str
+    attention: str
+    document_mask: bool
+    remat: str
+    scan_layers: bool
+    loss_chunks: int
+
+    def __post_init__(self):
+        object.__setattr__(self, "rope_scaling", tuple(self.rope_scaling))  # JSON makes it a list
+
+    @property
+    def head_size(self) -> int:
+        return self.n_embd // self.n_head
+
+    @property
+    def kv_heads(self) -> int:
+        return self.n_kv_head or self.n_head
+
+    @property
+    def width(self) -> int:
+        return flops.mlp_width(vars(self))
+
+    @property
+    def residual_std(self) -> float:
+        return INIT_STD / math.sqrt(2 * self.n_layer)  # GPT-2: 2 n_layer additions to the residual
+
+
+class Linear(nnx.Module):
+    """x @ kernel [in, out] + bias, computed in x's dtype."""
+
+    def __init__(self, key, in_dim, out_dim, *, bias, init, std, dtype):
+        kernel_key, bias_key = jax.random.split(key)
+
+        def draw(key, shape, std):
+            if init == "torch":  # torch.nn.Linear's default, for the bias too
+                bound = 1 / math.sqrt(in_dim)
+                return nnx.Param(jax.random.uniform(key, shape, dtype, -bound, bound))
+            return nnx.Param(jnp.asarray(std, dtype) * jax.random.normal(key, shape, dtype))
+
+        self.kernel = draw(kernel_key, (in_dim, out_dim), std)
+        self.bias = draw(bias_key, (out_dim,), 0.0) if bias else None
+
+    def __call__(self, x):
+        # As one matrix: with rows in two axes XLA's CPU backend copies them for the gradients. The
+        # bias comes after it: before, it took 0.2 GiB more of a TPU at 750m.
+        rows = x.reshape(-1, x.shape[-1])
+        y = (rows @ self.kernel[...].astype(x.dtype)).reshape(*x.shape[:-1], -1)
+        return y if self.bias is None else y + self.bias[...].astype(x.dtype)
+
+
+class Norm(nnx.Module):
+    """LayerNorm (scale and bias) or RMSNorm (scale), computed in fp32, returned in x's dtype."""
+
+    def __init__(self, size, *, kind, eps, dtype):
+        self.eps = eps
+        self.scale = nnx.Param(jnp.ones((size,), dtype))
+        self.bias = nnx.Param(jnp.zeros((size,), dtype)) if kind == "layernorm" else None
+
+    def __call__(self, x):
+        wide = x.astype(jnp.float32)
+        if self.bias is not None:
+            wide = wide - wide.mean(-1, keepdims=True)
+        wide = wide * jax.lax.rsqrt(jnp.square(wide).mean(-1, keepdims=True) + self.eps)
+        wide = wide * self.scale[...].astype(jnp.float32)
+        if self.bias is not None:
+            wide = wide + self.bias[...].astype(jnp.float32)
+        return wide.astype(x.dtype)
+
+
+class Attention(nnx.Module):
+    """The projections around attention; which attention is the caller's `attend`."""
+
+    def __init__(self, key, c: Config):
+        qkv_key, proj_key = jax.random.split(key)
+        self.n_head, self.n_kv_head, self.head_size = c.n_head, c.kv_heads, c.head_size
+        inner = self.n_head * self.head_size
+        linear = functools.partial(Linear, init=c.init, dtype=c.param_dtype)
+        width = (self.n_head + 2 * self.n_kv_head) * self.head_size
+        self.qkv = linear(qkv_key, c.n_embd, width, bias=c.qkv_bias, std=INIT_STD)
+        self.proj = linear(proj_key, inner, c.n_embd, bias=c.proj_bias, std=c.residual_std)
+
+    def __call__(self, x_BLD, rope, attend, constrain):
+        B, L, _ = x_BLD.shape
+        H, G, K = self.n_head, self.n_kv_head, self.head_size
+        q, k, v = jnp.split(self.qkv(x_BLD), (H * K, (H + G) * K), axis=-1)
+        heads = ("batch", "length", "heads", None)
+        q_BLHK = constrain(rope(q.reshape(B, L, H, K)), heads)
+        k_BLGK = constrain(rope(k.reshape(B, L, G, K)), heads)
+        v_BLGK = constrain(v.reshape(B, L, G, K), heads)
+        out_BLHK, extra = attend(q_BLHK, k_BLGK, v_BLGK)
+        return self.proj(out_BLHK.reshape(B, L, H * K)), extra
+
+
+class Mlp(nnx.Module):
+    """activation(x up) down, or gated: (activation(x gate) * (x up)) down (Shazeer 2020)."""
+
+    def __init__(self, key, c: Config):
+        up_key, gate_key, down_key = jax.random.split(key, 3)
+        self.activation = c.activation
+        linear = functools.partial(Linear, init=c.init, dtype=c.param_dtype, bias=c.mlp_bias)
+        self.up = linear(up_key, c.n_embd, c.width, std=INIT_STD)
+        gate = c.mlp == "gated"
+        self.gate = linear(gate_key, c.n_embd, c.width, std=INIT_STD) if gate else None
+        self.down = linear(down_key, c.width, c.n_embd, std=c.residual_std)
+
+    def __call__(self, x_BLD, constrain):
+        activation = ACTIVATIONS[self.activation]
+        up_BLF = self.up(x_BLD)
+        if self.gate is None:
+            h_BLF = activation(up_BLF)
+        else:
+            h_BLF = activation(self.gate(x_BLD)) * up_BLF
+        return self.down(constrain(h_BLF, ("batch", "length", "mlp")))
+
+
+class Block(nnx.Module):
+    """x += attention(ln1(x)); x += mlp(ln2(x)), with dropout on both additions."""
+
+    def __init__(self, key, c: Config):
+        attn_key, mlp_key = jax.random.split(key)
+        norm = functools.partial(Norm, c.n_embd, kind=c.norm, eps=c.norm_eps, dtype=c.param_dtype)
+        self.ln1, self.ln2 = norm(), norm()
+        self.attn = Attention(attn_key, c)
+        self.mlp = Mlp(mlp_key, c)
+
+    def __call__(self, x_BLD, *, rope, attend, dropout, constrain):
+        placed = ("batch", "length", "embed")
+        y_BLD, extra = self.attn(self.ln1(x_BLD), rope, attend, constrain)
+        x_BLD = constrain(x_BLD + dropout(y_BLD, 0), placed)
+        y_BLD = self.mlp(self.ln2(x_BLD), constrain)
+        return constrain(x_BLD + dropout(y_BLD, 1), placed), extra
+
+
+class Embed(nnx.Module):
+    """Token table, and the position table where positions are learned."""
+
+    def __init__(self, key, c: Config):
+        keys = jax.random.split(key)
+        std = jnp.asarray(1.0 if c.init == "torch" else INIT_STD, c.param_dtype)
+
+        def table(key, rows):
+            return nnx.Param(std * jax.random.normal(key, (rows, c.n_embd), c.param_dtype))
+
+        self.tokens = table(keys[0], c.vocab_size)
+        self.positions = table(keys[1], c.block_size) if c.position == "learned" else None
+
+
+class Head(nnx.Module):
+    """Kernel of the output head (none when tied) and its bias."""
+
+    def __init__(self, key, c: Config):
+        linear = Linear(
+            key,
+            c.n_embd,
+            c.vocab_size,
+            bias=c.head_bias,
+            init=c.init,
+            std=INIT_STD,
+            dtype=c.param_dtype,
+        )
+        self.kernel = None if c.tied_embeddings else linear.kernel
+        self.bias = linear.bias
+
+
+def rope_frequencies(head_size: int, *, theta: float, scaling: tuple) -> jax.Array:
+    """Radians per position of each of the head_size / 2 pairs (first half with second half).
+
+    scaling: () as in Su et al. 2021; (factor,) divides positions by factor (Chen et al. 2023);
+    (factor, low, high, original block_size) divides only wavelengths that are long against the
+    original context, as Llama 3.1 does.
+    """
+    frequencies = theta ** (-jnp.arange(0, head_size, 2, dtype=jnp.float32) / head_size)
+    if not scaling:
+        return frequencies
+    if len(scaling) == 1:
+        return frequencies / scaling[0]
+    factor, low, high, original_block_size = scaling
+    turns = original_block_size * frequencies / (2 * math.pi)  # in the original context
+    keep = jnp.clip((turns - low) / (high - low), 0, 1)
+    return frequencies * (keep + (1 - keep) / factor)
+
+
+def dropout(x_BLD, place, *, rate, key):
+    """Zeroes a share `rate` of x, scales the rest by 1 / (1 - rate); `place` numbers the call."""
+    if key is None or rate == 0.0:
+        return x_BLD
+    kept = jax.random.bernoulli(jax.random.fold_in(key, place), 1 - rate, x_BLD.shape)
+    return jnp.where(kept, x_BLD / (1 - rate), 0).astype(x_BLD.dtype)

@@ -1,0 +1,242 @@
+"""The only module that prints or writes metrics: metrics.jsonl, trackers and the progress line."""
+
+import contextlib
+import errno
+import json
+import math
+import os
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Mapping
+
+from jax.sharding import Mesh
+
+from mypt_jax import exits, redact
+from mypt_jax.model import flops
+from mypt_jax.runs import layout
+
+
+def finite(row: Mapping) -> dict:
+    """A row in which values that are not finite are None, because JSON has no NaN."""
+    return {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in row.items()
+    }
+
+
+def to_json(row: Mapping) -> str:
+    return json.dumps(finite(row), allow_nan=False)
+
+
+def say(line: str) -> None:
+    """A line for the user outside a run."""
+    print(redact.text(line), flush=True)
+
+
+class Stopwatch:
+    """Durations of the steps since the last row, evaluations and saves left out, in seconds."""
+
+    def __init__(self):
+        self._steps: list[float] = []
+        self._waits: list[float] = []
+        self._since = time.monotonic()
+
+    def restart(self) -> None:
+        """What happened since the last step (evaluation, save) does not count as a step's time."""
+        self._since = time.monotonic()
+
+    def waited(self, secs: float) -> None:
+        self._waits.append(secs)
+
+    def step_done(self) -> None:
+        now = time.monotonic()
+        self._steps.append(now - self._since)
+        self._since = now
+
+    def figures(self, tokens_per_step: int, mesh: Mesh, model: Mapping) -> dict[str, float]:
+        """Measured fields of a row; starts the next interval.
+
+        `mfu` (convention: flops.py) where the chip's peak is known, `device_memory_bytes` (the most
+        that one device of this process held) where the device tells.
+        """
+        steps, waits = self._steps, self._waits
+        self._steps, self._waits = [], []
+        if not steps:
+            return {}
+        total = max(sum(steps), 1e-9)
+        rate = tokens_per_step * len(steps) / total
+        measured = {
+            "mfu": flops.utilisation(model, rate, mesh.devices.flat[0].device_kind, mesh.size),
+            "device_memory_bytes": max(
+                (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
+                for device in mesh.local_devices
+            ),
+        }
+        return {
+            "tokens_per_sec": rate,
+            "device_tokens_per_sec": rate / mesh.size,
+            **{name: value for name, value in measured.items() if value},
+            "step_secs": total / len(steps),
+            "step_p50_secs": statistics.median(steps),
+            "step_p95_secs": sorted(steps)[math.ceil(0.95 * len(steps)) - 1],
+            "input_wait_secs": sum(waits),
+            "input_wait_share": sum(waits) / total,
+        }
+
+
+class Metrics:
+    """Writes rows, each step once, and shows progress. Silent on all processes but the first."""
+
+    trackers: list  # where rows also go; set when the run is known to start
+
+    def __init__(self, workdir: str, *, is_writer: bool, num_steps: int):
+        self._path = layout.join(workdir, layout.METRICS)
+        self._is_writer = is_writer
+        self.trackers = []
+        self._num_steps = num_steps
+        self._unwritten: list[str] = []  # lines that a full disk has refused
+        self._bar = is_writer and sys.stderr.isatty()
+        self._bar_open = False
+
+    def cut(self, last_step: int) -> None:
+        """Removes rows later than `last_step`, which a resumed run writes again."""
+        if not (self._is_writer and os.path.exists(self._path)):
+            return
+        rows = [
+            row for row in layout.metrics(os.path.dirname(self._path)) if row["step"] <= last_step
+        ]
+        temporary = f"{self._path}.tmp"
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.writelines(to_json(row) + "\n" for row in rows)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self._path)
+
+    def write(self, row: Mapping) -> None:
+        """Appends a row to metrics.jsonl and hands it to the trackers.
+
+        A row that cannot be written does not end training: it is told once, and tried again.
+        """
+        if not self._is_writer:
+            return
+        first = not self._unwritten
+        self._unwritten.append(to_json(row) + "\n")
+        try:
+            self._append()
+        except OSError as error:
+            if first:
+                self.note(f"warning: {self._path} cannot be written: {error}; trying again")
+        for tracker in self.trackers:
+            tracker.write(row["step"], row)
+        self._show(row)
+
+    def _append(self) -> None:
+        """Writes the lines that wait, all or none."""
+        with open(self._path, "ab", buffering=0) as file:
+            size = os.fstat(file.fileno()).st_size
+            data = "".join(self._unwritten).encode()
+            try:
+                if file.write(data) != len(data):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.truncate(self._path, size)  # no half line stays behind
+                raise
+        self._unwritten.clear()
+
+    def flush(self) -> None:
+        """Raises StorageFailure when rows could not be written."""
+        if not self._is_writer:
+            return
+        try:
+            self._append()
+        except OSError as error:
+            raise exits.StorageFailure(
+                f"{len(self._unwritten)} rows of {self._path} could not be written: {error}; "
+                "checkpoints are intact, make room and run the same command again"
+            ) from error
+
+    def note(self, line: str) -> None:
+        """A line for the user, once."""
+        if self._is_writer:
+            self._close_bar()
+            print(redact.text(line), flush=True)
+
+    def close(self) -> None:
+        self._close_bar()
+        for tracker in self.trackers:
+            tracker.close()
+
+    def _show(self, row: Mapping) -> None:
+        """The progress of a row: a bar on a terminal, else a line."""
+        text = _text(row, self._num_steps)
+        if not self._bar:
+            print(text, flush=True)
+            return
+        width = max(10, min(30, shutil.get_terminal_size().columns - len(text) - 3))
+        done = round(width * row["step"] / self._num_steps)
+        if any(key.startswith("eval/") for key in row):
+            self._close_bar()
+            print(text, file=sys.stderr, flush=True)
+            return
+        bar = "#" * done + "." * (width - done)
+        print(f"\r\033[K[{bar}] {text}", end="", file=sys.stderr, flush=True)
+        self._bar_open = True
+
+    def _close_bar(self) -> None:
+        if self._bar_open:
+            print(file=sys.stderr, flush=True)
+            self._bar_open = False
+
+
+def _hardware(row: Mapping) -> list[str]:
+    """How well the devices are used, where it is known."""
+    parts = []
+    if row.get("device_tokens_per_sec", row["tokens_per_sec"]) < 0.99 * row["tokens_per_sec"]:
+        parts.append(f"{row['device_tokens_per_sec']:,.0f} tok/s/device")
+    if row.get("mfu") is not None:
+        parts.append(f"MFU {row['mfu']:.1%}")
+    if row.get("device_memory_bytes"):
+        parts.append(f"{row['device_memory_bytes'] / 2**30:.1f} GiB")
+    if row.get("step_p95_secs"):
+        parts.append(f"p50/p95 {row['step_p50_secs']:.3g}/{row['step_p95_secs']:.3g} s")
+    if row.get("input_wait_share", 0.0) >= 0.01:  # below it is noise
+        parts.append(f"input wait {row['input_wait_share']:.0%}")
+    return parts
+
+
+def mfu_note(mesh: Mesh) -> str:
+    """With which convention and peak MFU is computed, or why it is not."""
+    kind = mesh.devices.flat[0].device_kind
+    name = flops.chip_of(kind)
+    if name is None:
+        return f"MFU: not given, the peak rate of {kind} is not known"
+    chip = flops.CHIPS[name]
+    return (
+        f"MFU: model FLOPs ({flops.CONVENTION}) over {mesh.size} x {kind} at "
+        f"{chip.peak / 1e12:,.0f} TFLOP/s ({chip.dtype})"
+    )
+
+
+def _text(row: Mapping, num_steps: int) -> str:
+    """step 40/86  loss 4.1234  lr 3e-04  12,345 tok/s  ETA 0:01:02  domain 4.59  general 5.77"""
+    parts = [f"step {row['step']}/{num_steps}"]
+    if row.get("loss") is not None:
+        parts.append(f"loss {row['loss']:.4f}")
+    if "lr" in row:
+        parts.append(f"lr {row['lr']:.2e}")
+    if "tokens_per_sec" in row:
+        left = max(0, round((num_steps - row["step"]) * row["step_secs"]))
+        parts.append(f"{row['tokens_per_sec']:,.0f} tok/s")
+        parts += _hardware(row)
+        parts.append(f"ETA {left // 3600}:{left // 60 % 60:02d}:{left % 60:02d}")
+    for role in ("domain", "general", "val"):
+        value = row.get(f"eval/{role}/loss")
+        if value is not None:
+            parts.append(f"{role} {value:.4f}")
+    if row.get("forgetting/percent") is not None:
+        guarded = f" ({row['guard/action']})" if row.get("guard/action") else ""
+        parts.append(f"forgetting {row['forgetting/percent']:+.1f} %{guarded}")
+    return "  ".join(parts)

@@ -1,0 +1,247 @@
+"""What a stage needs, by formula: tokens, ancestors, memory, disk; no device and no data."""
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from data_pipeline.batches import mixture as mixtures
+from data_pipeline.errors import UserError
+from data_pipeline.tokens import shards
+from mypt_jax import optim
+from mypt_jax.checkpoint import retention
+from mypt_jax.model import flops, gpt
+from mypt_jax.runs import drawn as drawn_windows
+from mypt_jax.runs import layout, lineage
+from mypt_jax.schema import stage_file
+
+GIB = 2**30
+
+
+class Part(NamedTuple):
+    """One source of the training mixture; `expected` marks a size from the config, no manifest."""
+
+    key: str
+    share: float
+    tokens: int  # in its train split
+    expected: bool
+    component: mixtures.Component | None = None  # where all datasets of the stage are there
+
+
+class Stage(NamedTuple):
+    """One ancestor or the stage itself."""
+
+    config: Mapping
+    name: str
+    path: str
+    origin: str  # run | stage file
+    num_steps: int
+    peak_lr: float
+    replay_ratio: float
+    tokens: int
+
+
+class Bytes(NamedTuple):
+    """Sizes that follow from the parameter tree."""
+
+    parameters: int  # their number
+    params: int  # bytes
+    state: int  # bytes of params, moments and counters
+
+
+def mixture_parts(config: Mapping) -> list[Part]:
+    """Sources with their shares: from manifests where they are, else from expected_*_tokens."""
+    data = config["data"]
+    entries = [entry.partition("#")[0] for role in mixtures.ROLES for entry in data[role]]
+    if data["mixture"] or all(os.path.isdir(path) for path in entries):
+        mixture = (
+            mixtures.from_manifest(data["mixture"])
+            if data["mixture"]
+            else mixtures.build(
+                **{key: data[key] for role in mixtures.ROLES for key in (role, f"{role}_weights")},
+                replay_ratio=data["replay_ratio"],
+            )
+        )
+        return [
+            Part(c.key, float(c.share), c.data.tokens["train"], False, c)
+            for c in mixture.components
+        ]
+    parts = []
+    for role, share in zip(
+        mixtures.ROLES, (1 - data["replay_ratio"], data["replay_ratio"]), strict=True
+    ):
+        weights = data[f"{role}_weights"] or (1.0,) * len(data[role])
+        if len(weights) != len(data[role]):
+            raise UserError(
+                f"data.{role}_weights has {len(weights)} numbers, data.{role} {len(data[role])} "
+                "directories: give one number for each, or none"
+            )
+        if any(weight < 0 for weight in weights) or (weights and not sum(weights)):
+            raise UserError(
+                f"data.{role}_weights is {weights}: no negative number and one positive is wanted"
+            )
+        for entry, weight in zip(data[role], weights, strict=True):
+            fraction = weight / sum(weights)
+            parts += _parts_of(entry, role, share * fraction, fraction, data)
+    return parts
+
+
+def domain_tokens(parts: list[Part]) -> int:
+    """Tokens in the train splits of all domain sources."""
+    return sum(part.tokens for part in parts if part.key.startswith("domain/"))
+
+
+def _parts_of(entry: str, role: str, share: float, fraction: float, data: Mapping) -> list[Part]:
+    """The sources of one entry DIR or DIR#SOURCE, opened if it is there."""
+    path, _, wanted = entry.partition("#")
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise UserError(f"data.{role}: {path} is a file, wanted the directory of a token dataset")
+    if not os.path.isdir(path):
+        expected = round(fraction * data[f"expected_{role}_tokens"])
+        return [Part(f"{role}/{wanted or os.path.basename(path)}", share, expected, True)]
+    sources = shards.open_dataset(path).sources
+    tokens = {n: s.tokens["train"] for n, s in sources.items() if wanted in ("", n)}
+    total = max(1, sum(tokens.values()))
+    return [Part(f"{role}/{n}", share * t / total, t, False) for n, t in tokens.items()]
+
+
+def stage_of(config: Mapping, origin: str) -> Stage:
+    return Stage(
+        config,
+        config["stage"],
+        config["workdir"],
+        origin,
+        config["num_steps"],
+        config["optim"]["peak_lr"],
+        config["data"]["replay_ratio"],
+        config["num_steps"] * config["batch_size"] * config["model"]["block_size"],
+    )
+
+
+def ancestors(config: Mapping, spec: str) -> tuple[list[Stage], str]:
+    """(ancestors from the root on, note): runs where they exist, else the stage files beside."""
+    path, _, argument = spec.partition(":")
+    found: list[Stage] = []
+    while config["init_from"] not in ("", "scratch"):
+        parent = layout.parse_spec(config["init_from"])[0]
+        if os.path.isfile(layout.join(parent, layout.CONFIG)):
+            config, origin = layout.config(parent), "run"
+        else:
+            file = os.path.join(os.path.dirname(path), f"{os.path.basename(parent)}.py")
+            if not os.path.isfile(file):
+                return found, f"parent {parent}: neither a run nor a stage file {file}"
+            config = stage_file.load(f"{file}:{argument}" if argument else file).to_dict()
+            origin = "stage file"
+        found.insert(0, stage_of(config, origin))
+        if len(found) > 100:
+            raise UserError(f"init_from of {found[0].path} leads in a circle")
+    return found, ""
+
+
+def sizes(config: Mapping) -> Bytes:
+    """Counted abstractly: no memory is used."""
+    architecture = {**config["model"], "attention": "xla", "compute_dtype": "float32"}
+    params = nnx.eval_shape(lambda: nnx.state(gpt.GPT(rngs=nnx.Rngs(0), **architecture), nnx.Param))
+    params = nnx.to_pure_dict(params)
+    names = ("beta1", "beta2", "eps", "weight_decay", "clip_norm")
+    tx = optim.make_optimizer(**{name: config["optim"][name] for name in names})
+    moments = jax.eval_shape(tx.init, params)
+
+    def size(tree) -> int:
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+    count = sum(x.size for x in jax.tree.leaves(params))
+    return Bytes(count, size(params), size(params) + size(moments) + 4)
+
+
+def memory(config: Mapping, size: Bytes, *, devices: int, compute_dtype: str) -> dict[str, float]:
+    """GiB on each of `devices` that split state and batch, by part; `total` is an estimate.
+
+    Saved per layer and token, in elements of compute_dtype: full remat the block's input (D); dots
+    also the outputs of the matrix products; none about 16 D (measured by ahead-of-time
+    compilation). XLA's scheduling decides the rest: --topology asks the compiler itself.
+    """
+    m = config["model"]
+    D, width = m["n_embd"], jnp.dtype(compute_dtype).itemsize
+    kv_heads = m["n_kv_head"] or m["n_head"]
+    qkv = D + 2 * kv_heads * (D // m["n_head"])
+    mlp = flops.mlp_width(m) * (2 if m["mlp"] == "gated" else 1)
+    saved = {"full": D, "dots": D + qkv + D + mlp + D, "none": 16 * D}[m["remat"]]
+    if compute_dtype == "float32":  # plain attention: weights and scores of every layer are kept
+        saved += 2 * m["n_head"] * m["block_size"] if m["remat"] == "none" else 0
+    rows = config["batch_size"] / config["accumulation_steps"] / devices
+    tokens = rows * m["block_size"]
+    found = {
+        "parameters and moments": size.state / devices,
+        "gradients": size.params / devices,
+        "weights in bfloat16": size.parameters * 2 / devices if width == 2 else 0.0,
+        "saved activations": tokens * m["n_layer"] * saved * width,
+        "logits": 3 * tokens * m["vocab_size"] * 4 / m["loss_chunks"],
+    }
+    found = {name: value / GIB for name, value in found.items()}
+    return {**found, "total": sum(found.values())}
+
+
+def disk(config: Mapping, size: Bytes, stages: int, tokens: int) -> dict[str, int]:
+    """Bytes of the whole chain: finished stages keep parameters, the one at work also moments."""
+    at_work, at_rest = retention.most_steps(config["checkpoint"])
+    kept = size.state if config["checkpoint"]["keep_optimizer"] else size.params
+    token_bytes = 2 if config["model"]["vocab_size"] <= 65_536 else 4
+    return {
+        "one checkpoint while training": size.state,
+        "one checkpoint of a finished stage": kept,
+        "this stage at its largest": at_work * size.state,
+        "the finished stages": stages * at_rest * kept,
+        "token datasets": tokens * token_bytes,
+    }
+
+
+def eval_tokens(config: Mapping, parts: list[Part]) -> int:
+    """Tokens of all evaluations of the stage, at most (sources with few windows give fewer)."""
+    roles = {part.key.split("/")[0] for part in parts}
+    times = 1 + -(-config["num_steps"] // config["eval"]["every_steps"])
+    return times * len(roles) * config["eval"]["windows"] * config["model"]["block_size"]
+
+
+def days(
+    config: Mapping, tokens: int, evaluated: int, chip: flops.Chip, utilisation: float
+) -> float:
+    """Days on one chip; an evaluated token costs a third of a trained one (no backward pass)."""
+    operations = flops.per_token(config["model"]) * (tokens + evaluated / 3)
+    return operations / (chip.peak * utilisation) / 86_400
+
+
+def learning_rates(config: Mapping) -> list[tuple[int, float]]:
+    """(update, learning rate) at the start, the end of warmup and the quarters of the run."""
+    names = ("schedule", "peak_lr", "warmup_steps", "final_lr_ratio", "decay_ratio")
+    schedule = optim.make_schedule(
+        num_steps=config["num_steps"], **{name: config["optim"][name] for name in names}
+    )
+    total = config["num_steps"]
+    at = {1, int(config["optim"]["warmup_steps"]) or 1, total}
+    at |= {max(1, round(total * quarter / 4)) for quarter in (1, 2, 3)}
+    return [(n, float(schedule(n - 1))) for n in sorted(at)]
+
+
+def past_tokens(parts: list[Part], stages: list[Stage]) -> dict[str, int]:
+    """Tokens of each source that the ancestors have seen, or will: of the text where it is known,
+    else of the source's name. `stages`: the ancestors, from the root on."""
+    planned: dict[str, int] = {}
+    done: list[Stage] = [stage for stage in stages if stage.origin == "run"]
+    for stage in stages[len(done) :]:
+        for part in mixture_parts(stage.config):
+            planned[part.key] = planned.get(part.key, 0) + round(part.share * stage.tokens)
+    if not done or not os.path.isfile(layout.join(done[-1].path, lineage.FILE)):
+        return planned
+    record, config = layout.record(done[-1].path), done[-1].config
+    drawn, by_name = drawn_windows.table(record, config), lineage.total_tokens_by_source(record)
+    block_size = config["model"]["block_size"]
+    for part in parts:
+        seen = by_name.get(part.key, 0)
+        if part.component:
+            seen = drawn_windows.first_window(part.component, drawn, block_size) * block_size
+        planned[part.key] = planned.get(part.key, 0) + seen
+    return planned

@@ -1,0 +1,220 @@
+"""Ahead-of-time compilation of the train step for TPUs that are not here, on this CPU.
+
+libtpu (requirements-tpu.txt) compiles without a chip; what comes back is the compiler's own account
+of the memory per chip. It says nothing about speed, and no speed is taken from it.
+"""
+
+import importlib.util
+import os
+import re
+import time
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.experimental import topologies
+
+from data_pipeline.errors import UserError
+from mypt_jax.model import flops
+from mypt_jax.plan import costs
+from mypt_jax.train import step
+
+EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16")
+FLAT = ("v5e", "v6e")  # joined in two dimensions, in these layouts only
+FLAT_LAYOUTS = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
+REMAT = ("none", "dots", "full")  # cheapest in time first
+MAX_WINDOWS = 64  # per chip; more is never needed
+MAX_TRIES = 4  # compilations in search of the largest batch, a minute or more each
+
+
+class Memory(NamedTuple):
+    """Bytes on one chip, by XLA's account. Where the compiler gave up only `peak` is known, as
+    what it would have needed, or 0."""
+
+    remat: str
+    batch_size: int
+    chips: int
+    mesh: tuple[int, ...]
+    usable_gib: float
+    arguments: int  # state and batch
+    aliased: int  # of these, handed back in place
+    temporaries: int
+    peak: int
+    compile_secs: float
+    verdict: str
+
+    @property
+    def fits(self) -> bool:
+        return self.verdict == "fits"
+
+
+def prepare() -> None:
+    """Environment in which libtpu compiles for absent chips; before jax touches a device."""
+    os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
+    os.environ.setdefault("ALLOW_MULTIPLE_LIBTPU_LOAD", "1")
+    os.environ.setdefault("TPU_STDERR_LOG_LEVEL", "3")
+    os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")  # of this machine; unused
+    os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
+    os.environ["JAX_PLATFORMS"] = "cpu"
+
+
+def check_name(name: str) -> re.Match:
+    """Raises UserError for what cannot be a topology, or when libtpu is not installed."""
+    match = re.fullmatch(r"(v4|v5e|v5p|v6e):(\d+(?:x\d+){1,2})(?:\*([1-9]\d*))?", name)
+    if match is None:
+        raise UserError(
+            f"topology {name!r} does not exist: wanted one like {', '.join(EXAMPLES)} "
+            "(NAME*N for N slices)"
+        )
+    flat = match[1] in FLAT
+    if match[2] not in FLAT_LAYOUTS if flat else match[2].count("x") != 2:
+        wanted = ", ".join(FLAT_LAYOUTS) if flat else "three dimensions, as v4:2x2x1"
+        raise UserError(f"topology {name!r} does not exist: {match[1]} has {wanted}")
+    if importlib.util.find_spec("libtpu") is None:
+        raise UserError(
+            "--topology needs libtpu, which is not installed: pip install -r requirements-tpu.txt"
+        )
+    return match
+
+
+def devices(name: str) -> list:
+    """The chips of a topology such as v5e:2x4. Raises UserError when there is no such thing."""
+    match = check_name(name)
+    generation, layout, slices = match[1], match[2], int(match[3] or 1)
+    options = {"num_slices": slices} if slices > 1 else {}
+    if generation == "v4":  # without it every core counts as a device
+        options["chip_config_name"] = "megacore"
+    if layout == "1x1":  # a host with one chip; the default host has 2 x 2
+        options["chips_per_host_bounds"] = (1, 1, 1)
+    try:
+        topology = topologies.get_topology_desc(
+            platform="tpu", topology_name=f"{generation}:{layout}", **options
+        )
+    except (RuntimeError, ValueError) as error:
+        text = " ".join(str(error).split())
+        if "divisible" in text or "Invalid" in text:
+            raise UserError(
+                f"topology {name!r} does not exist ({text[-160:]}); try {', '.join(EXAMPLES)}"
+            ) from error
+        raise UserError(
+            f"libtpu cannot be used here, it may be locked by another process ({text[:160]}); "
+            "end that process, or set ALLOW_MULTIPLE_LIBTPU_LOAD=1"
+        ) from error
+    return list(topology.devices)
+
+
+def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
+    """Compiles the real train step of a config for a topology."""
+    program = step.build(config, eot=eot, devices=devices(name))
+    rows = jax.ShapeDtypeStruct((config["batch_size"], config["model"]["block_size"] + 1), np.int32)
+    start = time.monotonic()
+    usable = flops.CHIPS[name.partition(":")[0]].memory_gib
+    known = (
+        config["model"]["remat"],
+        config["batch_size"],
+        program.mesh.size,
+        program.mesh.devices.shape,
+        usable,
+    )
+    try:
+        compiled = program.step.lower(
+            program.abstract_state, rows, step.dropout_key(0, 0), np.float32(0), np.float32(0)
+        ).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        needed = _needed(str(error))
+        return Memory(*known, 0, 0, 0, needed, time.monotonic() - start, "does not fit")
+    found = compiled.memory_analysis()
+    return Memory(
+        *known,
+        found.argument_size_in_bytes,
+        found.alias_size_in_bytes,
+        found.temp_size_in_bytes,
+        found.peak_memory_in_bytes,
+        time.monotonic() - start,
+        "fits" if found.peak_memory_in_bytes <= usable * costs.GIB else "does not fit",
+    )
+
+
+def _needed(message: str) -> int:
+    """Bytes, of the compiler's message "Used 17.98G of 15.75G hbm"; 0 where it does not tell."""
+    match = re.search(r"[Uu]sed ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", message)
+    return round(float(match[1]) * 1024 ** " KMGT".index(match[2] or " ")) if match else 0
+
+
+def search(config: Mapping, name: str, *, eot: int) -> list[Memory]:
+    """Every row compiled: the stage's own batch by remat policy, cheapest first, until one fits,
+    and the largest batch with the policy that saves most.
+
+    Memory grows nearly in proportion to the batch, and a program that does not fit says what it
+    needs: each compilation points at the next one.
+    """
+    chips = len(devices(name))
+    own = -(-config["batch_size"] // chips)
+    rows: list[Memory] = []
+
+    def compiled(remat: str, windows: int) -> Memory:
+        known = [r for r in rows if (r.remat, r.batch_size) == (remat, windows * chips)]
+        if not known:
+            rows.append(attempt(_with(config, remat, windows * chips), name, eot=eot))
+        return known[0] if known else rows[-1]
+
+    for remat in REMAT:
+        if compiled(remat, own).fits:
+            break
+    points = {own: compiled(REMAT[-1], own)}
+    for _ in range(MAX_TRIES):
+        windows = _next_windows(points)
+        if windows is None:
+            break
+        points[windows] = compiled(REMAT[-1], windows)
+    return rows
+
+
+def _next_windows(points: Mapping[int, Memory]) -> int | None:
+    """How many windows per chip to try next, None when the largest that fits is known."""
+    fits = max((n for n, row in points.items() if row.fits), default=0)
+    fails = min((n for n, row in points.items() if not row.fits), default=MAX_WINDOWS + 1)
+    if fails - fits <= 1:
+        return None
+    known = sorted((n, row.peak / costs.GIB) for n, row in points.items() if row.peak)
+    usable = next(iter(points.values())).usable_gib
+    if len(known) > 1:  # a line through the two that are nearest to the limit
+        (a, low), (b, high) = sorted(sorted(known, key=lambda p: abs(p[1] - usable))[:2])
+        guess = int(a + (usable - low) * (b - a) / max(high - low, 1e-3))
+    else:
+        guess = 4 * fits if fits else fails // 2
+    return min(max(guess, fits + 1), fails - 1)
+
+
+def _with(config: Mapping, remat: str, batch_size: int) -> dict:
+    return {
+        **config,
+        "batch_size": batch_size,
+        "accumulation_steps": 1,
+        "model": {**config["model"], "remat": remat},
+        "eval": {**config["eval"], "batch_size": 0},
+    }
+
+
+def advice(config: Mapping, rows: list[Memory]) -> str:
+    """The largest batch, and the policy that recomputes least for the stage's own batch."""
+    fitting = [row for row in rows if row.fits]
+    if not fitting:
+        return "  nothing fits: a larger slice is needed"
+    largest = max(fitting, key=lambda row: row.batch_size)
+    ended = largest.batch_size >= MAX_WINDOWS * largest.chips
+    line = (
+        f"  largest batch: {'at least ' if ended else ''}{largest.batch_size} with "
+        f"remat={largest.remat}"
+        + (f" (the search ends at {MAX_WINDOWS} windows per chip)" if ended else "")
+    )
+    enough = [r for r in fitting if r.batch_size >= config["batch_size"]]
+    if not enough:
+        parts = -(-config["batch_size"] // largest.batch_size)
+        return f"{line}; batch {config['batch_size']} wants accumulation_steps={parts} or more"
+    cheapest = min(enough, key=lambda row: REMAT.index(row.remat))
+    return f"{line}; batch {config['batch_size']} fits with remat={cheapest.remat}"

@@ -1,0 +1,195 @@
+"""The report page's charts as Plotly figures: plain dictionaries, made from runs.
+
+A trace's meta.run names the run it belongs to, so that the page can hide a run in every chart.
+Colours of text and grid are set by the page, which follows the reader's light or dark scheme.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from mypt_jax import guide
+from mypt_jax.report import tables
+from mypt_jax.report.runs import Run
+
+# Told apart on white and on near-black, and by most colour-blind readers (after Okabe and Ito).
+COLOURS = ("#8a929e", "#2f7ed8", "#e8820c", "#12a06a", "#c0399f", "#8a63d2", "#c9a400", "#6b7f2a")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cross", "pentagon")
+# Runs have colours of their own, so that a limit is never taken for one, nor a source.
+LIMIT_COLOUR = "#d1495b"
+ROLE_HUES = {"domain": (174, 62), "general": (215, 16)}  # hue, saturation in %
+STEPS = "steps along the lineage"
+MAX_POINTS = 1500  # per curve: more cannot be told apart on a screen, and the file stays small
+
+
+@dataclass
+class Chart:
+    key: str
+    title: str
+    note: str
+    data: list[dict]
+    layout: dict = field(default_factory=dict)
+    height: int = 380
+
+
+def colour(index: int) -> str:
+    return COLOURS[index % len(COLOURS)]
+
+
+def symbol(index: int) -> str:
+    return SYMBOLS[index % len(SYMBOLS)]
+
+
+def thin(xs: list, ys: list) -> tuple[list, list]:
+    """At most MAX_POINTS of a curve, first and last included."""
+    if len(xs) <= MAX_POINTS:
+        return xs, ys
+    keep = [round(i * (len(xs) - 1) / (MAX_POINTS - 1)) for i in range(MAX_POINTS)]
+    return [xs[i] for i in keep], [ys[i] for i in keep]
+
+
+def offset(run: Run) -> int:
+    """Steps of all ancestors before this run began: curves of a lineage follow each other."""
+    return sum(int(ancestor["step"]) for ancestor in run.record["ancestors"])
+
+
+def axes(x: str, y: str, **more) -> dict:
+    titles = [{"title": {"text": text, "standoff": 10}} for text in (x, y)]
+    return {"xaxis": titles[0], "yaxis": titles[1], **more}
+
+
+def _curves(runs: Sequence[Run], key: str, scale: float = 1.0, **line) -> list[dict]:
+    """One metric over the steps of the lineage, one trace per run."""
+    traces = []
+    for index, run in enumerate(runs):
+        steps, values = thin(*run.series(key))
+        if not steps:
+            continue
+        start = offset(run)
+        evaluated = key.startswith(("eval/", "forgetting/"))
+        traces.append(
+            {
+                "type": "scatter",
+                "mode": "lines+markers" if evaluated else "lines",
+                "name": run.name,
+                "x": [start + step for step in steps],
+                "y": [scale * value for value in values],
+                "line": {"color": colour(index), "width": 2, **line},
+                "marker": {"symbol": symbol(index), "size": 6},
+                "meta": {"run": run.name},
+                "hovertemplate": f"{run.name}, step %{{x:,}}: %{{y:.4g}}<extra></extra>",
+            }
+        )
+    return traces
+
+
+def limit_lines(baseline: float) -> tuple[list[dict], list[dict]]:
+    """Lines and labels at the guide's thresholds of the general loss."""
+    shapes, labels = [], []
+    for limit, text in guide.VERDICTS:
+        y = baseline * (1 + limit)
+        shape = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": y, "y1": y}
+        shape["line"] = {"color": LIMIT_COLOUR, "width": 1.2, "dash": "dot"}
+        shapes.append(shape)
+        # In the middle: the base stands at the right, what was learned at the left.
+        place = {"xref": "paper", "x": 0.62, "y": y, "xanchor": "center", "yanchor": "bottom"}
+        label = f"+{100 * limit:g} %: {text}"
+        labels.append({**place, "text": label, "showarrow": False, "font": {"size": 10}})
+    return shapes, labels
+
+
+def _losses(key: str, title: str, note: str, data: list[dict]) -> Chart:
+    return Chart(key, title, note, data, axes(STEPS, f"{title.lower()}, nats/token"))
+
+
+def source_colours(keys: Sequence[str]) -> list[str]:
+    """Of "role/name" keys: shades of the role's hue, from dark to light."""
+    roles = [key.partition("/")[0] for key in keys]
+    found = []
+    for index, role in enumerate(roles):
+        hue, saturation = ROLE_HUES[role]
+        lightness = 38 + round(36 * roles[:index].count(role) / max(1, roles.count(role) - 1))
+        found.append(f"hsl({hue}, {saturation}%, {lightness}%)")
+    return found
+
+
+def curves(runs: Sequence[Run]) -> list[Chart]:
+    forgetting = axes(STEPS, "general loss against base, %")
+    shapes, labels = limit_lines(0.0)
+    for (limit, _), shape, label in zip(guide.VERDICTS, shapes, labels, strict=True):
+        shape["y0"] = shape["y1"] = label["y"] = 100 * limit
+        label |= {"text": f"+{100 * limit:g} %", "x": 1, "xanchor": "right"}
+    forgetting |= {"shapes": shapes, "annotations": labels}
+    stages = [run for run in runs if run.is_domain_stage]
+    lost = [t for t in _curves(runs, "forgetting/percent") if t["name"] in {r.name for r in stages}]
+    rate = axes(STEPS, "learning rate")
+    rate["yaxis"] |= {"exponentformat": "e", "type": "log"}
+    speed = axes(STEPS, "tokens/s")
+    domain, general = _curves(runs, "eval/domain/loss"), _curves(runs, "eval/general/loss")
+    trained = _curves(runs, "loss", width=1.2)
+    return [
+        _losses("domain", "Domain loss", "Held-out domain text, at every evaluation.", domain),
+        _losses("general", "General loss", "Held-out general text, at every evaluation.", general),
+        Chart("forgetting", "Forgetting", "With the guide's limits.", lost, forgetting),
+        _losses("train", "Training loss", "Of the mixture, as logged.", trained),
+        Chart("rate", "Learning rate", "On a logarithmic axis.", _curves(runs, "lr"), rate),
+        Chart("speed", "Throughput", "As logged.", _curves(runs, "tokens_per_sec"), speed),
+    ]
+
+
+def shares(runs: Sequence[Run]) -> Chart:
+    """One bar per run, stacked by source: what was drawn; ticks where it was asked to end."""
+    keys = list(dict.fromkeys(key for run in runs for key in run.trained_on))
+    data = []
+    for key, shade in zip(keys, source_colours(keys), strict=True):
+        drawn = [100 * (run.value(f"share/{key}") or 0.0) for run in runs]
+        data.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": key,
+                "y": [run.name for run in runs],
+                "x": drawn,
+                "marker": {"color": shade},
+                "hovertemplate": f"%{{y}}, {key}: %{{x:.2f}} % of windows<extra></extra>",
+            }
+        )
+    xs, ys = [], []
+    for run in runs:
+        reached = 0.0
+        for key in keys:
+            source = run.trained_on.get(key)
+            reached += 100 * tables.share_value(source["share"]) if source else 0.0
+            xs.append(reached)
+            ys.append(run.name)
+    mark = {"symbol": "line-ns-open", "size": 22, "line": {"width": 2}, "color": "#8a929e"}
+    asked = {"type": "scatter", "mode": "markers", "name": "asked", "x": xs, "y": ys}
+    data.append({**asked, "marker": mark, "hoverinfo": "skip"})
+    layout = axes("share of training windows, %", "", barmode="stack", showlegend=True)
+    layout["legend"] = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"}
+    layout["yaxis"] |= {"autorange": "reversed", "type": "category"}
+    note = "Drawn so far, by source; the ticks stand where the shares asked for end."
+    return Chart("shares", "Realised shares", note, data, layout, 180 + 40 * len(runs))
+
+
+def epochs(runs: Sequence[Run]) -> Chart:
+    data = []
+    for index, run in enumerate(runs):
+        seen = {key: run.value(f"epochs/{key}") for key in run.trained_on}
+        seen = {key: value for key, value in seen.items() if value is not None}
+        data.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": run.name,
+                "y": list(seen),
+                "x": list(seen.values()),
+                "marker": {"color": colour(index)},
+                "meta": {"run": run.name},
+                "hovertemplate": f"{run.name}, %{{y}}: %{{x:.2f}} epochs<extra></extra>",
+            }
+        )
+    layout = axes("passes over the source in this run", "", barmode="group")
+    layout["yaxis"] |= {"autorange": "reversed", "type": "category", "automargin": True}
+    keys = {key for run in runs for key in run.trained_on}
+    note = "2 to 5 epochs of the domain are usual; above 10 is memorisation."
+    return Chart("epochs", "Epochs", note, data, layout, 160 + 90 * len(keys))

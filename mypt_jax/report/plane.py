@@ -1,0 +1,210 @@
+"""Two charts of the report page: the lineage as a graph, and domain against general loss."""
+
+from collections.abc import Sequence
+
+from data_pipeline.batches import mixture
+from mypt_jax.report import rules, tables
+from mypt_jax.report.charts import Chart, axes, colour, limit_lines, symbol
+from mypt_jax.report.runs import Run
+
+HEIGHT = 350  # both charts stand beside each other, on the first screen
+LABEL_PLACES = {
+    "top right": (1, 1),
+    "bottom left": (-1, -1),
+    "bottom right": (1, -1),
+    "top left": (-1, 1),
+}
+
+
+def _positions(runs: Sequence[Run]) -> dict[str, tuple[float, float]]:
+    """Depth and row of every run: leaves below each other, a parent between its children."""
+    places: dict[str, tuple[float, float]] = {}
+    rows = 0
+
+    def place(run: Run, depth: int) -> float:
+        nonlocal rows
+        below = [place(child, depth + 1) for child in run.children]
+        if below:
+            row = (below[0] + below[-1]) / 2
+        else:
+            row, rows = float(rows), rows + 1
+        places[run.name] = (float(depth), row)
+        return row
+
+    place(runs[0], 0)
+    return places
+
+
+def lineage_chart(runs: Sequence[Run]) -> Chart:
+    places = _positions(runs)
+    baseline = tables.baseline_of(runs)
+    data, notes = [], []
+    for index, run in enumerate(runs):
+        x, y = places[run.name]
+        change = run.against_baseline("general") if run.is_domain_stage else None
+        losses = run.final or run.baseline or baseline  # of an imported base its stages know it
+        text = f"<b>{run.name}</b><br>{tables.loss_text(losses.get('domain'))}"
+        text += f"<br>{tables.percent_text(change)}" if change else "<br>baseline"
+        hover = [
+            f"<b>{run.name}</b> from {tables.init_text(run)}",
+            f"peak_lr {tables.rate_text(run.peak_lr)}, replay {run.replay_ratio:.0%}",
+            f"steps {tables.steps_text(run)}",
+            f"domain {tables.loss_text(run.final.get('domain'))}",
+            f"general {tables.loss_text(run.final.get('general'))}",
+            rules.verdict(run),
+        ]
+        data.append(
+            {
+                "type": "scatter",
+                "mode": "markers+text",
+                "x": [x],
+                "y": [y],
+                "text": [text],
+                "textposition": "bottom center",
+                "cliponaxis": False,
+                "marker": {
+                    "size": 15,
+                    "color": colour(index),
+                    "symbol": symbol(index) + ("" if run.finished else "-open"),
+                    "line": {"width": 2, "color": colour(index)},
+                },
+                "meta": {"run": run.name},
+                "hovertemplate": "<br>".join(hover) + "<extra></extra>",
+            }
+        )
+        if run.parent is not None:
+            notes.append(_arrow(places[run.parent.name], (x, y)))
+    depth = max(x for x, _ in places.values())
+    rows = max(y for _, y in places.values())
+    hidden = {"visible": False, "fixedrange": True}
+    layout = {
+        "xaxis": {**hidden, "range": [-0.45, depth + 0.45]},
+        "yaxis": {**hidden, "range": [rows + 0.75, -0.35]},
+        "annotations": notes,
+        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
+    }
+    note = (
+        "Each run starts from the one at its left. Below its name: domain loss in nats/token, and "
+    )
+    note += "forgetting. Open symbols: unfinished."
+    return Chart("lineage", "Lineage", note, data, layout, max(HEIGHT, 190 + round(120 * rows)))
+
+
+def _arrow(start: tuple[float, float], end: tuple[float, float]) -> dict:
+    place = {"ax": start[0], "ay": start[1], "x": end[0], "y": end[1]}
+    refs = {"xref": "x", "yref": "y", "axref": "x", "ayref": "y"}
+    look = {
+        "showarrow": True,
+        "arrowhead": 2,
+        "arrowwidth": 1.5,
+        "arrowcolor": "#8a929e",
+        "text": "",
+    }
+    return {**place, **refs, **look, "standoff": 16, "startstandoff": 16}
+
+
+def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The points that no other beats in both coordinates (lower is better), by the first."""
+    front, lowest = [], float("inf")
+    for x, y in sorted(set(points)):
+        if y < lowest:
+            front.append((x, y))
+            lowest = y
+    return front
+
+
+def label_places(points: Sequence[tuple[float, float]]) -> list[str]:
+    """For every point the corner for its name with the most room to the other points.
+
+    Corners, because the error bars take the axes.
+    """
+    spans = [max(v) - min(v) or 1.0 for v in zip(*points, strict=True)]
+    scaled = [[value / span for value, span in zip(point, spans, strict=True)] for point in points]
+    places = []
+    for index, (x, y) in enumerate(scaled):
+        others = [other for number, other in enumerate(scaled) if number != index]
+
+        def room(place: str, x=x, y=y, others=others) -> float:
+            dx, dy = LABEL_PLACES[place]
+            at = (x + 0.05 * dx, y + 0.08 * dy)
+            return min((abs(at[0] - o[0]) + abs(at[1] - o[1]) for o in others), default=0.0)
+
+        # A name beyond the outermost points would leave the picture.
+        first, *_, last = sorted(s[0] for s in scaled) if len(scaled) > 1 else (x - 1, x + 1)
+        outside = {first: "left", last: "right"}.get(x, "nowhere")
+        places.append(max((p for p in LABEL_PLACES if not p.endswith(outside)), key=room))
+    return places
+
+
+def _path(run: Run, index: int, place: str) -> list[dict]:
+    """A run's evaluations on the plane of domain and general loss, the last one named."""
+    pairs = [(e["domain"], e["general"], s) for s, e in run.evaluations if {*e} >= {*mixture.ROLES}]
+    pairs = pairs if run.is_domain_stage else pairs[-1:]  # where base began says nothing here
+    if not pairs:
+        return []
+    xs, ys, steps = (list(values) for values in zip(*pairs, strict=True))
+    common = {"type": "scatter", "meta": {"run": run.name}}
+    path = {
+        **common,
+        "mode": "lines+markers",
+        "x": xs,
+        "y": ys,
+        "customdata": steps,
+        "line": {"color": colour(index), "width": 1.2},
+        "marker": {"size": 5, "color": colour(index)},
+        "hovertemplate": f"{run.name}, step %{{customdata:,}}<br>domain %{{x:.3f}}, "
+        "general %{y:.3f}<extra></extra>",
+    }
+    final = {
+        **common,
+        "mode": "markers+text",
+        "x": xs[-1:],
+        "y": ys[-1:],
+        "text": [f"<b>{run.name}</b>"],
+        "textposition": place,
+        "marker": {
+            "size": 14,
+            "color": colour(index),
+            "symbol": symbol(index) + ("" if run.finished else "-open"),
+        },
+        "hovertemplate": f"<b>{run.name}</b>, {tables.steps_text(run)}<br>domain "
+        "%{x:.3f}, general %{y:.3f}<extra></extra>",
+    }
+    for axis, role in (("error_x", "domain"), ("error_y", "general")):
+        # Of the paired difference: what two losses on the same windows share says nothing here.
+        change = run.against_baseline(role) if run.is_domain_stage else None
+        if change is not None and change.stderr is not None:
+            final[axis] = {"array": [change.stderr], "thickness": 1.2, "width": 3}
+    return [path, final]
+
+
+def trade_off(runs: Sequence[Run]) -> Chart:
+    shown = {
+        index: (run.final["domain"], run.final["general"])
+        for index, run in enumerate(runs)
+        if {*run.final} >= {*mixture.ROLES}
+    }
+    places = dict(zip(shown, label_places(list(shown.values())) if shown else (), strict=True))
+    data = [trace for index in shown for trace in _path(runs[index], index, places[index])]
+    front = pareto(list(shown.values()))
+    line = {"dash": "dash", "width": 1.5, "color": "#8a929e"}
+    data.insert(
+        0,
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [x for x, _ in front],
+            "y": [y for _, y in front],
+            "line": line,
+            "hoverinfo": "skip",
+        },
+    )
+    layout = axes("domain loss, nats/token", "general loss, nats/token")
+    baseline = tables.baseline_of(runs).get("general")
+    if baseline:
+        layout["shapes"], layout["annotations"] = limit_lines(baseline)
+    note = (
+        "Left: more of the domain learned. Up: more of the general text forgotten. Dashed: "
+        "Pareto front. Dotted: the guide's limits. Bars: standard error of the change from base."
+    )
+    return Chart("tradeoff", "Learned against forgotten", note, data, layout, HEIGHT)

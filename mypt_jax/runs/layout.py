@@ -1,0 +1,174 @@
+"""A run directory: where its files are, and what can be read from them without JAX."""
+
+import json
+import math
+import os
+import re
+
+from data_pipeline.errors import UserError
+from mypt_jax.runs import lineage
+
+CONFIG = "config.json"
+CONFIG_DIFF = "config_diff.json"
+METRICS = "metrics.jsonl"
+FINISHED = "finished.json"
+CHECKPOINTS = "checkpoints"
+META = "meta.json"  # of a checkpoint
+EVALUATIONS = "eval"
+SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}, beside the runs
+
+
+def join(workdir: str, *names: str) -> str:
+    return os.path.join(workdir, *names)
+
+
+def step_dir(workdir: str, step: int) -> str:
+    return os.path.join(workdir, CHECKPOINTS, f"{step:08d}")
+
+
+def eval_file(workdir: str, step: int) -> str:
+    return os.path.join(workdir, EVALUATIONS, f"step_{step:08d}.npz")
+
+
+def steps(workdir: str) -> list[int]:
+    """Steps that have a checkpoint directory (valid or not), ascending."""
+    directory = os.path.join(workdir, CHECKPOINTS)
+    names = os.listdir(directory) if os.path.isdir(directory) else []
+    return sorted(int(name) for name in names if name.isdecimal())
+
+
+def config(workdir: str) -> dict:
+    wanted = ("stage", "model", "data")
+    return lineage.read_json(join(workdir, CONFIG), what=f"run {workdir}", wanted=wanted)
+
+
+def record(workdir: str) -> dict:
+    """The lineage of the run."""
+    path = join(workdir, lineage.FILE)
+    return lineage.read_json(path, what=f"run {workdir}", wanted=lineage.KEYS)
+
+
+def record_at(workdir: str, step: int) -> dict:
+    """The lineage as it stood at a saved step, with the tokens seen up to it."""
+    path = join(step_dir(workdir, step), META)
+    if not os.path.exists(path):
+        return record(workdir)
+    what = f"run {workdir}"
+    found = lineage.read_json(path, what=what, wanted=("lineage",))["lineage"]
+    lineage.check_keys(found, lineage.KEYS, path, what=what)
+    return found
+
+
+def finished(workdir: str) -> dict | None:
+    path = join(workdir, FINISHED)
+    if not os.path.exists(path):
+        return None
+    return lineage.read_json(path, what=f"run {workdir}", wanted=("step",))
+
+
+def metrics(workdir: str) -> list[dict]:
+    """Rows of metrics.jsonl in the order of their steps; a torn last line is left out.
+
+    Raises UserError for a broken line elsewhere, naming file and line.
+    """
+    path = join(workdir, METRICS)
+    if not os.path.exists(path):
+        return []
+    try:
+        with open(path, encoding="utf-8", errors="replace") as file:
+            lines = file.read().split("\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            if not isinstance(row["step"], int):
+                raise TypeError(row["step"])
+            rows.append(row)
+        except (ValueError, TypeError, KeyError):
+            if number >= len(lines) - 1:  # the process died while it wrote this line
+                break
+            raise UserError(f"{path} line {number} is no row with a step; remove it") from None
+    return sorted(rows, key=lambda row: row["step"])
+
+
+def losses(row: dict) -> dict[str, float]:
+    """{"domain": .., "general": .., "domain/cwe": ..}: finite losses of a row's evaluation."""
+    found = {}
+    for key, value in row.items():
+        name = re.fullmatch(r"eval/(.+)/loss", key)
+        if name and value is not None and math.isfinite(value):
+            found[name[1]] = value
+    return found
+
+
+def has_eval(row: dict) -> bool:
+    return any(key.startswith("eval/") for key in row)
+
+
+def best_steps(workdir: str, saved: list[int], *, max_forgetting: float) -> list[int]:
+    """Of the saved steps those with an allowed forgetting, lowest domain loss first."""
+    candidates = []
+    for row in metrics(workdir):
+        domain, percent = row.get("eval/domain/loss"), row.get("forgetting/percent", 0.0)
+        if row["step"] in saved and domain is not None and percent is not None:
+            if percent <= 100 * max_forgetting:
+                candidates.append((domain, row["step"]))
+    return [step for _, step in sorted(candidates)]
+
+
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+_STAGES = os.path.join(_ROOT, "configs")
+
+
+def make_hint(path: str) -> str:
+    """How the run at `path` could be made, where a stage file has its name."""
+    stage = os.path.basename(os.path.normpath(path))
+    if os.path.isfile(os.path.join(_STAGES, f"{stage}.py")):
+        return f"make it with: {make_command(path)}"
+    return "a run is a directory with a config.json, such as runs/tiny/v8"
+
+
+def make_command(path: str) -> str:
+    """The command that would make the run at `path`, guessed from where it lies."""
+    size, stage = os.path.split(os.path.normpath(path))
+    argument = f":{os.path.basename(size)}" if os.path.basename(size) else ""
+    return f"python -m mypt_jax.main --config=configs/{stage}.py{argument}"
+
+
+def parse_spec(spec: str) -> tuple[str, str]:
+    """ "PATH", "PATH@STEP" or "PATH@best" -> (path, "" | digits | "best"). Raises UserError."""
+    path, at, which = spec.rpartition("@")
+    if not at:
+        return spec, ""
+    if which != "best" and not which.isdecimal():
+        raise UserError(f"init_from {spec!r}: after @ stands a step number or the word best")
+    return path, which
+
+
+def resolve_step(spec: str) -> tuple[str, int]:
+    """(path, step) that `spec` names. Raises UserError when the run is missing or unfinished."""
+    path, which = parse_spec(spec)
+    if not os.path.isfile(join(path, CONFIG)):
+        raise UserError(f"there is no run at {path}; {make_hint(path)}")
+    have = steps(path)
+    if which == "best":
+        limit = config(path)["guard"]["max_forgetting"]
+        best = best_steps(path, have, max_forgetting=limit)
+        if not best:
+            raise UserError(f"run {path} has no saved step with an allowed evaluation; use @STEP")
+        return path, best[0]
+    if which:
+        if int(which) not in have:
+            raise UserError(f"run {path} has no checkpoint of step {which}; it has {have}")
+        return path, int(which)
+    done = finished(path)
+    if done is None:
+        raise UserError(
+            f"run {path} is not finished (checkpoints: {have}); finish it with: "
+            f"{make_command(path)}  or name a step: {path}@STEP"
+        )
+    return path, done["step"]

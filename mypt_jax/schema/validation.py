@@ -1,0 +1,234 @@
+"""validate(config): every check that needs no device, once, before anything is written.
+
+What comes out is what runs: num_steps and warmup_steps resolved, sources and parent opened.
+"""
+
+import math
+import os
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from data_pipeline.batches import mixture as mixtures
+from data_pipeline.errors import UserError
+from data_pipeline.tokens import tokenizer as tokenizers
+from mypt_jax import guide
+from mypt_jax.runs import drawn as drawn_windows
+from mypt_jax.runs import layout, lineage
+from mypt_jax.schema import config_values, duration, stage_file
+
+# What two runs must share for one to start from the other's parameters.
+ARCHITECTURE = (
+    "vocab_size block_size n_layer n_head n_kv_head n_embd mlp_width mlp activation norm norm_eps "
+    "position rope_theta rope_scaling tied_embeddings qkv_bias proj_bias mlp_bias head_bias "
+    "param_dtype"
+).split()
+
+
+class Parent(NamedTuple):
+    """Where a stage starts: a run, a step of it, its config and its lineage."""
+
+    path: str
+    step: int
+    config: dict
+    record: dict
+
+
+class Validated(NamedTuple):
+    """The resolved config with what was opened to check it."""
+
+    config: dict
+    mixture: mixtures.Mixture
+    extra: list[mixtures.Component]  # evaluated, never trained on
+    tokenizer: tokenizers.Tokenizer
+    parent: Parent | None
+    drawn: dict  # drawn.table of the ancestors
+    notes: list[str]  # lines for the user
+
+
+def validate(
+    config: Mapping, *, overridden: Collection[str] = (), stage: Mapping | None = None
+) -> Validated:
+    """Checks and resolves a config; `overridden` names the keys given on the command line.
+
+    `stage`: the stage file's own values, to say what an override changed.
+
+    Raises UserError with one line: what was got, what is wanted, what to do.
+    """
+    config = config_values.plain(config)
+    config_values.check_values(config)
+    _check_workdir(config["workdir"])
+    mixture = _open_mixture(config, overridden)
+    extra = _open_extra(config["eval"]["extra"])
+    components = [*mixture.components, *extra]
+    tokenizer = _check_tokenizer(config, components)
+    mixtures.check_overlap(components)
+    notes = duration.resolve(config, _domain_tokens(mixture), overridden)
+    _check_recorded_parent(config)
+    parent = _open_parent(config, tokenizer)
+    if parent is not None and config["data"]["replay_ratio"] < guide.LOW_REPLAY:
+        notes.append(
+            f"warning: replay_ratio {config['data']['replay_ratio']:g} is under "
+            f"{guide.LOW_REPLAY:g}: "
+            "the guide sees a risk of catastrophic forgetting there"
+        )
+    if stage and "batch_size" in overridden:
+        notes.append(stage_file.length_note(stage, config))
+    notes.append(duration.line(config))
+    drawn = _drawn(config["workdir"], parent)
+    notes += drawn_windows.changed_sources(drawn, mixture.components)
+    notes += duration.coverage(config, mixture, drawn)
+    return Validated(config, mixture, extra, tokenizer, parent, drawn, notes)
+
+
+def _drawn(workdir: str, parent: Parent | None) -> dict:
+    """drawn.table of the ancestors: a run that exists has it from its own start."""
+    if layout.steps(workdir) and os.path.exists(layout.join(workdir, lineage.FILE)):
+        return layout.record(workdir).get("drawn", {})
+    return drawn_windows.table(parent.record, parent.config) if parent else {}
+
+
+def _check_workdir(workdir: str) -> None:
+    """Raises UserError when `workdir` cannot be made or written to; creates nothing."""
+    path = os.path.abspath(workdir)
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    if not os.path.isdir(path):
+        raise UserError(f"workdir {workdir}: {path} is a file, wanted a directory")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise UserError(f"workdir {workdir}: {path} is not writable")
+
+
+def _check_directories(data: dict) -> None:
+    """Raises UserError that names the command which makes a missing default dataset."""
+    for role in mixtures.ROLES:
+        for entry in data[role]:
+            directory = entry.partition("#")[0]
+            if "://" in directory or os.path.exists(directory):
+                continue
+            raise UserError(f"data.{role}: there is no {directory}; {_made_by(directory, role)}")
+
+
+def _made_by(directory: str, role: str) -> str:
+    if os.path.dirname(os.path.normpath(directory)) == os.path.join("data", "demo"):
+        return "make the demo's datasets with: python scripts/prepare_demo.py"
+    return (
+        "make it with: python scripts/prepare_weighted_dataset.py --source NAME:FILES "
+        f"--total_tokens N --out_dir {directory}  (docs/guide.md), or set --config.data.{role}=DIR"
+    )
+
+
+def open_view(data: dict, overridden: Collection[str]) -> mixtures.Mixture:
+    """Opens data.mixture, which decides data.replay_ratio; UserError if an override differs."""
+    mixture = mixtures.from_manifest(data["mixture"])
+    given, ratio = data["replay_ratio"], float(mixture.replay_ratio)
+    if "data.replay_ratio" in overridden and not math.isclose(given, ratio):
+        raise UserError(
+            f"data.replay_ratio {given} differs from the {ratio:g} of "
+            f"data.mixture={data['mixture']}; leave one of the two out"
+        )
+    data["replay_ratio"] = ratio
+    return mixture
+
+
+def _open_mixture(config: dict, overridden: Collection[str]) -> mixtures.Mixture:
+    data = config["data"]
+    if data["mixture"]:
+        return open_view(data, overridden)
+    _check_directories(data)
+    return mixtures.build(
+        domain=data["domain"],
+        general=data["general"],
+        domain_weights=data["domain_weights"],
+        general_weights=data["general_weights"],
+        replay_ratio=data["replay_ratio"],
+    )
+
+
+def check_extra(entries: tuple[str, ...]) -> None:
+    """Raises UserError for an entry of eval.extra that is not ROLE=DIR."""
+    for entry in entries:
+        role, _, directory = entry.partition("=")
+        if not directory or role not in mixtures.ROLES:
+            raise UserError(f"eval.extra has {entry!r}, wanted domain=DIR or general=DIR")
+
+
+def _open_extra(entries: tuple[str, ...]) -> list[mixtures.Component]:
+    check_extra(entries)
+    components = []
+    for entry in entries:
+        role, _, directory = entry.partition("=")
+        components += mixtures.components_of(role, (directory,))
+    return components
+
+
+def _check_tokenizer(config: dict, components: list[mixtures.Component]) -> tokenizers.Tokenizer:
+    tokenizer = tokenizers.get(config["data"]["tokenizer"])
+    vocab_size = config["model"]["vocab_size"]
+    if tokenizer.vocab_size > vocab_size:
+        raise UserError(
+            f"model.vocab_size {vocab_size} is smaller than the {tokenizer.vocab_size} ids of "
+            f"tokenizer {tokenizer.name}; wanted {tokenizer.padded_vocab_size}"
+        )
+    for component in components:
+        dataset = component.dataset
+        if dataset.tokenizer_sha256 != tokenizer.sha256:
+            raise UserError(
+                f"dataset {dataset.path} was made with tokenizer {dataset.tokenizer} "
+                f"({dataset.tokenizer_sha256[:12]}), the config has {tokenizer.name} "
+                f"({tokenizer.sha256[:12]}); prepare it again or set data.tokenizer"
+            )
+        if dataset.max_id >= vocab_size:
+            raise UserError(
+                f"dataset {dataset.path} holds token id {dataset.max_id}, "
+                f"model.vocab_size is {vocab_size}"
+            )
+    return tokenizer
+
+
+def _domain_tokens(mixture: mixtures.Mixture) -> int:
+    parts = [c for c in mixture.components if c.role == "domain"]
+    return sum(c.dataset.sources[c.source].tokens["train"] for c in parts)
+
+
+def _check_recorded_parent(config: dict) -> None:
+    """A run that exists keeps its parent: init_from must be the recorded one."""
+    path = layout.join(config["workdir"], layout.CONFIG)
+    if not os.path.exists(path):
+        return
+    recorded = lineage.read_json(path, what="run")
+    if recorded.get("init_from") != config["init_from"]:
+        raise UserError(
+            f"init_from is {config['init_from']}, but the run at {config['workdir']} was started "
+            f"from {recorded.get('init_from')}; another parent wants another --config.workdir"
+        )
+
+
+def _open_parent(config: dict, tokenizer: tokenizers.Tokenizer) -> Parent | None:
+    if config["init_from"] == "scratch":
+        return None
+    if not config["init_from"]:
+        raise UserError("init_from is empty, wanted scratch or a run (PATH, PATH@STEP, PATH@best)")
+    path, _ = layout.parse_spec(config["init_from"])
+    if layout.steps(config["workdir"]) and not os.path.exists(path):
+        return None  # a run that resumes needs its parent no more
+    path, step = layout.resolve_step(config["init_from"])
+    if os.path.realpath(path) == os.path.realpath(config["workdir"]):
+        raise UserError(f"init_from {path} is the workdir itself; a run resumes without init_from")
+    parent = Parent(path, step, layout.config(path), layout.record_at(path, step))
+    for key in ARCHITECTURE:
+        own, theirs = config["model"][key], parent.config["model"].get(key)
+        theirs = tuple(theirs) if isinstance(theirs, list) else theirs
+        if key == "param_dtype" and config["checkpoint"]["allow_cast"]:
+            continue
+        if own != theirs:
+            raise UserError(
+                f"model.{key} is {own}, but the parent {path} has {theirs}; a stage keeps its "
+                f"parent's architecture (--config.model.{key}={theirs})"
+            )
+    theirs = parent.record["tokenizer"]["sha256"]
+    if theirs != tokenizer.sha256:
+        raise UserError(
+            f"parent {path} was trained with tokenizer {parent.record['tokenizer']['name']} "
+            f"({theirs[:12]}), the config has {tokenizer.name} ({tokenizer.sha256[:12]})"
+        )
+    return parent

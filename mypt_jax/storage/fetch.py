@@ -1,0 +1,144 @@
+"""gs:// and s3:// paths of a config, worked on in local mirrors (bucket.py says where they are).
+
+Datasets and parents are fetched once by every machine and verified by their own manifests. A
+workdir is mirror.py's: here only what the checks before the start read of it is fetched.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+
+from data_pipeline.errors import UserError
+from data_pipeline.tokens import shards
+from mypt_jax.runs import integrity, layout, lineage
+from mypt_jax.storage import mirror
+from mypt_jax.storage.bucket import Bucket, local_path, locked, url_of
+
+# Read as an ancestor: everything but optimizer state and steps that init_from does not name.
+_RUN_FILES = (layout.CONFIG, lineage.FILE, layout.FINISHED, layout.METRICS)
+
+
+def expand_home(config: Mapping) -> dict:
+    """The config with ~ expanded in every path on this machine, which a shell leaves as it is."""
+    config = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
+    data, evaluation = config["data"], config["eval"]
+    for key in ("domain", "general"):
+        data[key] = tuple(os.path.expanduser(entry) for entry in data[key])
+    data["mixture"] = os.path.expanduser(data["mixture"])
+    evaluation["extra"] = tuple(
+        f"{role}{equals}{os.path.expanduser(entry)}"
+        for role, equals, entry in (e.partition("=") for e in evaluation["extra"])
+    )
+    for key in ("init_from", "workdir"):
+        config[key] = os.path.expanduser(config[key])
+    return config
+
+
+def localise(config: Mapping) -> dict:
+    """The config with local mirrors in place of URLs, and what it needs fetched."""
+    config = expand_home(config)
+    data = config["data"]
+    for key in ("domain", "general"):
+        data[key] = tuple(_dataset(entry) for entry in data[key])
+    data["mixture"] = _dataset(data["mixture"])
+    config["eval"]["extra"] = tuple(
+        f"{role}={_dataset(entry)}" if equals else role
+        for role, equals, entry in (e.partition("=") for e in config["eval"]["extra"])
+    )
+    config["init_from"] = fetch_run(config["init_from"])
+    if "://" in config["workdir"]:
+        config["workdir"] = mirror.prepare(config["workdir"])
+    return config
+
+
+def _dataset(entry: str) -> str:
+    """DIR or DIR#SOURCE, fetched where it is remote."""
+    if "://" not in entry:
+        return entry
+    url, mark, source = entry.partition("#")
+    local = local_path(url)
+    bucket = Bucket(url)
+    with locked(local):
+        sizes = bucket.sizes()
+        if not sizes:
+            raise UserError(f"{url}: there is no dataset")
+        # The manifest last: a fetch that was cut off is no dataset yet.
+        tokens = [name for name in sizes if name != "manifest.json"]
+        new = bucket.fetch(local, tokens, sizes)
+        bucket.fetch(local, [name for name in sizes if name == "manifest.json"], sizes)
+        if new and any(name.endswith(".bin") for name in tokens):
+            try:
+                shards.verify(shards.open_dataset(local))
+            except UserError as error:
+                shutil.rmtree(local)  # so that the next start fetches it again
+                raise UserError(f"{url} as fetched is damaged: {error}") from error
+    return f"{local}{mark}{source}"
+
+
+def fetch_run(spec: str) -> str:
+    """PATH[@STEP|@best] with a run at a URL fetched into its mirror; other runs where they are."""
+    if "://" not in spec:
+        return os.path.expanduser(spec)
+    path, which = layout.parse_spec(spec)
+    local = local_path(path)
+    with locked(local):
+        _fetch_parent(path, local, which)
+    return f"{local}@{which}" if which else local
+
+
+def fetch_records(url: str) -> str:
+    """What a report reads of all runs below a URL, fetched into their mirrors: no checkpoints.
+
+    Returns the local directory. A run whose newest mirror is here stays as it is.
+    """
+    local, bucket = local_path(url), Bucket(url)
+    sizes = bucket.sizes()
+    runs = [os.path.dirname(name) for name in sizes if os.path.basename(name) == layout.CONFIG]
+    mine = {name for name in runs if mirror.is_newest(bucket, os.path.join(local, name), name)}
+    wanted = []
+    for name in sizes:
+        owner = next((r for r in runs if name.startswith(f"{r}/" if r else "")), None)
+        small = name.endswith((".json", ".jsonl", ".npz")) and layout.CHECKPOINTS not in name
+        if small and os.path.basename(name) != mirror.MARKER and owner not in mine:
+            wanted.append(name)
+    bucket.fetch(local, wanted, sizes)
+    return local
+
+
+def _fetch_parent(url: str, local: str, which: str) -> None:
+    bucket = Bucket(url)
+    sizes = bucket.sizes()
+    if layout.CONFIG not in sizes:
+        raise UserError(f"there is no run at {url}")
+    bucket.fetch(local, [name for name in _RUN_FILES if name in sizes], sizes)
+    if which.isdecimal():
+        steps = [int(which)]
+    elif which == "best":
+        steps = [int(name.split("/")[1]) for name in sizes if name.endswith(integrity.MANIFEST)]
+    else:
+        done = layout.finished(local)
+        steps = [done["step"]] if done else []
+    wanted = []
+    for name in sizes:
+        parts = name.split("/")
+        of_step = parts[0] == layout.CHECKPOINTS and len(parts) > 2 and int(parts[1]) in steps
+        if parts[0] == layout.EVALUATIONS or of_step:
+            wanted.append(name)
+    manifests = [name for name in wanted if name.endswith(f"/{integrity.MANIFEST}")]
+    bucket.fetch(local, [name for name in wanted if name not in manifests], sizes)
+    bucket.fetch(local, manifests, sizes)
+    if os.path.isfile(layout.join(local, lineage.FILE)):
+        _fetch_evaluations(layout.record(local))
+
+
+def _fetch_evaluations(record: Mapping) -> None:
+    """The evaluations of older ancestors, against which forgetting is measured in pairs."""
+    for ancestor in (*record["ancestors"], record["baseline"]):
+        url = url_of(ancestor["path"]) if ancestor else ""
+        if not url:
+            continue
+        name = layout.eval_file("", ancestor["step"])
+        target = layout.eval_file(ancestor["path"], ancestor["step"])
+        bucket = Bucket(url)
+        if not os.path.isfile(target) and name in bucket.sizes():
+            bucket.get(name, target)

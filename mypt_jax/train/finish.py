@@ -1,0 +1,82 @@
+"""A run's result: the step that is pinned, finished.json, and what stays on the disk."""
+
+from data_pipeline.errors import UserError
+from mypt_jax.checkpoint import restore, retention
+from mypt_jax.distributed import coordination
+from mypt_jax.monitor import goodput, metrics
+from mypt_jax.runs import layout, lineage
+from mypt_jax.storage import mirror
+from mypt_jax.train import provenance, session
+
+
+def is_there(config: dict) -> bool:
+    """Whether there is nothing left to do. Raises UserError where there is, but no longer can."""
+    finished = layout.finished(config["workdir"])
+    if finished is None:
+        return False
+    recorded = layout.config(config["workdir"])
+    link = mirror.Mirror(config["workdir"])
+    if config["num_steps"] > finished["step"] and "rolled_back_from" not in finished:
+        rest = layout.join(layout.step_dir("", finished["step"]), "rest", "")
+        if retention.has_optimizer(config["workdir"], finished["step"]) or link.holds(rest):
+            return False  # it was finished with checkpoint.keep_optimizer: it can go on
+        raise UserError(
+            f"run {config['workdir']} finished at step {finished['step']} without keeping its "
+            f"optimizer state; num_steps {config['num_steps']} wants another --config.workdir"
+        )
+    changed = provenance.changed_training(recorded, config)
+    if changed:
+        raise UserError(
+            f"run {config['workdir']} is finished (step {finished['step']}), with {changed}; "
+            "another value wants another --config.workdir, or remove the run"
+        )
+    if not recorded["checkpoint"]["keep_optimizer"]:
+        retention.strip(config["workdir"])  # where the process that finished was killed
+    if link.is_newest:
+        link.push(lambda: None)  # nobody works on it
+    metrics.say(f"run {config['workdir']} is finished (step {finished['step']}); nothing to do")
+    return True
+
+
+def pin(work: session.Session, kept: int) -> None:
+    """Pins step `kept` as the run's result and writes finished.json.
+
+    Optimizer state goes last: a kill before it leaves a finished run that is only too large.
+    """
+    work.metrics.flush()
+    work.checkpointer.wait_together()
+    if work.is_writer:
+        _write_finished(work, kept)
+        work.mirror.push(work.lease.check)  # before optimizer state is gone, and after
+        work.checkpointer.finish(
+            retention.of_finished(work.config, kept),
+            keep_optimizer=work.config["checkpoint"]["keep_optimizer"],
+        )
+        work.mirror.push(work.lease.check)
+    coordination.meet(
+        "see the run finished", timeout_secs=work.config["distributed"]["save_timeout_secs"]
+    )
+    work.metrics.note(f"finished {work.workdir} at step {kept} in {work.wall_secs():.0f} s")
+
+
+def _write_finished(work: session.Session, kept: int) -> None:
+    work.lease.check()
+    row = next((r for r in layout.metrics(work.workdir) if r["step"] == kept), {})
+    digest = lineage.params_sha256(restore.restore_params(work.workdir, kept, None))
+    work.count_windows(kept)
+    lineage.write_json(layout.join(work.workdir, lineage.FILE), work.record)
+    summary = work.ledger.summary()
+    finished = {
+        "step": kept,
+        "run_id": work.record["run_id"],
+        "params_sha256": digest,
+        "wall_secs": work.wall_secs(),
+        "goodput": summary,
+        "eval": layout.losses(row),
+    }
+    if kept < work.row["step"]:
+        finished["rolled_back_from"] = work.row["step"]
+    lineage.write_json(layout.join(work.workdir, layout.FINISHED), finished)
+    for line in (work.checkpointer.cost(), goodput.line(summary)):
+        if line:
+            work.metrics.note(line)

@@ -1,0 +1,129 @@
+"""The forgetting guard at work: measures at an evaluation, decides, and says where a run ends."""
+
+import os
+
+import numpy as np
+
+from mypt_jax import exits, guide
+from mypt_jax.evaluate import losses
+from mypt_jax.runs import layout, lineage
+from mypt_jax.train import session
+
+
+def measure(work: session.Session, row: dict, scores: dict, path: str) -> dict:
+    """Keys forgetting/* and guard/action of an evaluation's row: against base, and the parent.
+
+    Over the general sources that both runs measured on the same windows, weighted by their tokens;
+    the standard error is that of the difference, paired over documents. An ancestor of which only
+    the losses are left is compared by the names of its sources.
+    """
+    base = work.record["baseline"]
+    found = _against(base, row, scores, path)
+    if found is None:
+        if base and any(key.startswith("general/") for key in base["eval"]):
+            work.metrics.note(
+                f"warning: forgetting is not measured: {base['path']} evaluated other general "
+                "windows than this run (eval.windows, eval.min_windows, the datasets)"
+            )
+        return {}
+    base_loss, own, stderr = found
+    keys = {**guide.forgetting(own, base_loss), "forgetting/base_loss": base_loss}
+    keys["forgetting/stderr"] = stderr
+    parent = work.record["ancestors"][-1] if work.record["ancestors"] else None
+    found = _against(parent, row, scores, path)
+    if found is not None:
+        keys["forgetting/parent_nats"] = found[1] - found[0]
+        keys["forgetting/parent_stderr"] = found[2]
+    action, line = decide(work, keys)
+    if action:
+        since = ""
+        if "forgetting/parent_nats" in keys:
+            since = f", {keys['forgetting/parent_nats']:+.4f} nats since the parent"
+        work.metrics.note(f"{'warning' if action == 'warn' else 'guard'}: {line}{since}")
+    return {**keys, "guard/action": action}
+
+
+def _against(ancestor: dict | None, row: dict, scores: dict, path: str):
+    """(its loss, own loss, stderr) over the general sources that both measured, or None."""
+    if not ancestor:
+        return None
+    other = layout.eval_file(ancestor["path"], ancestor["step"])
+    has_sums = os.path.exists(other)
+    common = [
+        key
+        for key in scores
+        if key.startswith("general/")
+        and key in ancestor["eval"]
+        # Another draw of windows differs by more than a stage forgets.
+        and (not has_sums or losses.paired_difference(path, other, key) is not None)
+    ]
+    if not common:
+        return None
+    weights = np.array([scores[key].tokens for key in common], float)
+    weights /= weights.sum()
+    own = float(weights @ [row[f"eval/{key}/loss"] for key in common])
+    theirs = float(weights @ [ancestor["eval"][key] for key in common])
+    if not np.isfinite(own):
+        return None
+    paired = losses.paired_difference(path, other, "general") if has_sums else None
+    return theirs, own, paired[1] if paired else row["eval/general/stderr"]
+
+
+def decide(work: session.Session, row: dict) -> tuple[str, str]:
+    """(what the guard wants, the line that says why) for a row, by this start's config."""
+    base_loss = row["forgetting/base_loss"]
+    stderr = row["forgetting/stderr"]
+    return guide.judge(
+        general_loss=base_loss + row["forgetting/nats"],
+        baseline_loss=base_loss,
+        stderr=float("nan") if stderr is None else stderr,
+        action=work.config["guard"]["action"],
+        max_forgetting=work.config["guard"]["max_forgetting"],
+    )
+
+
+def is_over(work: session.Session) -> bool:
+    """Whether the newest row ends the run: also of a row that an earlier start has written."""
+    has_row = work.row.get("forgetting/base_loss") is not None
+    return has_row and decide(work, work.row)[0] in ("stop", "rollback")
+
+
+def act(work: session.Session, done: int) -> int | None:
+    """Ends the run as guard.action says; the step to finish with, None to go on.
+
+    Raises ForgettingStop.
+    """
+    if not is_over(work):
+        return None
+    action, limit = work.config["guard"]["action"], work.config["guard"]["max_forgetting"]
+    line = (
+        f"step {done}: forgetting {work.row['forgetting/percent']:+.1f} % is over "
+        f"guard.max_forgetting {limit:g}"
+    )
+    note = f"guard {action}: {line}"
+    if note not in work.record["notes"]:
+        work.record["notes"].append(note)
+    if work.is_writer:
+        lineage.write_json(layout.join(work.workdir, lineage.FILE), work.record)
+        work.mirror.push(work.lease.check)
+    if action == "stop":
+        raise exits.ForgettingStop(
+            f"{line}; more replay, a lower rate, or --config.guard.action=warn"
+        )
+    inside = work.first_decides("see which steps are inside it", lambda: _inside(work, limit))
+    if not inside:
+        raise exits.ForgettingStop(f"{line}, and no saved step inside it to roll back to")
+    work.metrics.note(f"guard: {line}: rolled back to step {max(inside)}")
+    return max(inside)
+
+
+def _inside(work: session.Session, limit: float) -> list[int]:
+    """Saved steps with a forgetting of at most `limit`."""
+    saved = layout.steps(work.workdir)
+    return [
+        row["step"]
+        for row in layout.metrics(work.workdir)
+        if row["step"] in saved
+        and row.get("forgetting/percent") is not None
+        and row["forgetting/percent"] <= 100 * limit
+    ]

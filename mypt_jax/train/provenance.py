@@ -1,0 +1,183 @@
+"""What a run says of itself in its workdir: config, difference to the parent's, lineage."""
+
+import datetime
+import os
+import uuid
+from collections.abc import Mapping
+
+import jax
+import jaxlib
+
+from data_pipeline.batches import loader as loaders
+from data_pipeline.batches import mixture as mixtures
+from data_pipeline.errors import UserError
+from mypt_jax import redact
+from mypt_jax.distributed import coordination, sharding
+from mypt_jax.evaluate import losses
+from mypt_jax.runs import drawn, layout, lineage
+from mypt_jax.schema.validation import ARCHITECTURE, Parent, Validated
+from mypt_jax.train import processor, step
+
+# Keys in which a resumed run may not differ: its saved state would mean something else.
+FIXED = ("init_from", *(f"model/{key}" for key in ARCHITECTURE))
+# What decides what a run learns, beyond rounding.
+TRAINING = (
+    *FIXED,
+    *("seed", "num_steps", "batch_size", "model/dropout", "model/document_mask", "model/init"),
+    *(f"data/{key}" for key in ("domain", "general", "mixture", "replay_ratio")),
+    *(f"data/{role}_weights" for role in ("domain", "general")),
+)
+
+
+def new(
+    validated: Validated, loader: loaders.TrainLoader, program: step.Program, state: Mapping
+) -> dict:
+    """The lineage of a run that begins now."""
+    config, parent = validated.config, validated.parent
+    tokenizer = validated.tokenizer
+    record = lineage.new(
+        config=config,
+        run_id=uuid.uuid4().hex[:12],
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        data=data(validated.mixture, loader),
+        tokenizer={"name": tokenizer.name, "sha256": tokenizer.sha256},
+    )
+    record["numerics"] = numerics(config, program)
+    if parent is None:
+        return record
+    finished = coordination.first_decides(  # since hashing the parameters takes all processes
+        "see how the parent ended",
+        lambda: layout.finished(parent.path),
+        timeout_secs=config["distributed"]["save_timeout_secs"],
+    )
+    if finished and finished["step"] == parent.step:
+        digest = finished["params_sha256"]
+    else:
+        digest = lineage.params_sha256(jax.tree.map(sharding.to_host, dict(state["params"])))
+    row = next((r for r in layout.metrics(parent.path) if r["step"] == parent.step), {})
+    return lineage.child_of(
+        parent.record,
+        record,
+        path=parent.path,
+        step=parent.step,
+        digest=digest,
+        drawn=drawn.table(parent.record, parent.config),
+        peak_lr=parent.config["optim"]["peak_lr"],
+        replay_ratio=parent.config["data"]["replay_ratio"],
+        eval=layout.losses(row),
+        config=parent.config,
+    )
+
+
+def data(mixture: mixtures.Mixture, loader: loaders.TrainLoader) -> dict:
+    """What a run is trained on, and which windows of it were there before it began."""
+    first = loader.first_windows()
+    sources = {
+        part.key: {
+            "dataset": part.dataset.path,
+            "share": str(part.share),
+            "fingerprint": part.dataset.fingerprint,
+            "train_fingerprint": part.train_fingerprint,
+            "licence": part.data.licence,
+            "first_window": first.get(part.key, 0),
+            "windows": 0,
+        }
+        for part in mixture.components
+    }
+    return {"fingerprint": loader.fingerprint, "order": loader.version, "sources": sources}
+
+
+def numerics(config: Mapping, program: step.Program) -> dict:
+    """What two evaluations must share for their losses to be equal to the last bit."""
+    device = program.mesh.devices.flat[0]
+    model = program.model_config
+    keys = "param_dtype compute_dtype attention document_mask scan_layers loss_chunks".split()
+    return {
+        "platform": device.platform,
+        "device_kind": device.device_kind,
+        "processor": processor.fingerprint(device),
+        "deterministic": config["deterministic"],
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "mesh": list(program.mesh.devices.shape),
+        "jax": jax.__version__,
+        "jaxlib": jaxlib.__version__,
+        "eval_batch_size": losses.eval_batch_size(config),
+        **{key: model[key] for key in keys},
+    }
+
+
+def changes(config: Mapping) -> list[str]:
+    """Lines on what this start's config changes. Raises UserError where it may not."""
+    workdir = config["workdir"]
+    lines = []
+    found = lineage.differences(layout.config(workdir), redact.tree(config))
+    for key, (before, now) in found.items():
+        if key in FIXED:
+            raise UserError(
+                f"{key.replace('/', '.')} is {now}, but the run at {workdir} was started "
+                f"with {before}; another value wants another --config.workdir"
+            )
+        if key.startswith("distributed/"):
+            continue  # where it runs, not what it is
+        lines.append(f"changed at resume: {key.replace('/', '.')}: {before} -> {now}")
+    return lines
+
+
+def changed_training(recorded: Mapping, config: Mapping) -> str:
+    """What of a finished run's config would have made another model, "" when nothing would."""
+    found = lineage.differences(recorded, redact.tree(config))
+    decisive = {k: v for k, v in found.items() if k in TRAINING or k.startswith("optim/")}
+    return _shown({k: (was, now) for k, (was, now) in decisive.items() if was is not None})
+
+
+def write(workdir: str, config: Mapping, record: Mapping, parent: Parent | None) -> None:
+    """config.json, its difference to the parent's, and lineage.json; no longer finished.json."""
+    if os.path.exists(layout.join(workdir, layout.FINISHED)):
+        os.remove(layout.join(workdir, layout.FINISHED))  # a finished run that is to go on
+    lineage.write_json(layout.join(workdir, layout.CONFIG), config)
+    lineage.write_json(layout.join(workdir, lineage.FILE), record)
+    if parent is not None:
+        diff = lineage.differences(parent.config, config)
+        lineage.write_json(layout.join(workdir, layout.CONFIG_DIFF), diff)
+
+
+def check_data(
+    record: dict,
+    config: Mapping,
+    mixture: mixtures.Mixture,
+    loader: loaders.TrainLoader,
+    saved: Mapping,
+    done: int,
+) -> list[str]:
+    """Lines on data that changed since step `done`, recorded. Raises UserError unless allowed."""
+    if saved["fingerprint"] == loader.fingerprint:
+        return []
+    changed = _shown(lineage.differences(saved["describe"], loader.describe()))
+    line = f"the data of {config['workdir']} changed since step {done} ({changed})"
+    if not config["data"]["allow_change"]:
+        raise UserError(f"{line}; --config.data.allow_change=True goes on and records it")
+    record["notes"].append(line)
+    record["data"] = data(mixture, loader)
+    return [f"warning: {line}"]
+
+
+def check_numerics(record: dict, config: Mapping, program: step.Program, done: int) -> list[str]:
+    """A line where what computes from step `done` on is not what did before, recorded.
+
+    Losses of two runs are compared exactly only where it is the same (parent_check.py).
+    """
+    now = numerics(config, program)
+    found = lineage.differences(record["numerics"], now)
+    if not found:
+        return []
+    record["numerics"] = now
+    line = (
+        f"numerics changed at step {done} ({_shown(found)}): equal to an undisturbed run but for "
+        "rounding"
+    )
+    record["notes"].append(line)
+    return [line]
+
+
+def _shown(differences: Mapping[str, list]) -> str:
+    return "; ".join(f"{key.replace('/', '.')}: {a} -> {b}" for key, (a, b) in differences.items())

@@ -1,0 +1,91 @@
+"""What is written for TensorBoard and Weights & Biases, read back."""
+
+import math
+import os
+import struct
+
+import pytest
+from tensorboardX.proto.event_pb2 import Event
+
+from data_pipeline.errors import UserError
+from mypt_jax.monitor import trackers
+
+CONFIG = {"size": "tiny", "stage": "v3"}
+ROW = {
+    "step": 10,
+    "loss": 4.5,
+    "lr": 3e-5,
+    "run_id": "abc",
+    "eval/domain/loss": 3.25,
+    "grad_norm": math.nan,
+    "tokens": 2048,
+}
+
+
+def start(tmp_path, *, first_step=0, project=""):
+    return trackers.start(
+        str(tmp_path),
+        config=CONFIG,
+        run_id="abc",
+        first_step=first_step,
+        tensorboard=not project,
+        project=project,
+    )
+
+
+def events(directory) -> list[Event]:
+    """All events in the order of their files; a record is length, crc, bytes, crc."""
+    found = []
+    for path in sorted(directory.iterdir(), key=os.path.getmtime):
+        data, at = path.read_bytes(), 0
+        while at < len(data):
+            (length,) = struct.unpack_from("<Q", data, at)
+            found.append(Event.FromString(data[at + 12 : at + 12 + length]))
+            at += 12 + length + 4
+    return found
+
+
+def test_event_files_hold_the_finite_numbers_under_the_names_of_the_metrics(tmp_path):
+    (tracker,) = start(tmp_path)
+    tracker.write(10, ROW)
+    tracker.close()
+    values = {
+        (event.step, value.tag): value.simple_value
+        for event in events(tmp_path / "events")
+        for value in event.summary.value
+    }
+    assert values == {
+        (10, "loss"): 4.5,
+        (10, "lr"): pytest.approx(3e-5),
+        (10, "eval/domain/loss"): 3.25,
+        (10, "tokens"): 2048,
+    }
+
+
+def test_a_resumed_run_hides_what_came_after_its_checkpoint(tmp_path):
+    for first_step in (0, 8):
+        (tracker,) = start(tmp_path, first_step=first_step)
+        tracker.write(10, ROW)
+        tracker.close()
+    restarts = [event.step for event in events(tmp_path / "events") if event.session_log.status]
+    assert restarts == [8]
+
+
+def test_wandb_missing_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "wandb", None)
+    with pytest.raises(UserError, match="requirements-wandb.txt"):
+        start(tmp_path, project="mypt")
+
+
+@pytest.mark.full
+@pytest.mark.filterwarnings("ignore")  # of wandb's own dependencies
+def test_wandb_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    (tracker,) = start(tmp_path, project="mypt")
+    tracker.write(10, ROW)
+    tracker.close()
+    (record,) = tmp_path.glob("wandb/offline-run-*/run-abc.wandb")
+    data = record.read_bytes()
+    assert b"eval/domain/loss" in data and b"3.25" in data

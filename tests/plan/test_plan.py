@@ -1,0 +1,233 @@
+"""The plan of a stage: what it says, without data and with it, and how wrong input ends."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from fractions import Fraction
+
+import pytest
+
+from configs import v8
+from data_pipeline.errors import UserError
+from data_pipeline.prepare import mix
+from mypt_jax.model import flops
+from mypt_jax.plan import command, costs, topology
+from mypt_jax.schema import config_values, validation
+
+GIB = 2**30
+
+
+@pytest.fixture
+def guide() -> dict:
+    return config_values.plain(v8.get_config().to_dict())
+
+
+def said(capsys, *arguments: str) -> str:
+    assert command.main(list(arguments)) == 0
+    return capsys.readouterr().out
+
+
+def test_the_guide_s_stage_without_data(capsys, tmp_path, monkeypatch):
+    repo = costs.__file__.rpartition("/mypt_jax/")[0]
+    monkeypatch.chdir(tmp_path)  # no runs, no datasets here
+    out = said(capsys, f"--config={repo}/configs/v8.py", "--config.data.replay_ratio=0.25")
+    assert "759,656,064 parameters" in out
+    stages = [line.split()[0] for line in out.splitlines() if "runs/750m/" in line]
+    assert stages == ["base", "v3", "v7", "v8"]
+    assert re.search(r"domain/itsec_v3_tokenized +75.00% +175,104,000 +161,000,000 expected", out)
+    assert re.search(r"general/wikipedia_en +12.50%", out)
+    assert "4.665e+09 FLOPs/token" in out and "causal count 4.413e+09" in out
+    assert "380: 9e-05" in out and "19,000: 9e-05" in out
+
+
+def test_a_mixture_decides_the_ratio_in_plan_and_training(capsys, datasets, tmp_path):
+    view = tmp_path / "mixed"
+    mix.write_view(
+        view,
+        domain=[datasets["domain"]],
+        general=[datasets["general"]],
+        general_weights=[],
+        replay_ratio=Fraction("0.25"),
+        recorded={},
+    )
+    arguments = ("--config=configs/v5.py:tiny", f"--config.data.mixture={view}")
+    assert re.search(r"v5 +this .* 25%", said(capsys, *arguments))
+    assert re.search(r"v5 +this .* 25%", said(capsys, *arguments, "--config.data.replay_ratio=.25"))
+    long = said(capsys, *arguments, "--config.num_steps=99999")
+    assert re.search(r"warning: domain/laws: [\d.]+ epochs: memorisation", long)
+    assert "warning: general" not in long
+    with pytest.raises(UserError, match="0.3 differs from the 0.25 of"):
+        command.resolve("configs/v5.py:tiny", [*arguments[1:], "--config.data.replay_ratio=0.3"])
+    data = {"mixture": str(view), "replay_ratio": 0.2}
+    assert validation.open_view(data, ()).replay_ratio == Fraction("0.25")
+    assert data["replay_ratio"] == 0.25
+    with pytest.raises(UserError, match="leave one of the two out"):
+        validation.open_view(data | {"replay_ratio": 0.3}, {"data.replay_ratio"})
+
+
+def test_sizes_come_from_manifests_where_they_are(capsys, datasets):
+    out = said(
+        capsys,
+        "--config=configs/v3.py:tiny",
+        f"--config.data.domain={datasets['domain']}",
+        f"--config.data.general={datasets['general']}",
+    )
+    rows = re.findall(r"^  (domain|general)/(\w+) ", out, re.MULTILINE)
+    assert sorted(rows) == [("domain", "laws"), ("domain", "manuals"), ("general", "encyclopedia")]
+    assert "expected" not in out
+
+
+def test_length_follows_from_epochs(capsys):
+    epochs = "--config.domain_epochs=2"
+    out = said(capsys, "--config=configs/v8.py", epochs, "--config.optim.warmup_steps=0.05")
+    # 2 x 161 M domain tokens are 80 % of the training tokens; 12 x 1024 tokens per step
+    steps = round(2 * 161_000_000 / 0.8 / 12_288)
+    assert re.search(rf"^  v8 +this +{steps:,} ", out, re.MULTILINE), out
+    assert f"  {round(0.05 * steps):,}: 9e-05" in out
+    with pytest.raises(UserError, match="both given"):
+        command.main(["--config=configs/v8.py", epochs, "--config.num_steps=100"])
+
+
+def test_state_and_checkpoint_sizes(guide):
+    size = costs.sizes(guide)
+    assert size.parameters == 759_656_064
+    assert size.params == 4 * 759_656_064
+    assert size.state == pytest.approx(12 * 759_656_064, abs=100)
+    need = costs.disk(guide, size, 4, 1_000_000)
+    assert need["one checkpoint while training"] / 1e9 == pytest.approx(9.116, abs=0.001)
+    # keep_last 2, keep_best 1, one inside the allowed forgetting, and one that is being written
+    assert need["this stage at its largest"] == 5 * size.state
+    assert need["the finished stages"] == 4 * 2 * size.params
+    assert need["token datasets"] == 2_000_000
+
+
+def test_activation_memory_by_the_published_rules(guide):
+    """Facts of ahead-of-time compilation: 0.078 GiB per window with full remat, 1.25 without."""
+    size = costs.sizes(guide)
+    for remat, per_window in (("full", 0.078), ("none", 1.25)):
+        guide["model"]["remat"] = remat
+        one = costs.memory(guide, size, devices=1, compute_dtype="bfloat16")
+        assert one["saved activations"] / 12 == pytest.approx(per_window, rel=0.01)
+        four = costs.memory(guide, size, devices=4, compute_dtype="bfloat16")
+        assert four["total"] == pytest.approx(one["total"] / 4)
+    guide["model"]["loss_chunks"] *= 16
+    chunked = costs.memory(guide, size, devices=1, compute_dtype="bfloat16")
+    assert chunked["logits"] == pytest.approx(one["logits"] / 16)
+
+
+def test_days_by_hand(guide):
+    chip = flops.CHIPS["A100"]
+    # 4.6645e9 FLOPs x 1e9 tokens at half of 312e12 FLOP/s: 29,901 s
+    got = costs.days(guide, 10**9, 0, chip, 0.5)
+    assert got * 86_400 == pytest.approx(29_901, rel=1e-3)
+    assert costs.days(guide, 0, 3 * 10**9, chip, 0.5) == pytest.approx(got)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--topology=v9:2x2"], "v9:2x2' does not exist"),
+        (["--topology=v5e:2x4x2"], "v5e:2x4x2' does not exist: v5e has 1x1, 2x2"),
+        (["--topology=v4:2x2"], "v4:2x2' does not exist: v4 has three dimensions"),
+        (["--topology=v6e:2x4*0"], "does not exist"),
+        (["--topology=v5e"], "does not exist: wanted one like v5e:1x1"),
+        (["--config.data.domain=README.md"], "README.md is a file"),
+        (["--config.data.tokenizer=nope"], "nope"),
+        (["--config.eval.extra=bla"], "eval.extra has 'bla'"),
+        (["--config.data.domain_weights=(-1.0,)"], "no negative number"),
+        (["--search"], "--search wants --topology"),
+        (["--utilisation=40"], "wanted a share in"),
+        (["--config.optim.peak_rl=1"], "did you mean --config.optim.peak_lr"),
+        (["--config.batch_size=many"], "batch_size is 'many', wanted a int like 16"),
+        (["--config.optim.peak_lr=nan"], "wanted a finite number"),
+        (["stray"], "unknown argument stray"),
+    ],
+)
+def test_bad_input(arguments, words):
+    with pytest.raises(UserError, match=words) as caught:
+        command.main(["--config=configs/v8.py:tiny", *arguments])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_libtpu_names_the_requirements(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="pip install -r requirements-tpu.txt"):
+        topology.check_name("v5e:2x4")
+
+
+@pytest.mark.parametrize(
+    ("batch", "cheapest", "compilations"),
+    # 11, 19 and 25 windows on each of 4 chips fit with none, dots and full.
+    [(40, "none", 5), (60, "dots", 6), (96, "full", 6), (160, None, 6)],
+)
+def test_search_finds_the_largest_batch(monkeypatch, guide, batch, cheapest, compilations):
+    """Against a memory model in place of the compiler: 10, 6, 3 GiB + 0.5 per window, 15.75."""
+    fixed = {"none": 10.0, "dots": 6.0, "full": 3.0}
+    monkeypatch.setattr(topology, "devices", lambda name: [None] * 4)
+
+    def attempt(config, name, *, eot):
+        remat, batch = config["model"]["remat"], config["batch_size"]
+        peak = (fixed[remat] + 0.5 * batch / 4) * GIB
+        verdict = "fits" if peak <= 15.75 * GIB else "does not fit"
+        return topology.Memory(
+            remat, batch, 4, (1, 4, 1), 15.75, 0, 0, 0, round(peak), 1.0, verdict
+        )
+
+    monkeypatch.setattr(topology, "attempt", attempt)
+    rows = topology.search(guide | {"batch_size": batch}, "v5e:2x2", eot=0)
+    assert max(row.batch_size for row in rows if row.fits) == 100
+    assert len(rows) <= compilations
+    advice = topology.advice(guide | {"batch_size": batch}, rows)
+    want = f"batch {batch} fits with remat={cheapest}" if cheapest else "accumulation_steps=2 or"
+    assert "largest batch: 100 with remat=full" in advice and want in advice
+
+
+def test_a_program_that_does_not_fit_says_what_it_needs():
+    message = "RESOURCE_EXHAUSTED: Used 17.98G of 15.75G hbm. Exceeded hbm capacity by 2.23G."
+    assert topology._needed(message) == round(17.98 * GIB)
+    assert topology._needed("RESOURCE_EXHAUSTED: something else") == 0
+
+
+@pytest.mark.full
+def test_a_step_compiles_for_a_tpu_slice_that_is_not_here():
+    pytest.importorskip("libtpu")
+    done = subprocess.run(
+        [
+            sys.executable,
+            *("-m", "mypt_jax.plan", "--config=configs/v8.py:tiny", "--topology=v5e:2x2"),
+            *("--config.model.n_layer=2", "--config.model.loss_chunks=4"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = re.findall(r"^  none +16 +4 +1x4x1 .*", done.stdout, re.MULTILINE)
+    assert "fits" in row
+    state, aliased = row.split()[4:6]
+    assert state == aliased
+
+
+SLICES = """
+from mypt_jax.plan import topology as plan_topology
+from mypt_jax.distributed import sharding
+plan_topology.prepare()
+for name, sizes in {
+    "v5e:4x4": (1, 16, 1), "v6e:4x4": (2, 8, 1), "v4:2x2x4": (1, 4, 4), "v5e:4x4*2": (4, 8, 1)
+}.items():
+    mesh = sharding.make_mesh(sizes, plan_topology.devices(name))
+    hosts = [device.process_index for device in mesh.devices.flat]
+    print(name, mesh.devices.shape == sizes, hosts == sorted(hosts))
+"""
+
+
+@pytest.mark.full
+def test_a_mesh_is_laid_on_slices_that_its_sizes_do_not_fit():
+    pytest.importorskip("libtpu")
+    done = subprocess.run([sys.executable, "-c", SLICES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert [row[1] for row in rows] == ["True"] * 4
+    # The reason why sharding.local_rows gives rows, and no range of them.
+    assert rows[0] == ["v5e:4x4", "True", "False"]

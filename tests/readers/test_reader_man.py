@@ -1,0 +1,138 @@
+# ruff: noqa: E501 (golden texts stand as they are)
+import io
+
+import pytest
+
+from data_pipeline import document
+from data_pipeline.readers.manpage import man
+
+PAGE = r"""'\" t
+.\" Copyright notice that is no text
+.TH ACCEPT 2 2021-03-22 "Linux" "Linux Programmer's Manual"
+.SH NAME
+accept \- accept a connection
+.SH SYNOPSIS
+.nf
+.B #include <sys/socket.h>
+.PP
+.BI "int accept(int " sockfd ", struct sockaddr *restrict " addr ,
+.BI "           socklen_t *restrict " addrlen );
+.fi
+.SH DESCRIPTION
+The
+.BR accept ()
+call is\-used with
+.IR sockfd .
+See
+.UR https://example.org
+.UE .
+.TP
+.B SOCK_NONBLOCK
+Set the
+.B O_NONBLOCK
+flag.
+.IP \(bu 2
+First
+.IP \(bu
+Second
+.EX
+    if (x)
+        y\en;
+.EE
+.TS
+l l.
+Interface	Attribute
+T{
+.BR accept ()
+T}	MT-Safe
+.TE
+"""
+
+
+def test_man_page():
+    assert man.convert(PAGE) == (
+        "ACCEPT(2)\n\nNAME\n\naccept - accept a connection\n\nSYNOPSIS\n\n"
+        "#include <sys/socket.h>\n\n"
+        "int accept(int sockfd, struct sockaddr *restrict addr,\n"
+        "           socklen_t *restrict addrlen);\n\nDESCRIPTION\n\n"
+        "The accept() call is-used with sockfd. See https://example.org.\n\n"
+        "SOCK_NONBLOCK\n    Set the O_NONBLOCK flag.\n\n"
+        "- First\n\n- Second\n\n    if (x)\n        y\\n;\n\n"
+        "Interface | Attribute\naccept() | MT-Safe"
+    )
+
+
+def test_no_hyphenation_no_justification_no_header():
+    text = man.convert(".TH X 1\n.SH A\n" + "implementation-defined behaviour\n" * 40)
+    body = text.split("\n\n")[2]
+    assert body == " ".join(["implementation-defined behaviour"] * 40)
+
+
+def test_glyphs_strings_and_conditions():
+    raw = (
+        ".ds X stored\n.if t nothing\n.if n shown \\*X\n.ie t \\{\nbad\n.\\}\n.el good\n"
+        "\\(lqa\\(rq \\[u00E4] \\fBb\\fP\\|c\\s-2d\\s0 x\\h'3n'y\n.de ZZ\nhidden\n..\n.OP -v level\n"
+    )
+    assert man.convert(raw) == "shown stored good \u201ca\u201d \u00e4 bcd xy [-v level]"
+
+
+def test_mdoc_page():
+    raw = (
+        ".Dd May 1, 2020\n.Dt LS 1\n.Os\n.Sh NAME\n.Nm ls\n.Nd list files\n.Sh SYNOPSIS\n.Nm\n"
+        ".Op Fl al\n.Op Ar file ...\n.Sh DESCRIPTION\nSee\n.Xr stat 2 .\n.Bl -tag -width x\n"
+        ".It Fl a\nAll of\n.Dq them .\n.El\n.Bd -literal\n  ls -l\n.Ed\n"
+    )
+    assert man.convert(raw) == (
+        "LS(1)\n\nNAME\n\nls - list files\n\nSYNOPSIS\n\nls [-al] [file ...]\n\nDESCRIPTION\n\n"
+        "See stat(2).\n\n-a\n    All of \u201cthem\u201d.\n\n  ls -l"
+    )
+
+
+def test_aliases_are_counted_not_read():
+    with pytest.raises(document.ReadError) as caught:
+        list(man.read(io.BytesIO(b'.\\" alias\n.so man2/accept.2\n'), path="accept4.2"))
+    assert caught.value.kind == "alias"
+
+
+def test_a_string_that_holds_itself_ends():
+    with pytest.raises(document.ReadError) as caught:
+        man.convert(".ds A \\*A\\*A\\*A\\*A\\*Axxxxxxxxxx\n" + "\\*A\n" * 2000)
+    assert caught.value.kind == "roff_bomb"
+
+
+def test_pod2man_examples_stand_as_laid_out():
+    raw = (
+        ".de Sp\n.if t .sp .5v\n..\n.de Vb\n.ft CW\n.nf\n.ne \\\\$1\n..\n.de Ve\n.fi\n..\n"
+        '.IX Title "X 1"\nBefore\n.Sp\nafter.\n.Vb 3\n\\&    if (x) {\n\\&        y  = 1;\n\\&    }\n.Ve\n.PP\nEnd\nof it.\n'
+    )
+    assert man.convert(raw) == (
+        "Before\n\nafter.\n\n    if (x) {\n        y  = 1;\n    }\n\nEnd of it."
+    )
+
+
+def test_asciidoctor_links_show_their_text():
+    raw = (
+        'See the\n.URL "https://example.org" "user manual" ","\nfor details\n'
+        '.URL "https://example.net" "" "."\nWrite to\n.MTO "a\\(atexample.org" "A" "."\n'
+    )
+    assert man.convert(raw) == "See the user manual, for details https://example.net. Write to A."
+
+
+def test_macros_of_the_page_show_what_their_definition_shows():
+    raw = ".de Opt\n.B \\\\$1\n..\n.de Idx\n.tm index \\\\$1\n..\n.TP\n.Idx one\n.Opt --foo\nis an option.\n"
+    raw += ".de1 INDENT\n. RS \\\\$1\n..\n.INDENT 0.0\n"
+    assert man.convert(raw) == "--foo\n    is an option."
+
+
+def test_mdoc_links_standard_sentences_and_defaults():
+    raw = (
+        ".Dd May 1, 2020\n.Dt X 1\n.Sh A\n.Nm cat\n.Op Ar\nsee\n.Lk https://example.org name .\n"
+        ".Lk https://example.net .\n.An -nosplit\n.Ex -std\n.Sh B\n.Rv -std cat\n.Sh C\n"
+        ".St -p1003.1-2008 .\n.Sh D\n.Fo open\n.Fa path\n.Fa flags\n.Fc\n"
+    )
+    assert man.convert(raw).split("\n\n", 2)[2] == (
+        "cat [file ...] see name. https://example.net. The cat utility exits 0 on success, and >0 if an error occurs.\n\n"
+        "B\n\nThe cat() function returns the value 0 if successful; otherwise the value -1 is returned"
+        " and the global variable errno is set to indicate the error.\n\n"
+        "C\n\nIEEE Std 1003.1-2008.\n\nD\n\nopen(path, flags)"
+    )

@@ -1,0 +1,284 @@
+"""The report, on run directories written by hand with the guide's own results."""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+
+import numpy
+import pytest
+
+from data_pipeline.errors import UserError
+from mypt_jax.report import command as report
+from mypt_jax.report import rules, runs, tables
+from tests import run_factory
+
+BASE = (5.038, 2.227)
+
+
+@pytest.fixture
+def guide(tmp_path):
+    run_factory.write_guide_chain(tmp_path)
+    return tmp_path
+
+
+def tear(path) -> None:
+    """Cuts a file in the middle of its last line, as a kill while writing does."""
+    path.write_text(path.read_text()[:-20])
+
+
+def table(text: str, title: str) -> list[list[str]]:
+    """The cells of one Markdown table, header first."""
+    block = text.split(f"### {title}\n\n")[1].split("\n\n")[0].splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in block]
+    return [rows[0], *rows[2:]]
+
+
+def test_a_rolled_back_run_is_what_was_kept_of_it(guide):
+    """The guard went back to step 10: what came after it is not the run's result."""
+    run = guide / "v8"
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [0, 5, 10, 15, 20]
+    rows[2] |= {**run_factory.evaluation(3.3, 2.24), "forgetting/percent": 0.6}
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = json.loads((run / "finished.json").read_text()) | {"step": 10, "rolled_back_from": 20}
+    (run / "finished.json").write_text(json.dumps(done))
+    record = json.loads((run / "lineage.json").read_text())
+    record["notes"] = ["guard rollback: step 20: forgetting +13.0 %"]
+    (run / "lineage.json").write_text(json.dumps(record))
+    text = report.build(guide, guide)
+    summary = {row[0]: row for row in table(text, "Experiment summary")[1:]}
+    assert summary["v8"][5:7] == ["3.300", "2.240"]
+    assert "v8: guard rollback: step 20" in text
+
+
+def test_guide_results_give_the_guides_tables(guide):
+    text = report.build(guide, guide)
+    summary = {row[0]: row for row in table(text, "Experiment summary")[1:]}
+    assert list(summary) == ["base", "v3", "v5", "v7", "v8"]
+    assert summary["v8"][1:7] == ["v7", "9e-5", "20%", "20", "3.257", "2.360"]
+    assert summary["v5"][1] == summary["v7"][1] == "v3"
+    # The guide's column "General change": -2, -1, +3, +6 %.
+    changes = [summary[run][7].split(" (")[0] for run in ("v3", "v5", "v7", "v8")]
+    assert changes == ["-2.2 %", "-0.6 %", "+2.8 %", "+6.0 %"]
+    verdicts = [summary[run][8] for run in ("v3", "v5", "v7", "v8")]
+    assert verdicts == ["excellent preservation"] * 2 + [
+        "good preservation",
+        "acceptable for a domain model",
+    ]
+    # The guide's decision matrix: v5, v7, v8.
+    decision = table(text, "Decision matrix")[1:]
+    assert [row[1] for row in decision] == ["v5", "v7", "v8"]
+    assert [row[4] for row in decision] == ["-26.4 %", "-31.3 %", "-35.4 %"]
+    target = {row[0]: row for row in table(text, "Target metrics")[1:]}
+    assert target["Perplexity (domain)"][1:] == ["154.2", "50.5", "40.8", "31.8", "26.0", "v8"]
+    assert target["eval_general"][-1] == "v3"
+    v8 = {row[0]: row[1:] for row in table(text, "v8: 20 steps")[1:]}
+    assert v8["domain"] == ["3.460", "3.257", "-0.203", "-5.9 %"]
+    assert v8["domain, from baseline"] == ["5.038", "3.257", "-1.781", "-35.4 %"]
+    assert list(v8)[0] == "val"
+
+
+def test_writes_what_it_prints_and_numbers_as_json(guide, capsys):
+    assert report.main([str(guide)]) == 0
+    assert (guide / "report.md").read_text() in capsys.readouterr().out
+    numbers = json.loads((guide / "report.json").read_text())
+    (lineage,) = numbers["lineages"]
+    assert lineage["decision"] == {
+        "preserve general": "v5",
+        "balanced": "v7",
+        "maximum domain": "v8",
+    }
+    v8 = lineage["runs"][-1]
+    assert v8["from_baseline"]["general"]["nats"] == pytest.approx(0.133)
+    assert v8["tokens_by_source"] == {"domain/cwe": 800, "general/wiki": 200}
+
+
+def test_sixth_stage_and_own_names(guide):
+    run_factory.write_run(
+        guide, "legal", parent="v8", start=(3.257, 2.36), final=(3.1, 2.30), baseline=BASE
+    )
+    text = report.build(guide, guide)
+    rows = table(text, "Experiment summary")[1:]
+    assert rows[-1][:2] == ["legal", "v8"]
+    assert [row[1] for row in table(text, "Decision matrix")[1:]] == ["v5", "legal", "legal"]
+
+
+def test_unfinished_run_is_shown_and_never_recommended(guide):
+    (guide / "v7" / "finished.json").unlink()
+    text = report.build(guide, guide)
+    summary = {row[0]: row for row in table(text, "Experiment summary")[1:]}
+    assert summary["v7"][4] == "20 of 20, unfinished"
+    assert [row[1] for row in table(text, "Decision matrix")[1:]] == ["v5", "v5", "v8"]
+    advice = dict(table(text, "Advice")[1:])
+    assert advice["v7"].startswith("not finished") and "keep" in advice["v8"]
+
+
+def test_none_qualifies(tmp_path):
+    run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(5.0, 2.0))
+    run_factory.write_run(
+        tmp_path, "v3", parent="base", start=(5.0, 2.0), final=(3.0, 2.2), baseline=(5.0, 2.0)
+    )
+    decision = table(report.build(tmp_path, tmp_path), "Decision matrix")[1:]
+    assert [row[1] for row in decision] == ["none qualifies"] * 3
+
+
+@pytest.mark.parametrize(
+    ("general", "verdict"),
+    [
+        (101.0, "excellent preservation"),
+        (105.5, "good preservation"),
+        (108.0, "acceptable for a domain model"),
+        (112.0, "beyond the guide's runs"),
+        (112.1, "catastrophic forgetting risk"),
+        (115.1, "catastrophic forgetting risk, usually not worth it"),
+    ],
+)
+def test_verdicts_at_their_limits(tmp_path, general, verdict):
+    run_factory.write_run(
+        tmp_path, "v3", parent="base", start=(5, 100.0), final=(4, general), baseline=(5, 100.0)
+    )
+    (run,) = runs.read_runs(tmp_path)
+    assert rules.verdict(run) == verdict
+
+
+@pytest.mark.parametrize(
+    ("final", "replay_ratio", "words"),
+    [
+        ((4.95, 2.0), 0.2, "rate too low"),
+        ((4.95, 2.1), 0.2, "more forgotten than learned"),
+        ((4.95, 2.0), 0.6, "reduce replay_ratio"),
+        ((3.0, 2.3), 0.2, "add replay"),
+        ((4.0, 1.99), 0.3, "safe foundation"),
+        ((4.0, 2.1), 0.2, "keep"),
+    ],
+)
+def test_advice_follows_the_challenge_table(tmp_path, final, replay_ratio, words):
+    run_factory.write_run(
+        tmp_path, "v3", parent="base", start=(5.0, 2.0), final=final, baseline=(5.0, 2.0),
+        replay_ratio=replay_ratio,
+    )  # fmt: skip
+    (run,) = runs.read_runs(tmp_path)
+    assert words in rules.advice(run)
+
+
+def test_little_replay_and_a_retrained_parent_are_warned_about(guide):
+    run_factory.write_run(
+        guide, "v9", parent="v8", start=(3.2, 2.3), final=(3, 2.4), baseline=BASE, replay_ratio=0.05
+    )
+    done = {"step": 20, "params_sha256": "another"}
+    (guide / "v8" / "finished.json").write_text(json.dumps(done))
+    text = report.build(guide, guide)
+    assert "v9: replay_ratio 0.05 is under 0.1" in text
+    assert "v8: its parent" not in text
+    assert "v9: its parent v8 was trained again since" in text
+
+
+def test_moved_runs_find_their_parents_by_name_and_several_lineages_are_apart(tmp_path):
+    for size in ("one", "two"):
+        run_factory.write_guide_chain(tmp_path / "old" / size)
+    (tmp_path / "old").rename(tmp_path / "new")
+    groups = runs.lineages(runs.read_runs(tmp_path / "new"))
+    names = [[run.name for run in group] for group in groups]
+    assert names[0] == ["one/base", "one/v3", "one/v5", "one/v7", "one/v8"]
+    assert names[1] == [name.replace("one", "two") for name in names[0]]
+    assert "## Lineage of two/base" in tables.markdown(groups, title="t")
+
+
+def test_imported_base_that_holds_its_stages(tmp_path):
+    """runs/gpt2 is a run, and so is runs/gpt2/v3 inside it; it evaluated nothing itself."""
+    base = run_factory.write_run(tmp_path, "gpt2", parent=None, start=(5, 3), final=(5, 3))
+    (base / "metrics.jsonl").unlink()
+    run = run_factory.write_run(
+        base, "v3", parent="..", start=(5.0, 3.0), final=(4.0, 3.03), baseline=(5.0, 3.0)
+    )
+    record = json.loads((run / "lineage.json").read_text())
+    record["parent"]["path"] = str(base)
+    (run / "lineage.json").write_text(json.dumps(record))
+    text = report.build(base, base)
+    rows = table(text, "Experiment summary")[1:]
+    assert [row[0] for row in rows] == ["gpt2", "v3"]
+    assert rows[1][7] == "+1.0 % (+0.030 nats)"
+    assert "Baseline: domain 5.000, general 3.000" in text
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda run: tear(run / "metrics.jsonl"), "line 5 is torn"),
+        (lambda run: (run / "config.json").write_text("{}"), "not one of this project"),
+        (lambda run: (run / "lineage.json").write_text("[1]"), "lineage.json"),
+        (lambda run: (run / "finished.json").write_text("{"), "finished.json"),
+    ],
+)
+def test_damage_is_one_line_and_nothing_is_written(guide, damage, words):
+    damage(guide / "v7")
+    with pytest.raises(UserError, match=words):
+        report.main([str(guide)])
+    assert not (guide / "report.md").exists()
+
+
+def test_command_exits_2_with_one_line_without_runs_and_never_imports_jax(tmp_path):
+    command = [sys.executable, "-X", "importtime", "-m", "mypt_jax.report"]
+    done = subprocess.run(
+        [*command, str(tmp_path)], capture_output=True, text=True, check=False, env={**os.environ}
+    )
+    messages = [line for line in done.stderr.splitlines() if not line.startswith("import time")]
+    assert done.returncode == 2 and done.stdout == ""
+    assert len(messages) == 1 and "holds no run" in messages[0]
+    assert "| jax" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def write_eval(run, step: int, losses: list[float]) -> None:
+    """The evaluation file of one source: documents of 10 tokens each with these mean losses."""
+    (run / "eval").mkdir(exist_ok=True)
+    count = len(losses)
+    numpy.savez(
+        run / "eval" / f"step_{step:08d}.npz",
+        **{
+            "general/wiki/nll_sum_D": 10 * numpy.array(losses),
+            "general/wiki/tokens_D": numpy.full(count, 10),
+            "general/wiki/doc_D": numpy.arange(count),
+        },
+    )
+
+
+def test_error_bars_are_of_the_paired_difference(guide):
+    """Documents differ far more than the two runs do on each of them."""
+    base, shift = [1.0, 2.0, 3.0, 4.0], [0.1, 0.2, 0.1, 0.2]
+    write_eval(guide / "base", 20, base)
+    write_eval(guide / "v7", 20, [a + b for a, b in zip(base, shift, strict=True)])
+    text = report.build(guide, guide)
+    expected = statistics.stdev(shift) / len(shift) ** 0.5  # 0.029; unpaired it would be 0.65
+    summary = {row[0]: row for row in table(text, "Experiment summary")[1:]}
+    assert summary["v7"][7] == f"+2.8 % (+0.063 +/- {expected:.3f} nats)"
+    assert summary["v8"][7] == "+6.0 % (+0.133 nats)"
+
+
+def test_where_the_time_went_is_added_up_over_restarts(guide):
+    first = {"started": 0.0, "ended": 50.0, "done": 9, "secs": {"steps": 40.0, "compilation": 10.0}}
+    again = {"started": 60.0, "ended": 100.0, "done": 20, "secs": {"steps": 39.8, "save": 0.2}}
+    record = {"schema": 1, "starts": [first, again]}
+    (guide / "v3" / "goodput.json").write_text(json.dumps(record))
+    speed = {row[0]: row[4:] for row in table(report.build(guide, guide), "Speed")[1:]}
+    assert speed["v3"] == ["80%", "2", "steps 80, compilation 10, stopped 10"]
+    assert speed["v5"] == ["-", "-", "-"]
+
+
+def test_watch_waits_for_runs_and_follows_them(tmp_path, monkeypatch):
+    lines, naps = [], []
+
+    def nap(secs):
+        naps.append(secs)
+        if len(naps) == 1:
+            run_factory.write_guide_chain(tmp_path)
+        if len(naps) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(report.time, "sleep", nap)
+    report.watch(tmp_path, tmp_path, page=True, say=lines.append)
+    assert "waiting" in lines[0] and "written" in lines[1]
+    assert len(lines) == 2, "nothing new: not written again"
+    assert 'data-live="0"' in (tmp_path / "report.html").read_text()

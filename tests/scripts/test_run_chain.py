@@ -1,0 +1,215 @@
+"""scripts/run_chain.py, with a stand-in for the trainer that only notes how it was called."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Notes its arguments, finishes its run at once; CODES and WAIT in the environment steer it.
+TRAINER = """
+import importlib, json, os, signal, sys, time
+from pathlib import Path
+
+file, _, size = sys.argv[1].removeprefix("--config=configs/").partition(":")
+stage = file.removesuffix(".py")
+config = importlib.import_module(f"configs.{stage}").get_config(size)
+given = dict(a.removeprefix("--config.").split("=", 1) for a in sys.argv[2:])
+workdir = Path(given.get("workdir", config.workdir))
+signals = []
+signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
+signal.signal(signal.SIGINT, lambda number, frame: signals.append(number))
+with open("calls", "a") as log:
+    log.write(json.dumps([stage, sys.argv[1:]]) + "\\n")
+code = json.loads(os.environ.get("CODES", "{}")).get(stage, 0)
+until = time.monotonic() + float(os.environ.get("WAIT", 0))
+while time.monotonic() < until and not signals:
+    time.sleep(0.01)
+if signals:
+    time.sleep(0.2)  # saving takes a moment; a second signal would come in it
+    Path("signals").write_text(json.dumps(signals))
+    sys.exit(75)
+if code == 0:
+    workdir.mkdir(parents=True)
+    (workdir / "finished.json").write_text("{}")
+sys.exit(code)
+"""
+
+MINE = """
+from configs import base, common
+
+
+def get_config(arg=common.DEFAULT_ARGUMENT):
+    return common.domain_stage(
+        base.get_config(arg), arg, stage="mine", init_from="PARENT",
+        replay_ratio=0.1, peak_lr=1e-4, num_steps=1000, warmup_steps=0.1,
+    )
+"""
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A checkout with the real configs and run_chain.py, and the stand-in as mypt_jax.main."""
+    root = tmp_path / "checkout"
+    shutil.copytree(ROOT / "configs", root / "configs", ignore=shutil.ignore_patterns("__pyc*"))
+    for name in ("scripts/run_chain.py", "data_pipeline/__init__.py", "data_pipeline/errors.py"):
+        (root / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, root / name)
+    ours = shutil.ignore_patterns("__pycache__", "main.py")
+    shutil.copytree(ROOT / "mypt_jax", root / "mypt_jax", ignore=ours)
+    (root / "mypt_jax" / "main.py").write_text(TRAINER)
+    return root
+
+
+def chain(tree, *arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "scripts/run_chain.py", *arguments],
+        cwd=tree,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+def trained(tree) -> list[str]:
+    path = tree / "calls"
+    return [json.loads(line)[0] for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_trains_parents_first_then_skips_what_is_finished(tree):
+    done = chain(tree, "--size=tiny", "--stages=v8", "--times=secs")
+    assert done.returncode == 0, done.stderr
+    assert trained(tree) == ["base", "v3", "v7", "v8"]
+    assert [part.split()[0] for part in (tree / "secs").read_text().split(", ")] == trained(tree)
+    again = chain(tree, "--size=tiny")
+    assert trained(tree) == ["base", "v3", "v7", "v8", "v5"]
+    assert again.stdout.count("skipped") == 4
+
+
+def test_the_parents_of_a_finished_stage_are_not_trained_again(tree):
+    """Days, at 750m, for a run that nobody asks for."""
+    assert chain(tree, "--size=tiny", "--stages=v3").returncode == 0
+    shutil.rmtree(tree / "runs" / "tiny" / "base")
+    again = chain(tree, "--size=tiny", "--stages=v3", "--dry_run")
+    assert again.returncode == 0 and again.stdout.startswith("v3: finished in runs/tiny/v3")
+
+
+def test_overrides_reach_every_stage_and_the_directory_moves(tree):
+    chain(
+        tree,
+        "--size=tiny",
+        "--stages=v3",
+        "--config.num_steps=5",
+        f"--runs_dir={tree}/out/",
+    )
+    calls = [json.loads(line)[1] for line in (tree / "calls").read_text().splitlines()]
+    assert all(call[-1] == "--config.num_steps=5" for call in calls)
+    assert calls[0][0] == "--config=configs/base.py:tiny"
+    workdirs = [call[1].rpartition("/out/")[2] for call in calls]
+    assert workdirs == ["tiny/base", "tiny/v3"]
+    assert calls[1][2].startswith("--config.init_from=") and calls[1][2].endswith("tiny/base")
+    assert (tree / "out/tiny/v3/finished.json").exists()
+
+
+def test_own_stage_takes_part_by_name_also_as_an_ancestor(tree):
+    (tree / "configs/mine.py").write_text(MINE.replace("PARENT", "v7"))
+    other = MINE.replace("PARENT", "mine").replace('stage="mine"', 'stage="after"')
+    (tree / "configs/other_name.py").write_text(other)
+    done = chain(tree, "--size=tiny", "--stages=other_name", "--dry_run")
+    lines = [line.partition(":")[0] for line in done.stdout.splitlines()]
+    assert lines == ["base", "v3", "v7", "mine", "other_name"]
+    assert trained(tree) == []
+    command = shlex.split(done.stdout.splitlines()[-1].partition(": ")[2])
+    assert command[1:] == ["-m", "mypt_jax.main", "--config=configs/other_name.py:tiny"]
+
+
+def test_an_imported_base_is_not_trained(tree):
+    run = tree / "runs/gpt2"
+    run.mkdir(parents=True)
+    shape = {"vocab_size": 99, "block_size": 64, "n_layer": 2, "n_head": 2, "n_embd": 32}
+    config = {"model": shape, "data": {"tokenizer": "gpt2"}}
+    (run / "config.json").write_text(json.dumps(config))
+    (run / "finished.json").write_text("{}")
+    done = chain(tree, "--size=runs/gpt2", "--stages=v8")
+    assert done.returncode == 0, done.stderr
+    assert trained(tree) == ["v3", "v7", "v8"]
+    assert (run / "v8/finished.json").exists()
+    moved = chain(tree, "--size=runs/gpt2", "--stages=v3", "--runs_dir=elsewhere", "--dry_run")
+    assert "--config.workdir=elsewhere/gpt2/v3 --config.init_from=runs/gpt2" in moved.stdout
+
+
+@pytest.mark.parametrize(("code", "words"), [(75, "preempted"), (3, "forgetting"), (9, "message")])
+def test_a_stages_exit_code_is_passed_on_and_ends_the_chain(tree, code, words):
+    done = chain(tree, "--size=tiny", CODES=json.dumps({"v3": code}))
+    assert done.returncode == code
+    assert trained(tree) == ["base", "v3"]
+    assert done.stderr.startswith("error: stage v3 ended") and words in done.stderr
+    assert done.stderr.count("\n") == 1
+    # The same command goes on where it stopped.
+    assert chain(tree, "--size=tiny", "--stages=v5").returncode == 0
+    assert trained(tree) == ["base", "v3", "v3", "v5"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_reaches_the_stage_once_and_is_waited_for(tree, signum):
+    runner = subprocess.Popen(
+        [sys.executable, "scripts/run_chain.py", "--size=tiny"],
+        cwd=tree,
+        env={**os.environ, "WAIT": "30"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not (tree / "calls").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(runner.pid, signum)  # as a terminal does: to the whole foreground group
+        _, message = runner.communicate(timeout=30)
+    finally:
+        if runner.poll() is None:
+            runner.kill()
+            runner.wait()
+    assert runner.returncode == 75
+    assert "preempted; run the same command again" in message
+    assert json.loads((tree / "signals").read_text()) == [signum]
+    assert trained(tree) == ["base"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["--stages=v9"],
+            "configs/v9.py does not exist; configs has base.py",
+        ),
+        (["--size=huge"], "'huge' is neither a size (tiny, 150m, 350m, 750m)"),
+        (["--config.workdir=x"], "--runs_dir"),
+        (["--confg.seed=1"], "wanted --config.KEY=VALUE"),
+        (["--config.seed", "1"], "wanted --config.KEY=VALUE"),
+        (["--stages=common"], "configs/common.py"),
+        (["--stages=orphan"], "runs/750m/nothing, which is not a finished run"),
+        (["--stages=broken"], "configs/broken.py:750m"),
+        (["--stages=circle"], "start from each other"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(tree, arguments, words):
+    (tree / "configs/orphan.py").write_text(MINE.replace("PARENT", "nothing"))
+    (tree / "configs/broken.py").write_text("def get_config(:\n")
+    circle = MINE.replace('"mine"', '"circle"').replace("PARENT", "circle")
+    (tree / "configs/circle.py").write_text(circle)
+    done = chain(tree, *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr and done.stderr.count("\n") == 1, done.stderr
+    assert trained(tree) == [] and not (tree / "runs").exists()

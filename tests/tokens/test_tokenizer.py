@@ -1,0 +1,121 @@
+"""GPT-2's BPE: known ids, byte-exact round trips, a prefix vocabulary, no special strings."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data_pipeline import errors
+from data_pipeline.tokens import tokenizer
+
+NAMES = ("gpt2", "gpt2-4096")
+
+
+def test_gpt2_ids_are_the_published_ones():
+    # Known from GPT-2's release: "Hello world" is 15496 995, a newline 198, two 628.
+    assert tokenizer.get("gpt2").encode("Hello world\n\n").tolist() == [15496, 995, 628]
+
+
+@pytest.mark.parametrize(
+    ("name", "eot", "vocab_size", "padded"),
+    [("gpt2", 50256, 50257, 50304), ("gpt2-4096", 4096, 4097, 4224)],
+)
+def test_sizes(name, eot, vocab_size, padded):
+    got = tokenizer.get(name)
+    assert (got.eot, got.vocab_size, got.padded_vocab_size) == (eot, vocab_size, padded)
+    assert got.dtype == np.dtype("<u2")
+    assert len(got.sha256) == 64
+    assert got.sha256 != tokenizer.get(NAMES[name == "gpt2"]).sha256
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(text=st.text(max_size=200))
+@settings(max_examples=60, deadline=None)
+def test_round_trip_is_byte_exact(name, text):
+    got = tokenizer.get(name)
+    ids = got.encode(text)
+    assert ids.dtype == np.int32
+    assert got.decode(ids) == text
+    assert got.token_bytes()[ids].sum() == len(text.encode())
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("text", ["<|endoftext|>", "a<|endoftext|>b", "<myPT_system>\n"])
+def test_special_strings_are_plain_text(name, text):
+    got = tokenizer.get(name)
+    assert got.eot not in got.encode(text)
+    assert got.decode(got.encode(text)) == text
+
+
+def test_small_vocabulary_is_a_prefix():
+    large, small = tokenizer.get("gpt2"), tokenizer.get("gpt2-4096")
+    assert np.array_equal(large.token_bytes()[:4096], small.token_bytes()[:4096])
+    text = "The quick brown fox jumps over the lazy dog."
+    assert small.encode(text).max() < 4096
+    assert len(small.encode(text)) >= len(large.encode(text))
+
+
+def test_runs_without_spaces_are_quick():
+    # Quadratic merging of one long run would take minutes here.
+    text = "x" * 300_000 + " " * 300_000
+    assert tokenizer.get("gpt2").decode(tokenizer.get("gpt2").encode(text)) == text
+
+
+@pytest.mark.parametrize("name", ["gpt3", "", "hf:/nowhere", "gpt2-100"])
+def test_unknown_names_are_user_errors(name):
+    with pytest.raises(errors.UserError):
+        tokenizer.get(name)
+
+
+def test_ids_outside_the_vocabulary_are_user_errors():
+    with pytest.raises(errors.UserError, match="4097"):
+        tokenizer.get("gpt2-4096").decode([4097])
+
+
+@pytest.fixture
+def hugging_face(tmp_path):
+    """A byte-level tokenizer.json with 70,000 ids: above what uint16 holds."""
+    tokenizers = pytest.importorskip("tokenizers")
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    vocab = {piece: i for i, piece in enumerate(sorted(alphabet))}
+    vocab |= {f"<unused{i}>": i for i in range(len(vocab), 70_000)}
+    model = tokenizers.models.BPE(vocab=vocab, merges=[])
+    made = tokenizers.Tokenizer(model)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = tokenizers.decoders.ByteLevel()
+    made.add_special_tokens(["<eos>"])
+    made.save(str(tmp_path / "tokenizer.json"))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"eos_token": "<eos>"}))
+    return tmp_path
+
+
+def test_hugging_face(hugging_face):
+    got = tokenizer.get(f"hf:{hugging_face}")
+    text = "Grüezi <eos>\n\tif x:"
+    ids = got.encode(text)
+    assert got.vocab_size == 70_001 and got.eot == 70_000 and got.dtype == np.dtype("<u4")
+    assert got.eot not in ids
+    assert got.decode(ids) == text
+    assert got.token_bytes()[ids].sum() == len(text.encode())
+    assert got.token_bytes()[got.eot] == 0
+
+
+def test_hugging_face_without_end_of_text(hugging_face):
+    (hugging_face / "tokenizer_config.json").unlink()
+    content = json.loads((hugging_face / "tokenizer.json").read_text())
+    content["added_tokens"] = []
+    (hugging_face / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(errors.UserError, match="end-of-text"):
+        tokenizer.get(f"hf:{hugging_face}")
+
+
+def test_every_demo_document_comes_back_byte_for_byte():
+    from data_pipeline.corpus import demo
+
+    texts = [one.text for role in ("domain", "general") for one in demo.documents(role)]
+    assert len(texts) > 1500
+    for name in NAMES:
+        vocabulary = tokenizer.get(name)
+        assert all(vocabulary.decode(vocabulary.encode(text)) == text for text in texts)

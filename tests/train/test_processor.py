@@ -1,0 +1,31 @@
+"""What says that two machines round alike."""
+
+import builtins
+import io
+import types
+
+import jax
+
+from mypt_jax.train import processor
+
+CPUINFO = (
+    "processor : 0\nmodel name : Ex Z\nflags : sse avx2{}\n\nprocessor : 1\nmodel name : Ex Z\n"
+)
+
+
+def test_another_instruction_set_is_another_processor(monkeypatch):
+    """XLA compiles for the instructions that are there, and sums in another order."""
+    cpu = jax.devices("cpu")[0]
+    found = []
+    for more in ("", " avx512f", ""):
+        text = CPUINFO.format(more)
+        monkeypatch.setattr(builtins, "open", lambda *_, text=text, **__: io.StringIO(text))
+        found.append(processor.fingerprint(cpu))
+    assert found[0] == found[2] != found[1]
+    assert found[0].startswith("Ex Z, instructions ")
+
+
+def test_a_driver_is_part_of_a_gpu():
+    client = types.SimpleNamespace(platform_version="cuda 13010")
+    gpu = types.SimpleNamespace(platform="gpu", client=client)
+    assert processor.fingerprint(gpu) == "cuda 13010"
