@@ -94,7 +94,9 @@ def _fetcher(url: str) -> Callable[[], str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="The guide's tables from what was trained.")
+    parser = argparse.ArgumentParser(
+        prog="python -m mypt_jax.report", description="The guide's tables from what was trained."
+    )
     parser.add_argument("runs", help="a directory with runs, such as runs/tiny or gs://...")
     parser.add_argument("--out", type=Path, help="where to write; default: that directory")
     parser.add_argument("--html", action="store_true", help="write report.html, too")
