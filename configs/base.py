@@ -64,6 +64,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.model.loss_chunks = 4  # parts of the cross-entropy; [B, L, V] exists one part at a time
 
     config.optim = ConfigDict()
+    config.optim.optimizer = "adamw"  # adamw | lion
     config.optim.peak_lr = 3e-4
     config.optim.warmup_steps = 2000.0  # updates; below 1: share of num_steps
     config.optim.schedule = "constant"  # after linear warmup: constant (original) | cosine | wsd
@@ -74,6 +75,11 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.optim.eps = 1e-8
     config.optim.weight_decay = 0.1  # on weight matrices; not on embeddings, norms, biases
     config.optim.clip_norm = 1.0  # global gradient norm
+
+    config.objective = ConfigDict()
+    config.objective.replay = "ce"  # ce | kl | ce+kl: what replay windows are trained on
+    config.objective.replay_weight = 3.0  # kl: of the divergence from the teacher
+    config.objective.teacher = "base"  # base | parent: whose words replay windows keep
 
     config.data = ConfigDict()
     config.data.tokenizer = "gpt2"  # gpt2 | gpt2-4096 | hf:DIR

@@ -1,67 +1,124 @@
-"""Schedules, decay mask and optimizer (optax)."""
+"""Optimizers and schedules by name: a new one is a function here and a row of its table."""
 
-import math
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import optax
 
-SCHEDULES = ("constant", "cosine", "wsd")
+_BLOCK = 65_536  # updates whose rates are computed at a time
 
 
-def make_schedule(
-    schedule: str,
+def only(group: Mapping, function: Callable) -> dict:
+    """The entries of a config group that `function` takes by name."""
+    code = function.__code__
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+    return {name: group[name] for name in names if name in group}
+
+
+def adamw(*, beta1: float, beta2: float, eps: float) -> optax.GradientTransformation:
+    """Adam; with the decoupled decay below AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101)."""
+    return optax.scale_by_adam(b1=beta1, b2=beta2, eps=eps)
+
+
+def lion(*, beta1: float, beta2: float) -> optax.GradientTransformation:
+    """The sign of a momentum, one moment instead of two (Chen et al. 2023, arXiv 2302.06675). It
+    wants a third to a tenth of AdamW's rate and as much more decay."""
+    return optax.scale_by_lion(b1=beta1, b2=beta2)
+
+
+OPTIMIZERS = {"adamw": adamw, "lion": lion}
+
+
+def make_optimizer(
+    optim: Mapping, *, is_matrix: Callable[[Any], Any]
+) -> optax.GradientTransformation:
+    """Clip, the optimizer of `config.optim`, decoupled decay, without the learning rate.
+
+    The step multiplies by -lr itself, so that the schedule follows the run's own step.
+    `is_matrix(params)`: where weight decay applies; as the original not on embeddings, norms,
+    biases.
+    """
+    function = OPTIMIZERS[optim["optimizer"]]
+    return optax.chain(
+        optax.clip_by_global_norm(optim["clip_norm"]),
+        function(**only(optim, function)),
+        optax.add_decayed_weights(optim["weight_decay"], mask=is_matrix),
+    )
+
+
+def constant(*, peak_lr: float) -> optax.Schedule:
+    """peak_lr (the original at v8)."""
+    return optax.constant_schedule(peak_lr)
+
+
+def cosine(
+    *, peak_lr: float, warmup_steps: int, num_steps: int, final_lr_ratio: float
+) -> optax.Schedule:
+    """Half a cosine down to final_lr_ratio * peak_lr at num_steps (Loshchilov and Hutter 2017,
+    arXiv 1608.03983)."""
+    steps = max(1, num_steps - warmup_steps)
+    return optax.cosine_decay_schedule(peak_lr, steps, alpha=final_lr_ratio)
+
+
+def wsd(
     *,
     peak_lr: float,
     warmup_steps: int,
     num_steps: int,
     final_lr_ratio: float,
     decay_ratio: float,
-) -> Callable[[int], float]:
-    """Learning rate of update n = step + 1, where `step` counts completed updates.
+) -> optax.Schedule:
+    """Constant, then linear to final_lr_ratio * peak_lr over the last decay_ratio of num_steps
+    (warmup-stable-decay, Hu et al. 2024, arXiv 2404.06395)."""
+    steps = max(1.0, decay_ratio * num_steps)
+    rise = optax.linear_schedule(final_lr_ratio * peak_lr, peak_lr, steps)
+    # Counted from the end, since the decay need not begin at a whole step.
+    return lambda count: rise(jnp.maximum(0, num_steps - warmup_steps - count))
 
-    Warmup, all schedules: peak_lr * min(1, n / warmup_steps), as the original has it. After it:
-      constant  peak_lr (the original at v8)
-      cosine    half a cosine down to final_lr_ratio * peak_lr at n = num_steps (Loshchilov 2017)
-      wsd       constant, then linear to final_lr_ratio * peak_lr over the last decay_ratio of
-                num_steps (warmup-stable-decay, Hu et al. 2024, arXiv 2404.06395)
+
+SCHEDULES = {"constant": constant, "cosine": cosine, "wsd": wsd}
+
+
+class Rates:
+    """rates(step): the learning rate of update n = step + 1, `step` counting completed updates.
+
+    Warmup of all schedules: peak_lr * n / warmup_steps, as the original has it. Computed ahead in
+    blocks on the CPU: a schedule called at each step would take milliseconds and wait for a device.
     """
-    final_lr = final_lr_ratio * peak_lr
 
-    def lr(step: int) -> float:
-        n = step + 1
-        if n < warmup_steps:
-            return peak_lr * n / warmup_steps
-        if schedule == "constant":
-            return peak_lr
-        if schedule == "cosine":
-            done = min(1.0, (n - warmup_steps) / max(1, num_steps - warmup_steps))
-            return final_lr + (peak_lr - final_lr) * 0.5 * (1 + math.cos(math.pi * done))
-        decay_steps = max(1.0, decay_ratio * num_steps)
-        done = min(1.0, max(0.0, (n - (num_steps - decay_steps)) / decay_steps))
-        return peak_lr + (final_lr - peak_lr) * done
+    def __init__(self, optim: Mapping, *, num_steps: int):
+        function = SCHEDULES[optim["schedule"]]
+        after = function(**only({**optim, "num_steps": num_steps}, function))
+        warmup = int(optim["warmup_steps"])
+        self._schedule = after
+        if warmup:  # optax takes no warmup of no steps
+            rise = optax.linear_schedule(0.0, optim["peak_lr"], warmup)
+            self._schedule = optax.join_schedules([rise, after], [warmup])
+        self._num_steps = num_steps
+        self._blocks: dict[int, np.ndarray] = {}
 
-    return lr
+    def __call__(self, step: int) -> np.float32:
+        number, place = divmod(step, _BLOCK)
+        if number not in self._blocks:
+            first = number * _BLOCK + 1
+            last = max(step + 1, min(self._num_steps, first + _BLOCK - 1))
+            self._blocks = {number: self._compute(np.arange(first, last + 1))}
+        block = self._blocks[number]
+        return block[place] if place < len(block) else self._compute(np.array([step + 1]))[0]
+
+    def _compute(self, updates: np.ndarray) -> np.ndarray:
+        """float32[N]; in float64 until then, where a rate near 0 would be a difference of two."""
+        with _on_cpu(), jax.enable_x64(True):
+            rates = np.asarray(self._schedule(updates), np.float32)
+        return np.broadcast_to(rates, updates.shape)  # of a constant one comes a single number
 
 
-def decay_mask(params: dict) -> dict:
-    """True where weight decay applies: the matrices ("kernel"), the head among them.
-
-    As the original: no decay on embeddings, norms and biases. By name, not by rank, because
-    stacked blocks give every bias a layer axis.
-    """
-    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
-
-
-def make_optimizer(
-    *, beta1: float, beta2: float, eps: float, weight_decay: float, clip_norm: float
-) -> optax.GradientTransformation:
-    """Clip, Adam, decoupled decay (Loshchilov and Hutter 2019), without the learning rate.
-
-    The step multiplies by -lr itself, so that the schedule follows the run's own step.
-    """
-    return optax.chain(
-        optax.clip_by_global_norm(clip_norm),
-        optax.scale_by_adam(b1=beta1, b2=beta2, eps=eps),
-        optax.add_decayed_weights(weight_decay, mask=decay_mask),
-    )
+def _on_cpu():
+    try:
+        return jax.default_device(jax.local_devices(backend="cpu")[0])
+    except RuntimeError:  # JAX_PLATFORMS names the accelerator alone
+        return contextlib.nullcontext()

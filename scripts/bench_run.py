@@ -71,8 +71,8 @@ def measure_loop(pairs: int, steps: int) -> dict:
         interrupts = preemption.Interrupts()
         work, state, done = opening.open_session(validated, program, interrupts, stack)
         session.eval_due = lambda config, done: False  # evaluation and saving are left out
-        windows = sharding.global_batch(program.mesh, work.loader.batch(0), config["batch_size"])
-        scalars = work.dropout_key, np.float32(1e-4), np.float32(np.inf)
+        batch = sharding.global_batch(program.mesh, work.loader.batch(0), config["batch_size"])
+        control = work.control._replace(lr=np.float32(1e-4))
         secs: dict[str, list[float]] = {"loop": [], "bare": []}
         for pair in range(-1, pairs):  # the first compiles
             work.config["num_steps"] = done + steps
@@ -83,7 +83,7 @@ def measure_loop(pairs: int, steps: int) -> dict:
             loop = (time.perf_counter() - start) / steps
             start = time.perf_counter()
             for _ in range(steps):
-                state, figures = program.step(state, windows, *scalars)
+                state, figures = program.step(state, batch, control, {})
             jax.block_until_ready((state, figures))
             bare = (time.perf_counter() - start) / steps
             if pair >= 0:

@@ -113,7 +113,7 @@ def make_parts(config: dict, model_config: dict, state: dict) -> dict[str, Calla
     import jax.numpy as jnp
 
     from mypt_jax import optim
-    from mypt_jax.model import attention, loss
+    from mypt_jax.model import attention, loss, parameters
     from mypt_jax.train import step
 
     m, B = config["model"], config["batch_size"]
@@ -139,7 +139,7 @@ def make_parts(config: dict, model_config: dict, state: dict) -> dict[str, Calla
 
         return jax.lax.scan(layer, jnp.zeros((), dtype), None, length=N)[0]
 
-    tx = optim.make_optimizer(**step.only(config["optim"], optim.make_optimizer))
+    tx = optim.make_optimizer(config["optim"], is_matrix=parameters.is_matrix)
     optimizer = jax.jit(
         lambda state, gradients: step.update(state, gradients, 1e-4, True, tx=tx),
         donate_argnums=0,
@@ -180,6 +180,7 @@ def measure(config: dict, pairs: int, with_parts: bool) -> dict:
     import jax
     import numpy as np
 
+    from data_pipeline.batches.batch import Batch
     from mypt_jax.distributed import sharding
     from mypt_jax.model import flops
     from mypt_jax.train import step
@@ -187,14 +188,15 @@ def measure(config: dict, pairs: int, with_parts: bool) -> dict:
     m, B = config["model"], config["batch_size"]
     program = step.build(config, eot=0, devices=jax.devices()[:1])
     rows = np.random.default_rng(0).integers(0, m["vocab_size"], (B, m["block_size"] + 1))
-    windows = sharding.global_batch(program.mesh, rows.astype(np.int32), B)
-    scalars = step.dropout_key(0, 0), np.float32(1e-4), np.float32(np.inf)
+    batch = Batch(rows.astype(np.int32), np.zeros(B, np.int32))
+    batch = sharding.global_batch(program.mesh, batch, B)
+    control = step.Control(step.dropout_key(0, 0), *np.array([1e-4, np.inf, 0], np.float32))
     latest = [program.init()]
     products = make_products(m["n_layer"])
     factors = operands(config, program.model_config["compute_dtype"])
 
     def run_step():
-        latest[0], _ = program.step(latest[0], windows, *scalars)
+        latest[0], _ = program.step(latest[0], batch, control, {})
         return latest[0]
 
     pieces = {"step": run_step, "products": lambda: products(factors)}

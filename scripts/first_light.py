@@ -69,7 +69,7 @@ def check_gradients(config: dict, program, devices: list) -> tuple[bool, str, st
     values = []
     for choice in ({}, {"attention": "xla", "compute_dtype": "float32"}):
         one = build(small, devices[:1], **choice)
-        gradient = jax.jit(jax.value_and_grad(lambda p, w, f=one.nll: f(p, w).mean()))
+        gradient = jax.jit(jax.value_and_grad(lambda p, w, f=one.measure: f(p, w)["nll"].mean()))
         with jax.default_matmul_precision("highest" if choice else "default"):
             loss, grads = gradient(one.init()["params"], rows_of(small))
         flat = np.concatenate([np.asarray(x, np.float64).ravel() for x in jax.tree.leaves(grads)])
@@ -100,15 +100,18 @@ def run(program, config: dict, steps: int):
     import jax
     import numpy as np
 
+    from data_pipeline.batches.batch import Batch
     from mypt_jax.distributed import sharding
     from mypt_jax.train import step
 
-    scalars = step.dropout_key(0, 0), np.float32(1e-3), np.float32(np.inf)
+    scalars = np.array([1e-3, np.inf, 0], np.float32)
+    control = step.Control(step.dropout_key(0, 0), *scalars)
     state, losses, secs = program.init(), [], []
-    windows = sharding.global_batch(program.mesh, rows_of(config), config["batch_size"])
+    rows = Batch(rows_of(config), np.zeros(config["batch_size"], np.int32))
+    batch = sharding.global_batch(program.mesh, rows, config["batch_size"])
     for _ in range(steps):
         start = time.perf_counter()
-        state, figures = program.step(state, windows, *scalars)
+        state, figures = program.step(state, batch, control, {})
         losses.append(float(figures["loss"]))
         secs.append(time.perf_counter() - start)
     jax.block_until_ready(state)

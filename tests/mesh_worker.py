@@ -8,12 +8,15 @@ python tests/mesh_worker.py DIR slow       what takes minutes to compile, the sa
 import json
 import math
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from configs import base, v8
+from data_pipeline.batches import source_order
+from data_pipeline.batches.batch import Batch
 from mypt_jax.checkpoint import save
 from mypt_jax.distributed import sharding
 from mypt_jax.train import step
@@ -22,7 +25,7 @@ MESHES = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "all": (2, 2, 2), "one": (1, 1, 
 STEPS = 20
 VOCAB, LENGTH, BATCH = 256, 32, 16
 # Dropout key, learning rate, largest loss accepted.
-SCALARS = (step.dropout_key(0, 0), np.float32(1e-3), np.float32(np.inf))
+CONTROL = step.Control(step.dropout_key(0, 0), *np.array([1e-3, np.inf, 0], np.float32))
 
 
 def small_config(**changes) -> dict:
@@ -58,9 +61,15 @@ def batches() -> np.ndarray:
     return ((1 + jumps).cumsum(axis=2) % VOCAB).astype(np.int32)
 
 
+def on_devices(program: step.Program, rows: np.ndarray) -> Batch:
+    """A batch of windows that are all of the first source."""
+    return sharding.global_batch(program.mesh, Batch(rows, np.zeros(BATCH, np.int32)), BATCH)
+
+
 def compile_step(program: step.Program):
-    rows = jax.ShapeDtypeStruct((BATCH, LENGTH + 1), np.int32)
-    return program.step.lower(program.abstract_state, rows, *SCALARS).compile()
+    return program.step.lower(
+        program.abstract_state, program.abstract_batch, CONTROL, program.abstract_teacher
+    ).compile()
 
 
 def train(program, compiled, initial, steps: int = STEPS) -> tuple[dict, list[float], bool]:
@@ -70,13 +79,12 @@ def train(program, compiled, initial, steps: int = STEPS) -> tuple[dict, list[fl
     )
     losses, same = [], True
     for done, rows in enumerate(batches()[:steps]):
-        windows = sharding.global_batch(program.mesh, rows, BATCH)
-        seen = np.zeros_like(rows)
+        batch = on_devices(program, rows)
+        windows, seen = batch.tokens, np.zeros_like(rows)
         for shard in windows.addressable_shards:
             seen[shard.index] = shard.data
         same &= bool(np.array_equal(seen, rows))
-        lr = np.float32(program.schedule(done))
-        state, figures = compiled(state, windows, SCALARS[0], lr, np.float32(np.inf))
+        state, figures = compiled(state, batch, CONTROL._replace(lr=program.rates(done)), {})
         losses.append(float(figures["loss"]))
     return state, losses, same
 
@@ -126,18 +134,42 @@ def splash_losses(sizes: tuple[int, int, int]) -> list[float]:
     for rows in batches()[:2]:
         windows = np.tile(rows[:, :-1], 4)[:, :128]
         windows = np.concatenate([windows, windows[:, :1]], axis=1)
-        windows = sharding.global_batch(program.mesh, windows, BATCH)
-        state, figures = program.step(state, windows, *SCALARS)
+        state, figures = program.step(state, on_devices(program, windows), CONTROL, {})
         losses.append(float(figures["loss"]))
     return losses
+
+
+def taught(sizes: tuple[int, int, int], parts: int) -> dict[str, list[float]]:
+    """Figures of two updates with a teacher on the replay windows: batch 12, a fifth of them."""
+    program = build(
+        sizes,
+        batch_size=12,
+        accumulation_steps=parts,
+        objective={"replay": "kl"},
+        data={"replay_ratio": 0.2},
+        model={"dropout": 0.0, "scan_layers": False},
+    )
+    teacher = build((1, 1, 1), seed=7).init()["params"]  # not the student's own start
+    teacher = jax.tree.map(
+        lambda x, a: jax.device_put(np.asarray(x), a.sharding), teacher, program.abstract_teacher
+    )
+    order = source_order.Schedule([Fraction(4, 5), Fraction(1, 5)])
+    state, found = program.init(), {}
+    control = CONTROL._replace(replay_weight=np.float32(3))
+    for step_, rows in enumerate(batches()[:2]):
+        source = order.sources(5)[np.arange(12 * step_, 12 * step_ + 12) % 5]
+        batch = sharding.global_batch(program.mesh, Batch(rows[:12], source), 12)
+        state, figures = program.step(state, batch, control, teacher)
+        for name, value in figures.items():
+            found.setdefault(name, []).extend(map(float, jax.tree.leaves(value)))
+    return found
 
 
 def stage_file() -> dict:
     """configs/v8.py as it stands, batch 12, on 8 devices: compiled, never run."""
     config = v8.get_config().to_dict()
     program = step.build(config, eot=50_256)
-    rows = jax.ShapeDtypeStruct((12, config["model"]["block_size"] + 1), np.int32)
-    program.step.lower(program.abstract_state, rows, *SCALARS).compile()
+    compile_step(program)
     return {"mesh": list(program.mesh.devices.shape), "notes": program.notes}
 
 
@@ -165,6 +197,8 @@ def quick(directory: Path) -> dict:
             build(MESHES["one"], **plain),
         )
     ]
+    taught_on = {"one": ((1, 1, 1), 1), "parts": ((2, 2, 1), 3), "all": ((1, 2, 2), 1)}
+    result["taught"] = {name: taught(*where) for name, where in taught_on.items()}
     tiny = base.get_config("tiny").to_dict() | mesh_of(MESHES["fsdp"])
     program = step.build(tiny, eot=4096)
     state = jax.tree.map(

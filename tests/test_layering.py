@@ -40,11 +40,9 @@ ROWS = {
 # What the move left as it was; each goes with the cut that mends it.
 NOT_YET_CUT = {
     ("mypt_jax.schema.config_values", "mypt_jax.optim"),  # the names of the schedules
-    ("mypt_jax.distributed.sharding", "mypt_jax.model.flops"),  # the width of an MLP
-    ("mypt_jax.evaluate.losses", "mypt_jax.evaluate.scorer"),  # the command in the library
     ("data_pipeline.tokens.verification", "data_pipeline.tokens.shards"),
 }
-NOT_YET_THREE = {"data_pipeline/similarity", "mypt_jax/evaluate"}
+NOT_YET_THREE = {"data_pipeline/similarity"}
 # metrics.py shows progress; main.py and errors.py end a command with one line on stderr.
 MAY_PRINT = ("mypt_jax/monitor/metrics.py", "mypt_jax/main.py", "data_pipeline/errors.py")
 EXECUTES_DATA = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}

@@ -16,6 +16,7 @@ import numpy as np
 from data_pipeline import errors
 from data_pipeline.batches import eval_windows as windows
 from data_pipeline.batches import mixture, source_order, window_order
+from data_pipeline.batches.batch import Batch
 from data_pipeline.tokens import streams
 
 # What an evaluation reads belongs to the same interface.
@@ -85,7 +86,8 @@ class TrainLoader:
         self._rows = range(batch_size) if rows is None else rows
         assert all(0 <= row < batch_size for row in self._rows)
         self._block_size = block_size
-        self._drawn = [one for one in mixed.components if one.share]
+        self._numbers = [n for n, one in enumerate(mixed.components) if one.share]
+        self._drawn = [mixed.components[n] for n in self._numbers]
         past = {} if version == window_order.FROM_THE_START else past or {}
         self._past = {one.key: list(past.get(one.key, ())) for one in self._drawn}
         self._twins = self._find_twins()
@@ -107,17 +109,19 @@ class TrainLoader:
         texts = [one.train_fingerprint for one in self._drawn]
         return [[j for j, other in enumerate(texts) if other == text] for text in texts]
 
-    def batch(self, step: int) -> np.ndarray:
-        """Returns int32[rows of this process, block_size + 1] of batch `step`, counted from 0."""
+    def batch(self, step: int) -> Batch:
+        """Returns the rows of this process of batch `step`, counted from 0."""
         first = step * self._batch_size
         tokens = np.empty((len(self._rows), self._block_size + 1), np.int32)
+        sources = np.empty(len(self._rows), np.int32)
         for place, row in enumerate(self._rows):
             source, before = self._order[first + int(row)]
+            sources[place] = self._numbers[source]
             if len(self._twins[source]) > 1:  # they share the windows of their text
                 counts = self._order.counts(first + int(row))
                 before = sum(counts[twin] for twin in self._twins[source])
             tokens[place] = self._windows[source].read(before)
-        return tokens
+        return Batch(tokens, sources)
 
     def counts(self, step: int) -> dict[str, int]:
         """Returns for each source the windows in batches 0..step-1, all processes together."""
@@ -192,10 +196,10 @@ class Prefetch:
             except queue.Full:
                 continue
 
-    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+    def __iter__(self) -> Iterator[tuple[int, Batch]]:
         return self
 
-    def __next__(self) -> tuple[int, np.ndarray]:
+    def __next__(self) -> tuple[int, Batch]:
         if self._ended:
             raise StopIteration
         item = self._take()

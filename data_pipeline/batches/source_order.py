@@ -45,6 +45,27 @@ class Schedule:
         source = int(self._source[k])
         return source, int(self._before[k]) + rounds * self._weights[source]
 
+    def sources(self, n: int) -> np.ndarray:
+        """Returns int32[n]: the sources of windows 0..n-1, at most a period where it is stored."""
+        if n > len(self._source):
+            self._extend(n)
+        return self._source[:n]
+
+    def most_rows(self, of: set[int], *, batch_size: int, shards: int, parts: int) -> int:
+        """Returns the most windows of the sources `of` that a shard has in a part of any batch.
+
+        A batch is split into `shards` of consecutive rows, of which part a has rows a, a + parts..
+        """
+        rows = batch_size // (shards * parts)
+        if not self._stored:
+            return rows  # too long to look through; no more can be
+        whole = math.lcm(self.period, batch_size)
+        if whole > _LONGEST_PERIOD:
+            return rows
+        sources = np.tile(self.sources(self.period), whole // self.period)
+        is_wanted = np.isin(sources, sorted(of)).reshape(-1, shards, rows, parts)
+        return int(is_wanted.sum(axis=2).max())
+
     def counts(self, n: int) -> list[int]:
         """Returns how many of the windows 0..n-1 each source has."""
         rounds, n = divmod(n, self.period) if self._stored else (0, n)

@@ -7,16 +7,15 @@ split), `tensor` (heads, MLP width and vocabulary are split).
 import functools
 import math
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
-import optax
 from jax.experimental import mesh_utils, multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from data_pipeline.errors import UserError
-from mypt_jax.model import flops
 
 MESH_AXES = ("data", "fsdp", "tensor")
 BATCH_AXES = ("data", "fsdp")
@@ -153,19 +152,6 @@ def _better_batch(num_devices: int, batch_size: int, accumulation_steps: int) ->
     return f"batch={larger} (the argument after the size)"
 
 
-def split_dims(model: Mapping) -> dict[str, dict[str, int]]:
-    """Which dims of config.model are split over which mesh axis, for resolve_mesh."""
-    heads = "n_kv_head" if model["n_kv_head"] else "n_head"
-    return {
-        "fsdp": {"n_embd": model["n_embd"]},
-        "tensor": {
-            heads: model[heads],
-            "vocab_size": model["vocab_size"],
-            "mlp_width": flops.mlp_width(model),
-        },
-    }
-
-
 def make_mesh(sizes: tuple[int, int, int], devices: list | None = None) -> Mesh:
     """The device mesh; across slices (joined by the data-centre network) `data` is outer.
 
@@ -207,25 +193,6 @@ def constrain_to(mesh: Mesh) -> Callable[[jax.Array, tuple[str | None, ...]], ja
     return constrain
 
 
-def state_shardings(mesh: Mesh, abstract_state: dict, param_axes: Callable, tx) -> dict:
-    """Shardings of {"params", "opt_state", ...scalars}; moments lie where their parameters lie."""
-
-    def of_param(path, _):
-        return NamedSharding(mesh, partition_spec(param_axes(tuple(key.key for key in path))))
-
-    replicated = NamedSharding(mesh, P())
-    params = jax.tree_util.tree_map_with_path(of_param, abstract_state["params"])
-    opt_state = optax.tree_map_params(
-        tx,
-        lambda _, sharding: sharding,
-        abstract_state["opt_state"],
-        params,
-        transform_non_params=lambda _: replicated,
-    )
-    rest = {key: replicated for key in abstract_state if key not in ("params", "opt_state")}
-    return {"params": params, "opt_state": opt_state, **rest}
-
-
 @functools.cache
 def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
     """The rows of a batch that the devices of this process hold, ascending.
@@ -238,8 +205,13 @@ def local_rows(mesh: Mesh, batch_size: int) -> np.ndarray:
     return np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices]))
 
 
-def global_batch(mesh: Mesh, rows: np.ndarray, batch_size: int) -> jax.Array:
-    """This process's local_rows [B_local, ...] -> one [B, ...] array split over the batch axes."""
+def global_batch(mesh: Mesh, rows: Any, batch_size: int) -> Any:
+    """This process's local_rows of every array [B_local, ...] of a tree -> the same tree of arrays
+    [B, ...], split over the batch axes."""
+    return jax.tree.map(lambda x: _global_array(mesh, x, batch_size), rows)
+
+
+def _global_array(mesh: Mesh, rows: np.ndarray, batch_size: int) -> jax.Array:
     numbers = local_rows(mesh, batch_size)
     if len(rows) != len(numbers):
         raise ValueError(f"got {len(rows)} rows, wanted the {len(numbers)} of this process")

@@ -3,6 +3,6 @@
 import sys
 
 from data_pipeline import errors
-from mypt_jax.evaluate import losses
+from mypt_jax.evaluate import command
 
-sys.exit(errors.run(losses.main))
+sys.exit(errors.run(command.main))

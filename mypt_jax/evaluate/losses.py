@@ -10,13 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import numpy as np
-from flax import nnx
 from jax.sharding import Mesh
 
-from data_pipeline import errors
 from data_pipeline.batches import mixture
 from mypt_jax.distributed import sharding
-from mypt_jax.model import attention, loss
+from mypt_jax.model import forward, loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +27,8 @@ class Score:
     loss_W: np.ndarray  # float64, nats/token
     text_nll: float  # nats, of the tokens that stand for text (not EOT)
     text_bytes: int
+    sums: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    """float64[D] of every other measure, by name."""
 
     @property
     def tokens(self) -> int:
@@ -40,33 +40,26 @@ def eval_batch_size(config: Mapping) -> int:
     return config["eval"]["batch_size"] or config["batch_size"] // config["accumulation_steps"]
 
 
-def make_nll(
-    graphdef: nnx.GraphDef,
-    *,
-    mesh: Mesh,
-    num_chunks: int,
-    document_mask: bool,
-    eot: int,
-) -> Callable[[Mapping, jax.Array], jax.Array]:
-    """A jitted (params, windows [B, L + 1]) -> nll [B, L], fp32, without dropout."""
+Measure = Callable[[Mapping, jax.Array], dict[str, jax.Array]]
+
+
+def make_measure(bind: Callable[[Mapping], forward.Forward]) -> Measure:
+    """A jitted (params, windows [B, L + 1]) -> {name: [B, L]}: what every target was measured at,
+    fp32, without dropout. `nll`: negative log-likelihood, nats."""
 
     @jax.jit
-    def nll(params, windows):
-        model = nnx.merge(graphdef, nnx.State(params))
+    def measure(params, windows):
+        model = bind(params)
         inputs_BL, targets_BL = windows[:, :-1], windows[:, 1:]
-        hidden_BLD = model(
-            inputs_BL,
-            segments_BL=attention.segments_from_eot(inputs_BL, eot) if document_mask else None,
-            constrain=sharding.constrain_to(mesh),
-            mesh=mesh,
-        )
-        return loss.token_nll(model.head_weights(), hidden_BLD, targets_BL, num_chunks=num_chunks)
+        hidden_BLD = model.hidden(inputs_BL)
+        nll_BL = loss.token_nll(model.head, hidden_BLD, targets_BL, num_chunks=model.num_chunks)
+        return {"nll": nll_BL}
 
-    return nll
+    return measure
 
 
 def score(
-    nll: Callable[[Mapping, jax.Array], jax.Array],
+    measure: Measure,
     params: Mapping,
     plan: Mapping,
     *,
@@ -85,16 +78,18 @@ def score(
     results = []
     for start in range(0, len(rows), batch_size):
         batch = sharding.global_batch(mesh, windows[rows[start + local]], batch_size)
-        results.append(nll(params, batch))
+        results.append(measure(params, batch))
         if len(results) > 1:  # so that `between_batches` runs as the device does
-            results[-2].block_until_ready()
+            jax.block_until_ready(results[-2])
         between_batches()
-    nll_WL = np.concatenate([sharding.to_host(x) for x in results])[: len(windows)]
+    measured = {
+        name: np.concatenate([sharding.to_host(x[name]) for x in results]) for name in results[0]
+    }
     scores, first = {}, 0
     for key, source in plan.items():
         last = first + len(source.tokens)
         scores[key] = score_of(
-            nll_WL[first:last].astype(np.float64),
+            {name: x_WL[first:last].astype(np.float64) for name, x_WL in measured.items()},
             source.doc_WL,
             token_bytes[source.tokens[:, 1:]],
         )
@@ -102,18 +97,25 @@ def score(
     return scores
 
 
-def score_of(nll_WL: np.ndarray, doc_WL: np.ndarray, bytes_WL: np.ndarray) -> Score:
-    """Sums token losses per document; bytes_WL are the bytes of text of each target."""
+def score_of(measured: Mapping[str, np.ndarray], doc_WL: np.ndarray, bytes_WL: np.ndarray) -> Score:
+    """Sums what tokens were measured at, float64[W, L] each, `nll` among them, per document;
+    bytes_WL are the bytes of text of each target."""
     doc_D, inverse = np.unique(doc_WL, return_inverse=True)
     inverse = inverse.reshape(-1)
     is_text = bytes_WL > 0
+    nll_WL = measured["nll"]
+    sums = {
+        name: np.bincount(inverse, weights=x_WL.reshape(-1), minlength=len(doc_D))
+        for name, x_WL in measured.items()
+    }
     return Score(
-        nll_sum_D=np.bincount(inverse, weights=nll_WL.reshape(-1), minlength=len(doc_D)),
+        nll_sum_D=sums.pop("nll"),
         tokens_D=np.bincount(inverse, minlength=len(doc_D)).astype(np.int64),
         doc_D=doc_D.astype(np.int64),
         loss_W=nll_WL.mean(axis=1),
         text_nll=float(nll_WL[is_text].sum()),
         text_bytes=int(bytes_WL.sum()),
+        sums=sums,
     )
 
 
@@ -132,7 +134,7 @@ def mean_and_stderr(nll_sum_D: np.ndarray, tokens_D: np.ndarray) -> tuple[float,
     return mean, float(np.sqrt(count / (count - 1) * np.sum(residual_D**2)) / tokens)
 
 
-def _figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
+def figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
     scores = list(scores)
     mean, stderr = mean_and_stderr(
         np.concatenate([s.nll_sum_D for s in scores]),
@@ -145,6 +147,11 @@ def _figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
         f"eval/{name}/stderr": stderr,
         f"eval/{name}/perplexity": math.exp(mean) if mean < 700 else math.inf,
         f"eval/{name}/bits_per_byte": text_nll / math.log(2) / max(1, text_bytes),
+        **{
+            f"eval/{name}/{other}": sum(s.sums[other].sum() for s in scores)
+            / sum(s.tokens for s in scores)
+            for other in scores[0].sums
+        },
     }
 
 
@@ -154,9 +161,9 @@ def rows(scores: Mapping[str, Score], shares: Mapping[str, float]) -> dict[str, 
     for role in mixture.ROLES:
         of_role = [s for key, s in scores.items() if key.split("/")[0] == role]
         if of_role:
-            row.update(_figures(role, of_role))
+            row.update(figures(role, of_role))
     for key, source in scores.items():
-        row.update(_figures(key, [source]))
+        row.update(figures(key, [source]))
     known = {key: share for key, share in shares.items() if key in scores and share > 0}
     if known:
         total = sum(known.values())
@@ -173,6 +180,8 @@ def save(path: str, scores: Mapping[str, Score]) -> None:
     for key, source in scores.items():
         for field in ("nll_sum_D", "tokens_D", "doc_D", "loss_W"):
             arrays[f"{key}/{field}"] = getattr(source, field)
+        for name, sum_D in source.sums.items():
+            arrays[f"{key}/{name}_sum_D"] = sum_D
     temporary = f"{path}.tmp.npz"
     np.savez_compressed(temporary, **arrays)
     os.replace(temporary, path)
@@ -202,49 +211,3 @@ def paired_difference(path_a: str, path_b: str, name: str) -> tuple[float, float
     if not nll:
         return None
     return mean_and_stderr(np.concatenate(nll), np.concatenate(tokens))
-
-
-def main(argv: list[str] | None = None) -> int:
-    """python -m mypt_jax.evaluate --run=runs/tiny/v8 --data=DIR|FILE [...]: scores a run."""
-    import argparse  # a command here, a library in training
-    import json
-
-    from mypt_jax.evaluate import scorer
-
-    parser = argparse.ArgumentParser(prog="python -m mypt_jax.evaluate", description=main.__doc__)
-    parser.add_argument("--run", required=True, help="PATH, PATH@STEP or PATH@best")
-    parser.add_argument("--data", required=True, nargs="+", help="token datasets or text files")
-    parser.add_argument("--windows", type=int, default=0, help="per source, 0 = all")
-    parser.add_argument("--batch_size", type=int, default=8)
-    parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
-    args = parser.parse_args(argv)
-    if args.windows < 0 or args.batch_size < 1:
-        raise errors.UserError(
-            f"--windows {args.windows} and --batch_size {args.batch_size}: 0 or more and at "
-            "least 1 are wanted"
-        )
-    run = scorer.Scorer(args.run, batch_size=args.batch_size)
-    scores = {}
-    for data in args.data:
-        for name, score in run.score_data(data, windows=args.windows).items():
-            if name in scores:  # of another dataset, or this one again
-                name = f"{data}#{name}"
-            scores[name] = score
-    found = {}
-    for key, source in scores.items():
-        figures = {name.rpartition("/")[2]: v for name, v in _figures(key, [source]).items()}
-        figures = {name: v if math.isfinite(v) else None for name, v in figures.items()}
-        found[key] = {**figures, "tokens": source.tokens}
-    if args.json:
-        print(json.dumps({"run": run.path, "step": run.step, "scores": found}, indent=1))
-        return 0
-    print(f"{run.path} at step {run.step}")
-    print("| data | loss | std. error | perplexity | bits per byte | tokens |")
-    print("|---|---|---|---|---|---|")
-    for key, row in found.items():
-        stderr = "-" if row["stderr"] is None else f"{row['stderr']:.4f}"
-        print(
-            f"| {key} | {row['loss']:.4f} | {stderr} | {row['perplexity']:.2f} | "
-            f"{row['bits_per_byte']:.4f} | {row['tokens']:,} |"
-        )
-    return 0

@@ -17,7 +17,7 @@ from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
-from mypt_jax.model import attention
+from mypt_jax.model import attention, forward
 from mypt_jax.model import gpt as model
 
 
@@ -44,12 +44,8 @@ class Scorer:
         self._params = jax.device_put(loaded.params, devices[0])
         graphdef = nnx.split(gpt, nnx.Param)[0]
         self._greedy = jax.jit(functools.partial(_greedy, graphdef, resolved, self.tokenizer.eot))
-        self._nll = losses.make_nll(
-            graphdef,
-            mesh=self.mesh,
-            num_chunks=resolved["loss_chunks"],
-            document_mask=resolved["document_mask"],
-            eot=self.tokenizer.eot,
+        self._measure = losses.make_measure(
+            forward.binder(graphdef, mesh=self.mesh, eot=self.tokenizer.eot)
         )
 
     @functools.cached_property
@@ -80,7 +76,7 @@ class Scorer:
             for name, source in dataset.sources.items()
         }
         return losses.score(
-            self._nll,
+            self._measure,
             self._params,
             plan,
             mesh=self.mesh,
@@ -93,7 +89,7 @@ class Scorer:
         ids = self.tokenizer.encode(text)
         nll = self.nll_of(np.concatenate([[self.tokenizer.eot], ids]))
         return losses.score_of(
-            nll[None], np.zeros((1, len(nll)), np.int64), self._token_bytes[ids][None]
+            {"nll": nll[None]}, np.zeros((1, len(nll)), np.int64), self._token_bytes[ids][None]
         )
 
     def nll_of(self, ids: np.ndarray) -> np.ndarray:
@@ -117,7 +113,8 @@ class Scorer:
         """nats of every target of int32[W, L + 1], fp32[W, L]."""
         rows = np.arange(-(-len(windows) // self.batch_size) * self.batch_size) % len(windows)
         parts = rows.reshape(-1, self.batch_size)
-        found = [sharding.to_host(self._nll(self._params, windows[part])) for part in parts]
+        measured = [self._measure(self._params, windows[part]) for part in parts]
+        found = [sharding.to_host(one["nll"]) for one in measured]
         return np.concatenate(found)[: len(windows)]
 
     def is_greedy(self, windows: np.ndarray) -> np.ndarray:

@@ -23,35 +23,6 @@ REMAT_POLICIES = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
-# Logical axes of every parameter, by the end of its path; "blocks" adds the layer axis in front.
-PARAM_AXES = {
-    ("embed", "tokens"): ("vocab", "embed"),
-    ("embed", "positions"): (None, "embed"),
-    ("qkv", "kernel"): ("embed", "qkv"),
-    ("qkv", "bias"): ("qkv",),
-    ("proj", "kernel"): ("qkv", "embed"),
-    ("proj", "bias"): (None,),
-    ("up", "kernel"): ("embed", "mlp"),
-    ("up", "bias"): ("mlp",),
-    ("gate", "kernel"): ("embed", "mlp"),
-    ("gate", "bias"): ("mlp",),
-    ("down", "kernel"): ("mlp", "embed"),
-    ("down", "bias"): (None,),
-    ("ln1", "scale"): (None,),
-    ("ln1", "bias"): (None,),
-    ("ln2", "scale"): (None,),
-    ("ln2", "bias"): (None,),
-    ("ln_f", "scale"): (None,),
-    ("ln_f", "bias"): (None,),
-    ("head", "kernel"): ("embed", "vocab"),
-    ("head", "bias"): ("vocab",),
-}
-
-
-def param_axes(path: tuple[str, ...]) -> tuple[str | None, ...]:
-    """Logical axis names of the parameter at `path`, e.g. ("blocks", "attn", "qkv", "kernel")."""
-    axes = PARAM_AXES[tuple(path[-2:])]
-    return ("layer", *axes) if path[0] == "blocks" else axes
 
 
 def _unchanged(x, logical_axes):
@@ -128,15 +99,17 @@ class GPT(nnx.Module):
         tokens_BL: jax.Array,
         *,
         dropout_key: jax.Array | None = None,
+        dropout_B: jax.Array | None = None,
         segments_BL: jax.Array | None = None,
         constrain: Callable = _unchanged,
         mesh: jax.sharding.Mesh | None = None,
     ) -> jax.Array:
         """tokens_BL -> hidden_BLD after the final norm, in compute_dtype.
 
-        No dropout without dropout_key. segments_BL (attention.segments_from_eot) is wanted when
-        config.document_mask is set, and refused when not. constrain(x, logical_axes) places
-        activations on devices; `mesh` are the devices, for kernels that are split by hand.
+        No dropout without dropout_key; with dropout_B bool[B] in those rows only. segments_BL
+        (attention.segments_from_eot) is wanted when document_mask is set, and refused when not.
+        constrain(x, logical_axes) places activations on devices; `mesh` are the devices, for
+        kernels that are split by hand.
         """
         c = self.config
         if c.document_mask != (segments_BL is not None):
@@ -161,7 +134,7 @@ class GPT(nnx.Module):
             params, index = layer
             block = nnx.merge(graph, params)
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
-            dropout = functools.partial(layers.dropout, rate=c.dropout, key=key)
+            dropout = functools.partial(layers.dropout, rate=c.dropout, key=key, rows_B=dropout_B)
             return block(x_BLD, rope=rope, attend=attend, dropout=dropout, constrain=constrain)
 
         if c.remat != "none":

@@ -240,9 +240,13 @@ def rope_frequencies(head_size: int, *, theta: float, scaling: tuple) -> jax.Arr
     return frequencies * (keep + (1 - keep) / factor)
 
 
-def dropout(x_BLD, place, *, rate, key):
-    """Zeroes a share `rate` of x, scales the rest by 1 / (1 - rate); `place` numbers the call."""
+def dropout(x_BLD, place, *, rate, key, rows_B=None):
+    """Zeroes a share `rate` of x, scales the rest by 1 / (1 - rate); `place` numbers the call.
+
+    With `rows_B` the other rows stay as they are.
+    """
     if key is None or rate == 0.0:
         return x_BLD
     kept = jax.random.bernoulli(jax.random.fold_in(key, place), 1 - rate, x_BLD.shape)
-    return jnp.where(kept, x_BLD / (1 - rate), 0).astype(x_BLD.dtype)
+    dropped = jnp.where(kept, x_BLD / (1 - rate), 0).astype(x_BLD.dtype)
+    return dropped if rows_B is None else jnp.where(rows_B[:, None, None], dropped, x_BLD)

@@ -13,7 +13,7 @@ from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
 from mypt_jax import optim
 from mypt_jax.checkpoint import retention
-from mypt_jax.model import flops, gpt
+from mypt_jax.model import flops, gpt, parameters
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import layout, lineage
 from mypt_jax.schema import stage_file
@@ -146,8 +146,7 @@ def sizes(config: Mapping) -> Bytes:
     architecture = {**config["model"], "attention": "xla", "compute_dtype": "float32"}
     params = nnx.eval_shape(lambda: nnx.state(gpt.GPT(rngs=nnx.Rngs(0), **architecture), nnx.Param))
     params = nnx.to_pure_dict(params)
-    names = ("beta1", "beta2", "eps", "weight_decay", "clip_norm")
-    tx = optim.make_optimizer(**{name: config["optim"][name] for name in names})
+    tx = optim.make_optimizer(config["optim"], is_matrix=parameters.is_matrix)
     moments = jax.eval_shape(tx.init, params)
 
     def size(tree) -> int:
@@ -216,14 +215,11 @@ def days(
 
 def learning_rates(config: Mapping) -> list[tuple[int, float]]:
     """(update, learning rate) at the start, the end of warmup and the quarters of the run."""
-    names = ("schedule", "peak_lr", "warmup_steps", "final_lr_ratio", "decay_ratio")
-    schedule = optim.make_schedule(
-        num_steps=config["num_steps"], **{name: config["optim"][name] for name in names}
-    )
+    rates = optim.Rates(config["optim"], num_steps=config["num_steps"])
     total = config["num_steps"]
     at = {1, int(config["optim"]["warmup_steps"]) or 1, total}
     at |= {max(1, round(total * quarter / 4)) for quarter in (1, 2, 3)}
-    return [(n, float(schedule(n - 1))) for n in sorted(at)]
+    return [(n, float(rates(n - 1))) for n in sorted(at)]
 
 
 def past_tokens(parts: list[Part], stages: list[Stage]) -> dict[str, int]:

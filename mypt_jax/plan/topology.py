@@ -108,7 +108,6 @@ def devices(name: str) -> list:
 def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
     """Compiles the real train step of a config for a topology."""
     program = step.build(config, eot=eot, devices=devices(name))
-    rows = jax.ShapeDtypeStruct((config["batch_size"], config["model"]["block_size"] + 1), np.int32)
     start = time.monotonic()
     usable = flops.CHIPS[name.partition(":")[0]].memory_gib
     known = (
@@ -120,7 +119,10 @@ def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
     )
     try:
         compiled = program.step.lower(
-            program.abstract_state, rows, step.dropout_key(0, 0), np.float32(0), np.float32(0)
+            program.abstract_state,
+            program.abstract_batch,
+            step.Control(step.dropout_key(0, 0), *np.zeros(3, np.float32)),
+            program.abstract_teacher,
         ).compile()
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):

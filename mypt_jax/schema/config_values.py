@@ -20,7 +20,8 @@ CHOICES = {
     "model.compute_dtype": ("auto", "float32", "bfloat16"),
     "model.attention": ("auto", "splash", "cudnn", "xla"),
     "model.remat": ("none", "dots", "full"),
-    "optim.schedule": optim.SCHEDULES,
+    "optim.schedule": tuple(optim.SCHEDULES),
+    "optim.optimizer": tuple(optim.OPTIMIZERS),
     "guard.action": ("stop", "warn", "rollback"),
 }
 POSITIVE = (

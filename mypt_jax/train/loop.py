@@ -6,10 +6,12 @@ was sent there, so that the device never waits for the host.
 
 import contextlib
 import time
+from collections.abc import Mapping
 
 import jax
 import numpy as np
 
+from data_pipeline.batches.batch import Batch
 from data_pipeline.errors import UserError
 from mypt_jax import exits
 from mypt_jax.distributed import coordination, heartbeat, hosts, sharding
@@ -41,7 +43,8 @@ def run_stage(validated: Validated, interrupts: preemption.Interrupts) -> None:
             timeout_secs=config["distributed"]["save_timeout_secs"],
         ):
             return
-        program = step.build(config, eot=validated.tokenizer.eot)
+        sources = [step.Source(part.role, part.share) for part in validated.mixture.components]
+        program = step.build(config, eot=validated.tokenizer.eot, sources=sources)
         attention_check.run(program.model_config)
         work, state, done = opening.open_session(validated, program, interrupts, stack)
         _compile_evaluation(work, state)
@@ -61,7 +64,7 @@ def _compile_evaluation(work: session.Session, state: dict) -> None:
         windows = next(iter(work.plan.values())).tokens
         rows = windows[sharding.local_rows(work.program.mesh, size) % len(windows)]
         batch = sharding.global_batch(work.program.mesh, rows, size)
-        jax.block_until_ready(work.program.nll(state["params"], batch))
+        jax.block_until_ready(work.program.measure(state["params"], batch))
     work.watchdog.beat()
 
 
@@ -80,14 +83,13 @@ def loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             rows = _next_batch(batches, done)
             watch.waited(time.monotonic() - wait_start)
             ledger.step(done + 1)
-            windows = sharding.global_batch(program.mesh, rows, config["batch_size"])
-            lr = program.schedule(done)
-            max_loss = np.float32(work.guard.threshold(done + 1))
+            batch = sharding.global_batch(program.mesh, rows, config["batch_size"])
+            control = work.control._replace(
+                lr=program.rates(done), max_loss=np.float32(work.guard.threshold(done + 1))
+            )
             work.profiler.before_step(done)
             with ledger.phase("compilation") if not compiled else contextlib.nullcontext():
-                state, figures = program.step(
-                    state, windows, work.dropout_key, np.float32(lr), max_loss
-                )
+                state, figures = program.step(state, batch, control, work.teacher)
             if not compiled:
                 # From here on a signal is answered by a save, and no longer by leaving at once.
                 work.interrupts.arm()
@@ -96,7 +98,7 @@ def loop(work: session.Session, state: dict, done: int) -> tuple[dict, int]:
             if pending is not None:
                 _read(work, *pending, watch)
             done += 1
-            pending = (done, {**figures, "lr": lr})
+            pending = (done, {**figures, "lr": float(control.lr)})
             work.checkpointer.poll()
             traced = work.profiler.after_step(done, figures)
             if traced:
@@ -146,7 +148,8 @@ def _save_due(config: dict, done: int) -> bool:
 
 def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwatch) -> None:
     """Takes the figures of step `done` from the device; writes its row when one is due."""
-    loss, grad_norm = float(figures["loss"]), float(figures["grad_norm"])
+    figures = means(figures)
+    loss, grad_norm = figures["loss"], figures["grad_norm"]
     watch.step_done()
     work.watchdog.beat()
     work.ledger.flush(done)
@@ -156,7 +159,7 @@ def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwa
         raise exits.Divergence(f"{error}; {_batch_line(work, done - 1)}") from error
     if note:
         work.metrics.note(f"warning: {note}; {_batch_line(work, done - 1)}")
-    work.row = {"step": done, "loss": loss, "lr": figures["lr"], "grad_norm": grad_norm}
+    work.row = {"step": done, **figures}
     due = done % work.config["log"]["every_steps"] == 0
     evaluates = session.eval_due(work.config, done)
     if not (due or evaluates):
@@ -175,6 +178,19 @@ def _read(work: session.Session, done: int, figures: dict, watch: metrics.Stopwa
         _write_row(work)
 
 
+def means(figures: Mapping) -> dict[str, float]:
+    """Figures of a step as floats: (sum, count) as their mean, left out where nothing counted."""
+    found = {}
+    for name, value in figures.items():
+        if isinstance(value, tuple):
+            total, count = map(float, value)
+            if count:
+                found[name] = total / count
+        else:
+            found[name] = float(value)
+    return found
+
+
 def _batch_line(work: session.Session, batch: int) -> str:
     """Which text a batch was: it can be had again by its number, seed and data."""
     before, after = work.loader.counts(batch), work.loader.counts(batch + 1)
@@ -182,7 +198,7 @@ def _batch_line(work: session.Session, batch: int) -> str:
     return f"batch {batch} (seed {work.config['seed']}): windows {drawn}"
 
 
-def _next_batch(batches, done: int) -> np.ndarray:
+def _next_batch(batches, done: int) -> Batch:
     """Raises NoValidState when the data can no longer be read."""
     try:
         return next(batches)[1]
@@ -208,7 +224,7 @@ def _evaluate(work: session.Session, state: dict, done: int) -> None:
             work.interrupts.check()
 
     scores = losses.score(
-        work.program.nll,
+        work.program.measure,
         state["params"],
         work.plan,
         mesh=work.program.mesh,

@@ -44,7 +44,8 @@ class Session:
     record: dict  # lineage
     started: float  # time.monotonic() at which this run had begun if it had never stopped
     row: dict
-    dropout_key: np.ndarray
+    control: step.Control  # of every update, but for what changes with it
+    teacher: dict  # parameters, {} where the objective has none
 
     @property
     def workdir(self) -> str:

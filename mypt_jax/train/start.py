@@ -82,7 +82,8 @@ def open_session(
         record=record,
         started=time.monotonic() - (meta["wall_secs"] if meta else 0.0),
         row=dict(meta["row"]) if meta else {},
-        dropout_key=_dropout_key(config["seed"], record, loader.version),
+        control=_control(config, record, loader.version),
+        teacher={},
     )
     stack.callback(work.metrics.close)
     stack.callback(work.profiler.close)
@@ -232,10 +233,16 @@ def _plan_evaluation(validated: Validated) -> dict[str, loaders.EvalWindows]:
     )
 
 
-def _dropout_key(seed: int, record: Mapping, version: int) -> np.ndarray:
-    """A key of its own for every stage of a lineage; runs begun with an older order keep theirs."""
+def _control(config: Mapping, record: Mapping, version: int) -> step.Control:
+    """What stays the same in all updates. Every stage of a lineage has a dropout key of its own;
+    runs begun with an older order keep theirs."""
     depth = 0 if version == window_order.FROM_THE_START else len(record["ancestors"])
-    return step.dropout_key(seed, depth)
+    return step.Control(
+        dropout_key=step.dropout_key(config["seed"], depth),
+        lr=np.float32(0),
+        max_loss=np.float32(np.inf),
+        replay_weight=np.float32(config["objective"]["replay_weight"]),
+    )
 
 
 def _digests(loader: loaders.TrainLoader, plan: Mapping, parent: Parent | None) -> dict[str, str]:

@@ -1,11 +1,12 @@
 """The compiled programs of a run: initialisation, the train step and the evaluation forward pass.
 
-Axes: B batch, L length, A accumulation steps.
+Axes: B batch, L length, A accumulation steps, S sources.
 """
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from typing import NamedTuple
 
 import jax
@@ -16,12 +17,33 @@ from flax import nnx
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from data_pipeline.batches import source_order
+from data_pipeline.batches.batch import Batch
+from data_pipeline.batches.mixture import exact
 from data_pipeline.errors import UserError
 from mypt_jax import optim
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
-from mypt_jax.model import attention, loss
-from mypt_jax.model import gpt as model
+from mypt_jax.model import forward, gpt, parameters
+from mypt_jax.model import state as states
+from mypt_jax.train import objective as objectives
+
+
+class Control(NamedTuple):
+    """What the host gives every update: arguments, nothing that is compiled in, so that all stages
+    of one shape and objective share one program, which the compile cache has after the first."""
+
+    dropout_key: np.ndarray  # uint32[2], see dropout_key
+    lr: np.float32
+    max_loss: np.float32  # the largest that is accepted, with guard.skip_spikes
+    replay_weight: np.float32  # of the divergence from a teacher
+
+
+class Source(NamedTuple):
+    """A source of the training mixture: its role, and its exact share of the windows."""
+
+    role: str
+    share: Fraction
 
 
 class Program(NamedTuple):
@@ -30,11 +52,13 @@ class Program(NamedTuple):
     mesh: Mesh
     model_config: dict  # with "auto" resolved for these devices
     abstract_state: dict
+    abstract_teacher: dict  # parameters, {} where the objective has no teacher
+    abstract_batch: Batch
     init: Callable[[], dict]
     from_params: Callable[[Mapping], dict]
-    schedule: Callable[[int], float]  # learning rate after so many completed updates
-    step: Callable[..., tuple[dict, dict]]  # (state, windows, dropout key, lr, max_loss)
-    nll: Callable[[Mapping, jax.Array], jax.Array]
+    rates: optim.Rates
+    step: Callable[..., tuple[dict, dict]]  # (state, batch, control, teacher) -> (state, figures)
+    measure: losses.Measure
     notes: list[str]
 
 
@@ -48,35 +72,37 @@ def set_up_jax(*, deterministic: bool, compile_cache: str) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
-def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
-    """Compiles nothing yet; `devices` may be those of a topology that is not here (plan)."""
+def dropout_key(seed: int, depth: int) -> np.ndarray:
+    """uint32[2]: the data of a run's dropout key; `depth` stages from scratch it is another one
+    than the parent's."""
+    key = jax.random.key(seed)
+    # On the host, where every process can give it to a program of all.
+    return np.asarray(jax.random.key_data(jax.random.fold_in(key, depth) if depth else key))
+
+
+def expected_sources(config: Mapping) -> list[Source]:
+    """The mixture as far as it is known without data: two sources, by the replay ratio."""
+    ratio = exact(config["data"]["replay_ratio"], "replay_ratio")
+    return [Source("domain", 1 - ratio), Source("general", ratio)]
+
+
+def build(
+    config: Mapping,
+    *,
+    eot: int,
+    sources: Sequence[Source] | None = None,
+    devices: list | None = None,
+) -> Program:
+    """Compiles nothing yet. `sources`: by their numbers in a batch, expected_sources unless given;
+    `devices` may be those of a topology that is not here (plan)."""
     devices = list(devices) if devices is not None else jax.devices()
-    sizes, note = sharding.resolve_mesh(
-        **config["mesh"],
-        num_devices=len(devices),
-        num_slices=sharding.num_slices(devices),
-        batch_size=config["batch_size"] // config["accumulation_steps"],
-        accumulation_steps=config["accumulation_steps"],
-        dims=sharding.split_dims(config["model"]),
-    )
-    eval_batch_size = losses.eval_batch_size(config)
-    if eval_batch_size % (sizes[0] * sizes[1]):
-        raise UserError(
-            f"eval.batch_size {eval_batch_size} is not divisible by data x fsdp = {sizes[0]} x "
-            f"{sizes[1]}; --config.eval.batch_size=0 takes what is trained on at one time"
-        )
-    resolved = model.resolve(config["model"], devices[0])
-    mesh = sharding.make_mesh(sizes, devices)
-    tx = optim.make_optimizer(**only(config["optim"], optim.make_optimizer))
-    schedule = optim.make_schedule(
-        num_steps=config["num_steps"],
-        **only(config["optim"], optim.make_schedule, without=("num_steps",)),
-    )
+    sources = expected_sources(config) if sources is None else sources
+    mesh, note = _make_mesh(config, devices)
+    resolved = gpt.resolve(config["model"], devices[0])
+    tx = optim.make_optimizer(config["optim"], is_matrix=parameters.is_matrix)
 
     def new_params():
-        return nnx.split(model.GPT(rngs=nnx.Rngs(config["seed"]), **resolved), nnx.Param)
-
-    graphdef = nnx.eval_shape(new_params)[0]
+        return nnx.split(gpt.GPT(rngs=nnx.Rngs(config["seed"]), **resolved), nnx.Param)
 
     def from_params(params):
         return {
@@ -88,30 +114,34 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
     def init():
         return from_params(nnx.to_pure_dict(new_params()[1]))
 
+    bind = forward.binder(nnx.eval_shape(new_params)[0], mesh=mesh, eot=eot)
     shapes = jax.eval_shape(init)
-    shardings = sharding.state_shardings(mesh, shapes, model.param_axes, tx)
-    nll = losses.make_nll(
-        graphdef,
-        mesh=mesh,
-        num_chunks=resolved["loss_chunks"],
-        document_mask=resolved["document_mask"],
-        eot=eot,
-    )
+    shardings = states.shardings(mesh, shapes, tx)
+    abstract_state = _placed(shapes, shardings)
+    replicated = NamedSharding(mesh, P())
+    batch_split = NamedSharding(mesh, P(sharding.BATCH_AXES))
+    abstract_batch = _abstract_batch(config, batch_split)
+    name = config["objective"]["replay"]
+    abstract_teacher = {}
+    if objectives.has_teacher(name):
+        abstract_teacher = _teacher_of(abstract_state["params"], resolved["compute_dtype"])
     train_step = functools.partial(
         _train_step,
-        batch_loss=_batch_loss(graphdef, resolved, mesh, eot),
+        bind=bind,
+        objective=objectives.make(
+            name, roles=[source.role for source in sources], rows=_rows(config, sources, mesh)
+        ),
         tx=tx,
         accumulation_steps=config["accumulation_steps"],
         skip_spikes=config["guard"]["skip_spikes"],
     )
-    replicated = NamedSharding(mesh, P())
     return Program(
         mesh=mesh,
         model_config=resolved,
-        abstract_state=jax.tree.map(
-            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
-        ),
-        schedule=schedule,
+        abstract_state=abstract_state,
+        abstract_teacher=abstract_teacher,
+        abstract_batch=abstract_batch,
+        rates=optim.Rates(config["optim"], num_steps=config["num_steps"]),
         init=jax.jit(init, out_shardings=shardings),
         from_params=jax.jit(from_params, out_shardings=shardings, donate_argnums=0),
         step=jax.jit(
@@ -119,92 +149,129 @@ def build(config: Mapping, *, eot: int, devices: list | None = None) -> Program:
             donate_argnums=0,
             in_shardings=(
                 shardings,
-                NamedSharding(mesh, P(sharding.BATCH_AXES)),
-                *[replicated] * 3,
+                Batch(batch_split, batch_split),
+                replicated,
+                jax.tree.map(lambda x: x.sharding, abstract_teacher),
             ),
             out_shardings=(shardings, replicated),
         ),
-        nll=nll,
-        notes=[line for line in (note, model.device_note(resolved, devices[0])) if line],
+        measure=losses.make_measure(bind),
+        notes=[line for line in (note, gpt.device_note(resolved, devices[0])) if line],
     )
 
 
-def only(config: Mapping, function: Callable, without: tuple[str, ...] = ()) -> dict:
-    """The entries of a config group that `function` takes."""
-    names = function.__code__.co_varnames[
-        : function.__code__.co_argcount + function.__code__.co_kwonlyargcount
-    ]
-    return {key: config[key] for key in names if key not in without}
-
-
-def _batch_loss(graphdef, resolved: Mapping, mesh: Mesh, eot: int) -> Callable:
-    """(params, windows [B, L + 1], dropout key) -> mean loss, nats/token, fp32."""
-
-    def batch_loss(params, windows, key):
-        gpt = nnx.merge(graphdef, nnx.State(params))
-        inputs_BL, targets_BL = windows[:, :-1], windows[:, 1:]
-        hidden_BLD = gpt(
-            inputs_BL,
-            dropout_key=key if resolved["dropout"] else None,
-            segments_BL=(
-                attention.segments_from_eot(inputs_BL, eot) if resolved["document_mask"] else None
-            ),
-            constrain=sharding.constrain_to(mesh),
-            mesh=mesh,
+def _make_mesh(config: Mapping, devices: list) -> tuple[Mesh, str]:
+    """(mesh, note). Raises UserError where training or evaluation does not fit it."""
+    sizes, note = sharding.resolve_mesh(
+        **config["mesh"],
+        num_devices=len(devices),
+        num_slices=sharding.num_slices(devices),
+        batch_size=config["batch_size"] // config["accumulation_steps"],
+        accumulation_steps=config["accumulation_steps"],
+        dims=parameters.split_dims(config["model"]),
+    )
+    eval_batch_size = losses.eval_batch_size(config)
+    if eval_batch_size % (sizes[0] * sizes[1]):
+        raise UserError(
+            f"eval.batch_size {eval_batch_size} is not divisible by data x fsdp = {sizes[0]} x "
+            f"{sizes[1]}; --config.eval.batch_size=0 takes what is trained on at one time"
         )
-        return loss.mean_nll(
-            gpt.head_weights(), hidden_BLD, targets_BL, num_chunks=resolved["loss_chunks"]
+    return sharding.make_mesh(sizes, devices), note
+
+
+def _placed(shapes, shardings):
+    return jax.tree.map(
+        lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, shardings
+    )
+
+
+def _abstract_batch(config: Mapping, split: NamedSharding) -> Batch:
+    B, L = config["batch_size"], config["model"]["block_size"]
+    return Batch(
+        jax.ShapeDtypeStruct((B, L + 1), jnp.int32, sharding=split),
+        jax.ShapeDtypeStruct((B,), jnp.int32, sharding=split),
+    )
+
+
+def _teacher_of(abstract_params, compute_dtype: str):
+    """Places of a teacher's parameters: where the student's lie, in the dtype of the products."""
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, compute_dtype, sharding=x.sharding),
+        abstract_params,
+    )
+
+
+def _rows(config: Mapping, sources: Sequence[Source], mesh: Mesh) -> objectives.Rows:
+    """The most domain and replay rows that a shard of the batch has in one pass."""
+    shards = mesh.shape["data"] * mesh.shape["fsdp"]
+    drawn = [source for source in sources if source.share]
+    order = source_order.Schedule([source.share for source in drawn])
+
+    def most(role: str) -> int:
+        return order.most_rows(
+            {number for number, source in enumerate(drawn) if source.role == role},
+            batch_size=config["batch_size"],
+            shards=shards,
+            parts=config["accumulation_steps"],
         )
 
-    return batch_loss
+    return objectives.Rows(shards, most("domain"), most("general"))
 
 
-def _loss_and_gradients(batch_loss, params, windows, key, accumulation_steps):
-    """Loss and gradients of the whole batch, computed in equal parts one after another."""
+def _loss_and_gradients(batch_loss, params, batch, key, accumulation_steps):
+    """((loss, figures), gradients) of the whole batch, computed in equal parts one after another.
+
+    batch_loss: (params, batch, key) -> (loss, figures).
+    """
+    differentiated = jax.value_and_grad(batch_loss, has_aux=True)
     if accumulation_steps == 1:
-        return jax.value_and_grad(batch_loss)(params, windows, key)
+        return differentiated(params, batch, key)
     # Part a takes rows a, a + A, ...: every device splits its own rows, none are moved.
-    size = windows.shape[0] // accumulation_steps
-    parts = windows.reshape(size, accumulation_steps, -1).swapaxes(0, 1)
+    parts = jax.tree.map(
+        lambda x: x.reshape(-1, accumulation_steps, *x.shape[1:]).swapaxes(0, 1), batch
+    )
 
     def add(total, part):
         index, rows = part
-        new = jax.value_and_grad(batch_loss)(params, rows, jax.random.fold_in(key, index))
+        new = differentiated(params, rows, jax.random.fold_in(key, index))
         return jax.tree.map(lambda a, b: a + b.astype(a.dtype), total, new), None
 
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), params)
-    total, _ = jax.lax.scan(
-        add, (jnp.zeros((), jnp.float32), zeros), (jnp.arange(accumulation_steps), parts)
-    )
-    loss_sum, gradients = jax.tree.map(lambda x: x / accumulation_steps, total)
-    return loss_sum, jax.tree.map(lambda g, p: g.astype(p.dtype), gradients, params)
-
-
-def dropout_key(seed: int, depth: int) -> np.ndarray:
-    """uint32[2]: the data of a run's dropout key; `depth` stages from scratch it is another one
-    than the parent's."""
-    key = jax.random.key(seed)
-    # On the host, where every process can give it to a program of all.
-    return np.asarray(jax.random.key_data(jax.random.fold_in(key, depth) if depth else key))
+    one = jax.tree.map(lambda x: x[0], parts)
+    shapes = jax.eval_shape(differentiated, params, one, key)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, jnp.float32), shapes)
+    total, _ = jax.lax.scan(add, zeros, (jnp.arange(accumulation_steps), parts))
+    (loss_sum, figures), gradients = total
+    mean = jax.tree.map(lambda g, p: (g / accumulation_steps).astype(p.dtype), gradients, params)
+    return (loss_sum / accumulation_steps, figures), mean
 
 
 def _train_step(
-    state, windows, dropout_key, lr, max_loss, *, batch_loss, tx, accumulation_steps, skip_spikes
+    state,
+    batch,
+    control: Control,
+    teacher,
+    *,
+    bind,
+    objective,
+    tx,
+    accumulation_steps,
+    skip_spikes,
 ):
-    """One update.
+    """One update; figures are what the objective tells, `loss` and `grad_norm`."""
+    key = jax.random.fold_in(jax.random.wrap_key_data(control.dropout_key), state["step"])
+    taught = bind(teacher) if teacher else None
 
-    `lr` and the key are arguments, nothing that is compiled in: so all stages of a chain share one
-    program, and the compile cache gives it to every stage after the first.
-    """
-    key = jax.random.fold_in(jax.random.wrap_key_data(dropout_key), state["step"])
-    value, gradients = _loss_and_gradients(
-        batch_loss, state["params"], windows, key, accumulation_steps
+    def batch_loss(params, rows, key):
+        return objective(bind(params), rows, key, taught, control.replay_weight)
+
+    (value, figures), gradients = _loss_and_gradients(
+        batch_loss, state["params"], batch, key, accumulation_steps
     )
     accepted = jnp.isfinite(value)
     if skip_spikes:
-        accepted &= value <= max_loss
-    state, grad_norm = update(state, gradients, lr, accepted, tx=tx)
-    return state, {"loss": value, "grad_norm": grad_norm}
+        accepted &= value <= control.max_loss
+    state, grad_norm = update(state, gradients, control.lr, accepted, tx=tx)
+    return state, {**figures, "loss": value, "grad_norm": grad_norm}
 
 
 def update(state, gradients, lr, accepted, *, tx: optax.GradientTransformation) -> tuple:

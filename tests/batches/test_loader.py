@@ -57,7 +57,8 @@ def test_any_number_of_hosts_reads_the_same_batches(datasets, count):
     alone, hosts = make(of), [make(of, rows=rows) for rows in dealt]
     for step in (0, 1, 57, 100_000):
         for host, rows in zip(hosts, dealt, strict=True):
-            assert np.array_equal(host.batch(step), alone.batch(step)[rows])
+            assert np.array_equal(host.batch(step).tokens, alone.batch(step).tokens[rows])
+            assert np.array_equal(host.batch(step).source, alone.batch(step).source[rows])
 
 
 def test_resuming_on_other_hosts_goes_on_row_for_row(datasets):
@@ -65,8 +66,8 @@ def test_resuming_on_other_hosts_goes_on_row_for_row(datasets):
     alone = make(of)
     for step, count in [(0, 4), (1, 4), (2, 2), (3, 2), (4, 1)]:
         parts = np.array_split(np.arange(12), count)
-        rows = [make(of, rows=part).batch(step) for part in parts]
-        assert np.array_equal(np.concatenate(rows), alone.batch(step))
+        rows = [make(of, rows=part).batch(step).tokens for part in parts]
+        assert np.array_equal(np.concatenate(rows), alone.batch(step).tokens)
 
 
 def test_windows_come_from_their_sources_in_the_exact_shares(datasets):
@@ -75,9 +76,9 @@ def test_windows_come_from_their_sources_in_the_exact_shares(datasets):
     streams = {one.key: contents(one.data.stream("train")) for one in of.components}
     drawn = dict.fromkeys(streams, 0)
     for step in range(6):
-        for row in made.batch(step):
+        for row, number in zip(*made.batch(step), strict=True):
             found = [key for key, stream in streams.items() if find(stream, row) >= 0]
-            assert len(found) == 1
+            assert found == [of.components[number].key]
             drawn[found[0]] += 1
         assert drawn == made.counts(step + 1)
         # 30 % replay is 3 of every 10 windows, not about 3.
@@ -89,7 +90,7 @@ def test_an_epoch_has_every_window_once_and_the_next_is_cut_elsewhere(datasets):
     stream = contents(of.components[-1].data.stream("train"))
     made = make(of, batch_size=1, block_size=256)
     per_epoch = round(1 / made.epochs(1)["general/encyclopedia"])
-    starts = [find(stream, made.batch(step)[0]) for step in range(2 * per_epoch)]
+    starts = [find(stream, made.batch(step).tokens[0]) for step in range(2 * per_epoch)]
     first, second = starts[:per_epoch], starts[per_epoch:]
     for epoch in (first, second):
         assert len(set(epoch)) == per_epoch
@@ -101,7 +102,7 @@ def test_an_epoch_has_every_window_once_and_the_next_is_cut_elsewhere(datasets):
 
 def test_seed_changes_the_order(datasets):
     of = mixed(datasets)
-    assert not np.array_equal(make(of, seed=0).batch(0), make(of, seed=1).batch(0))
+    assert not np.array_equal(make(of, seed=0).batch(0).tokens, make(of, seed=1).batch(0).tokens)
     assert make(of, seed=0).fingerprint != make(of, seed=1).fingerprint
 
 
@@ -124,7 +125,7 @@ def test_prefetch_gives_the_batches_of_the_loader(datasets):
         for wanted in range(5, 20):
             step, batch = next(batches)
             assert step == wanted
-            assert np.array_equal(batch, made.batch(step))
+            assert np.array_equal(batch.tokens, made.batch(step).tokens)
     assert not [t for t in threading.enumerate() if t.name == "prefetch"]
 
 
@@ -164,7 +165,7 @@ def test_a_source_of_barely_one_window(tmp_path):
     for block_size in (length - 1, length - 2, length // 2, length // 2 + 1):
         made = make(of, batch_size=1, block_size=block_size)
         for step in range(5):
-            assert made.batch(step).shape == (1, block_size + 1)
+            assert made.batch(step).tokens.shape == (1, block_size + 1)
 
 
 def test_eval_windows_are_fixed_and_spread(datasets):

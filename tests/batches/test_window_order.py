@@ -87,7 +87,7 @@ def mixed(domain, general, ratio):
 
 
 def windows_of(made, steps):
-    return [row.tobytes() for step in range(steps) for row in made.batch(step)]
+    return [row.tobytes() for step in range(steps) for row in made.batch(step).tokens]
 
 
 @settings(max_examples=10, deadline=None)
@@ -107,7 +107,7 @@ def test_a_child_on_other_hosts_reads_what_its_ancestors_left(text, first, secon
     rows = np.array_split(np.arange(12), hosts)
     parts = [make_loader(child, past, seed=seed, rows=part) for part in rows]
     for step in range(second):
-        seen += [row.tobytes() for part in parts for row in part.batch(step)]
+        seen += [row.tobytes() for part in parts for row in part.batch(step).tokens]
     assert len(set(seen)) == len(seen)
     whole = make_loader(child, past, seed=seed)
     assert whole.first_windows() == {"domain/domain": 0, "general/general": 12 * first}
@@ -129,7 +129,7 @@ def test_the_order_of_a_run_from_scratch_is_that_of_the_old_version(text):
     old = make_loader(parts, version=FROM_THE_START)
     assert old.describe()["order"] == 2 and "past" not in old.describe()
     for step in (0, 1, 30):
-        assert np.array_equal(make_loader(parts).batch(step), old.batch(step))
+        assert np.array_equal(make_loader(parts).batch(step).tokens, old.batch(step).tokens)
 
 
 def test_a_run_of_the_old_order_ignores_the_past(text):

@@ -13,6 +13,7 @@ from several_processes import ends, free_port
 from configs import base
 from data_pipeline.errors import UserError
 from mypt_jax.distributed import sharding
+from mypt_jax.model import parameters
 
 # LLVM's optimisation is most of a compilation for 8 devices, and these programs run for moments.
 QUICK_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
@@ -68,10 +69,10 @@ def test_every_width_that_tensor_splits_is_checked():
         "mlp": "gated",
     }
     with pytest.raises(UserError, match="mlp_width 256 is not divisible by mesh.tensor 3"):
-        resolve((1, 1, 3), devices=3, batch=12, dims=sharding.split_dims(config))
+        resolve((1, 1, 3), devices=3, batch=12, dims=parameters.split_dims(config))
     config |= {"n_head": 4, "n_kv_head": 2}
     with pytest.raises(UserError, match="n_kv_head 2 is not divisible by mesh.tensor 4; .*data=0"):
-        resolve((1, 1, 4), devices=4, batch=12, dims=sharding.split_dims(config))
+        resolve((1, 1, 4), devices=4, batch=12, dims=parameters.split_dims(config))
 
 
 @pytest.mark.parametrize(
@@ -169,6 +170,18 @@ def test_every_mesh_trains_alike(on_8_devices):
 def test_accumulation_equals_the_large_batch_on_a_mesh(on_8_devices):
     in_parts, at_once = on_8_devices["accumulated"]
     np.testing.assert_allclose(in_parts, at_once, rtol=1e-5)
+
+
+def test_a_teacher_teaches_alike_on_every_mesh(on_8_devices):
+    """Sums and counts add exactly; replay rows are taken on the device that has them."""
+    taught = on_8_devices["taught"]
+    one = taught["one"]
+    counts = one["kl/replay"][1::2]
+    assert counts == [2, 3] and one["loss/domain"][1::2] == [10, 9]
+    assert all(value > 0.01 for value in one["kl/replay"][0::2])
+    for name in ("parts", "all"):
+        for figure, values in taught[name].items():
+            np.testing.assert_allclose(values, one[figure], rtol=2e-5, err_msg=f"{name} {figure}")
 
 
 def test_fsdp_holds_an_eighth(on_8_devices):

@@ -13,7 +13,7 @@ from flax import nnx
 from model_factory import quick  # noqa: F401
 
 from data_pipeline import errors
-from mypt_jax.model import attention, loss
+from mypt_jax.model import attention, loss, parameters
 from mypt_jax.model import gpt as model
 
 SWITCHES = {
@@ -147,7 +147,7 @@ def test_parameter_counts(shape, count):
 def test_every_parameter_has_logical_axes(changes):
     params = jax.eval_shape(lambda: factory.build(**changes)[1])
     for path, leaf in nnx.to_flat_state(params):
-        axes = model.param_axes(path)
+        axes = parameters.of(path).axes
         assert len(axes) == leaf.ndim
         assert (axes[0] == "layer") == (path[0] == "blocks")
 

@@ -7,7 +7,7 @@ import pytest
 from conftest import train
 
 from mypt_jax.checkpoint import restore
-from mypt_jax.evaluate import losses
+from mypt_jax.evaluate import command, losses
 from mypt_jax.runs import layout, lineage
 
 SPEED = (
@@ -222,7 +222,7 @@ def test_texts_of_the_same_name_are_all_in_the_table(chain, tmp_path, capsys):
         (tmp_path / name).mkdir()
         (tmp_path / name / "text.txt").write_text(f"one two {name} " * 10)
     files = [str(tmp_path / name / "text.txt") for name in "ab"]
-    assert losses.main([f"--run={root / 'v3'}", "--data", *files, "--json"]) == 0
+    assert command.main([f"--run={root / 'v3'}", "--data", *files, "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
     assert list(scores) == ["text.txt", f"{files[1]}#text.txt"]
 
