@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
     from mypt_jax.distributed import hosts
     from mypt_jax.schema import config_values, validation
     from mypt_jax.storage import fetch
-    from mypt_jax.train import loop
+    from mypt_jax.train import stage
 
     overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
@@ -74,7 +74,7 @@ def main(argv: list[str]) -> int:
         config_values.check_values(values)  # before anything is fetched
         values = fetch.localise(values)
         validated = validation.validate(values, overridden=overridden, stage=_STAGE)
-        loop.run_stage(validated, interrupts)
+        stage.run_stage(validated, interrupts)
     except UserError as error:
         return hosts.leave(_fail(error, 2), error)
     except exits.RunEnd as end:

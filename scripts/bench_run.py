@@ -55,9 +55,9 @@ def measure_loop(pairs: int, steps: int) -> dict:
     from mypt_jax.distributed import sharding
     from mypt_jax.monitor import preemption
     from mypt_jax.schema import validation
-    from mypt_jax.train import loop as train
-    from mypt_jax.train import session, step
-    from mypt_jax.train import start as opening
+    from mypt_jax.train import loop as loops
+    from mypt_jax.train import start as starts
+    from mypt_jax.train import step, wishes
 
     config = base.get_config("tiny").to_dict()
     config["model"]["dropout"] = 0.0
@@ -69,25 +69,25 @@ def measure_loop(pairs: int, steps: int) -> dict:
         validated = validation.validate(config)
         program = step.build(validated.config, eot=validated.tokenizer.eot)
         interrupts = preemption.Interrupts()
-        work, state, done = opening.open_session(validated, program, interrupts, stack)
-        session.eval_due = lambda config, done: False  # evaluation and saving are left out
-        batch = sharding.global_batch(program.mesh, work.loader.batch(0), config["batch_size"])
-        control = work.control._replace(lr=np.float32(1e-4))
+        loop, state, done, row = starts.open_loop(validated, program, interrupts, stack)
+        wishes.evaluation_due = lambda config, done: False  # evaluation and saving are left out
+        batch = sharding.global_batch(program.mesh, loop.loader.batch(0), config["batch_size"])
+        control = loop.update._control._replace(lr=np.float32(1e-4))
         secs: dict[str, list[float]] = {"loop": [], "bare": []}
         for pair in range(-1, pairs):  # the first compiles
-            work.config["num_steps"] = done + steps
-            start = time.perf_counter()
+            loop.run.config["num_steps"] = done + steps
+            begin = time.perf_counter()
             with contextlib.redirect_stdout(open(os.devnull, "w")):
-                state, done = train.loop(work, state, done)
+                state, done, row = loops.train(loop, state, done, row)
             jax.block_until_ready(state)
-            loop = (time.perf_counter() - start) / steps
-            start = time.perf_counter()
+            looped = (time.perf_counter() - begin) / steps
+            begin = time.perf_counter()
             for _ in range(steps):
                 state, figures = program.step(state, batch, control, {})
             jax.block_until_ready((state, figures))
-            bare = (time.perf_counter() - start) / steps
+            bare = (time.perf_counter() - begin) / steps
             if pair >= 0:
-                secs["loop"].append(loop)
+                secs["loop"].append(looped)
                 secs["bare"].append(bare)
     ratios = [a / b for a, b in zip(secs["loop"], secs["bare"], strict=True)]
     return {

@@ -33,7 +33,7 @@ def main(port: str, index: str) -> None:
     batch = sharding.global_batch(mesh, numbered(BATCH)[rows], BATCH)
     source = EvalWindows(numbered(WINDOWS), np.zeros((WINDOWS, 2), np.int64), "")
     scores = losses.score(
-        jax.jit(lambda params, windows: windows[:, 1:].astype(np.float32)),
+        jax.jit(lambda params, windows: {"nll": windows[:, 1:].astype(np.float32)}),
         {},
         {"general/x": source},
         mesh=mesh,

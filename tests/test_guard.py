@@ -5,11 +5,12 @@ import math
 import pytest
 
 from mypt_jax import exits, guide
+from mypt_jax.monitor import step_guard
 
 
-def steps(**changes) -> guide.StepGuard:
+def steps(**changes) -> step_guard.StepGuard:
     settings = dict(max_nonfinite_steps=3, spike_sigma=6.0, spike_window=4, skip_spikes=False)
-    return guide.StepGuard(**{**settings, **changes})
+    return step_guard.StepGuard(**{**settings, **changes})
 
 
 @pytest.mark.parametrize(

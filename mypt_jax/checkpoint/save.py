@@ -103,7 +103,7 @@ class Checkpointer:
         if jax.process_count() == 1:
             return state
         # Process 0 comes here when the save before this one is on the disk and in the bucket.
-        coordination.meet("come to a save", timeout_secs=self._timeout_secs)
+        coordination.barrier("come to a save", timeout_secs=self._timeout_secs)
         return jax.tree.map(sharding.to_first, state)
 
     def _commit(self, path: str, meta: dict) -> None:
@@ -164,7 +164,7 @@ class Checkpointer:
     def wait_together(self) -> None:
         """As `wait`, for all processes: none leaves before process 0 has saved."""
         self.wait()
-        coordination.meet("see the save committed", timeout_secs=self._timeout_secs)
+        coordination.barrier("see the save committed", timeout_secs=self._timeout_secs)
 
     def close(self) -> None:
         try:
@@ -256,7 +256,7 @@ def start(
         retention.clean(checkpointer.workdir)
         return [step, reasons]
 
-    step, reasons = coordination.first_decides(
+    step, reasons = coordination.broadcast(
         "find the newest checkpoint", choose, timeout_secs=timeout_secs
     )
     notes = [f"warning: passed over checkpoint of {reason}" for reason in reasons]

@@ -59,14 +59,14 @@ def first_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:200]
 
 
-def meet(what: str, *, timeout_secs: float) -> None:
+def barrier(what: str, *, timeout_secs: float) -> None:
     """Returns when all processes have come here. Raises LostPeer when they do not in time."""
     if jax.process_count() > 1:
         with lost_peer_after(timeout_secs, what):
             client().wait_at_barrier(f"mypt_jax/{next(_turns)}", round(1000 * timeout_secs))
 
 
-def first_decides(what: str, decide: Callable[[], Any], *, timeout_secs: float) -> Any:
+def broadcast(what: str, decide: Callable[[], Any], *, timeout_secs: float) -> Any:
     """What `decide` returns on process 0 (plain JSON), for all: files are read by one process.
 
     A UserError or RunEnd there is raised by all of them.
@@ -93,14 +93,14 @@ def everywhere(what: str, act: Callable[[], None], *, timeout_secs: float) -> No
         act()
         return
     _, error = _try(act)
-    for index, text in enumerate(exchange(json.dumps(_told(error)), what, timeout_secs)):
+    for index, text in enumerate(all_gather(json.dumps(_told(error)), what, timeout_secs)):
         told = json.loads(text)
         if told is not None:
             other = _end_of([told[0], f"process {index}: {told[1]}"])
             raise shared(other, timeout_secs) from error
 
 
-def exchange(text: str, what: str, timeout_secs: float) -> list[str]:
+def all_gather(text: str, what: str, timeout_secs: float) -> list[str]:
     """What every process has to say, in their order."""
     service, limit, key = client(), round(1000 * timeout_secs), f"mypt_jax/{next(_turns)}"
     service.key_value_set(f"{key}/{jax.process_index()}", text)
@@ -137,7 +137,7 @@ def shared(error: Exception, timeout_secs: float) -> Exception:
     """Marks an end that all processes reach; none leaves, and takes the coordinator along, before
     all know."""
     error.shared = True
-    meet("hear of an error", timeout_secs=timeout_secs)
+    barrier("hear of an error", timeout_secs=timeout_secs)
     return error
 
 

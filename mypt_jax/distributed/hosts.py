@@ -155,7 +155,7 @@ def _compare(
     what: str, own: Mapping, advice: str, timeout_secs: float, *, only_common: bool = False
 ) -> None:
     text = json.dumps(own, sort_keys=True, default=str)
-    texts = coordination.exchange(text, f"say whether they have {what}", timeout_secs)
+    texts = coordination.all_gather(text, f"say whether they have {what}", timeout_secs)
     for other, theirs in enumerate(texts):
         first, theirs = json.loads(texts[0]), json.loads(theirs)
         keys = {*first} & {*theirs} if only_common else {*first, *theirs}

@@ -8,8 +8,9 @@ first start. A step done again after a restart counts as `redone_steps`, not as 
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
+from mypt_jax.monitor import observer
 from mypt_jax.runs import layout, lineage
 
 FILE = "goodput.json"
@@ -39,7 +40,7 @@ def process_start() -> float:
     return time.time() - age
 
 
-class Ledger:
+class Ledger(observer.Observer):
     """Times the phases of this process and adds them to those of earlier ones."""
 
     def __init__(
@@ -90,10 +91,15 @@ class Ledger:
         finally:
             self.enter(before)
 
-    def step(self, done: int) -> None:
-        """Step `done` begins."""
-        self.enter("redone_steps" if done <= self.reached else PRODUCTIVE)
-        self._done = done - 1
+    def before_step(self, done: int) -> None:
+        self.enter("redone_steps" if done < self.reached else PRODUCTIVE)
+        self._done = done
+
+    def after_step(self, done: int, figures: Mapping[str, float]) -> None:
+        self.flush(done)
+
+    def close(self) -> None:
+        self.flush(now=True)
 
     def flush(self, done: int | None = None, *, now: bool = False) -> None:
         """Writes the record, at most once a second unless `now`."""

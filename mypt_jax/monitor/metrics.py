@@ -1,4 +1,4 @@
-"""The only module that prints or writes metrics: metrics.jsonl, trackers and the progress line."""
+"""The only module that prints or writes metrics: metrics.jsonl and the progress line."""
 
 import contextlib
 import errno
@@ -6,9 +6,7 @@ import json
 import math
 import os
 import shutil
-import statistics
 import sys
-import time
 from collections.abc import Mapping
 
 from jax.sharding import Mesh
@@ -35,66 +33,12 @@ def say(line: str) -> None:
     print(redact.text(line), flush=True)
 
 
-class Stopwatch:
-    """Durations of the steps since the last row, evaluations and saves left out, in seconds."""
-
-    def __init__(self):
-        self._steps: list[float] = []
-        self._waits: list[float] = []
-        self._since = time.monotonic()
-
-    def restart(self) -> None:
-        """What happened since the last step (evaluation, save) does not count as a step's time."""
-        self._since = time.monotonic()
-
-    def waited(self, secs: float) -> None:
-        self._waits.append(secs)
-
-    def step_done(self) -> None:
-        now = time.monotonic()
-        self._steps.append(now - self._since)
-        self._since = now
-
-    def figures(self, tokens_per_step: int, mesh: Mesh, model: Mapping) -> dict[str, float]:
-        """Measured fields of a row; starts the next interval.
-
-        `mfu` (convention: flops.py) where the chip's peak is known, `device_memory_bytes` (the most
-        that one device of this process held) where the device tells.
-        """
-        steps, waits = self._steps, self._waits
-        self._steps, self._waits = [], []
-        if not steps:
-            return {}
-        total = max(sum(steps), 1e-9)
-        rate = tokens_per_step * len(steps) / total
-        measured = {
-            "mfu": flops.utilisation(model, rate, mesh.devices.flat[0].device_kind, mesh.size),
-            "device_memory_bytes": max(
-                (device.memory_stats() or {}).get("peak_bytes_in_use", 0)
-                for device in mesh.local_devices
-            ),
-        }
-        return {
-            "tokens_per_sec": rate,
-            "device_tokens_per_sec": rate / mesh.size,
-            **{name: value for name, value in measured.items() if value},
-            "step_secs": total / len(steps),
-            "step_p50_secs": statistics.median(steps),
-            "step_p95_secs": sorted(steps)[math.ceil(0.95 * len(steps)) - 1],
-            "input_wait_secs": sum(waits),
-            "input_wait_share": sum(waits) / total,
-        }
-
-
 class Metrics:
     """Writes rows, each step once, and shows progress. Silent on all processes but the first."""
-
-    trackers: list  # where rows also go; set when the run is known to start
 
     def __init__(self, workdir: str, *, is_writer: bool, num_steps: int):
         self._path = layout.join(workdir, layout.METRICS)
         self._is_writer = is_writer
-        self.trackers = []
         self._num_steps = num_steps
         self._unwritten: list[str] = []  # lines that a full disk has refused
         self._bar = is_writer and sys.stderr.isatty()
@@ -115,7 +59,7 @@ class Metrics:
         os.replace(temporary, self._path)
 
     def write(self, row: Mapping) -> None:
-        """Appends a row to metrics.jsonl and hands it to the trackers.
+        """Appends a row to metrics.jsonl and shows it.
 
         A row that cannot be written does not end training: it is told once, and tried again.
         """
@@ -128,8 +72,6 @@ class Metrics:
         except OSError as error:
             if first:
                 self.note(f"warning: {self._path} cannot be written: {error}; trying again")
-        for tracker in self.trackers:
-            tracker.write(row["step"], row)
         self._show(row)
 
     def _append(self) -> None:
@@ -166,8 +108,6 @@ class Metrics:
 
     def close(self) -> None:
         self._close_bar()
-        for tracker in self.trackers:
-            tracker.close()
 
     def _show(self, row: Mapping) -> None:
         """The progress of a row: a bar on a terminal, else a line."""

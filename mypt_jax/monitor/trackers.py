@@ -1,23 +1,17 @@
 """Where metrics also go: TensorBoard event files, and Weights & Biases where asked for.
 
-Names are those of metrics.jsonl. A tracker has write(step, row) and close(); metrics.py calls them
-on the first process only. Neither is needed to resume: metrics.jsonl stays the record.
+Names are those of metrics.jsonl. Trackers are observers, on the first process only. None is needed
+to resume: metrics.jsonl stays the record.
 """
 
 import math
 import os
 from collections.abc import Mapping
-from typing import Protocol
 
 from data_pipeline.errors import UserError
+from mypt_jax.monitor import observer
 
 EVENTS = "events"
-
-
-class Tracker(Protocol):
-    def write(self, step: int, row: Mapping) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def _scalars(row: Mapping) -> dict[str, float]:
@@ -29,7 +23,7 @@ def _scalars(row: Mapping) -> dict[str, float]:
     }
 
 
-class TensorBoard:
+class TensorBoard(observer.Observer):
     """Event files under <workdir>/events, written without TensorFlow."""
 
     def __init__(self, workdir: str, *, first_step: int):
@@ -41,15 +35,15 @@ class TensorBoard:
             os.path.join(workdir, EVENTS), purge_step=first_step or None, flush_secs=10
         )
 
-    def write(self, step: int, row: Mapping) -> None:
+    def at_row(self, row: Mapping) -> None:
         for key, value in _scalars(row).items():
-            self._writer.add_scalar(key, value, step)
+            self._writer.add_scalar(key, value, row["step"])
 
     def close(self) -> None:
         self._writer.close()
 
 
-class WandB:
+class WandB(observer.Observer):
     """A run of Weights & Biases; WANDB_MODE=offline keeps it on disk under <workdir>/wandb."""
 
     def __init__(self, workdir: str, *, project: str, run_id: str, config: Mapping):
@@ -78,8 +72,8 @@ class WandB:
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
 
-    def write(self, step: int, row: Mapping) -> None:
-        self._run.log({"step": step, **_scalars(row)})
+    def at_row(self, row: Mapping) -> None:
+        self._run.log({"step": row["step"], **_scalars(row)})
 
     def close(self) -> None:
         self._run.finish()
@@ -87,12 +81,12 @@ class WandB:
 
 def start(
     workdir: str, *, config: Mapping, run_id: str, first_step: int, tensorboard: bool, project: str
-) -> list[Tracker]:
+) -> list[observer.Observer]:
     """The trackers that the config asks for. Raises UserError when one is not installed.
 
     `run_id` names the run over all its resumptions; `first_step` is the first that will be written.
     """
-    found: list[Tracker] = []
+    found: list[observer.Observer] = []
     if project:
         found.append(WandB(workdir, project=project, run_id=run_id, config=config))
     if tensorboard:

@@ -5,11 +5,13 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Mapping
 
 from mypt_jax import exits
+from mypt_jax.monitor import observer
 
 
-class Watchdog:
+class Watchdog(observer.Observer):
     """`beat` after every step, evaluation batch and save; `limit_secs` without one is the end."""
 
     def __init__(self, limit_secs: float):
@@ -22,6 +24,15 @@ class Watchdog:
 
     def beat(self) -> None:
         self._last = time.monotonic()
+
+    def after_step(self, done: int, figures: Mapping[str, float]) -> None:
+        self.beat()
+
+    def at_save(self, done: int) -> None:
+        self.beat()
+
+    def at_evaluation(self, done: int) -> None:
+        self.beat()
 
     def close(self) -> None:
         self._closed.set()

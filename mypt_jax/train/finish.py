@@ -6,7 +6,8 @@ from mypt_jax.distributed import coordination
 from mypt_jax.monitor import goodput, metrics
 from mypt_jax.runs import layout, lineage
 from mypt_jax.storage import mirror
-from mypt_jax.train import provenance, session
+from mypt_jax.train import provenance
+from mypt_jax.train.loop import Loop
 
 
 def is_there(config: dict) -> bool:
@@ -38,45 +39,47 @@ def is_there(config: dict) -> bool:
     return True
 
 
-def pin(work: session.Session, kept: int) -> None:
-    """Pins step `kept` as the run's result and writes finished.json.
+def pin(loop: Loop, kept: int, last: int) -> None:
+    """Pins step `kept` of `last` as the run's result and writes finished.json.
 
     Optimizer state goes last: a kill before it leaves a finished run that is only too large.
     """
-    work.metrics.flush()
-    work.checkpointer.wait_together()
-    if work.is_writer:
-        _write_finished(work, kept)
-        work.mirror.push(work.lease.check)  # before optimizer state is gone, and after
-        work.checkpointer.finish(
-            retention.of_finished(work.config, kept),
-            keep_optimizer=work.config["checkpoint"]["keep_optimizer"],
+    run = loop.run
+    run.metrics.flush()
+    loop.saver.wait_together()
+    if run.is_writer:
+        _write_finished(loop, kept, last)
+        run.push()  # before optimizer state is gone, and after
+        loop.saver.finish(
+            retention.of_finished(run.config, kept),
+            keep_optimizer=run.config["checkpoint"]["keep_optimizer"],
         )
-        work.mirror.push(work.lease.check)
-    coordination.meet(
-        "see the run finished", timeout_secs=work.config["distributed"]["save_timeout_secs"]
+        run.push()
+    coordination.barrier(
+        "see the run finished", timeout_secs=run.config["distributed"]["save_timeout_secs"]
     )
-    work.metrics.note(f"finished {work.workdir} at step {kept} in {work.wall_secs():.0f} s")
+    run.note(f"finished {run.workdir} at step {kept} in {run.wall_secs():.0f} s")
 
 
-def _write_finished(work: session.Session, kept: int) -> None:
-    work.lease.check()
-    row = next((r for r in layout.metrics(work.workdir) if r["step"] == kept), {})
-    digest = lineage.params_sha256(restore.restore_params(work.workdir, kept, None))
-    work.count_windows(kept)
-    lineage.write_json(layout.join(work.workdir, lineage.FILE), work.record)
-    summary = work.ledger.summary()
+def _write_finished(loop: Loop, kept: int, last: int) -> None:
+    run = loop.run
+    run.lease.check()
+    row = next((r for r in layout.metrics(run.workdir) if r["step"] == kept), {})
+    digest = lineage.params_sha256(restore.restore_params(run.workdir, kept, None))
+    provenance.count_windows(run, loop.loader, kept)
+    run.write_lineage()
+    summary = loop.ledger.summary()
     finished = {
         "step": kept,
-        "run_id": work.record["run_id"],
+        "run_id": run.record["run_id"],
         "params_sha256": digest,
-        "wall_secs": work.wall_secs(),
+        "wall_secs": run.wall_secs(),
         "goodput": summary,
         "eval": layout.losses(row),
     }
-    if kept < work.row["step"]:
-        finished["rolled_back_from"] = work.row["step"]
-    lineage.write_json(layout.join(work.workdir, layout.FINISHED), finished)
-    for line in (work.checkpointer.cost(), goodput.line(summary)):
+    if kept < last:
+        finished["rolled_back_from"] = last
+    lineage.write_json(layout.join(run.workdir, layout.FINISHED), finished)
+    for line in (loop.saver.cost(), goodput.line(summary)):
         if line:
-            work.metrics.note(line)
+            run.note(line)

@@ -1,39 +1,41 @@
 """A child starts as its parent ended: its first evaluation says whether it did."""
 
+from collections.abc import Mapping
+
 from data_pipeline.errors import UserError
 from mypt_jax.evaluate import losses
 from mypt_jax.runs import layout
-from mypt_jax.train import session
+from mypt_jax.train.run import Run
 
 
-def compare(work: session.Session, row: dict, path: str) -> None:
+def compare(run: Run, plan: Mapping, row: Mapping, path: str) -> None:
     """At step 0 the model is the parent's, and so must be its losses.
 
     Raises UserError when a source that both evaluated on the same windows differs: exactly where
     hardware and numerics are the same, beyond eval.parent_tolerance_nats elsewhere.
     """
-    parent = work.parent
-    theirs = work.record["ancestors"][-1]["eval"]
+    parent = run.parent
+    theirs = run.record["ancestors"][-1]["eval"]
     if not theirs:
-        if work.record["baseline"] is None:
-            work.record["baseline"] = {
+        if run.record["baseline"] is None:
+            run.record["baseline"] = {
                 "stage": parent.record["stage"],
                 "path": parent.path,
                 "step": parent.step,
                 "eval": layout.losses(row),
             }
-        work.metrics.note(f"parent {parent.path} evaluated nothing: this evaluation is its own")
+        run.note(f"parent {parent.path} evaluated nothing: this evaluation is its own")
         return
-    numerics = work.record["numerics"]
+    numerics = run.record["numerics"]
     # Other processes may choose other kernels on a GPU, by what was fastest there.
     repeats = numerics["platform"] != "gpu" or numerics["deterministic"]
     same = repeats and parent.record.get("numerics") == numerics
-    tolerance = 0.0 if same else work.config["eval"]["parent_tolerance_nats"]
+    tolerance = 0.0 if same else run.config["eval"]["parent_tolerance_nats"]
     parent_path = layout.eval_file(parent.path, parent.step)
     compared = 0
-    for key in work.plan:
+    for key in plan:
         if key not in theirs or losses.paired_difference(path, parent_path, key) is None:
-            work.metrics.note(f"{key}: new here, or measured on other windows than the parent's")
+            run.note(f"{key}: new here, or measured on other windows than the parent's")
             continue
         compared += 1
         gap = abs(row[f"eval/{key}/loss"] - theirs[key])
@@ -43,7 +45,7 @@ def compare(work: session.Session, row: dict, path: str) -> None:
                 f"ended with {theirs[key]:.6f}, {gap:.1e} apart; tolerance {tolerance:g} nats "
                 "(eval.parent_tolerance_nats): the model is not the one that the parent saved"
             )
-    work.metrics.note(
+    run.note(
         f"step 0 equals the parent's end on {compared} sources (tolerance {tolerance:g} nats)"
         if compared
         else f"warning: nothing says that step 0 is {parent.path}: no source was measured on "

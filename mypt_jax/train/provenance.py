@@ -1,5 +1,6 @@
 """What a run says of itself in its workdir: config, difference to the parent's, lineage."""
 
+import copy
 import datetime
 import os
 import uuid
@@ -14,9 +15,12 @@ from data_pipeline.errors import UserError
 from mypt_jax import redact
 from mypt_jax.distributed import coordination, sharding
 from mypt_jax.evaluate import losses
+from mypt_jax.monitor import metrics
 from mypt_jax.runs import drawn, layout, lineage
 from mypt_jax.schema.validation import ARCHITECTURE, Parent, Validated
 from mypt_jax.train import processor, step
+from mypt_jax.train.rows import Rows
+from mypt_jax.train.run import Run
 
 # Keys in which a resumed run may not differ: its saved state would mean something else.
 FIXED = ("init_from", *(f"model/{key}" for key in ARCHITECTURE))
@@ -45,7 +49,7 @@ def new(
     record["numerics"] = numerics(config, program)
     if parent is None:
         return record
-    finished = coordination.first_decides(  # since hashing the parameters takes all processes
+    finished = coordination.broadcast(  # since hashing the parameters takes all processes
         "see how the parent ended",
         lambda: layout.finished(parent.path),
         timeout_secs=config["distributed"]["save_timeout_secs"],
@@ -85,6 +89,25 @@ def data(mixture: mixtures.Mixture, loader: loaders.TrainLoader) -> dict:
         for part in mixture.components
     }
     return {"fingerprint": loader.fingerprint, "order": loader.version, "sources": sources}
+
+
+def count_windows(run: Run, loader: loaders.TrainLoader, done: int) -> None:
+    """Writes into the lineage what was drawn up to step `done`."""
+    block_size = run.config["model"]["block_size"]
+    lineage.count_windows(run.record, loader.counts(done), block_size)
+
+
+def meta(run: Run, rows: Rows, done: int, row: Mapping) -> dict:
+    """What is saved beside the arrays of step `done`."""
+    count_windows(run, rows.loader, done)
+    return {
+        # As it is now: the file is written in the background, when the next step may be counted.
+        "lineage": copy.deepcopy(run.record),
+        "row": metrics.finite(row),
+        "guard": rows.guard.state(),
+        "wall_secs": run.wall_secs(),
+        "data": {"fingerprint": rows.loader.fingerprint, "describe": rows.loader.describe()},
+    }
 
 
 def numerics(config: Mapping, program: step.Program) -> dict:

@@ -11,94 +11,147 @@ import numpy as np
 
 from data_pipeline.batches import loader as loaders
 from data_pipeline.batches import window_order
-from mypt_jax import exits, guide, redact
+from mypt_jax import exits, optim, redact
 from mypt_jax.checkpoint import retention, save
 from mypt_jax.distributed import coordination, hosts, sharding
-from mypt_jax.monitor import goodput, metrics, preemption, profiler, trackers, watchdog
+from mypt_jax.monitor import (
+    goodput,
+    metrics,
+    observer,
+    preemption,
+    profiler,
+    step_guard,
+    timing,
+    trackers,
+    watchdog,
+)
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import integrity, layout, lease, lease_place
 from mypt_jax.schema.validation import Parent, Validated
 from mypt_jax.storage import mirror
-from mypt_jax.train import memory, provenance, session, step
+from mypt_jax.train import (
+    evaluation,
+    memory,
+    provenance,
+    rows,
+    step,
+    update,
+    wishes,
+)
+from mypt_jax.train.loop import Loop
+from mypt_jax.train.run import Run
 
 
-def open_session(
+def open_loop(
     validated: Validated,
     program: step.Program,
     interrupts: preemption.Interrupts,
     stack: contextlib.ExitStack,
-) -> tuple[session.Session, dict, int]:
-    """(session, state, completed steps). Writes to the workdir only when all checks have passed.
+) -> tuple[Loop, dict, int, dict]:
+    """(loop, state, completed steps, newest row). Writes to the workdir only when all checks have
+    passed.
 
     What must be closed when the run ends, however it ends, is left on `stack`.
     """
     config = validated.config
-    workdir, is_writer = config["workdir"], jax.process_index() == 0
     loader, plan = _open_loader(validated, program), _plan_evaluation(validated)
     hosts.compare_files(
         _digests(loader, plan, validated.parent),
         timeout_secs=config["distributed"]["timeout_secs"],
     )
-    link = mirror.Mirror(workdir)
-    owned = lease.Lease(_lease_place(link, workdir))
+    link = mirror.Mirror(config["workdir"])
+    owned = lease.Lease(_lease_place(link, config["workdir"]))
     ledger = goodput.Ledger(
-        workdir,
+        config["workdir"],
         started=goodput.process_start(),
-        is_writer=is_writer,
+        is_writer=jax.process_index() == 0,
         is_owner=lambda: not owned.is_lost,
     )
-
     notes = _enter(config, program, owned, link, stack)
     ledger.open()
-    stack.callback(ledger.flush, now=True)
-    dog = watchdog.Watchdog(config["watchdog_secs"])
-    stack.callback(dog.close)
+    observers = observer.Observers(watchdog.Watchdog(config["watchdog_secs"]), ledger)
+    stack.callback(observers.close)
     saver = _checkpointer(config, owned, link)
     stack.callback(saver.close)
-    with ledger.phase("restore" if layout.steps(workdir) else "compilation"):
+    with ledger.phase("restore" if layout.steps(config["workdir"]) else "compilation"):
         state, meta, found = _start(validated, program, saver, link)
         done = int(state["step"])
-    if meta:
-        loader = _open_loader(validated, program, meta)
-    record = meta["lineage"] if meta else provenance.new(validated, loader, program, state)
-    work = session.Session(
+    loader = _open_loader(validated, program, meta) if meta else loader
+    run = Run(
         config=config,
         parent=validated.parent,
-        program=program,
-        mixture=validated.mixture,
-        loader=loader,
-        plan=plan,
-        token_bytes=validated.tokenizer.token_bytes(),
-        checkpointer=saver,
-        metrics=metrics.Metrics(workdir, is_writer=is_writer, num_steps=config["num_steps"]),
-        interrupts=interrupts,
-        requests=coordination.Requests(program.mesh),
-        mirror=link,
-        profiler=profiler.Profiler(workdir, **config["profile"]),
+        record=meta["lineage"] if meta else provenance.new(validated, loader, program, state),
         lease=owned,
-        ledger=ledger,
-        watchdog=dog,
-        guard=_guard(**config["guard"]),
-        record=record,
+        mirror=link,
+        metrics=metrics.Metrics(
+            config["workdir"],
+            is_writer=jax.process_index() == 0,
+            num_steps=config["num_steps"],
+        ),
+        observers=observers,
         started=time.monotonic() - (meta["wall_secs"] if meta else 0.0),
-        row=dict(meta["row"]) if meta else {},
-        control=_control(config, record, loader.version),
-        teacher={},
     )
-    stack.callback(work.metrics.close)
-    stack.callback(work.profiler.close)
-    notes += found
-    if meta:
-        notes += _resume(work, meta, done)
-    else:
-        work.metrics.cut(-1)
-    if is_writer:
-        _write_records(work, done)
-    mfu = metrics.mfu_note(program.mesh)
-    for note in [*validated.notes, *program.notes, *_plan_notes(plan), *notes, mfu]:
+    stack.callback(run.metrics.close)
+    loop = _make_loop(run, validated, program, loader, plan, saver, ledger, interrupts)
+    row, resumed = _resume(loop, validated, program, meta, done) if meta else _begin(run)
+    if run.is_writer:
+        _write_records(run, done)
+    notes = [*validated.notes, *program.notes, *_plan_notes(plan), *notes, *found, *resumed]
+    for note in (*notes, metrics.mfu_note(program.mesh)):
         if note:
-            work.metrics.note(note)
-    return work, state, done
+            run.note(note)
+    return loop, state, done, row
+
+
+def _make_loop(
+    run: Run,
+    validated: Validated,
+    program: step.Program,
+    loader: loaders.TrainLoader,
+    plan: Mapping,
+    saver: save.Checkpointer,
+    ledger: goodput.Ledger,
+    interrupts: preemption.Interrupts,
+) -> Loop:
+    config = run.config
+    watch = timing.Timing()
+    guard = step_guard.StepGuard(
+        **optim.only(config["guard"], step_guard.StepGuard.__init__),
+        say=run.note,
+        name_batch=lambda number: rows.name_batch(loader, number),
+    )
+    for one in (watch, guard, profiler.Profiler(run.workdir, say=run.note, **config["profile"])):
+        run.observers.add(one)
+    return Loop(
+        run=run,
+        loader=loader,
+        update=update.Update(
+            program,
+            control=_control(config, run.record, loader.version),
+            teacher={},
+            guard=guard,
+            ledger=ledger,
+            watch=watch,
+            interrupts=interrupts,
+        ),
+        rows=rows.Rows(config, loader=loader, guard=guard, watch=watch, mesh=program.mesh),
+        wishes=wishes.Wishes(
+            config, requests=coordination.Requests(program.mesh), interrupts=interrupts
+        ),
+        saver=saver,
+        evaluate=evaluation.Evaluation(
+            run,
+            program,
+            plan=plan,
+            shares={part.key: float(part.share) for part in validated.mixture.components},
+            token_bytes=validated.tokenizer.token_bytes(),
+            ledger=ledger,
+            interrupts=interrupts,
+        ),
+        ledger=ledger,
+        watch=watch,
+        interrupts=interrupts,
+    )
 
 
 def _checkpointer(config: Mapping, owned: lease.Lease, link: mirror.Mirror):
@@ -131,11 +184,6 @@ def _start(
     )
 
 
-def _guard(*, action: str, max_forgetting: float, **limits) -> guide.StepGuard:
-    del action, max_forgetting  # of evaluations, not of steps: forgetting.py
-    return guide.StepGuard(**limits)
-
-
 def _enter(
     config: Mapping,
     program: step.Program,
@@ -156,22 +204,24 @@ def _enter(
     for note in memory.notes(program) if jax.process_index() == 0 else ():
         metrics.say(note)
     limit = config["distributed"]["save_timeout_secs"]
-    return coordination.first_decides("see the run opened", enter, timeout_secs=limit)
+    return coordination.broadcast("see the run opened", enter, timeout_secs=limit)
 
 
-def _write_records(work: session.Session, done: int) -> None:
+def _write_records(run: Run, done: int) -> None:
     """What the run says of itself, and where its rows also go; all checks have passed."""
-    config = work.config
+    config = run.config
     # First, since one that does not start leaves the run as it was: finished, if it was.
-    work.metrics.trackers = trackers.start(
-        work.workdir,
+    found = trackers.start(
+        run.workdir,
         config=redact.tree(config),
-        run_id=work.record["run_id"],
+        run_id=run.record["run_id"],
         first_step=done,
         tensorboard=config["log"]["tensorboard"],
         project=config["log"]["wandb_project"],
     )
-    provenance.write(work.workdir, config, work.record, work.parent)
+    for tracker in found:
+        run.observers.add(tracker)
+    provenance.write(run.workdir, config, run.record, run.parent)
 
 
 def _changes(config: Mapping) -> list[str]:
@@ -266,22 +316,30 @@ def _plan_notes(plan: Mapping) -> list[str]:
     return [f"evaluation of {key}: {source.note}" for key, source in plan.items() if source.note]
 
 
-def _resume(work: session.Session, meta: Mapping, done: int) -> list[str]:
-    """Checks that the saved state still means the same, and cuts rows that come again."""
-    notes = [f"resumed {work.workdir} at step {done}"]
-    record, config = work.record, work.config
-    saved, loader = meta["data"], work.loader
-    notes += provenance.check_data(record, config, work.mixture, loader, saved, done)
-    notes += provenance.check_numerics(record, config, work.program, done)
-    work.guard.restore(meta["guard"])
-    rows = work.first_decides(
+def _begin(run: Run) -> tuple[dict, list[str]]:
+    """(newest row, notes) of a run that begins: rows of one that never saved are removed."""
+    run.metrics.cut(-1)
+    return {}, []
+
+
+def _resume(
+    loop: Loop, validated: Validated, program: step.Program, meta: Mapping, done: int
+) -> tuple[dict, list[str]]:
+    """(newest row, notes). Checks that the saved state still means the same, and cuts rows that
+    come again."""
+    run, config = loop.run, loop.run.config
+    notes = [f"resumed {run.workdir} at step {done}"]
+    notes += provenance.check_data(
+        run.record, config, validated.mixture, loop.loader, meta["data"], done
+    )
+    notes += provenance.check_numerics(run.record, config, program, done)
+    loop.rows.guard.restore(meta["guard"])
+    found = run.broadcast(
         "see the run's rows",
         lambda: [
-            r for r in layout.metrics(work.workdir) if r["step"] == done and layout.has_eval(r)
+            r for r in layout.metrics(run.workdir) if r["step"] == done and layout.has_eval(r)
         ],
     )
-    if rows:
-        work.row = rows[0]
     # A row that waits for its evaluation is written again, with it.
-    work.metrics.cut(done if rows or not session.eval_due(work.config, done) else done - 1)
-    return notes
+    run.metrics.cut(done if found or not wishes.evaluation_due(config, done) else done - 1)
+    return found[0] if found else dict(meta["row"]), notes

@@ -10,7 +10,9 @@ from mypt_jax.evaluate import losses
 
 def score(nll_WL, doc_WL, bytes_WL=None):
     nll_WL, doc_WL = np.asarray(nll_WL, float), np.asarray(doc_WL)
-    return losses.score_of(nll_WL, doc_WL, np.ones_like(doc_WL) if bytes_WL is None else bytes_WL)
+    return losses.score_of(
+        {"nll": nll_WL}, doc_WL, np.ones_like(doc_WL) if bytes_WL is None else bytes_WL
+    )
 
 
 def test_sums_are_per_document_and_windows_keep_their_mean():

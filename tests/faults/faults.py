@@ -11,13 +11,13 @@ def slow_steps(secs: float) -> None:
     """Every step takes `secs` longer, so that a signal can be aimed at one."""
     from mypt_jax.train import loop
 
-    plain = loop._read
+    plain = loop._observe
 
-    def read(work, done, figures, watch):
+    def observe(work, done, figures):
         time.sleep(secs)
-        plain(work, done, figures, watch)
+        return plain(work, done, figures)
 
-    loop._read = read
+    loop._observe = observe
 
 
 def wait_at(step: int, path: str) -> None:
@@ -26,16 +26,16 @@ def wait_at(step: int, path: str) -> None:
 
     from mypt_jax.train import loop
 
-    plain = loop._read
+    plain = loop._observe
 
-    def read(work, done, figures, watch):
+    def observe(work, done, figures):
         if done == step:
             print("waiting", flush=True)
         while done == step and not os.path.exists(path):
             time.sleep(0.05)
-        plain(work, done, figures, watch)
+        return plain(work, done, figures)
 
-    loop._read = read
+    loop._observe = observe
 
 
 def slow_evaluation(secs: float) -> None:
@@ -219,10 +219,11 @@ def poisoned(nan_at=(), inf_gradient_at=(), spike_at=(), nan_evaluations=()) -> 
             return jnp.any(jnp.array([-1, *steps]) == state["step"] + 1)
 
         def loss_and_gradients(*inner):
-            value, gradients = plain_gradients(*inner)
+            (value, figures), gradients = plain_gradients(*inner)
             value = jnp.where(at(nan_at), jnp.nan, jnp.where(at(spike_at), value * 100, value))
             bad = at(inf_gradient_at)
-            return value, jax.tree.map(lambda x: jnp.where(bad, jnp.inf, x), gradients)
+            gradients = jax.tree.map(lambda x: jnp.where(bad, jnp.inf, x), gradients)
+            return (value, figures), gradients
 
         step._loss_and_gradients = loss_and_gradients
         return plain_step(state, *args, **more)
@@ -243,17 +244,19 @@ def poisoned(nan_at=(), inf_gradient_at=(), spike_at=(), nan_evaluations=()) -> 
 
 def hang_at(step: int) -> None:
     """The main thread never returns from reading this step."""
+    from mypt_jax.monitor import watchdog
     from mypt_jax.train import loop
 
-    plain = loop._read
+    plain = loop._observe
 
-    def read(work, done, figures, watch):
+    def observe(work, done, figures):
         if done == step:
-            work.watchdog._limit_secs = 1.5  # not before: this machine may be slow to start
+            (dog,) = [o for o in work.run.observers._observers if isinstance(o, watchdog.Watchdog)]
+            dog._limit_secs = 1.5  # not before: this machine may be slow to start
             time.sleep(3600)
-        plain(work, done, figures, watch)
+        return plain(work, done, figures)
 
-    loop._read = read
+    loop._observe = observe
 
 
 def slow_loader(secs: float) -> None:
@@ -311,11 +314,11 @@ def crash_at(step: int) -> None:
     """An error nobody expected, with a secret in its message."""
     from mypt_jax.train import loop
 
-    plain = loop._read
+    plain = loop._observe
 
-    def read(work, done, figures, watch):
+    def observe(work, done, figures):
         if done == step:
             raise RuntimeError("cannot reach https://user:pa55word@host/x with hf_token=hf_abcdef")
-        plain(work, done, figures, watch)
+        return plain(work, done, figures)
 
-    loop._read = read
+    loop._observe = observe

@@ -17,11 +17,11 @@ def ledger(path, started):
 def test_phases_partition_the_wall_time(tmp_path):
     begin = time.time()
     first = ledger(tmp_path, begin - 5)  # the process began before anything was imported
-    first.step(1)
+    first.before_step(0)
     time.sleep(0.1)
     with first.phase("save"):
         time.sleep(0.05)
-    first.step(2)
+    first.before_step(1)
     time.sleep(0.1)
     summary = first.summary()
     secs = summary["secs"]
@@ -35,7 +35,7 @@ def test_phases_partition_the_wall_time(tmp_path):
 def test_a_restart_counts_the_gap_and_steps_done_again(tmp_path):
     begin = time.time() - 100
     first = ledger(tmp_path, begin)
-    first.step(8)
+    first.before_step(7)
     first.flush(8, now=True)  # then it is killed
     record = json.loads((tmp_path / goodput.FILE).read_text())
     record["starts"][0]["ended"] -= 40  # as if it had been 40 s ago
@@ -43,9 +43,9 @@ def test_a_restart_counts_the_gap_and_steps_done_again(tmp_path):
     (tmp_path / goodput.FILE).write_text(json.dumps(record))
     second = ledger(tmp_path, time.time())
     assert second.reached == 8
-    second.step(8)
+    second.before_step(7)
     time.sleep(0.1)
-    second.step(9)
+    second.before_step(8)
     time.sleep(0.1)
     summary = second.summary()
     assert summary["starts"] == 2

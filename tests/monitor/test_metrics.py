@@ -4,7 +4,7 @@ import types
 
 import pytest
 
-from mypt_jax.monitor import metrics
+from mypt_jax.monitor import metrics, timing
 
 ROW = {
     "step": 40,
@@ -39,8 +39,8 @@ def test_one_device_of_unknown_peak_shows_what_is_known():
 
 
 def test_figures_are_those_of_the_steps_since_the_last_row(monkeypatch):
-    clock = iter([0.0, 1.0, 3.0, 10.0, 11.0])
-    monkeypatch.setattr(metrics.time, "monotonic", lambda: next(clock))
+    clock = iter([0.0, 0.0, 0.5, 1.0, 3.0, 10.0, 11.0])
+    monkeypatch.setattr(timing.time, "monotonic", lambda: next(clock))
     device = types.SimpleNamespace(
         device_kind="TPU v5 lite", memory_stats=lambda: {"peak_bytes_in_use": 5}
     )
@@ -51,15 +51,17 @@ def test_figures_are_those_of_the_steps_since_the_last_row(monkeypatch):
     )
     model = dict(n_embd=8, n_head=2, n_kv_head=0, n_layer=1, mlp="plain", mlp_width=0)
     model |= dict(vocab_size=16, block_size=4)
-    watch = metrics.Stopwatch()
-    watch.waited(0.5)
-    watch.step_done()  # 1 s
-    watch.step_done()  # 2 s
+    watch = timing.Timing()
+    with watch.waiting():
+        pass
+    watch.after_step(1, {})  # 1 s
+    watch.after_step(1, {})  # 2 s
     found = watch.figures(30, mesh, model)
     assert (found["tokens_per_sec"], found["device_tokens_per_sec"]) == (20.0, 10.0)
     assert (found["step_p50_secs"], found["step_p95_secs"]) == (1.5, 2.0)
     assert found["input_wait_share"] == pytest.approx(0.5 / 3)
     assert found["device_memory_bytes"] == 5 and 0 < found["mfu"] < 1
-    watch.restart()  # an evaluation until 10 s does not count
-    watch.step_done()
+    with watch.pause():
+        pass  # an evaluation until 10 s does not count
+    watch.after_step(1, {})
     assert watch.figures(30, mesh, model)["step_secs"] == 1.0

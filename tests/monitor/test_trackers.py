@@ -47,7 +47,7 @@ def events(directory) -> list[Event]:
 
 def test_event_files_hold_the_finite_numbers_under_the_names_of_the_metrics(tmp_path):
     (tracker,) = start(tmp_path)
-    tracker.write(10, ROW)
+    tracker.at_row({"step": 10, **ROW})
     tracker.close()
     values = {
         (event.step, value.tag): value.simple_value
@@ -65,7 +65,7 @@ def test_event_files_hold_the_finite_numbers_under_the_names_of_the_metrics(tmp_
 def test_a_resumed_run_hides_what_came_after_its_checkpoint(tmp_path):
     for first_step in (0, 8):
         (tracker,) = start(tmp_path, first_step=first_step)
-        tracker.write(10, ROW)
+        tracker.at_row({"step": 10, **ROW})
         tracker.close()
     restarts = [event.step for event in events(tmp_path / "events") if event.session_log.status]
     assert restarts == [8]
@@ -84,7 +84,7 @@ def test_wandb_offline(tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     (tracker,) = start(tmp_path, project="mypt")
-    tracker.write(10, ROW)
+    tracker.at_row({"step": 10, **ROW})
     tracker.close()
     (record,) = tmp_path.glob("wandb/offline-run-*/run-abc.wandb")
     data = record.read_bytes()

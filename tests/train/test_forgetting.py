@@ -11,7 +11,7 @@ from mypt_jax.train import forgetting
 def score(loss: float, documents: list[int]) -> losses.Score:
     nll = np.full((len(documents), 4), loss)
     docs = np.repeat(np.array(documents)[:, None], 4, axis=1)
-    return losses.score_of(nll, docs, np.ones_like(docs))
+    return losses.score_of({"nll": nll}, docs, np.ones_like(docs))
 
 
 def against(tmp_path, scores: dict):

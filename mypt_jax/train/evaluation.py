@@ -1,0 +1,85 @@
+"""The evaluations of a run: every source scored, compared with parent and base, and recorded."""
+
+import time
+from collections.abc import Callable, Mapping
+
+import jax
+import numpy as np
+
+from mypt_jax.distributed import sharding
+from mypt_jax.evaluate import losses
+from mypt_jax.monitor import goodput, metrics, preemption
+from mypt_jax.runs import layout
+from mypt_jax.train import forgetting, parent_check, step
+from mypt_jax.train.run import Run
+
+
+class Evaluation:
+    """evaluation(state, done, row) -> the row of step `done` with what was measured, written."""
+
+    def __init__(
+        self,
+        run: Run,
+        program: step.Program,
+        *,
+        plan: Mapping,
+        shares: Mapping[str, float],
+        token_bytes: np.ndarray,
+        ledger: goodput.Ledger,
+        interrupts: preemption.Interrupts,
+    ):
+        """`plan`: {key: EvalWindows}; `shares`: of each source in training, which weigh `val`;
+        `token_bytes`: bytes of text per token id."""
+        self._run, self._program, self._plan, self._shares = run, program, plan, shares
+        self._token_bytes = token_bytes
+        self._ledger, self._interrupts = ledger, interrupts
+        self._batch_size = losses.eval_batch_size(run.config)
+
+    def compile(self, state: Mapping) -> None:
+        """Before the first step, so that later no signal waits for a compilation."""
+        with self._ledger.phase("compilation"):
+            windows = next(iter(self._plan.values())).tokens
+            local = sharding.local_rows(self._program.mesh, self._batch_size)
+            rows = windows[local % len(windows)]
+            batch = sharding.global_batch(self._program.mesh, rows, self._batch_size)
+            jax.block_until_ready(self._program.measure(state["params"], batch))
+        self._run.observers.at_evaluation(0)
+
+    def __call__(self, state: Mapping, done: int, row: Mapping) -> dict:
+        start = time.monotonic()
+        with self._ledger.phase("evaluation"):
+            scores = losses.score(
+                self._program.measure,
+                state["params"],
+                self._plan,
+                mesh=self._program.mesh,
+                batch_size=self._batch_size,
+                token_bytes=self._token_bytes,
+                between_batches=self._between_batches(done),
+            )
+            found = losses.rows(scores, self._shares)
+            found |= self._run.broadcast(
+                "hear of the evaluation", lambda: self._judge(found, scores, done)
+            )
+            secs = time.monotonic() - start
+            row = {"step": done, **row, **found, "eval_secs": secs}
+            self._run.write_row(row)
+        self._ledger.flush(done)
+        return row
+
+    def _between_batches(self, done: int) -> Callable[[], None]:
+        def between_batches():
+            self._run.observers.at_evaluation(done)
+            if jax.process_count() == 1:  # several processes leave together, after the next step
+                self._interrupts.check()
+
+        return between_batches
+
+    def _judge(self, found: Mapping, scores: Mapping, done: int) -> dict:
+        """Saves an evaluation and compares it with those of the ancestors; more of its row."""
+        path = layout.eval_file(self._run.workdir, done)
+        self._run.lease.check()
+        losses.save(path, scores)
+        if done == 0 and self._run.parent is not None:
+            parent_check.compare(self._run, self._plan, found, path)
+        return metrics.finite(forgetting.measure(self._run, found, scores, path))
