@@ -20,7 +20,7 @@ from configs import common
 
 def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config = ConfigDict()
-    config.stage = "base"
+    config.stage = "base"  # the name of the stage, as reports and children call it
     config.size = "750m"  # which row of common.SIZES, or the name of the run it was derived from
     config.workdir = ""  # where this run writes: runs/<size>/<stage>
     config.seed = 1337  # initialisation, data order, dropout
@@ -36,23 +36,23 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.model = ConfigDict()
     config.model.vocab_size = 50_304  # GPT-2's 50,257 padded to a multiple of 128
     config.model.block_size = 1024  # context length, tokens
-    config.model.n_layer = 32
-    config.model.n_head = 20
+    config.model.n_layer = 32  # blocks
+    config.model.n_head = 20  # attention heads; divides n_embd
     config.model.n_kv_head = 0  # heads of keys and values, 0 = n_head
-    config.model.n_embd = 1280
+    config.model.n_embd = 1280  # width of the residual stream
     config.model.mlp_width = 0  # 0 = 4 n_embd; gated: 8/3 n_embd rounded up to 64
     config.model.mlp = "plain"  # plain | gated (SwiGLU with activation silu)
     config.model.activation = "gelu"  # gelu (erf) | gelu_tanh | silu
     config.model.norm = "layernorm"  # layernorm (scale and bias) | rmsnorm (scale)
-    config.model.norm_eps = 1e-5
+    config.model.norm_eps = 1e-5  # added to the variance
     config.model.position = "learned"  # learned | rope
-    config.model.rope_theta = 10_000.0
+    config.model.rope_theta = 10_000.0  # base of the rotary frequencies
     config.model.rope_scaling = ()  # Llama 3: (factor, low, high, original length); () = off
-    config.model.tied_embeddings = False
-    config.model.qkv_bias = False
-    config.model.proj_bias = False  # attention output projection
-    config.model.mlp_bias = True
-    config.model.head_bias = True
+    config.model.tied_embeddings = False  # the head is the token embedding
+    config.model.qkv_bias = False  # of queries, keys and values
+    config.model.proj_bias = False  # of the attention output projection
+    config.model.mlp_bias = True  # of both MLP layers
+    config.model.head_bias = True  # of the output layer
     config.model.dropout = 0.1  # on the two residual branches; never on attention probabilities
     config.model.init = "scaled_normal"  # scaled_normal (GPT-2) | torch (the original's)
     config.model.param_dtype = "float32"  # master weights; bfloat16 shows what the original lost
@@ -65,14 +65,14 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
 
     config.optim = ConfigDict()
     config.optim.optimizer = "adamw"  # adamw | lion
-    config.optim.peak_lr = 3e-4
+    config.optim.peak_lr = 3e-4  # learning rate after warmup
     config.optim.warmup_steps = 2000.0  # updates; below 1: share of num_steps
     config.optim.schedule = "constant"  # after linear warmup: constant (original) | cosine | wsd
     config.optim.final_lr_ratio = 0.1  # cosine, wsd: last learning rate as a share of peak_lr
     config.optim.decay_ratio = 0.2  # wsd: share of num_steps in which the rate falls
-    config.optim.beta1 = 0.9
-    config.optim.beta2 = 0.95
-    config.optim.eps = 1e-8
+    config.optim.beta1 = 0.9  # Adam: decay of the mean of gradients
+    config.optim.beta2 = 0.95  # Adam: decay of the mean of their squares
+    config.optim.eps = 1e-8  # Adam: added to the root of the squares
     config.optim.weight_decay = 0.1  # on weight matrices; not on embeddings, norms, biases
     config.optim.clip_norm = 1.0  # global gradient norm
 
@@ -87,7 +87,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.data.domain = ("data/itsec_v3_tokenized",)
     config.data.general = tuple(f"data/multilingual_1.5B_wiki90#{s}" for s, _ in common.PHASE1)
     config.data.domain_weights = ()  # relative numbers, one per entry; () = by train tokens
-    config.data.general_weights = tuple(weight for _, weight in common.PHASE1)
+    config.data.general_weights = tuple(weight for _, weight in common.PHASE1)  # as domain_weights
     config.data.replay_ratio = 1.0  # share of general windows in training, 0..1
     config.data.mixture = (
         ""  # a directory of scripts/mix_tokenized_datasets.py, instead of the above
@@ -99,7 +99,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.data.expected_general_tokens = 1_575_000_000
 
     config.eval = ConfigDict()
-    config.eval.every_steps = 2000
+    config.eval.every_steps = 2000  # and at step 0 and the last
     config.eval.windows = 1800  # per role: the guide's 150 batches of 12
     config.eval.min_windows = 32  # per source, where its val split has as many
     config.eval.batch_size = 0  # windows per forward pass, 0 = those of one training pass
@@ -107,8 +107,8 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.eval.parent_tolerance_nats = 2e-3  # step 0 against the parent's end, on other hardware
 
     config.checkpoint = ConfigDict()
-    config.checkpoint.every_secs = 900.0  # 0 = off
-    config.checkpoint.every_steps = 0  # 0 = off; whichever of the two comes first
+    config.checkpoint.every_secs = 900.0  # time between saves, 0 = off
+    config.checkpoint.every_steps = 0  # 0 = off; a save is due by whichever of the two comes first
     config.checkpoint.keep_last = 2  # newest steps kept
     config.checkpoint.keep_best = 1  # steps of lowest domain loss inside guard.max_forgetting
     config.checkpoint.keep_optimizer = False  # keep optimizer state when the stage is finished
@@ -120,34 +120,34 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.guard.max_forgetting = 0.12  # general loss over the base stage's, as a share
     config.guard.max_nonfinite_steps = 5  # in a row, then the run stops
     config.guard.spike_sigma = 6.0  # loss above mean + k sigma of the last spike_window is a spike
-    config.guard.spike_window = 128  # steps
+    config.guard.spike_window = 128  # steps whose losses are remembered for it
     config.guard.skip_spikes = False  # leave parameters unchanged on a spike
 
     config.mesh = ConfigDict()
-    config.mesh.data = 0  # 0 = auto, -1 = all devices that the other axes leave
-    config.mesh.fsdp = 1
-    config.mesh.tensor = 1
+    config.mesh.data = 0  # copies, each with a part of the batch; 0 = auto, -1 = what others leave
+    config.mesh.fsdp = 1  # parts of parameters and optimizer state; also splits the batch
+    config.mesh.tensor = 1  # parts of every matrix product
 
     config.log = ConfigDict()
-    config.log.every_steps = 10
-    config.log.tensorboard = True
-    config.log.wandb_project = ""  # "" = off
+    config.log.every_steps = 10  # a row of metrics.jsonl and a line
+    config.log.tensorboard = True  # events in the workdir
+    config.log.wandb_project = ""  # Weights & Biases; "" = off
 
     config.profile = ConfigDict()
-    config.profile.start_step = 0
-    config.profile.num_steps = 0  # 0 = off
+    config.profile.start_step = 0  # first step of the trace
+    config.profile.num_steps = 0  # steps traced, into profile/ of the workdir; 0 = off
 
     config.time_budget_secs = 0.0  # save and exit 75 after this wall time, 0 = off
     config.watchdog_secs = 1800.0  # no step for so long: dump stacks, exit 6; 0 = off
     config.deterministic = False  # GPU: deterministic kernels, slower
-    config.compile_cache = "~/.cache/mypt_jax/xla"  # "" = off
+    config.compile_cache = "~/.cache/mypt_jax/xla"  # compiled programs; "" = off
 
     config.distributed = ConfigDict()
     config.distributed.coordinator = (
         ""  # host:port; "" = detect (TPU pod, Slurm, GKE) or one process
     )
-    config.distributed.num_processes = 0
-    config.distributed.process_id = -1
+    config.distributed.num_processes = 0  # with a coordinator: how many there are
+    config.distributed.process_id = -1  # with a coordinator: which one this is, from 0
     config.distributed.timeout_secs = 300.0  # how long a process may not be heard of
     config.distributed.save_timeout_secs = 1800.0  # how long for files, to and from a bucket
 

@@ -186,6 +186,13 @@ def test_the_parent_must_be_finished_and_of_the_same_shape(make, tmp_path):
     with pytest.raises(UserError, match="model.n_embd is 64, but the parent"):
         validation.validate(make(v3, init_from=str(tmp_path / "wide")))
 
+    older = make()
+    del older["model"]["n_kv_head"], older["model"]["rope_scaling"]
+    finished_run(tmp_path / "older", older, tokenizer_sha256=own)
+    validation.validate(make(v3, init_from=str(tmp_path / "older")))
+    with pytest.raises(UserError, match=r"\(--config.model.n_kv_head=0\)"):
+        validation.validate(make(v3, init_from=str(tmp_path / "older"), model__n_kv_head=1))
+
     finished_run(tmp_path / "foreign", shape, tokenizer_sha256="0" * 64)
     with pytest.raises(UserError, match="was trained with tokenizer"):
         validation.validate(make(v3, init_from=str(tmp_path / "foreign")))

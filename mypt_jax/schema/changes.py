@@ -1,0 +1,76 @@
+"""What a run that exists, and a child of it, may change in its config: by what each key decides.
+
+What is called `recorded` is the config of a run, as recorded.config or tree.completed gives it.
+"""
+
+from collections.abc import Mapping
+
+from data_pipeline.errors import UserError
+from mypt_jax import redact
+from mypt_jax.schema import keys, tree
+
+Differences = Mapping[str, tuple]  # {key: (before, now)}
+
+
+def between(recorded: Mapping, config: Mapping, *effects: str) -> Differences:
+    """What differs of the keys with these effects. Raises UserError for a damaged record."""
+    before = tree.flat(recorded)
+    now = tree.flat(tree.plain(redact.tree(config)))
+    found = {}
+    for row in keys.ROWS:
+        if row.effect not in effects:
+            continue
+        if row.name not in before:
+            raise UserError(f"config.json has no {row.name}: damaged, or of another program")
+        if before[row.name] != now[row.name]:
+            found[row.name] = (before[row.name], now[row.name])
+    return found
+
+
+def shown(differences: Differences) -> str:
+    return "; ".join(f"{name}: {before} -> {now}" for name, (before, now) in differences.items())
+
+
+def at_resume(recorded: Mapping, config: Mapping) -> Differences:
+    """What a start changes in the run that it resumes. Raises UserError where it may not."""
+    for name, (before, now) in between(recorded, config, keys.ARCHITECTURE).items():
+        raise UserError(
+            f"{name} is {now}, but the run at {config['workdir']} was started with {before}; "
+            "another value wants another --config.workdir"
+        )
+    return between(recorded, config, keys.TRAINING, keys.EVALUATION, keys.RESUME)
+
+
+def asks_for_more(finished: Mapping, config: Mapping) -> bool:
+    """Whether a config wants more steps than a finished run made; `finished` is finished.json.
+
+    One that the guard rolled back made all of its steps.
+    """
+    return config["num_steps"] > finished["step"] and "rolled_back_from" not in finished
+
+
+def check_finished(recorded: Mapping, config: Mapping, *, step: int) -> None:
+    """Raises UserError where the config would have made another model of a finished run."""
+    found = between(recorded, config, keys.ARCHITECTURE, keys.TRAINING)
+    if found:
+        raise UserError(
+            f"run {config['workdir']} is finished (step {step}), with {shown(found)}; "
+            "another value wants another workdir (--config.workdir, or --runs_dir of a chain), or "
+            "remove the run"
+        )
+
+
+def without_effect(recorded: Mapping, config: Mapping) -> Differences:
+    """What differs from a finished run, which it would matter to only if it went on."""
+    return between(recorded, config, keys.EVALUATION, keys.RESUME)
+
+
+def check_child(parent: Mapping, config: Mapping, *, path: str) -> None:
+    """Raises UserError where a stage has not the architecture of its parent, the run at `path`."""
+    for name, (theirs, own) in between(parent, config, keys.ARCHITECTURE).items():
+        cast = name == "model.param_dtype" and config["checkpoint"]["allow_cast"]
+        if name.startswith("model.") and not cast:
+            raise UserError(
+                f"{name} is {own}, but the parent {path} has {theirs}; a stage keeps its parent's "
+                f"architecture (--config.{name}={theirs})"
+            )

@@ -1,0 +1,58 @@
+"""An unknown key or flag leads to the one that is meant, also from the original's names."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from mypt_jax.schema import hints, keys
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def table() -> list[tuple[str, set[str]]]:
+    """(flag of the original, keys here) of docs/guide.md."""
+    rows = re.findall(
+        r"^\| (`--.*?) \| (`--config\..*?) \|", (ROOT / "docs/guide.md").read_text(), re.M
+    )
+    found = []
+    for theirs, ours in rows:
+        ours = set(re.findall(r"--config\.([a-z_.]+)", ours))
+        found += [(flag, ours) for flag in re.findall(r"--(\w+)", theirs)]
+    return found
+
+
+@pytest.mark.parametrize(("flag", "ours"), table(), ids=lambda value: str(value))
+def test_the_original_s_flags_lead_where_the_guide_says(flag, ours):
+    if not any(key.endswith(flag) for key in ours) and flag in ("n_head", "n_embd"):
+        ours = {f"model.{flag}"}  # one line of the table for three
+    assert set(hints.nearest(flag)) & ours, hints.nearest(flag)
+
+
+@pytest.mark.parametrize("row", keys.ROWS, ids=lambda row: row.name)
+def test_every_old_name_and_every_slip_leads_to_its_row(row):
+    for old in row.was:
+        assert row.name in hints.nearest(old) and row.name in hints.nearest(f"optim.{old}")
+    slip = row.name[:-2] + row.name[-1] if len(row.leaf) > 4 else row.name
+    assert hints.nearest(slip), slip
+
+
+@pytest.mark.parametrize(
+    ("name", "want"),
+    [
+        ("optim.peek_lr", "; did you mean --config.optim.peak_lr?"),
+        ("learning_rte", "; did you mean --config.optim.peak_lr?"),
+        ("model.peak_lr", "; did you mean --config.optim.peak_lr?"),
+        ("batch_size", "; did you mean --config.batch_size?"),
+        ("wandb", "; did you mean --config.log.wandb_project?"),
+        ("eval_seed", "; evaluation windows are a fixed list, the same for every stage"),
+        ("nonsense", ""),
+    ],
+)
+def test_the_end_of_the_line(name, want):
+    assert hints.hint(name) == want
+
+
+def test_every_name_of_a_row_is_no_key_itself():
+    names = {row.name for row in keys.ROWS}
+    assert names.isdisjoint({old for row in keys.ROWS for old in row.was})
