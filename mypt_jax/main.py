@@ -1,6 +1,7 @@
 """python -m mypt_jax.main --config=configs/v8.py[:SIZE] [--config.KEY=VALUE ...]
 
-Flags to a validated config to train.run_stage; nothing else. Exit codes: README, "Exit codes".
+Flags to a validated config to train.run_stage; nothing else. --help shows every key. Exit codes:
+README, "Exit codes".
 """
 
 import faulthandler
@@ -9,29 +10,32 @@ import sys
 import traceback
 
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 from data_pipeline.errors import UserError
 from mypt_jax import exits, redact
 from mypt_jax.monitor import preemption
-from mypt_jax.schema import stage_file
+from mypt_jax.schema import help, hints, overrides, values
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "A stage file, configs/v8.py[:SIZE].")
-_STAGE: dict = {}  # the stage file's own values, before overrides
+_HELP = {"-h", "-help", "--help", "-helpshort", "--helpshort", "-helpfull", "--helpfull"}
+_given: overrides.Given  # what the command line says
 
 
 def _parse(argv: list[str]) -> list[str]:
-    """Parses flags and reads the stage file; bad input is one line and exit code 2."""
+    """Reads the stage file and the flags; bad input is one line and exit code 2."""
+    global _given
     redact.learn(os.environ)
     try:
-        stage = stage_file.load(stage_file.named_by(argv))
-        stage_file.check_keys(argv[1:], stage)
-        _STAGE.update(stage.to_dict())
-        redact.learn(_STAGE)
-        rest = flags.FLAGS(argv)
+        if _HELP & {*argv}:
+            print(help.of(arguments=[one for one in argv[1:] if one not in _HELP]), end="")
+            sys.exit(0)
+        _given = overrides.read(argv[1:])
+        redact.learn(_given.config)
+        rest = flags.FLAGS([argv[0], *_given.rest])
         if len(rest) > 1:
             raise UserError(f"unexpected argument {rest[1]!r}; values are given as --config.KEY=V")
-    except (flags.Error, UserError, ValueError, TypeError, AttributeError) as error:
+    except flags.UnrecognizedFlagError as error:
+        sys.exit(_fail(f"unknown flag --{error.flagname}{hints.hint(error.flagname)}", 2))
+    except (flags.Error, UserError, ValueError) as error:
         sys.exit(_fail(error, 2))
     return rest
 
@@ -64,16 +68,14 @@ def main(argv: list[str]) -> int:
     logging.get_absl_logger().addFilter(_without_stack)
     # Imported here, so that a wrong flag or a signal is answered at once.
     from mypt_jax.distributed import hosts
-    from mypt_jax.schema import config_values, validation
+    from mypt_jax.schema import validation
     from mypt_jax.storage import fetch
     from mypt_jax.train import stage
 
-    overridden = config_flags.get_override_values(flags.FLAGS["config"])
     try:
-        values = config_values.plain(_CONFIG.value.to_dict())
-        config_values.check_values(values)  # before anything is fetched
-        values = fetch.localise(values)
-        validated = validation.validate(values, overridden=overridden, stage=_STAGE)
+        values.check_values(_given.config)  # before anything is fetched
+        local = fetch.localise(_given.config)
+        validated = validation.validate(local, overridden=_given.overridden, stage=_given.stage)
         stage.run_stage(validated, interrupts)
     except UserError as error:
         return hosts.leave(_fail(error, 2), error)

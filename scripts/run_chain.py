@@ -10,6 +10,7 @@ command is run again until it exits 0. Each stage is a process of its own, the s
 """
 
 import argparse
+import json
 import os
 import posixpath
 import shlex
@@ -25,8 +26,9 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a file: Python puts scripts/ on the path, not the root
 
 from data_pipeline import errors  # noqa: E402
-from mypt_jax.schema import stage_file  # noqa: E402
-from mypt_jax.storage import bucket  # noqa: E402
+from mypt_jax.runs import layout, lineage  # noqa: E402
+from mypt_jax.schema import changes, duration, hints, overrides, stage_file, tree, values  # noqa: E402
+from mypt_jax.storage import bucket, fetch  # noqa: E402
 
 STAGES = ("base", "v3", "v5", "v7", "v8")
 # What a stage's exit code asks of the user; the codes are mypt_jax.main's.
@@ -51,17 +53,56 @@ class Stage:
     workdir: str
     parent: str  # run path, "" for scratch
     parent_step: str  # what stands behind the path's @, "" for the final step
+    config: dict  # with the overrides
 
 
-def _exists(run: str, *names: str) -> bool:
+def _exists(path: str, *names: str) -> bool:
     """Whether a small file of a run is there, on the disk or in a bucket."""
-    if "://" not in run:
-        return Path(run, *names).exists()
-    return bucket.Bucket(run).read("/".join(names)) is not None
+    if "://" not in path:
+        return Path(path, *names).exists()
+    return bucket.Bucket(path).read("/".join(names)) is not None
 
 
-def finished(run: str) -> bool:
-    return _exists(run, "finished.json")
+def _read(path: str, name: str, wanted: str) -> dict:
+    """A JSON file of a run, on the disk or in a bucket. Raises UserError."""
+    if "://" not in path:
+        return lineage.read_json(layout.join(path, name), what=f"run {path}", wanted=(wanted,))
+    return json.loads(bucket.Bucket(path).read(name) or "{}")
+
+
+def finished(path: str) -> bool:
+    return _exists(path, layout.FINISHED)
+
+
+def is_done(stage: Stage, *, as_it_is: bool) -> bool:
+    """Whether a stage is finished, and no other length is asked for, on which main decides.
+
+    Raises UserError where it was trained with other values, unless it is taken `as_it_is`.
+    """
+    if as_it_is or not finished(stage.workdir):
+        return finished(stage.workdir)
+    end = _read(stage.workdir, layout.FINISHED, "step")
+    recorded = tree.completed(_read(stage.workdir, layout.CONFIG, "stage"))
+    config = as_recorded(stage, recorded)
+    epochs = config["domain_epochs"]
+    if changes.asks_for_more(end, config) or (epochs and epochs != recorded["domain_epochs"]):
+        return False
+    changes.check_finished(recorded, config, step=end["step"])
+    return True
+
+
+def as_recorded(stage: Stage, recorded: dict) -> dict:
+    """The stage's config as its run would record it, for which its data need not be here."""
+    at = f"@{stage.parent_step}" if stage.parent_step else ""
+    start = f"{stage.parent}{at}" if stage.parent else "scratch"
+    config = {**tree.plain(stage.config), "workdir": stage.workdir, "init_from": start}
+    config = fetch.local_names(config)
+    # What follows from the datasets is as it was, where what it follows from is.
+    for key, source in (("num_steps", "domain_epochs"), ("data.replay_ratio", "data.mixture")):
+        if tree.get(config, source) and tree.get(config, source) == tree.get(recorded, source):
+            tree.put(config, key, tree.get(recorded, key))
+    duration.resolve_warmup(config)
+    return config
 
 
 def _placed(path: str, runs_dir: str) -> str:
@@ -71,15 +112,33 @@ def _placed(path: str, runs_dir: str) -> str:
     return path if inside == path else f"{runs_dir.rstrip('/')}/{inside}"
 
 
-def load_stage(name: str, argument: str, runs_dir: str) -> Stage:
-    """Reads configs/NAME.py; UserError when it is missing or does not accept the argument."""
+def load_stage(name: str, argument: str, runs_dir: str, flags: list[str]) -> Stage:
+    """Reads configs/NAME.py; UserError when it is missing or does not accept the argument or one of
+    the flags."""
     config = stage_file.load(f"configs/{name}.py:{argument}")
+    if config.stage != name:
+        raise errors.UserError(
+            f"configs/{name}.py says stage={config.stage!r}, whose runs it would take for its own; "
+            f"set stage={name!r} in it"
+        )
+    overridden, strange = overrides.apply(config, flags)
+    if strange:
+        raise errors.UserError(
+            f"got {strange[0]!r}; wanted --config.KEY=VALUE or an option{hints.hint(strange[0])}"
+        )
+    for key in _OWN_KEYS:
+        if key in overridden:
+            raise errors.UserError(
+                f"--config.{key} would give every stage the same {key}; set it in configs/, "
+                "or move all runs with --runs_dir=DIR"
+            )
+    values.check_values(tree.plain(config.to_dict()))
     init_from = "" if config.init_from == "scratch" else config.init_from
     parent, _, step = init_from.partition("@")
     # An imported base, --size=runs/gpt2, stays where it is.
     base = argument.partition(",")[0].rstrip("/")
     workdir, parent = (p if p == base else _placed(p, runs_dir) for p in (config.workdir, parent))
-    return Stage(name, workdir, parent, step)
+    return Stage(name, workdir, parent, step, tree.plain(config.to_dict()))
 
 
 def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | None:
@@ -129,14 +188,14 @@ def plan(names: list[str], load: Callable[[str], Stage]) -> list[Stage]:
     return list(ordered.values())
 
 
-def command(stage: Stage, argument: str, moved: bool, overrides: list[str]) -> list[str]:
+def command(stage: Stage, argument: str, moved: bool, flags: list[str]) -> list[str]:
     line = [sys.executable, "-m", "mypt_jax.main", f"--config=configs/{stage.name}.py:{argument}"]
     if moved:
         line.append(f"--config.workdir={stage.workdir}")
         if stage.parent:
             at = f"@{stage.parent_step}" if stage.parent_step else ""
             line.append(f"--config.init_from={stage.parent}{at}")
-    return line + overrides
+    return line + flags
 
 
 def run_stage(line: list[str]) -> int:
@@ -174,34 +233,29 @@ def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[st
     )
     parser.add_argument("--dry_run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--times", default="", help="file for one line with the seconds per stage")
-    args, overrides = parser.parse_known_args(argv)
+    args, flags = parser.parse_known_args(argv)
     if not args.runs_dir:
         raise errors.UserError("--runs_dir is empty, wanted a directory or gs://BUCKET/...")
     bucket.local_path(args.runs_dir)
     if args.times and not Path(args.times).absolute().parent.is_dir():
         raise errors.UserError(f"--times={args.times}: there is no such directory")
-    for override in overrides:
-        key, equals, _ = override.removeprefix("--config.").partition("=")
-        if not override.startswith("--config.") or not equals:
-            raise errors.UserError(f"got {override!r}; wanted --config.KEY=VALUE or an option")
-        if key in _OWN_KEYS:
-            raise errors.UserError(
-                f"--config.{key} would give every stage the same {key}; set it in configs/, "
-                "or move all runs with --runs_dir=DIR"
-            )
-    return args, overrides
+    return args, overrides.expand(flags)
 
 
 def main(argv: list[str] | None = None) -> int:
-    args, overrides = parse_arguments(argv)
+    args, flags = parse_arguments(argv)
     os.chdir(ROOT)  # runs/, data/ and configs/ are meant from here
     names = [name for name in args.stages.split(",") if name] or list(STAGES)
     seconds = []
-    for stage in plan(names, lambda name: load_stage(name, args.size, args.runs_dir)):
-        if finished(stage.workdir):
+    stages = plan(names, lambda name: load_stage(name, args.size, args.runs_dir, flags))
+    given = args.size.partition(",")[0].rstrip("/")  # where it is a run, it is taken as it is
+    # All of them before any is trained.
+    done = {s.name for s in stages if is_done(s, as_it_is=s.workdir == given)}
+    for stage in stages:
+        if stage.name in done:
             print(f"{stage.name}: finished in {stage.workdir}, skipped", flush=True)
             continue
-        line = command(stage, args.size, args.runs_dir != "runs", overrides)
+        line = command(stage, args.size, args.runs_dir != "runs", flags)
         print(f"{stage.name}: {shlex.join(line)}", flush=True)
         if args.dry_run:
             continue

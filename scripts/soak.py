@@ -44,17 +44,11 @@ SHORT = {  # the tiny chain with smaller batches, saved often
 }
 
 
-def command(runs: Path, overrides: dict) -> list[str]:
-    flags = [f"--config.{key}={value}" for key, value in overrides.items()]
-    chain = [sys.executable, "scripts/run_chain.py", "--size=tiny", f"--runs_dir={runs}"]
-    return chain + flags
-
-
-def start(runs: Path, overrides: dict, log: Path) -> subprocess.Popen:
+def start(runs: Path, flags: list[str], log: Path) -> subprocess.Popen:
     """The chain in a process group of its own, so that a kill reaches the trainer, too."""
     with open(log, "ab") as file:
         return subprocess.Popen(
-            command(runs, overrides),
+            [sys.executable, "scripts/run_chain.py", "--size=tiny", f"--runs_dir={runs}", *flags],
             cwd=ROOT,
             stdout=file,
             stderr=subprocess.STDOUT,
@@ -121,14 +115,14 @@ def differences(quiet: Path, shaken: Path) -> list[str]:
 
 
 def shake(
-    runs: Path, overrides: dict, *, kills: int, stage_secs: float, draw: random.Random, log: Path
+    runs: Path, flags: list[str], *, kills: int, stage_secs: float, draw: random.Random, log: Path
 ) -> int:
     """Runs a chain to its end and kills it at most `kills` times; returns how often it did.
 
     The moments are spread over a little more than a stage: start, training, saves, ends.
     """
     hits = 0
-    process = start(runs, overrides, log)
+    process = start(runs, flags, log)
     while hits < kills:
         try:
             code = process.wait(timeout=draw.uniform(0.02, 1.3) * stage_secs)
@@ -137,7 +131,7 @@ def shake(
             hits += 1
             done = sum(layout.finished(str(runs / "tiny" / stage)) is not None for stage in STAGES)
             print(f"{runs.name}: kill {hits}, {done} of {len(STAGES)} stages finished", flush=True)
-            process = start(runs, overrides, log)
+            process = start(runs, flags, log)
             continue
         break
     if code := process.wait():
@@ -167,14 +161,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dir", type=Path, default=ROOT / "runs" / "soak")
     args, more = parser.parse_known_args(argv)
-    for override in more:
-        if not override.startswith("--config.") or "=" not in override:
-            raise errors.UserError(f"got {override!r}; wanted --config.KEY=VALUE or an option")
-    overrides = {**SHORT, **dict(text.removeprefix("--config.").split("=", 1) for text in more)}
+    flags = [*(f"--config.{key}={value}" for key, value in SHORT.items()), *more]
     args.dir.mkdir(parents=True, exist_ok=True)
     begin = time.monotonic()
     quiet = args.dir / "quiet"
-    if start(quiet, overrides, args.dir / "quiet.log").wait():
+    if start(quiet, flags, args.dir / "quiet.log").wait():
         raise errors.UserError(f"the quiet chain failed; see {args.dir / 'quiet.log'}")
     walls = [layout.finished(str(quiet / "tiny" / s))["goodput"]["wall_secs"] for s in STAGES]
     draw, hits, differing, chains = random.Random(args.seed), 0, 0, 0
@@ -184,7 +175,7 @@ def main(argv: list[str] | None = None) -> int:
             raise errors.UserError(f"{shaken} exists: remove it or choose another --seed")
         hits += shake(
             shaken,
-            overrides,
+            flags,
             kills=args.kills - hits,
             stage_secs=statistics.median(walls),
             draw=draw,

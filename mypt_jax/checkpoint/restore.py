@@ -18,6 +18,7 @@ from etils import epath
 from data_pipeline.errors import UserError
 from mypt_jax import exits
 from mypt_jax.runs import integrity, layout, lineage
+from mypt_jax.schema import recorded
 from mypt_jax.storage import fetch
 
 META = layout.META
@@ -136,4 +137,4 @@ def load_params(spec: str) -> Loaded:
     path, step = layout.resolve_step(fetch.fetch_run(spec))
     params = restore_params(path, step, None)
     meta = read_meta(layout.step_dir(path, step))
-    return Loaded(params, layout.config(path), meta["lineage"], meta, path, step)
+    return Loaded(params, recorded.config(path), meta["lineage"], meta, path, step)

@@ -21,10 +21,7 @@ from jax.experimental import multihost_utils
 from data_pipeline.errors import UserError
 from mypt_jax import exits
 from mypt_jax.distributed import cluster, coordination
-from mypt_jax.runs import lineage
-
-# Differs between processes on purpose, or is of no consequence to the others.
-OWN_KEYS = ("distributed/process_id", "compile_cache", "data/prefetch_batches")
+from mypt_jax.schema import keys, tree
 
 
 def start(settings: Mapping) -> None:
@@ -131,7 +128,8 @@ def compare(config: Mapping, *, timeout_secs: float) -> None:
     """
     if jax.process_count() == 1:
         return
-    flat = {k: v for k, v in lineage.flatten(config).items() if k not in OWN_KEYS}
+    own = {row.name for row in keys.ROWS if row.per_process}
+    flat = {name: value for name, value in tree.flat(config).items() if name not in own}
     _compare("another config", flat, "start all with one", timeout_secs)
     # Connects the devices while all processes are here: the first collective of a program may
     # otherwise wait for the compilation of another process, and some transports give up early.
@@ -162,8 +160,7 @@ def _compare(
         differing = sorted(key for key in keys if first.get(key) != theirs.get(key))
         if differing:
             found = "; ".join(
-                f"{key.replace('/', '.')}: {first.get(key)} on process 0, {theirs.get(key)} on "
-                f"process {other}"
+                f"{key}: {first.get(key)} on process 0, {theirs.get(key)} on process {other}"
                 for key in differing[:3]
             )
             line = f"process {other} has {what} than process 0 ({found}); {advice}"

@@ -11,9 +11,6 @@ from mypt_jax.checkpoint import restore, save
 from mypt_jax.runs import layout, lineage
 from mypt_jax.schema import stage_file
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-
 _IMPORT_OF = "import of "  # in the place of init_from
 
 
@@ -31,7 +28,7 @@ def check_target(path: str) -> None:
 
 def base_model() -> dict:
     """config.model of the base stage: every key, to be changed by an import."""
-    return stage_file.load(os.path.join(ROOT, "configs", "base.py")).to_dict()["model"]
+    return stage_file.load(stage_file.BASE).to_dict()["model"]
 
 
 def write(
@@ -44,7 +41,7 @@ def write(
             f"{source}: tokenizer {tokenizer_name} has {tokenizer.vocab_size} ids, the model "
             f"{settings['vocab_size']}: it belongs to another model"
         )
-    config = stage_file.load(os.path.join(ROOT, "configs", "base.py")).to_dict()
+    config = stage_file.load(stage_file.BASE).to_dict()
     config |= {
         "size": os.path.basename(os.path.normpath(workdir)),
         "workdir": workdir,

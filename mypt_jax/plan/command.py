@@ -15,27 +15,23 @@ from data_pipeline.batches import mixture
 from data_pipeline.tokens import tokenizer
 from mypt_jax.model import flops
 from mypt_jax.plan import costs
-from mypt_jax.schema import config_values, duration, stage_file, validation
+from mypt_jax.schema import duration, hints, overrides, validation, values
 from mypt_jax.storage import fetch
 
 UTILISATION = 0.40  # of the peak rate; published values near this size are 0.35 to 0.57
 
 
-def resolve(spec: str, arguments: list[str]) -> dict:
-    """The config of a stage file with its overrides, checked and resolved as training does, as far
-    as needs no data."""
-    stage = stage_file.load(spec)
-    stage_file.check_keys(arguments, stage)
-    stage_file.override(stage, arguments)
-    config = fetch.expand_home(config_values.plain(stage.to_dict()))
-    config_values.check_values(config)
+def resolve(given: overrides.Given) -> dict:
+    """The config of a command line, checked and resolved as training does, as far as needs no
+    data."""
+    config = fetch.expand_home(given.config)
+    values.check_values(config)
     tokenizer.get(config["data"]["tokenizer"])
     validation.check_extra(config["eval"]["extra"])
-    overridden = {one.removeprefix("--config.").partition("=")[0] for one in arguments}
     if config["data"]["mixture"]:
-        validation.open_view(config["data"], overridden)
+        validation.open_view(config["data"], given.overridden)
     domain_tokens = costs.domain_tokens(costs.mixture_parts(config))
-    duration.resolve(config, domain_tokens, overridden)
+    duration.resolve(config, domain_tokens, given.overridden)
     return config
 
 
@@ -215,16 +211,22 @@ def compiled(config: dict, name: str, *, search: bool) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m mypt_jax.plan", description=__doc__.splitlines()[2], allow_abbrev=False
+        prog="python -m mypt_jax.plan",
+        usage="%(prog)s --config=FILE[:SIZE] [--config.KEY=VALUE ...] [options]",
+        description=__doc__.split("\n\n")[1],
+        epilog="Every key: python -m mypt_jax.main --help",
+        allow_abbrev=False,
     )
-    parser.add_argument("--config", required=True, metavar="FILE[:SIZE]")
     parser.add_argument("--topology", default="", help="v5e:2x4 and the like")
     parser.add_argument("--search", action="store_true", help="with --topology: what fits")
     parser.add_argument("--utilisation", type=float, default=UTILISATION, help="share of peak")
     known, rest = parser.parse_known_args(argv)
-    strange = [argument for argument in rest if not argument.startswith("--config.")]
-    if strange:
-        raise errors.UserError(f"unknown argument {strange[0]}; values are --config.KEY=VALUE")
+    given = overrides.read(rest)
+    if given.rest:
+        strange = given.rest[0]
+        raise errors.UserError(
+            f"unknown argument {strange}; values are --config.KEY=VALUE{hints.hint(strange)}"
+        )
     if not 0 < known.utilisation <= 1:
         raise errors.UserError(f"--utilisation is {known.utilisation}, wanted a share in (0, 1]")
     if known.search and not known.topology:
@@ -234,8 +236,8 @@ def main(argv: list[str] | None = None) -> int:
 
         topology.prepare()
         topology.devices(known.topology)  # refused, if so, before anything is printed
-    config = resolve(known.config, rest)
-    print("\n".join(describe(config, known.config, known.utilisation)), flush=True)
+    config = resolve(given)
+    print("\n".join(describe(config, given.spec, known.utilisation)), flush=True)
     if known.topology:
         print("\n".join(compiled(config, known.topology, search=known.search)))
     return 0

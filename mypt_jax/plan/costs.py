@@ -16,7 +16,7 @@ from mypt_jax.checkpoint import retention
 from mypt_jax.model import flops, gpt, parameters
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import layout, lineage
-from mypt_jax.schema import stage_file
+from mypt_jax.schema import recorded, stage_file
 
 GIB = 2**30
 
@@ -128,7 +128,7 @@ def ancestors(config: Mapping, spec: str) -> tuple[list[Stage], str]:
     while config["init_from"] not in ("", "scratch"):
         parent = layout.parse_spec(config["init_from"])[0]
         if os.path.isfile(layout.join(parent, layout.CONFIG)):
-            config, origin = layout.config(parent), "run"
+            config, origin = recorded.config(parent), "run"
         else:
             file = os.path.join(os.path.dirname(path), f"{os.path.basename(parent)}.py")
             if not os.path.isfile(file):

@@ -38,6 +38,7 @@ def steps(workdir: str) -> list[int]:
 
 
 def config(workdir: str) -> dict:
+    """config.json as it stands; schema/recorded.py reads what an older version did not write."""
     wanted = ("stage", "model", "data")
     return lineage.read_json(join(workdir, CONFIG), what=f"run {workdir}", wanted=wanted)
 

@@ -36,13 +36,13 @@ def resolve(config: dict, domain_tokens: int, overridden: Collection[str]) -> li
             f"num_steps {config['num_steps']}: {config['domain_epochs']:g} epochs of "
             f"{domain_tokens:,} domain tokens at {share:.0%} of {per_step:,} tokens/step"
         )
-    notes += _resolve_warmup(config)
+    notes += resolve_warmup(config)
     _check_decay(config["num_steps"], **config["optim"])
     _check_profile(config)
     return notes
 
 
-def _resolve_warmup(config: dict) -> list[str]:
+def resolve_warmup(config: dict) -> list[str]:
     """Sets warmup_steps from a fraction of num_steps; returns notes. Raises UserError."""
     notes = []
     warmup = config["optim"]["warmup_steps"]

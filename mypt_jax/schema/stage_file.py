@@ -1,25 +1,16 @@
 """A stage file of configs/, loaded by its name: "configs/v8.py" or "configs/v8.py:ARGUMENT"."""
 
-import ast
-import difflib
 import importlib.util
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
 from data_pipeline.errors import UserError
-from mypt_jax.runs import lineage
 
-
-def named_by(argv: list[str]) -> str:
-    """The value of --config in a command line, as --config=FILE or --config FILE."""
-    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
-        name, equals, value = argument.partition("=")
-        if name in ("--config", "-config"):
-            return value if equals else following
-    raise UserError("no --config=FILE given; for example --config=configs/v8.py:tiny")
+_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BASE = os.path.join(_ROOT, "configs", "base.py")  # has every key
 
 
 def load(spec: str) -> ConfigDict:
@@ -47,55 +38,6 @@ def load(spec: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise UserError(f"{spec}: get_config returns a {type(config).__name__}, not a ConfigDict")
     return config
-
-
-def check_keys(arguments: Iterable[str], config: ConfigDict) -> None:
-    """Raises UserError for a --config.KEY that the stage does not have, with the nearest one."""
-    keys = {key.replace("/", ".") for key in lineage.flatten(config.to_dict())}
-    for argument in arguments:
-        name = argument.lstrip("-").partition("=")[0]
-        if not (argument.startswith("-") and name.startswith("config.")):
-            continue
-        key = name.removeprefix("config.")
-        if key in keys or any(known.startswith(f"{key}.") for known in keys):
-            continue
-        leaf = key.rpartition(".")[2]
-        same_leaf = [known for known in keys if known.rpartition(".")[2] == leaf]
-        near = same_leaf or difflib.get_close_matches(key, keys, 1, 0.5)
-        hint = f"; did you mean --config.{near[0]}?" if near else ""
-        raise UserError(f"unknown config key {key}{hint}")
-
-
-def override(config: ConfigDict, arguments: Iterable[str]) -> None:
-    """Applies --config.KEY=VALUE without absl flags, with the types that the stage file has."""
-    for argument in arguments:
-        name, equals, text = argument.lstrip("-").partition("=")
-        key = name.removeprefix("config.")
-        if not equals:
-            raise UserError(f"--config.{key} has no value; give it as --config.{key}=VALUE")
-        *groups, leaf = key.split(".")
-        group = config
-        for part in groups:
-            group = group[part]
-        group[leaf] = _value(text, group[leaf], key)
-
-
-def _value(text: str, old, key: str):
-    """`text` as the type of `old`. Raises UserError."""
-    kind = type(old)
-    if kind is str:
-        return text
-    try:
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        if kind in (int, float):
-            return kind(text)
-        if kind is tuple:
-            value = ast.literal_eval(text) if text[:1] in "([" else text
-            return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-    except (ValueError, KeyError, SyntaxError):
-        pass
-    raise UserError(f"{key} is {text!r}, wanted a {kind.__name__} like {old!r}")
 
 
 def length_note(stage: Mapping, config: Mapping) -> str:

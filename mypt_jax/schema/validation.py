@@ -14,14 +14,7 @@ from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import layout, lineage
-from mypt_jax.schema import config_values, duration, stage_file
-
-# What two runs must share for one to start from the other's parameters.
-ARCHITECTURE = (
-    "vocab_size block_size n_layer n_head n_kv_head n_embd mlp_width mlp activation norm norm_eps "
-    "position rope_theta rope_scaling tied_embeddings qkv_bias proj_bias mlp_bias head_bias "
-    "param_dtype"
-).split()
+from mypt_jax.schema import changes, duration, recorded, stage_file, tree, values
 
 
 class Parent(NamedTuple):
@@ -54,8 +47,8 @@ def validate(
 
     Raises UserError with one line: what was got, what is wanted, what to do.
     """
-    config = config_values.plain(config)
-    config_values.check_values(config)
+    config = tree.plain(config)
+    values.check_values(config)
     _check_workdir(config["workdir"])
     mixture = _open_mixture(config, overridden)
     extra = _open_extra(config["eval"]["extra"])
@@ -195,36 +188,25 @@ def _check_recorded_parent(config: dict) -> None:
     path = layout.join(config["workdir"], layout.CONFIG)
     if not os.path.exists(path):
         return
-    recorded = lineage.read_json(path, what="run")
-    if recorded.get("init_from") != config["init_from"]:
+    start = lineage.read_json(path, what="run", wanted=("init_from",))["init_from"]
+    if start != config["init_from"]:
         raise UserError(
             f"init_from is {config['init_from']}, but the run at {config['workdir']} was started "
-            f"from {recorded.get('init_from')}; another parent wants another --config.workdir"
+            f"from {start}; another parent wants another --config.workdir"
         )
 
 
 def _open_parent(config: dict, tokenizer: tokenizers.Tokenizer) -> Parent | None:
     if config["init_from"] == "scratch":
         return None
-    if not config["init_from"]:
-        raise UserError("init_from is empty, wanted scratch or a run (PATH, PATH@STEP, PATH@best)")
     path, _ = layout.parse_spec(config["init_from"])
     if layout.steps(config["workdir"]) and not os.path.exists(path):
         return None  # a run that resumes needs its parent no more
     path, step = layout.resolve_step(config["init_from"])
     if os.path.realpath(path) == os.path.realpath(config["workdir"]):
         raise UserError(f"init_from {path} is the workdir itself; a run resumes without init_from")
-    parent = Parent(path, step, layout.config(path), layout.record_at(path, step))
-    for key in ARCHITECTURE:
-        own, theirs = config["model"][key], parent.config["model"].get(key)
-        theirs = tuple(theirs) if isinstance(theirs, list) else theirs
-        if key == "param_dtype" and config["checkpoint"]["allow_cast"]:
-            continue
-        if own != theirs:
-            raise UserError(
-                f"model.{key} is {own}, but the parent {path} has {theirs}; a stage keeps its "
-                f"parent's architecture (--config.model.{key}={theirs})"
-            )
+    parent = Parent(path, step, recorded.config(path), layout.record_at(path, step))
+    changes.check_child(parent.config, config, path=path)
     theirs = parent.record["tokenizer"]["sha256"]
     if theirs != tokenizer.sha256:
         raise UserError(

@@ -5,8 +5,9 @@ workdir is mirror.py's: here only what the checks before the start read of it is
 """
 
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
@@ -20,35 +21,43 @@ _RUN_FILES = (layout.CONFIG, lineage.FILE, layout.FINISHED, layout.METRICS)
 
 def expand_home(config: Mapping) -> dict:
     """The config with ~ expanded in every path on this machine, which a shell leaves as it is."""
-    config = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
-    data, evaluation = config["data"], config["eval"]
-    for key in ("domain", "general"):
-        data[key] = tuple(os.path.expanduser(entry) for entry in data[key])
-    data["mixture"] = os.path.expanduser(data["mixture"])
-    evaluation["extra"] = tuple(
-        f"{role}{equals}{os.path.expanduser(entry)}"
-        for role, equals, entry in (e.partition("=") for e in evaluation["extra"])
-    )
-    for key in ("init_from", "workdir"):
-        config[key] = os.path.expanduser(config[key])
-    return config
+    return _placed(config, os.path.expanduser, os.path.expanduser, os.path.expanduser)
 
 
 def localise(config: Mapping) -> dict:
     """The config with local mirrors in place of URLs, and what it needs fetched."""
-    config = expand_home(config)
-    data = config["data"]
+    return _placed(expand_home(config), _dataset, fetch_run, _workdir)
+
+
+def local_names(config: Mapping) -> dict:
+    """The config with local mirrors in place of URLs, as its run records it; nothing is fetched."""
+    return _placed(expand_home(config), _local_name, _local_name, local_path)
+
+
+def _placed(config: Mapping, dataset: Callable, parent: Callable, workdir: Callable) -> dict:
+    """The config with its paths as these functions give them."""
+    config = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
+    data, evaluation = config["data"], config["eval"]
     for key in ("domain", "general"):
-        data[key] = tuple(_dataset(entry) for entry in data[key])
-    data["mixture"] = _dataset(data["mixture"])
-    config["eval"]["extra"] = tuple(
-        f"{role}={_dataset(entry)}" if equals else role
-        for role, equals, entry in (e.partition("=") for e in config["eval"]["extra"])
+        data[key] = tuple(dataset(entry) for entry in data[key])
+    data["mixture"] = dataset(data["mixture"])
+    evaluation["extra"] = tuple(
+        f"{role}{equals}{dataset(entry)}"
+        for role, equals, entry in (e.partition("=") for e in evaluation["extra"])
     )
-    config["init_from"] = fetch_run(config["init_from"])
-    if "://" in config["workdir"]:
-        config["workdir"] = mirror.prepare(config["workdir"])
+    config["init_from"] = parent(config["init_from"])
+    config["workdir"] = workdir(config["workdir"])
     return config
+
+
+def _workdir(path: str) -> str:
+    return mirror.prepare(path) if "://" in path else path
+
+
+def _local_name(entry: str) -> str:
+    """DIR, DIR#SOURCE or RUN@STEP below its mirror."""
+    path, mark, inside = re.match(r"([^#@]*)(#|@|)(.*)", entry, re.DOTALL).groups()
+    return f"{local_path(path)}{mark}{inside}" if "://" in path else entry
 
 
 def _dataset(entry: str) -> str:

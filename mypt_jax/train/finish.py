@@ -5,6 +5,7 @@ from mypt_jax.checkpoint import restore, retention
 from mypt_jax.distributed import coordination
 from mypt_jax.monitor import goodput, metrics
 from mypt_jax.runs import layout, lineage
+from mypt_jax.schema import changes, recorded
 from mypt_jax.storage import mirror
 from mypt_jax.train import provenance
 from mypt_jax.train.loop import Loop
@@ -15,9 +16,9 @@ def is_there(config: dict) -> bool:
     finished = layout.finished(config["workdir"])
     if finished is None:
         return False
-    recorded = layout.config(config["workdir"])
+    before = recorded.config(config["workdir"])
     link = mirror.Mirror(config["workdir"])
-    if config["num_steps"] > finished["step"] and "rolled_back_from" not in finished:
+    if changes.asks_for_more(finished, config):
         rest = layout.join(layout.step_dir("", finished["step"]), "rest", "")
         if retention.has_optimizer(config["workdir"], finished["step"]) or link.holds(rest):
             return False  # it was finished with checkpoint.keep_optimizer: it can go on
@@ -25,17 +26,16 @@ def is_there(config: dict) -> bool:
             f"run {config['workdir']} finished at step {finished['step']} without keeping its "
             f"optimizer state; num_steps {config['num_steps']} wants another --config.workdir"
         )
-    changed = provenance.changed_training(recorded, config)
-    if changed:
-        raise UserError(
-            f"run {config['workdir']} is finished (step {finished['step']}), with {changed}; "
-            "another value wants another --config.workdir, or remove the run"
-        )
-    if not recorded["checkpoint"]["keep_optimizer"]:
+    changes.check_finished(before, config, step=finished["step"])
+    if not before["checkpoint"]["keep_optimizer"]:
         retention.strip(config["workdir"])  # where the process that finished was killed
     if link.is_newest:
         link.push(lambda: None)  # nobody works on it
-    metrics.say(f"run {config['workdir']} is finished (step {finished['step']}); nothing to do")
+    unused = changes.without_effect(before, config)
+    metrics.say(
+        f"run {config['workdir']} is finished (step {finished['step']}); nothing to do"
+        f"{f', also not for {changes.shown(unused)}' if unused else ''}"
+    )
     return True
 
 

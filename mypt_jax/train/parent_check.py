@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from data_pipeline.errors import UserError
 from mypt_jax.evaluate import losses
 from mypt_jax.runs import layout
+from mypt_jax.train import provenance
 from mypt_jax.train.run import Run
 
 
@@ -29,7 +30,7 @@ def compare(run: Run, plan: Mapping, row: Mapping, path: str) -> None:
     numerics = run.record["numerics"]
     # Other processes may choose other kernels on a GPU, by what was fastest there.
     repeats = numerics["platform"] != "gpu" or numerics["deterministic"]
-    same = repeats and parent.record.get("numerics") == numerics
+    same = repeats and provenance.recorded_numerics(parent.record) == numerics
     tolerance = 0.0 if same else run.config["eval"]["parent_tolerance_nats"]
     parent_path = layout.eval_file(parent.path, parent.step)
     compared = 0

@@ -12,25 +12,15 @@ import jaxlib
 from data_pipeline.batches import loader as loaders
 from data_pipeline.batches import mixture as mixtures
 from data_pipeline.errors import UserError
-from mypt_jax import redact
 from mypt_jax.distributed import coordination, sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.monitor import metrics
 from mypt_jax.runs import drawn, layout, lineage
-from mypt_jax.schema.validation import ARCHITECTURE, Parent, Validated
+from mypt_jax.schema import keys, tree
+from mypt_jax.schema.validation import Parent, Validated
 from mypt_jax.train import processor, step
 from mypt_jax.train.rows import Rows
 from mypt_jax.train.run import Run
-
-# Keys in which a resumed run may not differ: its saved state would mean something else.
-FIXED = ("init_from", *(f"model/{key}" for key in ARCHITECTURE))
-# What decides what a run learns, beyond rounding.
-TRAINING = (
-    *FIXED,
-    *("seed", "num_steps", "batch_size", "model/dropout", "model/document_mask", "model/init"),
-    *(f"data/{key}" for key in ("domain", "general", "mixture", "replay_ratio")),
-    *(f"data/{role}_weights" for role in ("domain", "general")),
-)
 
 
 def new(
@@ -113,44 +103,28 @@ def meta(run: Run, rows: Rows, done: int, row: Mapping) -> dict:
 def numerics(config: Mapping, program: step.Program) -> dict:
     """What two evaluations must share for their losses to be equal to the last bit."""
     device = program.mesh.devices.flat[0]
-    model = program.model_config
-    keys = "param_dtype compute_dtype attention document_mask scan_layers loss_chunks".split()
+    evaluation = {**config["eval"], "batch_size": losses.eval_batch_size(config)}
+    resolved = {**config, "model": program.model_config, "eval": evaluation}
     return {
         "platform": device.platform,
         "device_kind": device.device_kind,
         "processor": processor.fingerprint(device),
-        "deterministic": config["deterministic"],
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "mesh": list(program.mesh.devices.shape),
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
-        "eval_batch_size": losses.eval_batch_size(config),
-        **{key: model[key] for key in keys},
+        **{_numerics_name(row): tree.get(resolved, row.name) for row in keys.ROWS if row.numerics},
     }
 
 
-def changes(config: Mapping) -> list[str]:
-    """Lines on what this start's config changes. Raises UserError where it may not."""
-    workdir = config["workdir"]
-    lines = []
-    found = lineage.differences(layout.config(workdir), redact.tree(config))
-    for key, (before, now) in found.items():
-        if key in FIXED:
-            raise UserError(
-                f"{key.replace('/', '.')} is {now}, but the run at {workdir} was started "
-                f"with {before}; another value wants another --config.workdir"
-            )
-        if key.startswith("distributed/"):
-            continue  # where it runs, not what it is
-        lines.append(f"changed at resume: {key.replace('/', '.')}: {before} -> {now}")
-    return lines
+def _numerics_name(row: keys.Key) -> str:
+    return row.name.removeprefix("model.").replace(".", "_")
 
 
-def changed_training(recorded: Mapping, config: Mapping) -> str:
-    """What of a finished run's config would have made another model, "" when nothing would."""
-    found = lineage.differences(recorded, redact.tree(config))
-    decisive = {k: v for k, v in found.items() if k in TRAINING or k.startswith("optim/")}
-    return _shown({k: (was, now) for k, (was, now) in decisive.items() if was is not None})
+def recorded_numerics(record: Mapping) -> dict:
+    """The numerics in a run's lineage; a key of later times has the value of its time."""
+    absent = {_numerics_name(row): row.absent for row in keys.ROWS if row.numerics}
+    return {**absent, **record.get("numerics", {})}
 
 
 def write(workdir: str, config: Mapping, record: Mapping, parent: Parent | None) -> None:
@@ -190,7 +164,7 @@ def check_numerics(record: dict, config: Mapping, program: step.Program, done: i
     Losses of two runs are compared exactly only where it is the same (parent_check.py).
     """
     now = numerics(config, program)
-    found = lineage.differences(record["numerics"], now)
+    found = lineage.differences(recorded_numerics(record), now)
     if not found:
         return []
     record["numerics"] = now

@@ -27,6 +27,7 @@ from mypt_jax.monitor import (
 )
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import integrity, layout, lease, lease_place
+from mypt_jax.schema import changes, recorded
 from mypt_jax.schema.validation import Parent, Validated
 from mypt_jax.storage import mirror
 from mypt_jax.train import (
@@ -195,11 +196,11 @@ def _enter(
     workdir = config["workdir"]
 
     def enter() -> list[str]:
-        changes = _changes(config)
+        changed = _changes(config)
         disk = retention.check_disk(workdir, program.abstract_state, keep=config["checkpoint"])
         notes = _take_over(owned, link, workdir, stack)
         # Again, where the steps have come from a bucket just now.
-        return [*notes, disk, *(changes or _changes(config))]
+        return [*notes, disk, *(changed or _changes(config))]
 
     for note in memory.notes(program) if jax.process_index() == 0 else ():
         metrics.say(note)
@@ -225,7 +226,12 @@ def _write_records(run: Run, done: int) -> None:
 
 
 def _changes(config: Mapping) -> list[str]:
-    return provenance.changes(config) if layout.steps(config["workdir"]) else []
+    """Lines on what this start changes in a run that is resumed. Raises UserError."""
+    workdir = config["workdir"]
+    if not layout.steps(workdir):
+        return []
+    found = changes.at_resume(recorded.config(workdir), config)
+    return [f"changed at resume: {changes.shown({key: found[key]})}" for key in found]
 
 
 def _lease_place(link: mirror.Mirror, workdir: str):

@@ -34,7 +34,16 @@ def state_of(workdir) -> dict:
     }
 
 
-@pytest.mark.parametrize("change", [{"optim.peak_lr": 0.5}, {"seed": 7}, {"num_steps": 6}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"optim.peak_lr": 0.5},
+        {"seed": 7},
+        {"num_steps": 6},
+        {"accumulation_steps": 4},
+        {"guard.skip_spikes": True},
+    ],
+)
 def test_other_values_are_refused(finished, change):
     """It would look as if they had been trained with."""
     workdir, overrides = finished
@@ -50,9 +59,27 @@ def test_what_only_concerns_running_is_no_change_and_the_optimizer_stays(finishe
     before = state_of(workdir)
     more = {"log.every_steps": 5, "checkpoint.keep_optimizer": False, "model.remat": "full"}
     done = train("base", overrides | more)
-    assert done.returncode == 0 and "nothing to do" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "nothing to do, also not for checkpoint.keep_optimizer: True -> False\n" in done.stdout
     assert state_of(workdir) == before
     assert any("/rest/" in name for name in before)
+
+
+def test_a_run_of_an_older_version_is_compared_with_what_it_had(finished):
+    """No message asks for None."""
+    workdir, overrides = finished
+    path = workdir / "config.json"
+    text = path.read_text()
+    try:
+        config = json.loads(text)
+        del config["model"]["n_kv_head"], config["optim"]["eps"], config["distributed"]
+        path.write_text(json.dumps(config))
+        same = train("base", overrides)
+        assert same.returncode == 0 and "nothing to do\n" in same.stdout, same.stderr
+        other = train("base", overrides | {"optim.eps": 1e-6})
+        assert other.returncode == 2 and "optim.eps: 1e-08 -> 1e-06;" in other.stderr
+    finally:
+        path.write_text(text)
 
 
 def test_a_tracker_that_does_not_start_leaves_it_finished(finished, tmp_path):

@@ -6,21 +6,23 @@ import subprocess
 import sys
 from fractions import Fraction
 
+import optax
 import pytest
 
 from configs import v8
 from data_pipeline.errors import UserError
 from data_pipeline.prepare import mix
+from mypt_jax import optim
 from mypt_jax.model import flops
 from mypt_jax.plan import command, costs, topology
-from mypt_jax.schema import config_values, validation
+from mypt_jax.schema import tree, validation
 
 GIB = 2**30
 
 
 @pytest.fixture
 def guide() -> dict:
-    return config_values.plain(v8.get_config().to_dict())
+    return tree.plain(v8.get_config().to_dict())
 
 
 def said(capsys, *arguments: str) -> str:
@@ -58,7 +60,7 @@ def test_a_mixture_decides_the_ratio_in_plan_and_training(capsys, datasets, tmp_
     assert re.search(r"warning: domain/laws: [\d.]+ epochs: memorisation", long)
     assert "warning: general" not in long
     with pytest.raises(UserError, match="0.3 differs from the 0.25 of"):
-        command.resolve("configs/v5.py:tiny", [*arguments[1:], "--config.data.replay_ratio=0.3"])
+        command.main([*arguments, "--config.data.replay_ratio=0.3"])
     data = {"mixture": str(view), "replay_ratio": 0.2}
     assert validation.open_view(data, ()).replay_ratio == Fraction("0.25")
     assert data["replay_ratio"] == 0.25
@@ -87,6 +89,15 @@ def test_length_follows_from_epochs(capsys):
     assert f"  {round(0.05 * steps):,}: 9e-05" in out
     with pytest.raises(UserError, match="both given"):
         command.main(["--config=configs/v8.py", epochs, "--config.num_steps=100"])
+
+
+def test_another_optimizer_and_schedule_need_no_list_of_their_settings(guide, monkeypatch):
+    guide["optim"] |= {"optimizer": "mine", "schedule": "mine", "momentum": 0.9, "twist": 2.0}
+    monkeypatch.setitem(optim.OPTIMIZERS, "mine", lambda *, momentum: optax.trace(momentum))
+    monkeypatch.setitem(optim.SCHEDULES, "mine", lambda *, twist: optax.constant_schedule(twist))
+    size = costs.sizes(guide)
+    assert size.state == 2 * size.params + 4
+    assert dict(costs.learning_rates(guide))[19_000] == 2.0
 
 
 def test_state_and_checkpoint_sizes(guide):
@@ -139,15 +150,30 @@ def test_days_by_hand(guide):
         (["--search"], "--search wants --topology"),
         (["--utilisation=40"], "wanted a share in"),
         (["--config.optim.peak_rl=1"], "did you mean --config.optim.peak_lr"),
-        (["--config.batch_size=many"], "batch_size is 'many', wanted a int like 16"),
+        (["--config.batch_size=many"], "batch_size is 'many', wanted a whole number like 16"),
         (["--config.optim.peak_lr=nan"], "wanted a finite number"),
         (["stray"], "unknown argument stray"),
+        (["--grad_clip=1"], "did you mean --config.optim.clip_norm"),
     ],
 )
 def test_bad_input(arguments, words):
     with pytest.raises(UserError, match=words) as caught:
         command.main(["--config=configs/v8.py:tiny", *arguments])
     assert "\n" not in str(caught.value)
+
+
+def test_overrides_are_read_as_training_reads_them(capsys, tmp_path):
+    (tmp_path / "flags").write_text("--config.seed=0x10\n--config.data.general_weights=1\n")
+    out = said(
+        capsys,
+        "--config=configs/v8.py:tiny",
+        f"--flagfile={tmp_path / 'flags'}",
+        "--config.num_steps",
+        "0x40",
+        "--config.guard.skip_spikes",
+        "--noconfig.log.tensorboard",
+    )
+    assert re.search(r"v8 +this +64 ", out)
 
 
 def test_a_missing_libtpu_names_the_requirements(monkeypatch):

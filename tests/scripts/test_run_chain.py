@@ -16,14 +16,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Notes its arguments, finishes its run at once; CODES and WAIT in the environment steer it.
 TRAINER = """
-import importlib, json, os, signal, sys, time
+import json, os, signal, sys, time
 from pathlib import Path
 
-file, _, size = sys.argv[1].removeprefix("--config=configs/").partition(":")
-stage = file.removesuffix(".py")
-config = importlib.import_module(f"configs.{stage}").get_config(size)
-given = dict(a.removeprefix("--config.").split("=", 1) for a in sys.argv[2:])
-workdir = Path(given.get("workdir", config.workdir))
+from mypt_jax.schema import duration as length
+from mypt_jax.schema import overrides
+
+config = overrides.read(sys.argv[1:]).config
+stage, workdir = config["stage"], Path(config["workdir"])
+length.resolve_warmup(config)
 signals = []
 signal.signal(signal.SIGTERM, lambda number, frame: signals.append(number))
 signal.signal(signal.SIGINT, lambda number, frame: signals.append(number))
@@ -38,8 +39,9 @@ if signals:
     Path("signals").write_text(json.dumps(signals))
     sys.exit(75)
 if code == 0:
-    workdir.mkdir(parents=True)
-    (workdir / "finished.json").write_text("{}")
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "config.json").write_text(json.dumps(config))
+    (workdir / "finished.json").write_text(json.dumps({"step": config["num_steps"]}))
 sys.exit(code)
 """
 
@@ -60,9 +62,9 @@ def tree(tmp_path):
     """A checkout with the real configs and run_chain.py, and the stand-in as mypt_jax.main."""
     root = tmp_path / "checkout"
     shutil.copytree(ROOT / "configs", root / "configs", ignore=shutil.ignore_patterns("__pyc*"))
-    for name in ("scripts/run_chain.py", "data_pipeline/__init__.py", "data_pipeline/errors.py"):
-        (root / name).parent.mkdir(exist_ok=True)
-        shutil.copy(ROOT / name, root / name)
+    (root / "scripts").mkdir()
+    shutil.copy(ROOT / "scripts/run_chain.py", root / "scripts")
+    (root / "data_pipeline").symlink_to(ROOT / "data_pipeline")
     ours = shutil.ignore_patterns("__pycache__", "main.py")
     shutil.copytree(ROOT / "mypt_jax", root / "mypt_jax", ignore=ours)
     (root / "mypt_jax" / "main.py").write_text(TRAINER)
@@ -123,24 +125,67 @@ def test_overrides_reach_every_stage_and_the_directory_moves(tree):
 
 def test_own_stage_takes_part_by_name_also_as_an_ancestor(tree):
     (tree / "configs/mine.py").write_text(MINE.replace("PARENT", "v7"))
-    other = MINE.replace("PARENT", "mine").replace('stage="mine"', 'stage="after"')
-    (tree / "configs/other_name.py").write_text(other)
-    done = chain(tree, "--size=tiny", "--stages=other_name", "--dry_run")
+    after = MINE.replace("PARENT", "mine").replace('stage="mine"', 'stage="after"')
+    (tree / "configs/after.py").write_text(after)
+    done = chain(tree, "--size=tiny", "--stages=after", "--dry_run")
     lines = [line.partition(":")[0] for line in done.stdout.splitlines()]
-    assert lines == ["base", "v3", "v7", "mine", "other_name"]
+    assert lines == ["base", "v3", "v7", "mine", "after"]
     assert trained(tree) == []
     command = shlex.split(done.stdout.splitlines()[-1].partition(": ")[2])
-    assert command[1:] == ["-m", "mypt_jax.main", "--config=configs/other_name.py:tiny"]
+    assert command[1:] == ["-m", "mypt_jax.main", "--config=configs/after.py:tiny"]
+
+
+def test_a_finished_stage_with_other_values_is_refused_before_anything_is_trained(tree):
+    """Also where another stage, not finished, comes first."""
+    mine = ("--size=tiny", "--stages=v3", "--config.optim.warmup_steps=0.1")
+    assert chain(tree, *mine).returncode == 0
+    assert "skipped" in chain(tree, *mine, "--config.eval.windows=7", "--config.seed=0x539").stdout
+    for stages, flag, words in (
+        ("v5,v3", "--config.optim.peak_lr=1e-4", "optim.peak_lr: 0.0003 -> 0.0001"),
+        ("v3", "--config.accumulation_steps=4", "accumulation_steps: 1 -> 4"),
+        ("v3", "--config.guard.skip_spikes", "guard.skip_spikes: False -> True"),
+        ("v3", "--config.num_steps=5", "num_steps: 86 -> 5"),
+    ):
+        again = chain(tree, *mine, f"--stages={stages}", flag)
+        assert again.returncode == 2 and again.stderr.count("\n") == 1, again.stderr
+        assert "runs/tiny/v3 is finished (step 86), with" in again.stderr
+        assert words in again.stderr
+    assert trained(tree) == ["base", "v3"]
+
+
+def test_more_steps_are_for_the_trainer_to_decide(tree):
+    """Which goes on where the optimizer was kept."""
+    assert chain(tree, "--size=tiny", "--stages=base").returncode == 0
+    assert chain(tree, "--size=tiny", "--stages=base", "--config.num_steps=999").returncode == 0
+    assert trained(tree) == ["base", "base"]
+
+
+def test_a_run_of_an_older_version_is_compared_with_what_it_had(tree):
+    assert chain(tree, "--size=tiny", "--stages=base").returncode == 0
+    path = tree / "runs/tiny/base/config.json"
+    config = json.loads(path.read_text())
+    del config["model"]["n_kv_head"], config["distributed"], config["checkpoint"]["allow_cast"]
+    path.write_text(json.dumps(config))
+    assert "skipped" in chain(tree, "--size=tiny", "--stages=base").stdout
+    other = chain(tree, "--size=tiny", "--stages=base", "--config.model.n_kv_head=2")
+    assert other.returncode == 2 and "model.n_kv_head: 0 -> 2" in other.stderr
+
+
+def test_a_copied_stage_file_does_not_take_the_runs_of_the_other(tree):
+    shutil.copy(tree / "configs/v8.py", tree / "configs/mine.py")
+    done = chain(tree, "--size=tiny", "--stages=mine")
+    assert done.returncode == 2 and trained(tree) == []
+    assert "configs/mine.py says stage='v8'" in done.stderr
 
 
 def test_an_imported_base_is_not_trained(tree):
     run = tree / "runs/gpt2"
     run.mkdir(parents=True)
     shape = {"vocab_size": 99, "block_size": 64, "n_layer": 2, "n_head": 2, "n_embd": 32}
-    config = {"model": shape, "data": {"tokenizer": "gpt2"}}
+    config = {"stage": "base", "model": shape, "data": {"tokenizer": "gpt2"}}
     (run / "config.json").write_text(json.dumps(config))
-    (run / "finished.json").write_text("{}")
-    done = chain(tree, "--size=runs/gpt2", "--stages=v8")
+    (run / "finished.json").write_text('{"step": 0}')
+    done = chain(tree, "--size=runs/gpt2", "--stages=base,v8")
     assert done.returncode == 0, done.stderr
     assert trained(tree) == ["v3", "v7", "v8"]
     assert (run / "v8/finished.json").exists()
@@ -197,7 +242,11 @@ def test_a_signal_reaches_the_stage_once_and_is_waited_for(tree, signum):
         (["--size=huge"], "'huge' is neither a size (tiny, 150m, 350m, 750m)"),
         (["--config.workdir=x"], "--runs_dir"),
         (["--confg.seed=1"], "wanted --config.KEY=VALUE"),
-        (["--config.seed", "1"], "wanted --config.KEY=VALUE"),
+        (["--config=configs/v8.py"], "wanted --config.KEY=VALUE"),
+        (["--config.seed=many"], "seed is 'many', wanted a whole number"),
+        (["--config.optim.peak_lr=-1"], "optim.peak_lr is -1.0, wanted a positive number"),
+        (["--config.learning_rate=1"], "did you mean --config.optim.peak_lr?"),
+        (["--learning_rate=1"], "did you mean --config.optim.peak_lr?"),
         (["--stages=common"], "configs/common.py"),
         (["--stages=orphan"], "runs/750m/nothing, which is not a finished run"),
         (["--stages=broken"], "configs/broken.py:750m"),
@@ -205,7 +254,9 @@ def test_a_signal_reaches_the_stage_once_and_is_waited_for(tree, signum):
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tree, arguments, words):
-    (tree / "configs/orphan.py").write_text(MINE.replace("PARENT", "nothing"))
+    (tree / "configs/orphan.py").write_text(
+        MINE.replace('"mine"', '"orphan"').replace("PARENT", "nothing")
+    )
     (tree / "configs/broken.py").write_text("def get_config(:\n")
     circle = MINE.replace('"mine"', '"circle"').replace("PARENT", "circle")
     (tree / "configs/circle.py").write_text(circle)
