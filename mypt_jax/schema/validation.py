@@ -13,7 +13,7 @@ from data_pipeline.errors import UserError
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
 from mypt_jax.runs import drawn as drawn_windows
-from mypt_jax.runs import layout, lineage
+from mypt_jax.runs import integrity, layout, lineage
 from mypt_jax.schema import changes, duration, recorded, stage_file, tree, values
 
 
@@ -26,6 +26,14 @@ class Parent(NamedTuple):
     record: dict
 
 
+class Teacher(NamedTuple):
+    """Whose parameters an objective compares with; `digest`: of its files, by their manifest."""
+
+    path: str
+    step: int
+    digest: str
+
+
 class Validated(NamedTuple):
     """The resolved config with what was opened to check it."""
 
@@ -34,6 +42,7 @@ class Validated(NamedTuple):
     extra: list[mixtures.Component]  # evaluated, never trained on
     tokenizer: tokenizers.Tokenizer
     parent: Parent | None
+    teacher: Teacher | None
     drawn: dict  # drawn.table of the ancestors
     notes: list[str]  # lines for the user
 
@@ -70,7 +79,49 @@ def validate(
     drawn = _drawn(config["workdir"], parent)
     notes += drawn_windows.changed_sources(drawn, mixture.components)
     notes += duration.coverage(config, mixture, drawn)
-    return Validated(config, mixture, extra, tokenizer, parent, drawn, notes)
+    teacher = _find_teacher(config, parent)
+    return Validated(config, mixture, extra, tokenizer, parent, teacher, drawn, notes)
+
+
+def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
+    """The run that objective.teacher names: the one that was found when this run began, unchanged.
+
+    Raises UserError when there is none, or nothing that it would teach.
+    """
+    wanted = config["objective"]
+    if wanted["replay"] == "ce":
+        return None
+    told = f"objective.replay={wanted['replay']}"
+    if config["data"]["replay_ratio"] == 0:
+        raise UserError(
+            f"{told} compares on replay windows, but data.replay_ratio is 0: give replay a share, "
+            "or set objective.replay=ce"
+        )
+    recorded = None
+    if layout.steps(config["workdir"]):
+        recorded = layout.record(config["workdir"]).get("teacher")
+    if recorded:
+        path, step = recorded["path"], recorded["step"]
+    elif parent is None:
+        raise UserError(
+            f"{told} wants a teacher, and a run from scratch has none: set objective.replay=ce"
+        )
+    elif wanted["teacher"] == "base" and parent.record["ancestors"]:
+        path, step = (parent.record["ancestors"][0][key] for key in ("path", "step"))
+    else:
+        path, step = parent.path, parent.step
+    if step not in layout.steps(path):
+        raise UserError(
+            f"objective.teacher={wanted['teacher']}: there is no checkpoint {path}@{step}; bring "
+            "it back, or set objective.replay=ce (or objective.teacher=parent in a new run)"
+        )
+    digest = integrity.digest(layout.step_dir(path, step), "params")
+    if recorded and recorded["digest"] != digest:
+        raise UserError(
+            f"the teacher {path}@{step} is not the one that {config['workdir']} began with "
+            f"(parameters {digest[:12]}, recorded {recorded['digest'][:12]}): bring it back"
+        )
+    return Teacher(path, step, digest)
 
 
 def _drawn(workdir: str, parent: Parent | None) -> dict:

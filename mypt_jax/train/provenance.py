@@ -37,6 +37,8 @@ def new(
         tokenizer={"name": tokenizer.name, "sha256": tokenizer.sha256},
     )
     record["numerics"] = numerics(config, program)
+    if validated.teacher is not None:
+        record["teacher"] = validated.teacher._asdict()
     if parent is None:
         return record
     finished = coordination.broadcast(  # since hashing the parameters takes all processes

@@ -39,6 +39,7 @@ from mypt_jax.train import (
     update,
     wishes,
 )
+from mypt_jax.train import teacher as teachers
 from mypt_jax.train.loop import Loop
 from mypt_jax.train.run import Run
 
@@ -129,7 +130,7 @@ def _make_loop(
         update=update.Update(
             program,
             control=_control(config, run.record, loader.version),
-            teacher={},
+            teacher=teachers.load(program, validated.teacher),
             guard=guard,
             ledger=ledger,
             watch=watch,

@@ -1,0 +1,105 @@
+"""Stages that keep a teacher's words on replay windows, as real processes."""
+
+import shutil
+
+import pytest
+from conftest import SMALL, train
+
+from mypt_jax.runs import layout
+
+TAUGHT = {"objective.replay": "kl", "log.every_steps": 1}
+
+
+@pytest.fixture(scope="module")
+def base(datasets, compile_cache, tmp_path_factory):
+    """(root, overrides of a stage from root/base)."""
+    root = tmp_path_factory.mktemp("taught")
+    overrides = {
+        **SMALL,
+        "data.domain": datasets["domain"],
+        "data.general": datasets["general"],
+        "compile_cache": compile_cache,
+    }
+    assert train("base", {**overrides, "workdir": root / "base"}).returncode == 0
+    return root, {**overrides, "init_from": root / "base", "num_steps": 6, "eval.every_steps": 6}
+
+
+@pytest.fixture(scope="module")
+def taught(base):
+    root, overrides = base
+    end = train("v3", {**overrides, **TAUGHT, "workdir": root / "v3"})
+    assert end.returncode == 0, end.stderr
+    return root / "v3"
+
+
+def test_the_divergence_begins_at_nothing_and_reaches_the_metrics(taught):
+    rows = layout.metrics(taught)[1:]
+    assert all({"loss/domain", "loss/replay", "kl/replay"} <= set(row) for row in rows)
+    assert rows[0]["kl/replay"] == pytest.approx(0, abs=1e-6)  # it is the teacher as yet
+    assert rows[-1]["kl/replay"] > 1e-5
+    # 30 % of 8 windows: the loss is the sum over domain windows and 3 x the divergence.
+    first = rows[0]
+    assert first["loss"] in [pytest.approx(first["loss/domain"] * n / 8, rel=1e-4) for n in (5, 6)]
+
+
+def test_cross_entropy_reports_both_kinds_of_windows_too(base):
+    root, overrides = base
+    end = train("v3", {**overrides, "workdir": root / "ce", "log.every_steps": 1})
+    assert end.returncode == 0, end.stderr
+    row = layout.metrics(root / "ce")[-1]
+    share = row["loss/replay"] - row["loss/domain"]
+    weight = (row["loss"] - row["loss/domain"]) / share
+    assert any(weight == pytest.approx(n / 8, rel=1e-3) for n in (2, 3))
+
+
+def test_the_teacher_is_recorded_and_a_child_keeps_the_base(taught, base):
+    root, overrides = base
+    teacher = layout.record(taught)["teacher"]
+    assert teacher["path"] == str(root / "base") and teacher["step"] == 12 and teacher["digest"]
+    child = {**overrides, **TAUGHT, "init_from": taught, "num_steps": 2, "workdir": root / "v5"}
+    assert train("v5", child).returncode == 0
+    assert layout.record(root / "v5")["teacher"] == teacher
+    child |= {"workdir": root / "v5p", "objective.teacher": "parent"}
+    assert train("v5", child).returncode == 0
+    assert layout.record(root / "v5p")["teacher"]["path"] == str(taught)
+
+
+def test_a_resumed_run_has_the_same_teacher_and_the_same_losses(taught, base, tmp_path):
+    root, overrides = base
+    settings = {**overrides, **TAUGHT, "workdir": tmp_path / "v3", "time_budget_secs": 0.001}
+    for _ in range(20):
+        end = train("v3", settings)
+        if end.returncode == 0:
+            break
+        assert end.returncode == 75, end.stderr
+    whole, parts = layout.metrics(taught), layout.metrics(tmp_path / "v3")
+    for key in ("loss", "kl/replay", "eval/domain/loss", "eval/general/loss"):
+        assert [row.get(key) for row in parts] == [row.get(key) for row in whole]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data.replay_ratio": 0.0}, "data.replay_ratio is 0"),
+        ({"init_from": "scratch"}, "wants a teacher"),
+        ({"objective.replay_weight": -1.0}, "objective.replay_weight"),
+    ],
+)
+def test_a_teacher_that_cannot_teach_is_one_line(base, tmp_path, changes, words):
+    _, overrides = base
+    end = train("v3", {**overrides, **TAUGHT, "workdir": tmp_path / "v3", **changes})
+    assert end.returncode == 2 and words in end.stderr.splitlines()[-1]
+    assert not (tmp_path / "v3").exists()
+
+
+def test_a_teacher_that_is_gone_is_one_line(taught, base, tmp_path):
+    root, overrides = base
+    shutil.copytree(taught, tmp_path / "v3")
+    (root / "base").rename(root / "away")
+    try:
+        start = {**overrides, **TAUGHT, "init_from": tmp_path / "v3", "workdir": tmp_path / "v5"}
+        end = train("v5", start)
+    finally:
+        (root / "away").rename(root / "base")
+    assert end.returncode == 2 and "bring it back" in end.stderr.splitlines()[-1]
+    assert not (tmp_path / "v5").exists()
