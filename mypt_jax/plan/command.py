@@ -139,9 +139,23 @@ def _operations(config, parts, total: int, utilisation: float) -> list[str]:
         f"{flops.per_token(model):.4g} FLOPs/token ({flops.CONVENTION}); causal count "
         f"{flops.per_token_causal(model):.4g}; executed {flops.executed_per_token(model):.4g} "
         f"with remat={model['remat']}, loss_chunks={model['loss_chunks']}",
+        *_teacher(config),
         f"{flops.per_token(model) * total:.3g} FLOPs for {total:,} tokens, and evaluations of "
         f"{evaluated:,}; at an assumed {utilisation:.0%} of peak:",
         *_table(rows, header),
+    ]
+
+
+def _teacher(config: Mapping) -> list[str]:
+    """What an objective with a teacher costs more, and how much of it is padding."""
+    read, rows = costs.teacher_rows(config)
+    if not read:
+        return []
+    ratio = config["data"]["replay_ratio"]
+    return [
+        f"objective.replay={config['objective']['replay']}: the teacher reads {read} of {rows} "
+        f"windows a pass ({read / rows:.1%}, replay is {ratio:.1%}), "
+        f"+{costs.teacher_factor(config) - 1:.1%} FLOPs"
     ]
 
 

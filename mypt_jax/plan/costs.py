@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data_pipeline.batches import mixture as mixtures
+from data_pipeline.batches import source_order
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
 from mypt_jax import optim
@@ -180,8 +181,34 @@ def memory(config: Mapping, size: Bytes, *, devices: int, compute_dtype: str) ->
         "saved activations": tokens * m["n_layer"] * saved * width,
         "logits": 3 * tokens * m["vocab_size"] * 4 / m["loss_chunks"],
     }
+    if config["objective"]["replay"] != "ce":
+        found["teacher"] = size.parameters * width / devices
     found = {name: value / GIB for name, value in found.items()}
     return {**found, "total": sum(found.values())}
+
+
+def teacher_rows(config: Mapping) -> tuple[int, int]:
+    """(rows that a teacher reads, rows of a pass) on one device: the most replay windows that a
+    pass has, since arrays have one shape; (0, ..) where the objective has no teacher."""
+    rows = config["batch_size"] // config["accumulation_steps"]
+    ratio = mixtures.exact(config["data"]["replay_ratio"], "replay_ratio")
+    if config["objective"]["replay"] == "ce" or not ratio:
+        return 0, rows
+    shares = [share for share in (1 - ratio, ratio) if share]
+    order = source_order.Schedule(shares)
+    most = order.most_rows(
+        {len(shares) - 1},
+        batch_size=config["batch_size"],
+        shards=1,
+        parts=config["accumulation_steps"],
+    )
+    return most, rows
+
+
+def teacher_factor(config: Mapping) -> float:
+    """FLOPs of a step over those without a teacher, whose forward pass is a third of a row."""
+    read, rows = teacher_rows(config)
+    return 1 + read / rows / 3
 
 
 def disk(config: Mapping, size: Bytes, stages: int, tokens: int) -> dict[str, int]:
@@ -209,7 +236,8 @@ def days(
     config: Mapping, tokens: int, evaluated: int, chip: flops.Chip, utilisation: float
 ) -> float:
     """Days on one chip; an evaluated token costs a third of a trained one (no backward pass)."""
-    operations = flops.per_token(config["model"]) * (tokens + evaluated / 3)
+    trained = tokens * teacher_factor(config)
+    operations = flops.per_token(config["model"]) * (trained + evaluated / 3)
     return operations / (chip.peak * utilisation) / 86_400
 
 

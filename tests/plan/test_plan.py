@@ -257,3 +257,16 @@ def test_a_mesh_is_laid_on_slices_that_its_sizes_do_not_fit():
     assert [row[1] for row in rows] == ["True"] * 4
     # The reason why sharding.local_rows gives rows, and no range of them.
     assert rows[0] == ["v5e:4x4", "True", "False"]
+
+
+def test_a_teacher_is_counted(capsys):
+    """Memory, FLOPs and the padding of its rows: 3 of 12 windows at most, for a fifth."""
+    argv = ["--config=configs/v8.py:750m"]
+    assert command.main(argv) == 0
+    without = capsys.readouterr().out
+    assert command.main([*argv, "--config.objective.replay=kl"]) == 0
+    taught = capsys.readouterr().out
+    assert (
+        "the teacher reads 3 of 12 windows a pass (25.0%, replay is 20.0%), +8.3% FLOPs" in taught
+    )
+    assert "teacher" in taught and "teacher" not in without

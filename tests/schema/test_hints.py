@@ -22,7 +22,9 @@ def table() -> list[tuple[str, set[str]]]:
     return found
 
 
-@pytest.mark.parametrize(("flag", "ours"), table(), ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("flag", "ours"), table(), ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_the_original_s_flags_lead_where_the_guide_says(flag, ours):
     if not any(key.endswith(flag) for key in ours) and flag in ("n_head", "n_embd"):
         ours = {f"model.{flag}"}  # one line of the table for three
