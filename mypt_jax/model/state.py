@@ -24,6 +24,7 @@ PARTS = {
     "params": Part(place="parameters", result=True, evaluated="eval"),
     "opt_state": Part(place="moments"),
     "step": Part(place="everywhere"),
+    "average": Part(place="parameters", evaluated="average"),
 }
 
 

@@ -154,7 +154,8 @@ def sizes(config: Mapping) -> Bytes:
         return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
     count = sum(x.size for x in jax.tree.leaves(params))
-    return Bytes(count, size(params), size(params) + size(moments) + 4)
+    average = 4 * count if config["optim"]["average_ratio"] else 0
+    return Bytes(count, size(params), size(params) + size(moments) + average + 4)
 
 
 def memory(config: Mapping, size: Bytes, *, devices: int, compute_dtype: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.monitor import goodput, metrics, preemption
 from mypt_jax.runs import layout
-from mypt_jax.train import forgetting, parent_check, step
+from mypt_jax.train import averaging, forgetting, parent_check, step
 from mypt_jax.train.run import Run
 
 
@@ -48,16 +48,9 @@ class Evaluation:
     def __call__(self, state: Mapping, done: int, row: Mapping) -> dict:
         start = time.monotonic()
         with self._ledger.phase("evaluation"):
-            scores = losses.score(
-                self._program.measure,
-                state["params"],
-                self._plan,
-                mesh=self._program.mesh,
-                batch_size=self._batch_size,
-                token_bytes=self._token_bytes,
-                between_batches=self._between_batches(done),
-            )
+            scores = self._score(state["params"], done)
             found = losses.rows(scores, self._shares)
+            found |= self._beside(state, done)
             found |= self._run.broadcast(
                 "hear of the evaluation", lambda: self._judge(found, scores, done)
             )
@@ -66,6 +59,27 @@ class Evaluation:
             self._run.write_row(row)
         self._ledger.flush(done)
         return row
+
+    def _score(self, params: Mapping, done: int) -> dict[str, losses.Score]:
+        return losses.score(
+            self._program.measure,
+            params,
+            self._plan,
+            mesh=self._program.mesh,
+            batch_size=self._batch_size,
+            token_bytes=self._token_bytes,
+            between_batches=self._between_batches(done),
+        )
+
+    def _beside(self, state: Mapping, done: int) -> dict[str, float]:
+        """Scores of the mean of the parameters as average/..; at the end, where the mean is what
+        is evaluated, those of the last parameters as raw/.."""
+        begin = self._run.record.get(averaging.BEGIN)
+        if averaging.NAME not in state or done <= begin:
+            return {}
+        name = "raw" if done == self._run.config["num_steps"] else averaging.NAME
+        found = losses.rows(self._score(state[averaging.NAME], done), self._shares)
+        return {f"{name}/{key.removeprefix('eval/')}": value for key, value in found.items()}
 
     def _between_batches(self, done: int) -> Callable[[], None]:
         def between_batches():

@@ -15,7 +15,7 @@ from data_pipeline.errors import UserError
 from mypt_jax import exits
 from mypt_jax.checkpoint import save
 from mypt_jax.monitor import goodput, preemption, timing
-from mypt_jax.train import evaluation, forgetting, provenance, rows, update, wishes
+from mypt_jax.train import averaging, evaluation, forgetting, provenance, rows, update, wishes
 from mypt_jax.train.run import Run
 
 
@@ -53,6 +53,8 @@ def train(loop: Loop, state: dict, done: int, row: dict) -> tuple[dict, int, dic
             if wish is None:
                 continue
             row, sent = _observe(loop, *sent), None
+            if done == loop.run.config["num_steps"]:
+                state = averaging.result(state)
             with loop.watch.pause():
                 row = _act(loop, wish, state, done, row)
             if wish.evaluate and forgetting.is_over(loop.run, row):

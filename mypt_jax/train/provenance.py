@@ -14,11 +14,12 @@ from data_pipeline.batches import mixture as mixtures
 from data_pipeline.errors import UserError
 from mypt_jax.distributed import coordination, sharding
 from mypt_jax.evaluate import losses
+from mypt_jax.monitor import device as devices
 from mypt_jax.monitor import metrics
 from mypt_jax.runs import drawn, layout, lineage
 from mypt_jax.schema import keys, tree
 from mypt_jax.schema.validation import Parent, Validated
-from mypt_jax.train import processor, step
+from mypt_jax.train import averaging, step
 from mypt_jax.train.rows import Rows
 from mypt_jax.train.run import Run
 
@@ -37,6 +38,8 @@ def new(
         tokenizer={"name": tokenizer.name, "sha256": tokenizer.sha256},
     )
     record["numerics"] = numerics(config, program)
+    if config["optim"]["average_ratio"]:
+        record[averaging.BEGIN] = averaging.begin_of(config)
     if validated.teacher is not None:
         record["teacher"] = validated.teacher._asdict()
     if parent is None:
@@ -110,7 +113,7 @@ def numerics(config: Mapping, program: step.Program) -> dict:
     return {
         "platform": device.platform,
         "device_kind": device.device_kind,
-        "processor": processor.fingerprint(device),
+        "processor": devices.fingerprint(device),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
         "mesh": list(program.mesh.devices.shape),
         "jax": jax.__version__,

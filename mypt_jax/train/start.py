@@ -12,9 +12,10 @@ import numpy as np
 from data_pipeline.batches import loader as loaders
 from data_pipeline.batches import window_order
 from mypt_jax import exits, optim, redact
-from mypt_jax.checkpoint import retention, save
+from mypt_jax.checkpoint import restore, retention, save
 from mypt_jax.distributed import coordination, hosts, sharding
 from mypt_jax.monitor import (
+    device,
     goodput,
     metrics,
     observer,
@@ -28,18 +29,17 @@ from mypt_jax.monitor import (
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import integrity, layout, lease, lease_place
 from mypt_jax.schema import changes, recorded
-from mypt_jax.schema.validation import Parent, Validated
+from mypt_jax.schema.validation import Parent, Teacher, Validated
 from mypt_jax.storage import mirror
 from mypt_jax.train import (
+    averaging,
     evaluation,
-    memory,
     provenance,
     rows,
     step,
     update,
     wishes,
 )
-from mypt_jax.train import teacher as teachers
 from mypt_jax.train.loop import Loop
 from mypt_jax.train.run import Run
 
@@ -130,7 +130,7 @@ def _make_loop(
         update=update.Update(
             program,
             control=_control(config, run.record, loader.version),
-            teacher=teachers.load(program, validated.teacher),
+            teacher=_load_teacher(program, validated.teacher),
             guard=guard,
             ledger=ledger,
             watch=watch,
@@ -186,6 +186,19 @@ def _start(
     )
 
 
+def _load_teacher(program: step.Program, teacher: Teacher | None) -> dict:
+    """Parameters of a verified step, placed like the student's, in the dtype of the products; {}
+    where the objective has no teacher.
+
+    Raises NoValidState when the step fails its manifest, UserError when its shapes differ.
+    """
+    if teacher is None:
+        return {}
+    return restore.restore_params(
+        teacher.path, teacher.step, program.abstract_teacher, allow_cast=True
+    )
+
+
 def _enter(
     config: Mapping,
     program: step.Program,
@@ -203,7 +216,8 @@ def _enter(
         # Again, where the steps have come from a bucket just now.
         return [*notes, disk, *(changed or _changes(config))]
 
-    for note in memory.notes(program) if jax.process_index() == 0 else ():
+    notes = device.memory_notes(program.mesh, program.abstract_state)
+    for note in notes if jax.process_index() == 0 else ():
         metrics.say(note)
     limit = config["distributed"]["save_timeout_secs"]
     return coordination.broadcast("see the run opened", enter, timeout_secs=limit)
@@ -299,6 +313,7 @@ def _control(config: Mapping, record: Mapping, version: int) -> step.Control:
         lr=np.float32(0),
         max_loss=np.float32(np.inf),
         replay_weight=np.float32(config["objective"]["replay_weight"]),
+        average_from=np.int32(averaging.begin_of(config) or 0),
     )
 
 
@@ -340,6 +355,7 @@ def _resume(
         run.record, config, validated.mixture, loop.loader, meta["data"], done
     )
     notes += provenance.check_numerics(run.record, config, program, done)
+    averaging.check_resume(run.record, config, done)
     loop.rows.guard.restore(meta["guard"])
     found = run.broadcast(
         "see the run's rows",

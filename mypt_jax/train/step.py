@@ -26,6 +26,7 @@ from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.model import forward, gpt, parameters
 from mypt_jax.model import state as states
+from mypt_jax.train import averaging
 from mypt_jax.train import objective as objectives
 
 
@@ -37,6 +38,7 @@ class Control(NamedTuple):
     lr: np.float32
     max_loss: np.float32  # the largest that is accepted, with guard.skip_spikes
     replay_weight: np.float32  # of the divergence from a teacher
+    average_from: np.int32 = np.int32(0)  # the update after which parameters are averaged
 
 
 class Source(NamedTuple):
@@ -105,11 +107,14 @@ def build(
         return nnx.split(gpt.GPT(rngs=nnx.Rngs(config["seed"]), **resolved), nnx.Param)
 
     def from_params(params):
-        return {
+        state = {
             "params": params,
             "opt_state": tx.init(params),
             "step": jnp.zeros((), jnp.int32),
         }
+        if config["optim"]["average_ratio"]:
+            state[averaging.NAME] = averaging.initial(params)
+        return state
 
     def init():
         return from_params(nnx.to_pure_dict(new_params()[1]))
@@ -270,8 +275,13 @@ def _train_step(
     accepted = jnp.isfinite(value)
     if skip_spikes:
         accepted &= value <= control.max_loss
-    state, grad_norm = update(state, gradients, control.lr, accepted, tx=tx)
-    return state, {**figures, "loss": value, "grad_norm": grad_norm}
+    new, grad_norm = update(state, gradients, control.lr, accepted, tx=tx)
+    if averaging.NAME in state:
+        mean = averaging.add(
+            state[averaging.NAME], new["params"], new["step"], control.average_from
+        )
+        new = {**new, averaging.NAME: mean}
+    return new, {**figures, "loss": value, "grad_norm": grad_norm}
 
 
 def update(state, gradients, lr, accepted, *, tx: optax.GradientTransformation) -> tuple:
@@ -279,7 +289,7 @@ def update(state, gradients, lr, accepted, *, tx: optax.GradientTransformation) 
 
     Unless `accepted`, or with a gradient that is not finite, it changes nothing but the step count.
     """
-    grad_norm = optax.global_norm(gradients)
+    grad_norm = optax.tree.norm(gradients)
     updates, opt_state = tx.update(gradients, state["opt_state"], state["params"])
     params = jax.tree.map(lambda p, u: (p - lr * u).astype(p.dtype), state["params"], updates)
     accepted &= jnp.isfinite(grad_norm)

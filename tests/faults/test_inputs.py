@@ -24,8 +24,8 @@ from data_pipeline.errors import UserError
 from data_pipeline.readers import xmlsafe
 from data_pipeline.tokens import shards
 from mypt_jax.evaluate import losses
+from mypt_jax.monitor import device
 from mypt_jax.schema import validation
-from mypt_jax.train import memory
 
 
 @pytest.fixture
@@ -182,9 +182,9 @@ def test_bad_overrides_are_one_line_and_exit_code_2(start, tmp_path):
 
 def test_too_little_memory_is_told_before_compilation():
     """Row 50."""
-    line = memory.note(held_bytes=9e9, limit_bytes=8e9)
+    line = device.memory_note(held_bytes=9e9, limit_bytes=8e9)
     assert "9.0 GB" in line and "8.0 GB" in line and "fsdp" in line
-    assert memory.note(held_bytes=9e9, limit_bytes=16e9) == ""
+    assert device.memory_note(held_bytes=9e9, limit_bytes=16e9) == ""
 
 
 def tar_member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:

@@ -122,7 +122,7 @@ def test_a_hang_is_dumped_and_ended(start, tmp_path):
         faults={"hang_at": {"step": 5}},
     )
     assert trainer.wait() == 6
-    assert "in read" in trainer.stderr and "Thread" in trainer.stderr
+    assert "in observe" in trainer.stderr and "Thread" in trainer.stderr
     assert "nothing finished for" in trainer.last_line
     assert valid_steps(tmp_path / "base") == [4]
 

@@ -6,7 +6,7 @@ import types
 
 import jax
 
-from mypt_jax.train import processor
+from mypt_jax.monitor import device
 
 CPUINFO = (
     "processor : 0\nmodel name : Ex Z\nflags : sse avx2{}\n\nprocessor : 1\nmodel name : Ex Z\n"
@@ -20,7 +20,7 @@ def test_another_instruction_set_is_another_processor(monkeypatch):
     for more in ("", " avx512f", ""):
         text = CPUINFO.format(more)
         monkeypatch.setattr(builtins, "open", lambda *_, text=text, **__: io.StringIO(text))
-        found.append(processor.fingerprint(cpu))
+        found.append(device.fingerprint(cpu))
     assert found[0] == found[2] != found[1]
     assert found[0].startswith("Ex Z, instructions ")
 
@@ -28,4 +28,4 @@ def test_another_instruction_set_is_another_processor(monkeypatch):
 def test_a_driver_is_part_of_a_gpu():
     client = types.SimpleNamespace(platform_version="cuda 13010")
     gpu = types.SimpleNamespace(platform="gpu", client=client)
-    assert processor.fingerprint(gpu) == "cuda 13010"
+    assert device.fingerprint(gpu) == "cuda 13010"

@@ -1,0 +1,60 @@
+"""What a device is, beyond its kind: how it rounds (the model of a CPU, the driver of a GPU), and
+what it holds."""
+
+import hashlib
+import platform
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+
+def fingerprint(device: jax.Device) -> str:
+    """Equal on two machines only where the same program should give the same bits.
+
+    "cpu" says nothing: XLA compiles for the instructions that this CPU has.
+    """
+    if device.platform != "cpu":
+        return device.client.platform_version
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            lines = file.read().splitlines()
+    except OSError:
+        return f"{platform.machine()} {platform.processor()}"
+    of_first = dict(
+        (part.strip() for part in line.split(":", 1)) for line in reversed(lines) if ":" in line
+    )
+    flags = of_first.get("flags", of_first.get("Features", ""))
+    digest = hashlib.sha256(flags.encode()).hexdigest()[:8]
+    return f"{of_first.get('model name', platform.machine())}, instructions {digest}"
+
+
+def memory_note(*, held_bytes: float, limit_bytes: float) -> str:
+    """A warning when parameters, moments and gradients alone do not fit a device, else ""."""
+    if held_bytes <= limit_bytes:
+        return ""
+    return (
+        f"warning: state and gradients take {held_bytes / 1e9:.1f} GB per device, which has "
+        f"{limit_bytes / 1e9:.1f} GB: split them with --config.mesh.fsdp=-1 over more devices, or "
+        "choose a smaller size"
+    )
+
+
+def memory_notes(mesh: Mesh, abstract_state: Mapping) -> list[str]:
+    """Whether state and gradients fit, checked before anything is compiled, where the device tells
+    its size."""
+    device = mesh.local_devices[0]
+    limit = (device.memory_stats() or {}).get("bytes_limit", 0)
+    if not limit:
+        return []
+
+    def held(tree) -> int:
+        return sum(
+            x.dtype.itemsize * int(np.prod(x.sharding.shard_shape(x.shape)))
+            for x in jax.tree.leaves(tree)
+        )
+
+    held_bytes = held(abstract_state) + held(abstract_state["params"])
+    line = memory_note(held_bytes=held_bytes, limit_bytes=limit)
+    return [line] if line else []
