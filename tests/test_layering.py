@@ -41,7 +41,6 @@ ROWS = {
 NOT_YET_CUT = {
     ("data_pipeline.tokens.verification", "data_pipeline.tokens.shards"),
 }
-NOT_YET_THREE = {"data_pipeline/similarity"}
 # metrics.py shows progress; main.py and errors.py end a command with one line on stderr.
 MAY_PRINT = ("mypt_jax/monitor/metrics.py", "mypt_jax/main.py", "data_pipeline/errors.py")
 EXECUTES_DATA = {"pickle", "cPickle", "cloudpickle", "dill", "marshal", "shelve", "joblib"}
@@ -154,7 +153,7 @@ def test_packages_are_neither_drawers_nor_attics():
     for path in modules().values():
         folder = str(path.parent.relative_to(ROOT))
         counts[folder] = counts.get(folder, 0) + (not path.name.startswith("__"))
-    assert {folder for folder, n in counts.items() if n < 3} == NOT_YET_THREE
+    assert {folder for folder, n in counts.items() if n < 3} == set()
     assert [folder for folder, n in counts.items() if n > 16] == []
 
 
