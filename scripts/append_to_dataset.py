@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_pipeline import errors
 from data_pipeline.prepare import append, budget, build_report, inputs, options
+from data_pipeline.prepare.contamination import checks
 from data_pipeline.tokens import shards, tokenizer
 
 
@@ -50,12 +51,15 @@ def main(argv=None) -> int:
         recorded={"command": "append_to_dataset", **options.recorded_inputs(specs, chosen)},
         groups=groups,
         excluded=options.excluded_hashes(args.exclude_dir),
+        exclude_dirs=args.exclude_dir,
     )
     for line in build_report.describe(reports):
         print(line)
     now = shards.open_dataset(args.dataset_dir)
     total = sum(source.tokens["train"] for source in now.sources.values())
     print(f"{args.dataset_dir}: {total} train tokens in {len(now.sources)} sources now")
+    for line in checks.after_build(args.dataset_dir, args.exclude_dir, workers=args.workers):
+        print(line)
     return 0
 
 

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from data_pipeline import errors
 from data_pipeline.corpus import demo
 from data_pipeline.prepare import budget, build, build_report, near_duplicates
+from data_pipeline.prepare.contamination import checks
 from data_pipeline.tokens import shards, tokenizer
 
 _ROLES = ("domain", "general")
@@ -51,6 +52,8 @@ def main(argv=None) -> int:
         )
         print(f"{out_dir} ({time.monotonic() - started:.1f} s)")
         for line in build_report.describe(reports):
+            print(f"  {line}")
+        for line in checks.after_build(out_dir, [], workers=args.workers):
             print(f"  {line}")
     return 0
 

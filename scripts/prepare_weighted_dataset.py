@@ -15,6 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_pipeline import atomic, errors
 from data_pipeline.prepare import budget, build, build_report, inputs, options
+from data_pipeline.prepare.contamination import checks
 from data_pipeline.tokens import mypt_format, shards, tokenizer
 
 
@@ -68,6 +69,7 @@ def main(argv=None) -> int:
         recorded={"command": "prepare_weighted_dataset", **options.recorded_inputs(specs, chosen)},
         groups=groups,
         excluded=options.excluded_hashes(args.exclude_dir),
+        exclude_dirs=args.exclude_dir,
     )
     if args.layout == "mypt":
         _write_original(native, args.out_dir, settings, specs)
@@ -78,6 +80,8 @@ def main(argv=None) -> int:
         print(f"{args.total_tokens} tokens asked for, {tokens} are there: all are taken")
     seconds = time.monotonic() - started
     print(f"{args.out_dir}: {tokens} tokens in {seconds:.1f} s, {tokens / seconds:,.0f} a second")
+    for line in checks.after_build(args.out_dir, args.exclude_dir, workers=args.workers):
+        print(line)
     return 0
 
 

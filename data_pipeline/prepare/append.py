@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ def append_documents(
     recorded: dict,
     groups: dict[str, str],
     excluded: np.ndarray = build.NO_HASHES,
+    exclude_dirs: Sequence[Path] = (),
 ) -> list[build_report.SourceReport]:
-    """Adds documents that neither the dataset nor `excluded` (uint64[N]: hashes of texts) holds;
-    returns what became of them.
+    """Adds documents that neither the dataset nor `excluded` (uint64[N]: hashes of texts) holds
+    and that hold no text of the datasets `exclude_dirs`; returns what became of them.
 
     A reader sees the old dataset or the new one: existing shards are never touched, and new ones
     count only when the manifest names them. Raises UserError for another tokenizer or storage.
@@ -60,6 +61,7 @@ def append_documents(
                 settings=settings,
                 groups=groups,
                 excluded=np.union1d(shards.known_hashes(dataset), excluded),
+                exclude_dirs=exclude_dirs,
                 first_shard=lambda source, split: _next_number(manifest, source, split),
             )
             if added:

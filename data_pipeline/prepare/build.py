@@ -8,13 +8,14 @@ import dataclasses
 import re
 import shutil
 import types
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from data_pipeline import atomic, document, errors, hashing
 from data_pipeline.prepare import budget, build_report, selection, small_sources, spill, tokenise
+from data_pipeline.prepare.contamination import exclusion
 from data_pipeline.tokens import shard_writer, shards, tokenizer
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -31,12 +32,14 @@ def build_dataset(
     recorded: dict,
     groups: dict[str, str] = _NO_GROUPS,
     excluded: np.ndarray = NO_HASHES,
+    exclude_dirs: Sequence[Path] = (),
 ) -> list[build_report.SourceReport]:
     """Writes `documents` as a token dataset at `out_dir`, which must not exist or be empty.
 
     `recorded` is saved in the manifest beside the settings. Weights belong to the groups that
     `groups` names for sources (read when all documents were); texts whose hash is in `excluded`
-    (uint64[N]) are left out. Raises UserError before anything appears at `out_dir`.
+    (uint64[N]) are left out, and those that hold text of the datasets `exclude_dirs`. Raises
+    UserError before anything appears at `out_dir`.
     """
     settings.check()
     with atomic.staged_directory(Path(out_dir)) as staging:
@@ -47,6 +50,7 @@ def build_dataset(
             settings=settings,
             groups=groups,
             excluded=excluded,
+            exclude_dirs=exclude_dirs,
             first_shard=lambda source, split: 0,
         )
         if not entries:
@@ -76,18 +80,27 @@ def write_sources(
     settings: budget.Settings,
     groups: dict[str, str],
     excluded: np.ndarray,
+    exclude_dirs: Sequence[Path],
     first_shard,
 ) -> tuple[dict[str, dict], list[build_report.SourceReport]]:
     """Writes shards below `root`; returns manifest entries by source, and the reports."""
     work = root / ".work"  # a source's name never starts with a dot
+    watch = exclusion.Exclusion(exclude_dirs, work / "excluded") if exclude_dirs else None
     gate, store = _tokenised(
-        documents, work, vocabulary=vocabulary, settings=settings, excluded=excluded
+        documents, work, vocabulary=vocabulary, settings=settings, excluded=excluded, watch=watch
     )
     sources = sorted(gate.documents)
     _check_sources(sources, gate)
-    left_out = {source: _left_out(source, gate, excluded) for source in sources}
+    holding = {source: watch.holding(source) if watch else NO_HASHES for source in sources}
+    left_out = {
+        source: np.union1d(_left_out(source, gate, excluded), holding[source]) for source in sources
+    }
     have = {source: selection.available(store, source, left_out[source])[0] for source in sources}
-    reports = [build_report.of_known(gate, source) for source in sources if not have[source]]
+    reports = [
+        build_report.of_known(gate, source, holding=len(holding[source]))
+        for source in sources
+        if not have[source]
+    ]
     sources = [source for source in sources if have[source]]
     if not sources:
         shutil.rmtree(work, ignore_errors=True)
@@ -131,6 +144,7 @@ def write_sources(
             build_report.of_source(
                 gate,
                 chosen[source],
+                holding=len(holding[source]),
                 wanted_tokens=targets[source],
                 splits=written.splits,
                 in_other_val=written.in_other_val,
@@ -156,6 +170,7 @@ def _tokenised(
     vocabulary: tokenizer.Tokenizer,
     settings: budget.Settings,
     excluded: np.ndarray,
+    watch: exclusion.Exclusion | None,
 ) -> tuple[small_sources.Gate, spill.Spill]:
     """Reads and encodes everything once; returns the counts, and the tokens on disk."""
     gate = small_sources.Gate(
@@ -166,6 +181,8 @@ def _tokenised(
     )
     store = spill.Spill(work / "spill", dtype=vocabulary.dtype, seed=settings.seed)
     texts = gate.texts(_named(documents))
+    if watch is not None:
+        texts = watch.watch(texts)
     for batch in tokenise.encode_all(texts, vocabulary=vocabulary, workers=settings.workers):
         store.add(batch)
     store.sort()

@@ -16,6 +16,7 @@ class SourceReport:
     long: int  # cut because they exceed a million characters
     duplicates: int
     known: int  # left out: the dataset, or an excluded one, holds the same text
+    holding: int  # left out: text of an excluded dataset stands in them
     in_other_val: int  # left out of train because another source has the same text in val
     cut: bool  # fewer than 100 documents: cut into pieces of about 2,000 tokens
     available_tokens: int
@@ -29,6 +30,7 @@ def of_source(
     gate: small_sources.Gate,
     chosen: selection.Selection,
     *,
+    holding: int,
     wanted_tokens: int | None,
     splits: dict[str, dict],
     in_other_val: int,
@@ -42,7 +44,8 @@ def of_source(
         empty=gate.empty[source],
         long=gate.long[source],
         duplicates=chosen.duplicates,
-        known=gate.known[source] + chosen.known,
+        known=gate.known[source] + chosen.known - holding,
+        holding=holding,
         in_other_val=in_other_val,
         cut=source in gate.cut,
         available_tokens=chosen.available_tokens,
@@ -53,7 +56,7 @@ def of_source(
     )
 
 
-def of_known(gate: small_sources.Gate, source: str) -> SourceReport:
+def of_known(gate: small_sources.Gate, source: str, *, holding: int) -> SourceReport:
     """Returns the report of a source all of whose documents were left out."""
     nothing = {"train": 0, "val": 0}
     return SourceReport(
@@ -63,6 +66,7 @@ def of_known(gate: small_sources.Gate, source: str) -> SourceReport:
         long=gate.long[source],
         duplicates=0,
         known=gate.known[source],
+        holding=holding,
         in_other_val=0,
         cut=False,
         available_tokens=0,
@@ -84,6 +88,7 @@ def describe(reports: list[SourceReport]) -> list[str]:
                 (one.empty, "empty documents skipped"),
                 (one.duplicates, "duplicates dropped"),
                 (one.known, "left out: there already"),
+                (one.holding, "left out: they hold text of an excluded dataset"),
                 (one.long, "documents cut at a million characters"),
                 (one.in_other_val, "left out: in another source's val"),
             )

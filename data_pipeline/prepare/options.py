@@ -70,7 +70,7 @@ def add_build(parser: argparse.ArgumentParser, *, val_fraction: float | None) ->
         action="append",
         type=Path,
         default=[],
-        help="leave out every document that this dataset holds (repeatable)",
+        help="leave out what this dataset holds, and what holds text of it (repeatable)",
     )
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from data_pipeline.batches import mixture as mixtures
 from data_pipeline.errors import UserError
+from data_pipeline.prepare.contamination import checks
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
 from mypt_jax.runs import drawn as drawn_windows
@@ -76,6 +77,9 @@ def validate(
     if stage and "batch_size" in overridden:
         notes.append(stage_file.length_note(stage, config))
     notes.append(duration.line(config))
+    if not layout.steps(config["workdir"]):  # a run that goes on has been asked before
+        trained = [one for one in mixture.components if one.share]
+        notes += checks.before_stage(trained, components)
     drawn = _drawn(config["workdir"], parent)
     notes += drawn_windows.changed_sources(drawn, mixture.components)
     notes += duration.coverage(config, mixture, drawn)

@@ -2,8 +2,10 @@
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
+import textwrap
 
 import numpy as np
 import pytest
@@ -208,7 +210,45 @@ def test_contamination_is_found(prepared, texts, tmp_path, capsys):
     shown = capsys.readouterr().out
     count = int(shown.split("or more: ")[1].split("\n")[0])
     assert 20 <= count <= 40
-    assert "general/eval val in domain/rfc train" in shown and "found contamination" in shown
+    where = f"{tmp_path}/eval#eval val in {prepared}/domain#rfc train: "
+    assert where in shown and f"again with --exclude_dir {tmp_path}/eval" in shown
+    assert shown.endswith("\nfound contamination\n")
+
+
+QUOTES = {
+    "wrapped": lambda text: textwrap.fill(text, 60),
+    "quoted": lambda text: "".join(f"> {line}\n" for line in textwrap.wrap(text, 60)),
+    "lower case": str.lower,
+    "other punctuation": lambda text: "; ".join(f"**{line}**" for line in text.splitlines()),
+    "hyphenated": lambda text: re.sub(r"(\w{3})(\w{3})", "\\1-\n\\2", text),
+}
+
+
+@pytest.mark.parametrize("name", QUOTES)
+def test_evaluation_texts_inside_longer_documents_are_found(tmp_path, capsys, name):
+    """Each stands whole in a train document, set otherwise; none is equal or similar to it."""
+    held = [f"{item.text.strip().capitalize()}." for item in documents("held", 120, 4)]
+    around = [item.text for item in documents("around", 240, 5)]
+    parts = zip(around[:120], held, around[120:], strict=True)
+    inside = [f"{before}\n{QUOTES[name](text)}\n{after}" for before, text, after in parts]
+    for own, texts in (("held", held), ("train", inside)):
+        rows = (json.dumps({"text": text}) + "\n" for text in texts)
+        (tmp_path / f"{own}.jsonl").write_text("".join(rows))
+        assert not run(
+            "prepare_weighted_dataset",
+            *("--source", f"{own}:{tmp_path}/{own}.jsonl", "--out_dir", tmp_path / own),
+            *("--tokenizer", "gpt2-4096", "--val_fraction", "0", "--workers", "1"),
+        )
+    capsys.readouterr()
+    arguments = ("--train_dir", tmp_path / "train", "--eval_dir", tmp_path / "held")
+    assert run("check_contamination", *arguments, "--workers", "1") == 1
+    shown = capsys.readouterr().out
+    assert ": 120 of 120 documents stand there, half or more of each; 100.00% of" in shown
+    assert "near-duplicates of Jaccard 0.7 or more: 0" in shown
+    left = ("--exclude_dir", tmp_path / "held", "--out_dir", tmp_path / "left")
+    source = ("--source", f"train:{tmp_path}/train.jsonl", "--tokenizer", "gpt2-4096")
+    assert run("prepare_weighted_dataset", *source, *left, "--workers", "1") == 2
+    assert "nothing is left" in capsys.readouterr().err
 
 
 def test_an_append_leaves_out_what_an_excluded_dataset_has(prepared, texts, tmp_path, capsys):
@@ -327,6 +367,17 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, texts, capsys, name, ar
 def test_the_loader_bench_measures(capsys):
     run("bench_loader", "--tokens", "200000", "--batches", "5", "--rounds", "1")
     assert json.loads(capsys.readouterr().out)["plain_tokens_per_sec"] > 0
+
+
+def test_the_contamination_bench_measures(tmp_path, capsys):
+    for item in documents("bench", 60, 6):
+        (tmp_path / f"{item.id}.txt").write_text(item.text)
+    assert not run("bench_contamination", tmp_path, "--samples", "40", "--text_bytes", "100000")
+    shown = capsys.readouterr().out
+    assert "| quoted with `> ` | 1.000 |" in shown and "| all together | 1.000 |" in shown
+    falses = [line.split("|")[-2] for line in shown.splitlines() if " words | " in line]
+    assert [one.strip() for one in falses[1:]] == ["0", "0"] and "searching " in shown
+    assert run("bench_contamination", tmp_path / "bench-0.txt") == 2
 
 
 def test_the_tokenizer_bench_measures(texts):
