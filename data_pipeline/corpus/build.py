@@ -10,8 +10,10 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
+
 from data_pipeline import errors
-from data_pipeline.corpus import build_report, dedup, files, registry, runner, write
+from data_pipeline.corpus import against, build_report, dedup, files, registry, runner, write
 from data_pipeline.corpus import read as parts
 
 
@@ -42,9 +44,9 @@ def build(
     """
     out_dir = settings.out_dir
     work_dir = out_dir / "work"
-    against = [_against(path, number) for number, path in enumerate(settings.against)]
-    protected = [source for source, _ in against]
-    roots = roots | {source.name: root for source, root in against}
+    given = [against.source_of(path, number) for number, path in enumerate(settings.against)]
+    protected = [source for source, _ in given]
+    roots = roots | {source.name: root for source, root in given}
     planned = parts.plan([*sources, *protected], roots=roots, work_dir=work_dir, mask=settings.mask)
     work_dir.mkdir(parents=True, exist_ok=True)
     with _only_build(work_dir):
@@ -53,9 +55,16 @@ def build(
         markers = dict(
             zip((p.key for p in planned), run.stage("read", parts.read, planned), strict=True)
         )
-        _check_against(settings.against, protected, planned, markers)
-        counts = _deduplicate(planned, {s.name for s in protected}, work_dir, settings, say)
-        own = [part for part in planned if part.source["name"] not in {s.name for s in protected}]
+        against.check_read(settings.against, protected, planned, markers)
+        names = {source.name for source in protected}
+        own = [part for part in planned if part.source["name"] not in names]
+        held = {}
+        if protected:
+            evaluated = [part for part in planned if part.source["name"] in names]
+            looked = against.plan(own, evaluated, work_dir)
+            run.stage("against", against.look_through, looked)
+            held = against.holding(own, looked, work_dir)
+        counts = _deduplicate(planned, names, held, work_dir, settings, say)
         # Shards appear under their final name together: the directory is what gets renamed.
         fresh = out_dir / "corpus_shards.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -107,28 +116,6 @@ def _only_build(work_dir: Path) -> Iterator[None]:
         yield
 
 
-def _against(path: Path, number: int) -> tuple[registry.Source, Path]:
-    """Evaluation documents as a source that wins every comparison and is never written."""
-    directory = path if path.is_dir() else path.parent
-    glob = "**/*.jsonl*" if path.is_dir() else path.name
-    reader = "plain" if path.suffix == ".txt" else "jsonl"
-    source = registry.Source(
-        name=f"against-{number}",
-        role="domain",
-        lang="",
-        reader=reader,
-        include=(glob,),
-        licence="LicenseRef-own",
-        attribution="",
-        homepage="",
-        fetch={"kind": "local"},
-        quality={"min_chars": 1, "max_symbol_share": 1.0, "max_repeated_lines": 1.0,
-                 "max_repeated_ngrams": 1.0},
-        priority=-1 - number,
-    )  # fmt: skip
-    return source, directory
-
-
 def is_corpus(directory: Path) -> bool:
     """Whether a build has written this directory: its work/ may be gone."""
     try:
@@ -138,26 +125,9 @@ def is_corpus(directory: Path) -> bool:
     return isinstance(manifest, dict) and {"schema", "shards"} == set(manifest)
 
 
-def _check_against(paths, protected, planned, markers: dict) -> None:
-    """Raises UserError when an evaluation set could not be read: nothing would be kept out."""
-    for path, source in zip(paths, protected, strict=True):
-        read = [markers[part.key] for part in planned if part.source["name"] == source.name]
-        documents = sum(marker["documents"] for marker in read)
-        failed = sum(
-            count
-            for marker in read
-            for kind, count in marker["counts"].items()
-            # A link beside an evaluation file is not of it; one in its place gives no documents.
-            if kind.startswith("files_failed/") and kind != "files_failed/symlink"
-        )
-        if failed or not documents:
-            raise errors.UserError(
-                f"--against={path}: {documents} documents, {failed} files that cannot be read; "
-                'wanted JSON Lines with a "text" in each'
-            )
-
-
-def _deduplicate(planned, protected: set[str], work_dir: Path, settings, say) -> dict:
+def _deduplicate(
+    planned, protected: set[str], held: dict, work_dir: Path, settings: Settings, say
+) -> dict:
     groups = [
         dedup.Group(
             part.key,
@@ -167,15 +137,16 @@ def _deduplicate(planned, protected: set[str], work_dir: Path, settings, say) ->
         )
         for part in sorted(planned, key=lambda part: part.order)
     ]
-    key = hashlib.sha256(
-        json.dumps([parts.VERSION, [dataclasses.astuple(group) for group in groups]]).encode()
-    ).hexdigest()
+    named = [parts.VERSION, [dataclasses.astuple(group) for group in groups]]
+    if held:
+        named.append({key: np.flatnonzero(rows).tolist() for key, rows in held.items()})
+    key = hashlib.sha256(json.dumps(named).encode()).hexdigest()
     directory = work_dir / "dedup"
     done = files.read_json(directory / "done.json")
     if done is not None and done["key"] == key:
         return done["counts"]
     (directory / "done.json").unlink(missing_ok=True)
-    index = dedup.Index(groups, work_dir / "read")
+    index = dedup.Index(groups, work_dir / "read", held=held)
     say(f"deduplicate: {len(index)} documents")
     result = dedup.decide(index, max_rows=settings.max_band_rows)
     counts = dedup.write(index, result, directory)

@@ -6,7 +6,8 @@ by (source priority, length, id). Nothing depends on the order or grouping of th
 
 import dataclasses
 import json
-from collections.abc import Iterator
+import types
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ MAX_BUCKET = 32
 MAX_BAND_ROWS = 20_000_000
 # Pairs remembered as compared; one that is forgotten is compared again, with the same result.
 MAX_SEEN = 4_000_000
+_NONE_HELD: Mapping[str, np.ndarray] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,8 +39,11 @@ class Group:
 class Index:
     """All documents of all parts, numbered through; arrays stay on disk until needed."""
 
-    def __init__(self, groups: list[Group], read_dir: Path):
+    def __init__(
+        self, groups: list[Group], read_dir: Path, *, held: Mapping[str, np.ndarray] = _NONE_HELD
+    ):
         self.groups, self.read_dir = groups, read_dir
+        self._held = held  # by key of a group: documents (bool[N]) that are left out anyway
         self._arrays: dict[tuple[int, str], np.ndarray] = {}
         sizes = [len(self.array(number, "chars")) for number in range(len(groups))]
         self.starts = np.cumsum([0, *sizes]).astype(np.int64)
@@ -70,12 +75,18 @@ class Index:
         """Similarity from which a pair counts as the same: the stricter of the two sources'."""
         return max(self.groups[self.locate(n)[0]].jaccard for n in (left, right))
 
+    def held(self, group: int) -> np.ndarray:
+        """bool[N]: the documents of a group that are left out whatever they resemble."""
+        own = self._held.get(self.groups[group].key)
+        return np.zeros(self.starts[group + 1] - self.starts[group], bool) if own is None else own
+
     def rank(self, number: int, ids: dict[int, str]) -> tuple:
-        """Smaller is kept: protected, source priority, longer text, id."""
+        """Smaller is kept: protected, not held, source priority, longer text, id."""
         group, row = self.locate(number)
         settings = self.groups[group]
         length = int(self.array(group, "chars")[row])
-        return (not settings.protected, settings.priority, -length, ids[number], number)
+        held = bool(self.held(group)[row])
+        return (not settings.protected, held, settings.priority, -length, ids[number], number)
 
     def ids(self, numbers: list[int]) -> dict[int, str]:
         """The ids of some documents."""
@@ -215,7 +226,8 @@ def decide(index: Index, *, max_rows: int = MAX_BAND_ROWS) -> Result:
     for members in same.members():
         kept = min(members, key=lambda number: index.rank(number, ids))
         for number in members:
-            if number != kept:
+            group, row = index.locate(number)
+            if number != kept and not index.held(group)[row]:
                 result.dropped[number] = kept
                 result.similarity[number] = similarity(index, number, kept)
     return result
@@ -234,7 +246,8 @@ def write(index: Index, result: Result, directory: Path) -> dict[str, dict]:
     counts = {}
     for number, group in enumerate(index.groups):
         first, last = int(index.starts[number]), int(index.starts[number + 1])
-        keep = np.ones(last - first, bool)
+        held = index.held(number)
+        keep = ~held
         dropped = [n - first for n in result.dropped if first <= n < last]
         keep[dropped] = False
         if group.protected:
@@ -246,6 +259,7 @@ def write(index: Index, result: Result, directory: Path) -> dict[str, dict]:
         counts[group.key] = {
             "exact_duplicates": 0 if group.protected else exact,
             "near_duplicates": 0 if group.protected else len(dropped) - exact,
+            "evaluation_text": int(held.sum()),
         }
     with files.replacing(directory / "near_duplicates.jsonl") as stream:
         for row in clusters(result):

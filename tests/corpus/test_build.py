@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
@@ -187,6 +188,26 @@ def test_evaluation_documents_are_kept_out(tree):
     _build(tree, "without", "--workers=1", f"--against={path}")
     left = {row["text"] for row in _documents(tree / "without")}
     assert len(left) == 220 - 5 and not left & set(held_out)
+
+
+def test_documents_that_hold_evaluation_text_are_left_out(tree):
+    """However it is set there; a formula of many documents holds none of them back."""
+    held = [_sentences(10_000 + number, 8) for number in range(4)]
+    formula = _sentences(20_000, 8)
+    path = tree / "eval.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in [*held, formula]))
+    pages = sorted((tree / "sources" / "pages").rglob("p*.md"))
+    for number, page in enumerate(pages[:40]):
+        quoted = "".join(f"> {line}\n" for line in textwrap.wrap(held[number % 4].upper(), 50))
+        added = quoted if number < 4 else formula
+        page.write_text(f"{page.read_text()}\n\n{added}\n")
+    report = _build(tree, "without", "--workers=1", f"--against={path}")
+    counts = report["sources"]["pages"]["counts"]
+    assert counts["dropped/evaluation_text"] == 4
+    left = "".join(row["text"] for row in _documents(tree / "without"))
+    assert formula in left and not any(one.upper()[:40] in left for one in held)
+    again = _build(tree, "without", "--workers=1", f"--against={path}")
+    assert again == report
 
 
 @pytest.mark.parametrize("text", ["", "[1, 2]", '{"content": "x"}\n'])
