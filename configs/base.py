@@ -131,8 +131,8 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
 
     config.log = ConfigDict()
     config.log.every_steps = 10  # a row of metrics.jsonl and a line
-    config.log.tensorboard = True  # events in the workdir
-    config.log.wandb_project = ""  # Weights & Biases; "" = off
+    config.log.trackers = ("tensorboard",)  # tensorboard (events in the workdir) | wandb
+    config.log.wandb_project = ""  # of Weights & Biases, which wandb needs
 
     config.profile = ConfigDict()
     config.profile.start_step = 0  # first step of the trace

@@ -38,7 +38,7 @@ def train(workdir: Path, size: str, num_steps: int, every_steps: int, more: list
         "eval.every_steps": 10_000,
         "eval.windows": 32,
         "log.every_steps": 1,
-        "log.tensorboard": False,
+        "log.trackers": (),
         "checkpoint.every_steps": every_steps,
         "checkpoint.every_secs": 0.0,
         "checkpoint.keep_optimizer": True,

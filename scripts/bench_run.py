@@ -119,7 +119,7 @@ def measure_start() -> dict:
                 "optim.warmup_steps": 1,
                 "eval.windows": 16,
                 "log.every_steps": 1,
-                "log.tensorboard": False,
+                "log.trackers": (),
             }
             command += [f"--config.{key}={value}" for key, value in overrides.items()]
             start = time.perf_counter()

@@ -44,7 +44,7 @@ OVERRIDES = {
     "eval.min_windows": 4,
     "checkpoint.keep_last": 1,
     "log.every_steps": 2,
-    "log.tensorboard": False,
+    "log.trackers": (),
 }
 PLACES = {
     "base": {"workdir": "runs/base"},

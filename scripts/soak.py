@@ -39,7 +39,7 @@ SHORT = {  # the tiny chain with smaller batches, saved often
     "eval.every_steps": 15,
     "checkpoint.every_steps": 7,
     "checkpoint.keep_optimizer": True,
-    "log.tensorboard": False,
+    "log.trackers": (),
     "log.every_steps": 1,
 }
 

@@ -27,7 +27,7 @@ SMALL = {
     "eval.windows": 24,
     "eval.min_windows": 4,
     "log.every_steps": 2,
-    "log.tensorboard": False,
+    "log.trackers": (),
 }
 
 

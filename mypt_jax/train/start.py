@@ -23,6 +23,7 @@ from mypt_jax.monitor import (
     profiler,
     step_guard,
     timing,
+    tracked,
     trackers,
     watchdog,
 )
@@ -95,9 +96,10 @@ def open_loop(
     )
     stack.callback(run.metrics.close)
     loop = _make_loop(run, validated, program, loader, plan, saver, ledger, interrupts)
-    row, resumed = _resume(loop, validated, program, meta, done) if meta else _begin(run)
+    row, kept, resumed = _resume(loop, validated, program, meta, done) if meta else ({}, -1, [])
+    run.metrics.cut(kept)
     if run.is_writer:
-        _write_records(run, done)
+        _write_records(run, first_step=kept + 1)
     notes = [*validated.notes, *program.notes, *_plan_notes(plan), *notes, *found, *resumed]
     for note in (*notes, metrics.mfu_note(program.mesh)):
         if note:
@@ -223,19 +225,13 @@ def _enter(
     return coordination.broadcast("see the run opened", enter, timeout_secs=limit)
 
 
-def _write_records(run: Run, done: int) -> None:
-    """What the run says of itself, and where its rows also go; all checks have passed."""
+def _write_records(run: Run, *, first_step: int) -> None:
+    """What the run says of itself, and where its rows also go, of `first_step` on; all checks have
+    passed."""
     config = run.config
     # First, since one that does not start leaves the run as it was: finished, if it was.
-    found = trackers.start(
-        run.workdir,
-        config=redact.tree(config),
-        run_id=run.record["run_id"],
-        first_step=done,
-        tensorboard=config["log"]["tensorboard"],
-        project=config["log"]["wandb_project"],
-    )
-    for tracker in found:
+    told = tracked.Tracked(run.workdir, redact.tree(config), run.record["run_id"], first_step)
+    for tracker in trackers.start(told):
         run.observers.add(tracker)
     provenance.write(run.workdir, config, run.record, run.parent)
 
@@ -338,17 +334,11 @@ def _plan_notes(plan: Mapping) -> list[str]:
     return [f"evaluation of {key}: {source.note}" for key, source in plan.items() if source.note]
 
 
-def _begin(run: Run) -> tuple[dict, list[str]]:
-    """(newest row, notes) of a run that begins: rows of one that never saved are removed."""
-    run.metrics.cut(-1)
-    return {}, []
-
-
 def _resume(
     loop: Loop, validated: Validated, program: step.Program, meta: Mapping, done: int
-) -> tuple[dict, list[str]]:
-    """(newest row, notes). Checks that the saved state still means the same, and cuts rows that
-    come again."""
+) -> tuple[dict, int, list[str]]:
+    """(newest row, last step whose row stays, notes). Checks that the saved state still means the
+    same."""
     run, config = loop.run, loop.run.config
     notes = [f"resumed {run.workdir} at step {done}"]
     notes += provenance.check_data(
@@ -364,5 +354,5 @@ def _resume(
         ],
     )
     # A row that waits for its evaluation is written again, with it.
-    run.metrics.cut(done if found or not wishes.evaluation_due(config, done) else done - 1)
-    return found[0] if found else dict(meta["row"]), notes
+    kept = done if found or not wishes.evaluation_due(config, done) else done - 1
+    return found[0] if found else dict(meta["row"]), kept, notes

@@ -85,7 +85,7 @@ def test_a_run_of_an_older_version_is_compared_with_what_it_had(finished):
 def test_a_tracker_that_does_not_start_leaves_it_finished(finished, tmp_path):
     workdir, overrides = finished
     (tmp_path / "wandb.py").write_text("def init(**_): raise RuntimeError('no login')")
-    more = {"num_steps": 15, "log.wandb_project": "x"}
+    more = {"num_steps": 15, "log.trackers": "wandb", "log.wandb_project": "x"}
     done = train("base", overrides | more, PYTHONPATH=str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.count("error: ") == 1 and "no login" in done.stderr

@@ -163,7 +163,7 @@ def test_no_secret_and_no_network_and_a_strange_path(start, tmp_path):
         stage=f"{stage}:tiny",
         faults={"crash_at": {"step": 6}, "no_network": {}},
         environment={"WANDB_API_KEY": "wk_secret_123", "HOME": str(tmp_path)},
-        **{"log.tensorboard": True},
+        **{"log.trackers": "tensorboard"},
     )
     assert trainer.wait() == 1
     text = trainer.stdout + trainer.stderr

@@ -8,9 +8,8 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from data_pipeline.errors import UserError
-from mypt_jax.monitor import trackers
+from mypt_jax.monitor import tracked, trackers
 
-CONFIG = {"size": "tiny", "stage": "v3"}
 ROW = {
     "step": 10,
     "loss": 4.5,
@@ -23,14 +22,9 @@ ROW = {
 
 
 def start(tmp_path, *, first_step=0, project=""):
-    return trackers.start(
-        str(tmp_path),
-        config=CONFIG,
-        run_id="abc",
-        first_step=first_step,
-        tensorboard=not project,
-        project=project,
-    )
+    log = {"trackers": ("wandb" if project else "tensorboard",), "wandb_project": project}
+    config = {"size": "tiny", "stage": "v3", "log": log}
+    return trackers.start(tracked.Tracked(str(tmp_path), config, "abc", first_step))
 
 
 def events(directory) -> list[Event]:

@@ -171,7 +171,7 @@ def test_overrides_are_read_as_training_reads_them(capsys, tmp_path):
         "--config.num_steps",
         "0x40",
         "--config.guard.skip_spikes",
-        "--noconfig.log.tensorboard",
+        "--noconfig.data.allow_change",
     )
     assert re.search(r"v8 +this +64 ", out)
 
