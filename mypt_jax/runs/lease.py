@@ -2,7 +2,9 @@
 
 A lease names its owner and is renewed every RENEW_SECS. Another process on the same machine takes
 it over at once when the holder is dead; from elsewhere after STALE_SECS without renewal. A holder
-that was frozen for longer finds out before it writes anything: `check`.
+that was frozen for longer, or whose workdir was renamed or removed, finds out before it writes
+anything: `check`. Owners are numbered and a number is created once (lease_place.py), so that two
+never own a run because one of their writes was slow.
 
 What is not promised: between `check` and the end of the write that follows there is a moment. A
 process frozen just there for three minutes may still finish that one file or object; the manifest
@@ -15,14 +17,12 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable
 
 from mypt_jax import exits
-from mypt_jax.runs.lease_place import InBucket, InDirectory
+from mypt_jax.runs.lease_place import RELEASED, Place, Seen
 
 RENEW_SECS = 30.0
 STALE_SECS = 180.0
-SETTLE_SECS = 0.2  # between writing and reading back, so that of two starters one sees the other
 
 
 def _clock() -> float:
@@ -57,7 +57,7 @@ class Lease:
     machine's; of another host's lease it is watched whether it changes.
     """
 
-    def __init__(self, place: InDirectory | InBucket):
+    def __init__(self, place: Place):
         self._place = place
         self._record = {
             "owner": uuid.uuid4().hex,
@@ -67,7 +67,7 @@ class Lease:
             "born": _born(os.getpid()),
             "renewals": 0,
         }
-        self._lost = ""
+        self._end: exits.RunEnd | None = None  # why this process may write no more
         self._renewed_at = 0.0
         self._lock = threading.Lock()
         self._closed = threading.Event()
@@ -75,68 +75,88 @@ class Lease:
     def acquire(self) -> str:
         """Takes the lease; returns a line when it was another's. Raises LostPeer when it is held.
 
-        A lease of another host that looks stale is watched for a while before it is taken.
+        A lease of another host that looks stale is watched for a while before it is taken, and so
+        is one that cannot be read: it may be about to be written.
         """
-        note = ""
-        other = self._place.read()
-        if other is not None and not self._is_dead(other):
-            age = time.time() - other["renewed"]
-            if 0 <= age < STALE_SECS:
-                raise exits.LostPeer(
-                    f"{self._place.path}: process {other['pid']} on {other['host']} works on "
-                    f"this run (renewed {age:.0f} s ago); if it is gone, the run is free in "
-                    f"{STALE_SECS - age:.0f} s"
-                )
-            # Clocks of two hosts may differ: what counts is whether it is still being renewed.
-            self._watch(other)
-        if other is not None:
-            note = f"took over the run from process {other['pid']} on {other['host']}"
-        self._write(self._place.claim)
-        time.sleep(SETTLE_SECS)
-        self._check_owner()
-        if self._lost:
-            raise exits.LostPeer(self._lost)
+        while True:
+            seen = self._place.look()
+            other = seen.record
+            is_free = seen.number < 0 or (other or {}).get(RELEASED, False)
+            if other is None:
+                if seen.number > 0 and not self._is_still(seen):
+                    continue
+            elif not is_free and not self._is_dead(other):
+                self._refuse_unless_stale(other)
+                if not self._is_still(seen):
+                    continue
+            at = _clock()
+            if self._place.claim(seen, self._renewed()):
+                break
+        self._renewed_at = at
         threading.Thread(target=self._renew_forever, name="lease", daemon=True).start()
-        return note
+        if is_free or other is None:
+            return ""
+        return f"took over the run from process {other['pid']} on {other['host']}"
 
     def check(self) -> None:
-        """Raises LostPeer when the run has another owner; reads the lease only when in doubt."""
+        """Raises LostPeer when the run has another owner, StorageFailure when it is not there.
+
+        All owners are looked at only when in doubt.
+        """
         if self._is_in_doubt():  # asked before the lock, which a slow renewal may hold
             with self._lock:
                 if self._is_in_doubt():
                     self._renew()
-        if self._lost:
-            raise exits.LostPeer(self._lost)
+        if self._end is not None:
+            raise self._end
 
     @property
     def is_lost(self) -> bool:
-        """Whether the run is known to have another owner, or to be given free."""
-        return bool(self._lost)
+        """Whether the run is known to have another owner, to be gone, or to be given free."""
+        return self._end is not None or not self._place.is_held()
 
     def _is_in_doubt(self) -> bool:
-        return not self._lost and _clock() - self._renewed_at > 2 * RENEW_SECS
+        is_late = _clock() - self._renewed_at > 2 * RENEW_SECS
+        return self._end is None and (is_late or not self._place.is_held())
 
     def release(self) -> None:
         """Gives the run free, unless it is another's by now; unreachable, it goes stale alone."""
         self._closed.set()
         with self._lock, contextlib.suppress(OSError):
             self._check_owner()
-            if not self._lost:
-                self._place.release({**self._record, "renewed": time.time()})
-                self._lost = "released"
+            if self._end is None:
+                self._place.release(self._renewed())
+                self._end = exits.LostPeer(f"{self._place.path} was released")
 
-    def _watch(self, seen: dict) -> None:
+    def _refuse_unless_stale(self, other: dict) -> None:
+        age = time.time() - other["renewed"]
+        if 0 <= age < STALE_SECS:
+            raise exits.LostPeer(
+                f"{self._place.path}: process {other['pid']} on {other['host']} works on this run "
+                f"(renewed {age:.0f} s ago); if it is gone, the run is free in "
+                f"{STALE_SECS - age:.0f} s"
+            )
+
+    def _is_still(self, seen: Seen) -> bool:
+        """Whether the newest lease stays as it was `seen`. Raises LostPeer where it is renewed.
+
+        Clocks of two hosts may differ: what counts is whether it changes.
+        """
         deadline = _clock() + 1.5 * RENEW_SECS
         while _clock() < deadline:
             time.sleep(min(1.0, RENEW_SECS / 4))
-            now = self._place.read()
-            if now is not None and (now["owner"], now["renewals"]) != (
-                seen["owner"],
-                seen["renewals"],
-            ):
+            now = self._place.look()
+            if (now.number, now.record) == (seen.number, seen.record):
+                continue
+            if seen.record and now.record and now.record["owner"] == seen.record["owner"]:
+                if now.record.get(RELEASED):
+                    return False
                 raise exits.LostPeer(
-                    f"{self._place.path}: process {now['pid']} on {now['host']} works on this run"
+                    f"{self._place.path}: process {now.record['pid']} on {now.record['host']} "
+                    "works on this run"
                 )
+            return False
+        return True
 
     def _is_dead(self, other: dict) -> bool:
         """Whether the holder is a process of this machine that is no more."""
@@ -146,30 +166,39 @@ class Lease:
     def _renew_forever(self) -> None:
         while not self._closed.wait(RENEW_SECS):
             with self._lock:
-                if self._lost or self._closed.is_set():
+                if self._end is not None or self._closed.is_set():
                     return
                 self._renew()
 
     def _renew(self) -> None:
         try:
+            at = _clock()
             self._check_owner()
-            if not self._lost:
-                self._write(self._place.renew)
+            if self._end is None:
+                self._place.renew(self._renewed())
+                self._renewed_at = at
         except OSError as error:
             # A short failure of the file system loses nothing yet; a long one does.
             if _clock() - self._renewed_at > STALE_SECS - RENEW_SECS:
-                self._lost = f"{self._place.path} could not be renewed in time: {error}"
+                self._end = exits.LostPeer(
+                    f"{self._place.path} could not be renewed in time: {error}"
+                )
 
     def _check_owner(self) -> None:
-        other = self._place.read()
-        if other is None or other["owner"] != self._record["owner"]:
-            who = f"process {other['pid']} on {other['host']}" if other else "nobody (it is gone)"
-            self._lost = (
-                f"{self._place.path} belongs to {who} now: this process stops before it writes"
+        seen = self._place.look()
+        if not os.path.isdir(self._place.workdir) or seen.number < 0:
+            self._end = exits.StorageFailure(
+                f"workdir {self._place.workdir} is gone: it was renamed or removed while the run "
+                "was at work; where it is now, --config.workdir resumes it from its newest "
+                "checkpoint"
+            )
+        elif not self._place.is_own(seen):
+            who = f"process {seen.record['pid']} on {seen.record['host']}" if seen.record else ""
+            self._end = exits.LostPeer(
+                f"{self._place.path} belongs to {who or 'another process'} now: this process "
+                "stops before it writes"
             )
 
-    def _write(self, to_place: Callable[[dict], None]) -> None:
+    def _renewed(self) -> dict:
         self._record["renewals"] += 1
-        at = _clock()
-        to_place({**self._record, "renewed": time.time()})
-        self._renewed_at = at
+        return {**self._record, "renewed": time.time()}

@@ -51,6 +51,7 @@ class Bucket:
 
     def __init__(self, url: str):
         self.url = url
+        self.local = local_path(url)  # where its files are worked on, on this machine
         scheme, _, self._root = url.partition("://")
         # gcsfs tries gRPC first by default, which emulators and some proxies answer with silence.
         os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")

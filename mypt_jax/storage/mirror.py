@@ -49,8 +49,9 @@ def _name(local: str) -> str:
 
 
 def _is_of_run(name: str) -> bool:
-    """Not what says which machine has the run."""
-    return name != MARKER and not name.startswith(f"{lease_place.FOLDER}/")
+    """Not what says which machine or process has the run."""
+    of_owners = (f"{lease_place.FOLDER}/", lease_place.BEFORE_NUMBERS)
+    return name != MARKER and not name.startswith(of_owners)
 
 
 def _of_step(name: str) -> bool:
@@ -189,10 +190,10 @@ def _state(path: str) -> tuple[int, int]:
 def _travels(name: str, workdir: str) -> bool:
     """Whether a file belongs in the bucket: no lease, no half-written file, no unfinished step."""
     parts = name.split(os.sep)
-    if name.startswith(lease_place.FILE) or name.endswith((".tmp", ".part", ".tmp.npz")):
+    if not _is_of_run(name) or name.endswith((".tmp", ".part", ".tmp.npz")):
         return False
     if parts[0] != layout.CHECKPOINTS:
-        return name != MARKER
+        return True
     step = os.path.join(workdir, *parts[:2])
     return len(parts) > 2 and integrity.is_committed(step)
 

@@ -265,8 +265,9 @@ def _take_over(
 
     def release():
         owned.release()
-        if not existed and not os.listdir(workdir):
-            os.rmdir(workdir)  # the run failed before it wrote anything
+        if not existed:
+            with contextlib.suppress(OSError):
+                os.rmdir(workdir)  # the run failed before it wrote anything
 
     stack.callback(release)
     link.take_over()

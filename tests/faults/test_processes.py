@@ -32,7 +32,8 @@ def test_a_second_start_is_refused_and_a_dead_owner_is_followed(start, undisturb
     assert third.wait() == 0, third.stderr
     assert f"took over the run from process {first.pid}" in third.stdout
     assert_equal_runs(workdir, undisturbed)
-    assert not (workdir / "lease.json").exists()
+    (lease,) = (workdir / "lease").iterdir()
+    assert lease.name == "000002.json" and json.loads(lease.read_text())["released"]
 
 
 @pytest.mark.full

@@ -14,31 +14,43 @@ from mypt_jax.runs import lease, lease_place
 def short(monkeypatch):
     monkeypatch.setattr(lease, "RENEW_SECS", 0.05)
     monkeypatch.setattr(lease, "STALE_SECS", 0.4)
-    monkeypatch.setattr(lease, "SETTLE_SECS", 0.02)
+    monkeypatch.setattr(lease_place.InBucket, "settle_secs", 0.02)
 
 
 def leased(path) -> lease.Lease:
     return lease.Lease(lease_place.InDirectory(str(path)))
 
 
-def held_elsewhere(path, *, renewed, **changes) -> dict:
+def held_elsewhere(path, *, renewed, number=1, **changes) -> dict:
     record = {"owner": "x", "host": "far", "machine": "far", "pid": 1, "born": 1, "renewals": 3}
     record |= {"renewed": renewed, **changes}
-    (path / lease_place.FILE).write_text(json.dumps(record))
+    (path / "config.json").touch()
+    (path / lease_place.FOLDER).mkdir(exist_ok=True)
+    (path / lease_place.FOLDER / f"{number:06d}.json").write_text(json.dumps(record))
     return record
+
+
+def newest(path) -> dict:
+    return json.loads(max((path / lease_place.FOLDER).iterdir()).read_text())
 
 
 def test_release_gives_the_run_free(tmp_path):
     first = leased(tmp_path)
     assert first.acquire() == ""
-    assert json.loads((tmp_path / lease_place.FILE).read_text())["pid"] == os.getpid()
+    assert newest(tmp_path)["pid"] == os.getpid()
     with pytest.raises(exits.LostPeer, match=f"process {os.getpid()} on "):
         leased(tmp_path).acquire()
     first.release()
-    assert not (tmp_path / lease_place.FILE).exists()
+    assert list(tmp_path.iterdir()) == []  # nothing else was written
     second = leased(tmp_path)
     assert second.acquire() == ""
+    (tmp_path / "config.json").touch()
     second.release()
+    assert newest(tmp_path)["released"]
+    third = leased(tmp_path)
+    assert third.acquire() == ""
+    assert [p.name for p in (tmp_path / lease_place.FOLDER).iterdir()] == ["000002.json"]
+    third.release()
 
 
 def test_a_dead_process_of_this_machine_is_followed_at_once(tmp_path):
@@ -63,14 +75,14 @@ def test_another_host_has_its_time(tmp_path):
 def test_a_living_holder_with_another_clock_keeps_its_run(tmp_path, monkeypatch, age):
     """What counts is whether it renews, not what its clock says."""
     record = held_elsewhere(tmp_path, renewed=time.time() - age)
-    reads = lease_place.InDirectory.read
+    looks = lease_place.InDirectory.look
 
-    def read(self):
+    def look(self):
+        held_elsewhere(tmp_path, **record | {"renewals": record["renewals"] + 1})
         record["renewals"] += 1
-        (tmp_path / lease_place.FILE).write_text(json.dumps(record))
-        return reads(self)
+        return looks(self)
 
-    monkeypatch.setattr(lease_place.InDirectory, "read", read)
+    monkeypatch.setattr(lease_place.InDirectory, "look", look)
     with pytest.raises(exits.LostPeer, match="works on this run"):
         leased(tmp_path).acquire()
 
@@ -79,29 +91,32 @@ def test_a_holder_finds_out_before_it_writes(tmp_path, monkeypatch):
     owned = leased(tmp_path)
     owned.acquire()
     owned._closed.set()  # frozen: its thread renews no more
-    held_elsewhere(tmp_path, renewed=time.time())
+    held_elsewhere(tmp_path, renewed=time.time(), number=2)
     time.sleep(0.15)
     with pytest.raises(exits.LostPeer, match="belongs to process 1 on far"):
         owned.check()
+    owned._place.renew(owned._record)  # it was frozen between looking and writing
     owned.release()
-    assert json.loads((tmp_path / lease_place.FILE).read_text())["owner"] == "x"
+    assert newest(tmp_path)["owner"] == "x"
+    with pytest.raises(exits.LostPeer, match="on far works on this run"):
+        leased(tmp_path).acquire()
 
 
 def test_renewal_goes_on_and_is_cheap_to_check(tmp_path, monkeypatch):
     owned = leased(tmp_path)
     owned.acquire()
-    before = json.loads((tmp_path / lease_place.FILE).read_text())["renewals"]
+    before = newest(tmp_path)["renewals"]
     time.sleep(0.3)
-    assert json.loads((tmp_path / lease_place.FILE).read_text())["renewals"] >= before + 2
+    assert newest(tmp_path)["renewals"] >= before + 2
     place = lease_place.InDirectory
-    monkeypatch.setattr(place, "read", lambda self: pytest.fail("read without need"))
+    monkeypatch.setattr(place, "look", lambda self: pytest.fail("looked without need"))
     owned.check()
     monkeypatch.undo()
     owned.release()
 
 
 def test_junk_is_no_lease(tmp_path):
-    (tmp_path / lease_place.FILE).write_text("{junk")
+    (tmp_path / lease_place.BEFORE_NUMBERS).write_text("{junk")
     owned = leased(tmp_path)
     assert owned.acquire() == ""
     owned.release()
@@ -111,6 +126,7 @@ class Objects:
     """A bucket's small objects, as storage.Bucket has them; `creates_once` as GCS and S3 do."""
 
     url = "gs://bucket/run"
+    local = "."
 
     def __init__(self, creates_once: bool):
         self.files, self._creates_once = {}, creates_once
@@ -119,7 +135,7 @@ class Objects:
         return sorted(int(name.split("/")[1].split(".")[0]) for name in self.files)
 
     def read(self, name):
-        return self.files[name]
+        return self.files.get(name)
 
     def write(self, name, data, *, create):
         if create and self._creates_once and name in self.files:
@@ -158,17 +174,34 @@ def test_a_bucket_s_lease_is_refused_renewed_and_released(objects):
     second.release()
 
 
-def test_of_two_that_claim_at_once_one_owns_the_bucket_s_run(objects):
+def test_of_two_that_claim_at_once_one_owns_the_bucket_s_run(objects, monkeypatch):
     places = [lease_place.InBucket(objects) for _ in range(2)]
     leases = [lease.Lease(place) for place in places]
-    for place in places:
-        assert place.read() is None
-    for place, one in zip(places, leases, strict=True):  # both had found it free
-        one._write(place.claim)
-    for one in leases:
-        one._check_owner()
-    assert [bool(one._lost) for one in leases].count(False) == 1
+    seen = [place.look() for place in places]  # both found it free
+    late = leases[1]._renewed()
+    monkeypatch.setattr(
+        lease_place.time, "sleep", lambda _: places[1]._create(1, json.dumps(late).encode())
+    )
+    places[1]._owner = late["owner"]
+    won = places[0].claim(seen[0], leases[0]._renewed())
+    monkeypatch.setattr(lease_place.time, "sleep", lambda _: None)
+    assert places[1].claim(seen[1], late) is not won
+    assert owner_of(objects) == leases[0 if won else 1]._record["owner"]
     assert len(objects.files) == 1
+
+
+def test_a_claim_whose_answer_was_lost_is_a_claim(objects):
+    """Clients try again, and are told that the object is there: it is their own."""
+    plain = objects.write
+
+    def twice(name, data, *, create):
+        plain(name, data, create=create)
+        plain(name, data, create=create)
+
+    objects.write = twice
+    one = in_bucket(objects)
+    assert one.acquire() == ""
+    one._closed.set()
 
 
 def test_a_late_renewal_of_a_frozen_holder_changes_nothing(objects):
@@ -183,7 +216,7 @@ def test_a_late_renewal_of_a_frozen_holder_changes_nothing(objects):
     second.release()
     third = in_bucket(objects)
     third.acquire()
-    frozen._write(frozen._place.renew)
+    frozen._place.renew(frozen._renewed())
     assert owner_of(objects) == third._record["owner"]
     third.check()
     time.sleep(0.15)
@@ -201,7 +234,7 @@ def test_a_bucket_that_does_not_answer_is_an_error_of_the_system(objects, monkey
 
     monkeypatch.setattr(objects, "read", refuse)
     with pytest.raises(OSError, match="gs://bucket/run/lease: RuntimeError: 503"):
-        owned._place.read()
+        owned._place.look()
     owned._closed.set()
     time.sleep(0.5)  # longer than a lease lasts
     with pytest.raises(exits.LostPeer, match="could not be renewed in time"):
