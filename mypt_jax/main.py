@@ -12,7 +12,7 @@ import traceback
 from absl import app, flags, logging
 
 from data_pipeline.errors import UserError
-from mypt_jax import exits, redact
+from mypt_jax import console, exits, redact
 from mypt_jax.monitor import preemption
 from mypt_jax.schema import help, hints, overrides, values
 
@@ -23,6 +23,7 @@ _given: overrides.Given  # what the command line says
 def _parse(argv: list[str]) -> list[str]:
     """Reads the stage file and the flags; bad input is one line and exit code 2."""
     global _given
+    console.hold()
     redact.learn(os.environ)
     try:
         if _HELP & {*argv}:

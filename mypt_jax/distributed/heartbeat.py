@@ -7,13 +7,12 @@ an abort without saying which one was missed; its own limit is set a minute late
 import contextlib
 import itertools
 import os
-import sys
 import threading
 import time
 
 import jax
 
-from mypt_jax import exits
+from mypt_jax import console, exits
 from mypt_jax.distributed import coordination
 
 _FOLDER = "mypt_jax/pulse/"
@@ -73,9 +72,9 @@ class Pulse:
             if missing and not self._closed.is_set():
                 line = (
                     f"error: {missing} has not been heard of for {self._timeout_secs:g} s "
-                    "(distributed.timeout_secs): run all of them again to resume\n"
+                    "(distributed.timeout_secs): run all of them again to resume"
                 )
-                os.write(sys.stderr.fileno(), line.encode())
+                console.say_at_once(line)
                 # The main thread may hang in a computation with the one that is gone.
                 os._exit(exits.LostPeer.code)
 

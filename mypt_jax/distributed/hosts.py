@@ -19,7 +19,7 @@ import jax
 from jax.experimental import multihost_utils
 
 from data_pipeline.errors import UserError
-from mypt_jax import exits
+from mypt_jax import console, exits
 from mypt_jax.distributed import cluster, coordination
 from mypt_jax.schema import keys, tree
 
@@ -82,7 +82,7 @@ def _who(options: Mapping) -> str:
 
 
 def _give_up(line: str) -> None:
-    os.write(sys.stderr.fileno(), f"error: {line}\n".encode())
+    console.say_at_once(f"error: {line}")
     os._exit(exits.LostPeer.code)
 
 

@@ -7,26 +7,27 @@ by the C handler; a thread reads it.
 
 import os
 import signal
-import sys
 import threading
 import time
 
-from mypt_jax import exits
+from mypt_jax import console, exits
 
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # the last: a closed terminal
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class Interrupts:
     """Before `arm` a signal ends the process at once with exit code 75: nothing is to be saved.
 
     After it the first signal sets `requested`, which the loop answers by saving; a second one ends
-    the process at once, and the newest committed checkpoint stays what it was. Made as the first
-    thing that a process does, so that no signal meets Python's own handlers.
+    the process at once, and the newest committed checkpoint stays what it was. A SIGHUP that a
+    closed terminal sends asks for nothing: the run goes on without it. Made as the first thing that
+    a process does, so that no signal meets Python's own handlers.
     """
 
     def __init__(self):
         self.requested = ""
         self._armed = False
+        self._had_terminal = console.has_terminal()
         self._begun = time.monotonic()
         self._deadline: float | None = None
         read_end, self._write_end = os.pipe()
@@ -45,10 +46,13 @@ class Interrupts:
         while data := os.read(read_end, 1):
             if data[0] not in SIGNALS:
                 continue
+            is_hangup = data[0] == signal.SIGHUP and self._had_terminal
+            if is_hangup and not console.has_terminal():
+                continue
             name = signal.Signals(data[0]).name
             if not self._armed or self.requested:
                 state = "again" if self.requested else "with nothing to save"
-                os.write(sys.stderr.fileno(), f"{name} {state}: leaving at once\n".encode())
+                console.say_at_once(f"{name} {state}: leaving at once")
                 os._exit(exits.Preempted.code)
             self.requested = name
         os.close(read_end)

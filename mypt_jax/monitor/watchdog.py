@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 
-from mypt_jax import exits
+from mypt_jax import console, exits
 from mypt_jax.monitor import observer
 
 
@@ -46,8 +46,8 @@ class Watchdog(observer.Observer):
             line = (
                 f"error: nothing finished for {silent_secs:.0f} s (watchdog_secs "
                 f"{self._limit_secs:g}); stacks of all threads above; the newest checkpoint is "
-                "intact, run the same command again to resume\n"
+                "intact, run the same command again to resume"
             )
-            os.write(sys.stderr.fileno(), line.encode())
+            console.say_at_once(line)
             # A thread that hangs cannot be asked to clean up.
             os._exit(exits.WatchdogTimeout.code)

@@ -58,6 +58,11 @@ class Trainer:
         _until(lambda: not self.is_running(), f"process {self.pid} to end", self)
         return int(Path(self.request["end"]).read_text())
 
+    def wait_until(self, condition, what: str) -> None:
+        """Until something has happened that it does while it runs."""
+        _until(lambda: condition() or not self.is_running(), what, self)
+        assert condition(), what
+
     def wait_for(self, text: str) -> None:
         """Until it has printed `text`."""
         _until(lambda: text in self.stdout + self.stderr or not self.is_running(), repr(text), self)
@@ -88,9 +93,17 @@ class Zygote:
         self.started: list[Trainer] = []
 
     def start(
-        self, stage: str, overrides: dict, *, faults=None, environment=None, directory=""
+        self,
+        stage: str,
+        overrides: dict,
+        *,
+        faults=None,
+        environment=None,
+        directory="",
+        console="",
     ) -> Trainer:
-        """Starts a trainer. `faults`: {function of faults.py: arguments}; in `directory`."""
+        """Starts a trainer. `faults`: {function of faults.py: arguments}; in `directory`;
+        `console`: a file, pipe or terminal to print to, which the test reads by itself."""
         spec = stage if "/" in stage else f"configs/{stage}.py:tiny"
         name = self._directory / uuid.uuid4().hex[:8]
         request = {
@@ -103,6 +116,8 @@ class Zygote:
             "directory": str(directory),
             **{key: f"{name}.{key}" for key in ("stdout", "stderr", "end")},
         }
+        if console:
+            request |= {"stdout": str(console), "stderr": str(console)}
         for key in ("stdout", "stderr"):
             Path(request[key]).touch()
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -139,15 +154,19 @@ def overrides(datasets, compile_cache) -> dict:
 
 @pytest.fixture
 def start(zygote, overrides):
-    """start(workdir, stage="base", faults=..., environment=..., directory=..., **{"key": value})"""
+    """start(workdir, stage="base", faults=..., environment=..., directory=..., console=...,
+    **{"key": value})"""
 
-    def begin(workdir, stage="base", faults=None, environment=None, directory="", **more):
+    def begin(
+        workdir, stage="base", faults=None, environment=None, directory="", console="", **more
+    ):
         return zygote.start(
             stage,
             {**overrides, "workdir": workdir, **more},
             faults=faults,
             environment=environment,
             directory=directory,
+            console=console,
         )
 
     return begin

@@ -48,7 +48,7 @@ def test_sigterm_in_an_evaluation(start, undisturbed, tmp_path):
     assert_equal_runs(workdir, undisturbed)
 
 
-def test_a_closed_terminal_is_a_signal_unless_nohup_says_otherwise():
+def test_a_hangup_that_somebody_sends_is_a_signal_unless_nohup_says_otherwise():
     code = (
         "import os, signal; from mypt_jax.monitor import preemption as interrupt\n"
         "held = interrupt.Interrupts(); held.arm(); os.kill(os.getpid(), signal.SIGHUP)\n"

@@ -20,7 +20,7 @@ from tests.faults import faults
 
 
 def child(request: dict) -> None:
-    os.setpgid(0, 0)
+    os.setsid()  # a terminal that is opened from here on is this process's own
     for descriptor, key in ((1, "stdout"), (2, "stderr")):
         file = os.open(request[key], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, descriptor)
