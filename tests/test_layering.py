@@ -27,7 +27,7 @@ ROWS = {
         "checkpoint monitor",
         "model optim distributed storage",
         "runs schema",
-        "guide exits redact",
+        "guide exits redact console",
     ),
     "data_pipeline": (
         "picture",
