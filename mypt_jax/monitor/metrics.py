@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 
 from mypt_jax import exits, redact
 from mypt_jax.model import flops
-from mypt_jax.runs import layout
+from mypt_jax.runs import layout, metrics_file
 
 
 def finite(row: Mapping) -> dict:
@@ -45,12 +45,13 @@ class Metrics:
         self._bar_open = False
 
     def cut(self, last_step: int) -> None:
-        """Removes rows later than `last_step`, which a resumed run writes again."""
+        """Removes rows later than `last_step`, which a resumed run writes again, and damage."""
         if not (self._is_writer and os.path.exists(self._path)):
             return
-        rows = [
-            row for row in layout.metrics(os.path.dirname(self._path)) if row["step"] <= last_step
-        ]
+        found = metrics_file.read(self._path)
+        if found.damaged and last_step >= 0:
+            self.note(f"warning: {metrics_file.damage(self._path, found)}, and removed now")
+        rows = [row for row in found.rows if row["step"] <= last_step]
         temporary = f"{self._path}.tmp"
         with open(temporary, "w", encoding="utf-8") as file:
             file.writelines(to_json(row) + "\n" for row in rows)

@@ -90,4 +90,7 @@ def warnings(run: Run) -> list[str]:
             found.append(f"{run.name}: its parent {run.parent.name} was trained again since")
     if run.is_domain_stage and run.parent is None:
         found.append(f"{run.name}: its parent {parent['path']} is not under this directory")
+    if run.damage:
+        mended = "" if run.finished else "; the next start of the run removes that"
+        found.append(f"{run.name}: {run.damage}{mended}")
     return found + [f"{run.name}: {note}" for note in run.record.get("notes", [])]

@@ -4,7 +4,6 @@ Reads what a run leaves behind (config.json, lineage.json, metrics.jsonl, finish
 and nothing else, so that a report needs neither the data nor an accelerator.
 """
 
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -15,7 +14,7 @@ from pathlib import Path
 from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
 from mypt_jax.monitor import goodput
-from mypt_jax.runs import layout, lineage
+from mypt_jax.runs import layout, lineage, metrics_file
 
 # Directories of a run that hold no runs.
 _NOT_RUNS = (layout.CHECKPOINTS, layout.EVALUATIONS, "events", "wandb")
@@ -47,6 +46,7 @@ class Run:
     record: Mapping  # lineage.json
     finished: Mapping | None
     rows: list[dict]
+    damage: str = ""  # a line on rows that were left out
     time_spent: Mapping | None = None  # goodput.summarise
     name: str = ""
     parent: "Run | None" = None
@@ -94,6 +94,9 @@ class Run:
             }
             if losses:
                 found.append((int(row["step"]), losses))
+        at_end = (self.finished or {}).get("eval")
+        if at_end and (not found or found[-1][0] != last):  # its row was damaged
+            found.append((last, {key: float(loss) for key, loss in at_end.items()}))
         return found
 
     @property
@@ -181,38 +184,19 @@ def paired_stderr(first: Path | None, second: Path | None, name: str) -> float |
     return float(difference[1]) if known else None
 
 
-def read_metrics(path: Path) -> list[dict]:
-    """Rows of metrics.jsonl. Raises UserError that names the first broken line."""
-    rows = []
-    if not path.is_file():
-        return rows
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line:
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError:
-            row = None
-        if not isinstance(row, dict) or not isinstance(row.get("step"), int):
-            raise UserError(
-                f"{path}, line {number} is torn or no metrics row: {line[:40]!r}; resume the run, "
-                "which mends it, or delete that line"
-            )
-        rows.append(row)
-    return rows
-
-
 def read_run(path: Path) -> Run:
     """One run directory. Raises UserError that names what is missing or broken."""
     config = lineage.read_json(str(path / layout.CONFIG), what="run")
     record = lineage.read_json(str(path / lineage.FILE), what="run")
     done = path / layout.FINISHED
+    read = layout.read_metrics(str(path))
     run = Run(
         path=path,
         config=config,
         record=record,
         finished=lineage.read_json(str(done), what="run") if done.is_file() else None,
-        rows=read_metrics(path / layout.METRICS),
+        rows=read.rows,
+        damage=metrics_file.damage(layout.METRICS, read),
     )
     spent = path / goodput.FILE
     try:

@@ -1,12 +1,11 @@
 """A run directory: where its files are, and what can be read from them without JAX."""
 
-import json
 import math
 import os
 import re
 
 from data_pipeline.errors import UserError
-from mypt_jax.runs import lineage
+from mypt_jax.runs import lineage, metrics_file
 
 CONFIG = "config.json"
 CONFIG_DIFF = "config_diff.json"
@@ -67,33 +66,13 @@ def finished(workdir: str) -> dict | None:
     return lineage.read_json(path, what=f"run {workdir}", wanted=("step",))
 
 
-def metrics(workdir: str) -> list[dict]:
-    """Rows of metrics.jsonl in the order of their steps; a torn last line is left out.
+def read_metrics(workdir: str) -> metrics_file.Read:
+    return metrics_file.read(join(workdir, METRICS))
 
-    Raises UserError for a broken line elsewhere, naming file and line.
-    """
-    path = join(workdir, METRICS)
-    if not os.path.exists(path):
-        return []
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            lines = file.read().split("\n")
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            if not isinstance(row["step"], int):
-                raise TypeError(row["step"])
-            rows.append(row)
-        except (ValueError, TypeError, KeyError):
-            if number >= len(lines) - 1:  # the process died while it wrote this line
-                break
-            raise UserError(f"{path} line {number} is no row with a step; remove it") from None
-    return sorted(rows, key=lambda row: row["step"])
+
+def metrics(workdir: str) -> list[dict]:
+    """Rows of metrics.jsonl in the order of their steps, damaged lines left out."""
+    return read_metrics(workdir).rows
 
 
 def losses(row: dict) -> dict[str, float]:

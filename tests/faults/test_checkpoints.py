@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.errors import UserError
-from faults.conftest import assert_equal_runs, state_bytes, valid_steps
+from faults.conftest import assert_equal_runs, state_bytes, unmeasured, valid_steps
 from mypt_jax import exits
 from mypt_jax.checkpoint import restore, retention, save
 from mypt_jax.runs import integrity, layout
@@ -314,3 +314,18 @@ def test_two_checkpoints_must_fit(monkeypatch, tmp_path):
     line = retention.check_disk(str(tmp_path / "run"), big, keep=KEEP)
     assert "a checkpoint takes 12.00 GB, this run up to 60.00 GB, 8.00 GB when finished" in line
     assert "five stages: 92.0 GB" in line
+
+
+def test_damaged_rows_are_removed_by_a_resume_and_nothing_else_changes(start, undisturbed, copy):
+    """Row 66: a line torn in two, a bit that makes no UTF-8; the rows of later steps come again."""
+    path = copy / layout.METRICS
+    lines = path.read_bytes().split(b"\n")
+    lines[1] = lines[1][:30] + b"\n" + lines[1][30:]
+    lines[2] = lines[2].replace(b"loss", b"l\xefss", 1)
+    path.write_bytes(b"\n".join(lines))
+    trainer = start(copy)
+    assert trainer.wait() == 0, trainer.stderr
+    assert f"warning: {path}: lines 2, 3, 4 are damaged and left out, and removed" in trainer.stdout
+    rows = unmeasured(undisturbed)
+    assert unmeasured(copy) == [row for row in rows if row["step"] not in (1, 2)]
+    assert state_bytes(copy, 12) == state_bytes(undisturbed, 12)

@@ -25,7 +25,7 @@ def guide(tmp_path):
 
 def tear(path) -> None:
     """Cuts a file in the middle of its last line, as a kill while writing does."""
-    path.write_text(path.read_text()[:-20])
+    path.write_bytes(path.read_bytes()[:-20])
 
 
 def table(text: str, title: str) -> list[list[str]]:
@@ -206,7 +206,6 @@ def test_imported_base_that_holds_its_stages(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda run: tear(run / "metrics.jsonl"), "line 5 is torn"),
         (lambda run: (run / "config.json").write_text("{}"), "not one of this project"),
         (lambda run: (run / "lineage.json").write_text("[1]"), "lineage.json"),
         (lambda run: (run / "finished.json").write_text("{"), "finished.json"),
@@ -217,6 +216,34 @@ def test_damage_is_one_line_and_nothing_is_written(guide, damage, words):
     with pytest.raises(UserError, match=words):
         report.main([str(guide)])
     assert not (guide / "report.md").exists()
+
+
+def damaged(run) -> None:
+    """A flipped bit that makes no UTF-8, a line torn in two, and a last line cut short."""
+    path = run / "metrics.jsonl"
+    lines = path.read_bytes().split(b"\n")
+    lines[1] = lines[1].replace(b"loss", b"l\xefss", 1)
+    lines[2] = lines[2][:20] + b"\n" + lines[2][20:]
+    path.write_bytes(b"\n".join(lines))
+    tear(path)
+
+
+def test_damaged_rows_are_read_around_and_named(guide):
+    """The final figures are those of finished.json, where their row was torn."""
+    final = {}
+    for name in ("base", "v7"):
+        final[name] = runs.read_run(guide / name).final
+        path = guide / name / "finished.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"eval": final[name]}))
+    damaged(guide / "v7")
+    tear(guide / "base" / "metrics.jsonl")
+    (guide / "v8" / "finished.json").unlink()
+    damaged(guide / "v8")
+    text = report.build(guide, guide)
+    assert "v7: metrics.jsonl: lines 2, 3, 4 are damaged and left out\n" in text
+    assert "v8: metrics.jsonl: lines 2, 3, 4 are damaged and left out; the next start" in text
+    assert "base: metrics" not in text
+    assert {name: runs.read_run(guide / name).final for name in final} == final
 
 
 def test_command_exits_2_with_one_line_without_runs_and_never_imports_jax(tmp_path):

@@ -25,19 +25,3 @@ def test_goodput_of_another_program(tmp_path):
     (tmp_path / goodput.FILE).write_text("{}")
     with pytest.raises(UserError, match="has no 'starts'"):
         goodput.Ledger(str(tmp_path), started=0.0, is_writer=True).open()
-
-
-@pytest.mark.parametrize("line", ["5", "{}", '{"step": "x"}', '{"step": 1.5}', "{"])
-def test_a_row_without_a_step_is_named_but_the_last_may_be_torn(tmp_path, line):
-    good = '{"step": 1, "loss": 2.0}'
-    (tmp_path / layout.METRICS).write_text(f"{good}\n{line}\n{good}\n")
-    with pytest.raises(UserError, match="metrics.jsonl line 2 is no row"):
-        layout.metrics(str(tmp_path))
-    (tmp_path / layout.METRICS).write_text(f"{good}\n{line}")
-    assert layout.metrics(str(tmp_path)) == [{"step": 1, "loss": 2.0}]
-
-
-def test_metrics_that_are_a_directory(tmp_path):
-    (tmp_path / layout.METRICS).mkdir()
-    with pytest.raises(UserError, match="metrics.jsonl cannot be read"):
-        layout.metrics(str(tmp_path))
