@@ -1,5 +1,6 @@
 """Errors that are the user's to mend, and the one way a command reports them."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -20,7 +21,13 @@ class Stop(Exception):
 
 
 def run(main: Callable[[], int]) -> int:
-    """Runs a command's main; a planned end becomes one line on stderr and its exit code."""
+    """Runs a command's main; a planned end becomes one line on stderr and its exit code.
+
+    What the terminal's encoding cannot show is shown as an escape.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a test, or a notebook, may have put another
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main()
     except (UserError, Stop) as error:

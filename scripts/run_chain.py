@@ -10,7 +10,6 @@ command is run again until it exits 0. Each stage is a process of its own, the s
 """
 
 import argparse
-import json
 import os
 import posixpath
 import shlex
@@ -26,8 +25,17 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a file: Python puts scripts/ on the path, not the root
 
 from data_pipeline import errors  # noqa: E402
-from mypt_jax.runs import layout, lineage  # noqa: E402
-from mypt_jax.schema import changes, duration, hints, overrides, stage_file, tree, values  # noqa: E402
+from mypt_jax.runs import kinds, layout, lineage  # noqa: E402
+from mypt_jax.schema import (  # noqa: E402
+    changes,
+    duration,
+    hints,
+    overrides,
+    recorded,
+    stage_file,
+    tree,
+    values,
+)
 from mypt_jax.storage import bucket, fetch  # noqa: E402
 
 STAGES = ("base", "v3", "v5", "v7", "v8")
@@ -63,11 +71,13 @@ def _exists(path: str, *names: str) -> bool:
     return bucket.Bucket(path).read("/".join(names)) is not None
 
 
-def _read(path: str, name: str, wanted: str) -> dict:
+def _read(path: str, name: str, wanted: dict) -> dict:
     """A JSON file of a run, on the disk or in a bucket. Raises UserError."""
+    where, what = layout.join(path, name), f"run {path}"
     if "://" not in path:
-        return lineage.read_json(layout.join(path, name), what=f"run {path}", wanted=(wanted,))
-    return json.loads(bucket.Bucket(path).read(name) or "{}")
+        return lineage.read_json(where, what=what, wanted=wanted)
+    data = bucket.Bucket(path).read(name) or b"{}"
+    return lineage.parse_json(data, where, what=what, wanted=wanted)
 
 
 def finished(path: str) -> bool:
@@ -81,17 +91,17 @@ def is_done(stage: Stage, *, as_it_is: bool) -> bool:
     """
     if as_it_is or not finished(stage.workdir):
         return finished(stage.workdir)
-    end = _read(stage.workdir, layout.FINISHED, "step")
-    recorded = tree.completed(_read(stage.workdir, layout.CONFIG, "stage"))
-    config = as_recorded(stage, recorded)
+    end = _read(stage.workdir, layout.FINISHED, kinds.FINISHED)
+    before = tree.completed(_read(stage.workdir, layout.CONFIG, recorded.KIND))
+    config = as_recorded(stage, before)
     epochs = config["domain_epochs"]
-    if changes.asks_for_more(end, config) or (epochs and epochs != recorded["domain_epochs"]):
+    if changes.asks_for_more(end, config) or (epochs and epochs != before["domain_epochs"]):
         return False
-    changes.check_finished(recorded, config, step=end["step"])
+    changes.check_finished(before, config, step=end["step"])
     return True
 
 
-def as_recorded(stage: Stage, recorded: dict) -> dict:
+def as_recorded(stage: Stage, before: dict) -> dict:
     """The stage's config as its run would record it, for which its data need not be here."""
     at = f"@{stage.parent_step}" if stage.parent_step else ""
     start = f"{stage.parent}{at}" if stage.parent else "scratch"
@@ -99,8 +109,8 @@ def as_recorded(stage: Stage, recorded: dict) -> dict:
     config = fetch.local_names(config)
     # What follows from the datasets is as it was, where what it follows from is.
     for key, source in (("num_steps", "domain_epochs"), ("data.replay_ratio", "data.mixture")):
-        if tree.get(config, source) and tree.get(config, source) == tree.get(recorded, source):
-            tree.put(config, key, tree.get(recorded, key))
+        if tree.get(config, source) and tree.get(config, source) == tree.get(before, source):
+            tree.put(config, key, tree.get(before, key))
     duration.resolve_warmup(config)
     return config
 

@@ -3,10 +3,20 @@
 import json
 from pathlib import Path
 
+from configs import base
+
 SOURCES = {
     "domain/cwe": {"dataset": "data/d", "share": 0.8, "fingerprint": "f1", "licence": "CWE-ToU"},
     "general/wiki": {"dataset": "data/g", "share": 0.2, "fingerprint": "f2", "licence": "CC-BY-SA"},
 }
+
+
+def config(**changes) -> dict:
+    """What config.json of a run holds; a group of `changes` replaces the keys that it names."""
+    found = base.get_config("tiny").to_dict()
+    for key, value in changes.items():
+        found[key] = {**found[key], **value} if isinstance(value, dict) else value
+    return found
 
 
 def evaluation(domain: float, general: float) -> dict[str, float]:
@@ -33,24 +43,40 @@ def write_run(
     """One run whose (domain, general) losses go from start to final; returns its directory."""
     run = root / stage
     run.mkdir(parents=True)
-    config = {"stage": stage, "size": "tiny", "workdir": str(run), "num_steps": num_steps}
-    config["init_from"] = str(root / parent) if parent else "scratch"
-    config |= {"optim": {"peak_lr": peak_lr}, "data": {"replay_ratio": replay_ratio}}
-    (run / "config.json").write_text(json.dumps(config))
+    own = config(
+        stage=stage,
+        workdir=str(run),
+        num_steps=num_steps,
+        init_from=str(root / parent) if parent else "scratch",
+        optim={"peak_lr": peak_lr},
+        data={"replay_ratio": replay_ratio},
+    )
+    (run / "config.json").write_text(json.dumps(own))
     facts = {"path": str(root / str(parent)), "stage": parent, "step": 20}
     facts["params_sha256"] = f"digest of {parent}"
     above = root / str(parent) / "lineage.json"
     ancestors = json.loads(above.read_text())["ancestors"] if above.is_file() else []
+    if parent:
+        file = root / parent / "config.json"
+        theirs = json.loads(file.read_text()) if file.is_file() else own
+        more = {"peak_lr": theirs["optim"]["peak_lr"], "config": theirs, "eval": {}}
+        more |= {"replay_ratio": theirs["data"]["replay_ratio"], "tokens_by_source": {}}
+        ancestors = [*ancestors, facts | more]
     record = {"schema": 1, "stage": stage, "size": "tiny", "run_id": "r", "created": stage}
     record |= {
         "parent": facts if parent else None,
-        "ancestors": [*ancestors, facts] if parent else [],
+        "ancestors": ancestors,
     }
-    record |= {"data": {"fingerprint": "f", "sources": SOURCES}, "tokenizer": {"name": "gpt2"}}
+    record |= {
+        "data": {"fingerprint": "f", "sources": SOURCES},
+        "tokenizer": {"name": "gpt2", "sha256": ""},
+    }
     record["tokens_by_source"] = {"domain/cwe": 800, "general/wiki": 200}
     record["notes"] = []
     losses = dict(zip(("domain", "general"), baseline or (), strict=False))
-    record["baseline"] = {"stage": "base", "path": "", "eval": losses} if baseline else None
+    record["baseline"] = (
+        {"stage": "base", "path": "", "step": 20, "eval": losses} if baseline else None
+    )
     (run / "lineage.json").write_text(json.dumps(record))
     last = num_steps if finished else num_steps // 2
     rows = [{"step": 0, **evaluation(*start)}]

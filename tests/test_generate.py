@@ -16,6 +16,7 @@ from mypt_jax import generate
 from mypt_jax.checkpoint import save
 from mypt_jax.model import sampling
 from mypt_jax.runs import layout, lineage
+from tests import run_factory
 
 EOT = 96
 GREEDY = {"temperature": 0.0, "top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}
@@ -204,12 +205,8 @@ def write_run(path, seed, sha256=None):
     changes = {"vocab_size": 4224, "block_size": 64, "n_layer": 1}
     gpt = factory.randomized(seed, **changes)
     vocabulary = tokenizer.get("gpt2-4096")
-    config = {
-        "stage": path.name,
-        "size": "test",
-        "model": {**factory.ORIGINAL, **changes, "attention": "auto", "compute_dtype": "auto"},
-        "data": {"tokenizer": vocabulary.name},
-    }
+    model = {**factory.ORIGINAL, **changes, "attention": "auto", "compute_dtype": "auto"}
+    config = run_factory.config(stage=path.name, size="test", model=model)
     record = lineage.new(
         config=config,
         run_id="test",

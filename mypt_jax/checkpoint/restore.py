@@ -17,7 +17,7 @@ from etils import epath
 
 from data_pipeline.errors import UserError
 from mypt_jax import exits
-from mypt_jax.runs import integrity, layout, lineage
+from mypt_jax.runs import integrity, kinds, layout, lineage
 from mypt_jax.schema import recorded
 from mypt_jax.storage import fetch
 
@@ -72,7 +72,7 @@ def alone() -> dict:
 
 
 def read_meta(directory: str) -> dict:
-    return lineage.read_json(os.path.join(directory, META), what="checkpoint")
+    return lineage.read_json(os.path.join(directory, META), what="checkpoint", wanted=kinds.META)
 
 
 def restore_params(

@@ -22,7 +22,7 @@ import numpy as np
 from data_pipeline import errors
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.interop import card, head_bias, hf_config, hf_tokenizer, runs, tensors
-from mypt_jax.runs import lineage
+from mypt_jax.runs import kinds, lineage
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 MAX_LOSS_CHANGE_NATS = 0.001
@@ -46,9 +46,12 @@ def _files(directory: str) -> list[str]:
     """The .safetensors files of a checkpoint, whole or in parts."""
     index = os.path.join(directory, "model.safetensors.index.json")
     if os.path.isfile(index):
-        names = sorted(set(lineage.read_json(index, what="checkpoint")["weight_map"].values()))
+        wanted = {"weight_map": {str: kinds.TEXT}}
+        found = lineage.read_json(index, what="checkpoint", wanted=wanted)["weight_map"]
         # A name from a downloaded file must not lead out of its folder.
-        return [os.path.join(directory, os.path.basename(name)) for name in names]
+        return [
+            os.path.join(directory, os.path.basename(name)) for name in sorted({*found.values()})
+        ]
     path = os.path.join(directory, "model.safetensors")
     if not os.path.isfile(path):
         raise errors.UserError(
@@ -88,7 +91,7 @@ def import_folder(directory: str, workdir: str, *, block_size: int, tokenizer: s
     """Reads a Hugging Face folder and writes it as a finished base run."""
     runs.check_target(workdir)
     where = os.path.join(directory, "config.json")
-    config = lineage.read_json(where, what="checkpoint")
+    config = lineage.read_json(where, what="checkpoint", wanted={})
     settings = hf_config.import_settings(config, block_size=block_size, where=where)
     kind = config["model_type"]
     name = tokenizer or hf_tokenizer.recognise(directory)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 
 from mypt_jax.monitor import observer
-from mypt_jax.runs import layout, lineage
+from mypt_jax.runs import kinds, layout, lineage
 
 FILE = "goodput.json"
 PRODUCTIVE = "steps"
@@ -66,9 +66,7 @@ class Ledger(observer.Observer):
 
     def open(self) -> None:
         """Reads the record of earlier processes; the owner of the run calls it."""
-        if os.path.exists(self._path):
-            found = lineage.read_json(self._path, what="goodput", wanted=("starts",))
-            self._earlier = found["starts"]
+        self._earlier = read(os.path.dirname(self._path))
 
     @property
     def reached(self) -> int:
@@ -123,12 +121,20 @@ class Ledger(observer.Observer):
         return summarise([*self._earlier, self._own()])
 
 
+def read(workdir: str) -> list[dict]:
+    """What each process of a run spent its time on, the first one first. Raises UserError."""
+    path = layout.join(workdir, FILE)
+    if not os.path.exists(path):
+        return []
+    return lineage.read_json(path, what=f"run {workdir}", wanted=kinds.GOODPUT)["starts"]
+
+
 def summarise(starts: list[dict]) -> dict:
     """What the processes of a run spent their time on, as `Ledger.summary` has it."""
     secs = dict.fromkeys(PHASES, 0.0)
     for entry in starts:
         for name, value in entry["secs"].items():
-            secs[name] += value
+            secs[name] = secs.get(name, 0.0) + value  # of another version there may be more
     for before, after in zip(starts, starts[1:], strict=False):
         secs["stopped"] += max(0.0, after["started"] - before["ended"])
     wall = starts[-1]["ended"] - starts[0]["started"]

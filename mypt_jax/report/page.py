@@ -18,6 +18,7 @@ from mypt_jax.report import plane as report_plane
 from mypt_jax.report import rules
 from mypt_jax.report import tables as report_tables
 from mypt_jax.report.runs import Run
+from mypt_jax.runs import kinds, lineage
 from mypt_jax.runs import layout as run_files
 
 _ASSETS = Path(__file__).parent / "assets"
@@ -126,11 +127,8 @@ def _samples(directory: Path) -> str:
     path = directory / run_files.SAMPLES
     if not path.is_file():
         return ""
-    try:
-        samples = json.loads(path.read_text(encoding="utf-8"))
-        parts = [_continuations(prompt, texts) for prompt, texts in samples.items()]
-    except (AttributeError, ValueError) as error:
-        raise UserError(f'{path} is not {{"prompt": {{"run": "text"}}}}: {error}') from error
+    samples = lineage.read_json(str(path), what="samples", wanted=kinds.SAMPLES)
+    parts = [_continuations(prompt, texts) for prompt, texts in samples.items()]
     return f"<h2>Samples</h2>{''.join(parts)}"
 
 

@@ -186,32 +186,17 @@ def paired_stderr(first: Path | None, second: Path | None, name: str) -> float |
 
 def read_run(path: Path) -> Run:
     """One run directory. Raises UserError that names what is missing or broken."""
-    config = lineage.read_json(str(path / layout.CONFIG), what="run")
-    record = lineage.read_json(str(path / lineage.FILE), what="run")
-    done = path / layout.FINISHED
     read = layout.read_metrics(str(path))
     run = Run(
         path=path,
-        config=config,
-        record=record,
-        finished=lineage.read_json(str(done), what="run") if done.is_file() else None,
+        config=layout.config(str(path)),
+        record=layout.record(str(path)),
+        finished=layout.finished(str(path)),
         rows=read.rows,
         damage=metrics_file.damage(layout.METRICS, read),
     )
-    spent = path / goodput.FILE
-    try:
-        if spent.is_file():
-            starts = lineage.read_json(str(spent), what="run")["starts"]
-            run.time_spent = goodput.summarise(starts)
-        _ = run.stage, run.num_steps, run.peak_lr, run.replay_ratio, run.is_domain_stage
-        _ = run.baseline, run.record["ancestors"], run.record["data"], run.final
-    except UserError:
-        raise
-    except (KeyError, IndexError, TypeError, ValueError) as error:
-        raise UserError(
-            f"run {path}: a file of the run is not one of this project's "
-            f"({type(error).__name__}: {error})"
-        ) from error
+    starts = goodput.read(str(path))
+    run.time_spent = goodput.summarise(starts) if starts else None
     return run
 
 

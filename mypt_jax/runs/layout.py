@@ -5,7 +5,7 @@ import os
 import re
 
 from data_pipeline.errors import UserError
-from mypt_jax.runs import lineage, metrics_file
+from mypt_jax.runs import kinds, lineage, metrics_file
 
 CONFIG = "config.json"
 CONFIG_DIFF = "config_diff.json"
@@ -38,14 +38,13 @@ def steps(workdir: str) -> list[int]:
 
 def config(workdir: str) -> dict:
     """config.json as it stands; schema/recorded.py reads what an older version did not write."""
-    wanted = ("stage", "model", "data")
-    return lineage.read_json(join(workdir, CONFIG), what=f"run {workdir}", wanted=wanted)
+    return lineage.read_json(join(workdir, CONFIG), what=f"run {workdir}", wanted=kinds.CONFIG)
 
 
 def record(workdir: str) -> dict:
     """The lineage of the run."""
     path = join(workdir, lineage.FILE)
-    return lineage.read_json(path, what=f"run {workdir}", wanted=lineage.KEYS)
+    return lineage.read_json(path, what=f"run {workdir}", wanted=kinds.RECORD)
 
 
 def record_at(workdir: str, step: int) -> dict:
@@ -53,17 +52,14 @@ def record_at(workdir: str, step: int) -> dict:
     path = join(step_dir(workdir, step), META)
     if not os.path.exists(path):
         return record(workdir)
-    what = f"run {workdir}"
-    found = lineage.read_json(path, what=what, wanted=("lineage",))["lineage"]
-    lineage.check_keys(found, lineage.KEYS, path, what=what)
-    return found
+    return lineage.read_json(path, what=f"run {workdir}", wanted=kinds.META)["lineage"]
 
 
 def finished(workdir: str) -> dict | None:
     path = join(workdir, FINISHED)
     if not os.path.exists(path):
         return None
-    return lineage.read_json(path, what=f"run {workdir}", wanted=("step",))
+    return lineage.read_json(path, what=f"run {workdir}", wanted=kinds.FINISHED)
 
 
 def read_metrics(workdir: str) -> metrics_file.Read:

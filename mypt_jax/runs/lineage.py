@@ -8,15 +8,14 @@ data of this run, tokens seen per source so far, the windows that the ancestors 
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
 from data_pipeline.errors import UserError
 from mypt_jax import redact
+from mypt_jax.runs import kinds
 
-SCHEMA = 1
-KEYS = ("tokenizer", "ancestors", "data", "tokens_by_source")  # that every reader wants
 FILE = "lineage.json"
 
 
@@ -60,7 +59,7 @@ def _as_json(value):
 def new(*, config: Mapping, run_id: str, created: str, data: dict, tokenizer: dict) -> dict:
     """The lineage of a run that starts from scratch."""
     return {
-        "schema": SCHEMA,
+        "schema": kinds.RECORD["schema"].number,
         "stage": config["stage"],
         "size": config["size"],
         "run_id": run_id,
@@ -121,26 +120,27 @@ def total_tokens_by_source(record: dict) -> dict[str, int]:
     return total
 
 
-def read_json(path: str, *, what: str, wanted: Collection[str] = ()) -> dict:
-    """A JSON object from a file, with the keys `wanted`. Raises UserError that names the file."""
+def read_json(path: str, *, what: str, wanted: Mapping) -> dict:
+    """A JSON object from a file, of the kind `wanted`. Raises UserError that names the file."""
     try:
-        with open(path, encoding="utf-8") as file:
-            value = json.load(file)
+        with open(path, "rb") as file:
+            data = file.read()
     except FileNotFoundError:
         raise UserError(f"{what}: {path} does not exist") from None
-    except (ValueError, OSError) as error:
+    except OSError as error:
+        raise UserError(f"{what}: {path} cannot be read: {error.strerror}") from None
+    return parse_json(data, path, what=what, wanted=wanted)
+
+
+def parse_json(data: bytes, path: str, *, what: str, wanted: Mapping) -> dict:
+    """read_json of what was read from `path`."""
+    try:
+        value = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{what}: {path} cannot be read as JSON: {error}") from None
-    check_keys(value, wanted, path, what=what)
+    if reason := kinds.fault(value, wanted):
+        raise UserError(f"{what}: {path} {reason}")
     return value
-
-
-def check_keys(value: object, wanted: Collection[str], path: str, *, what: str) -> None:
-    """Raises UserError, naming the file, unless `value` is an object with the keys `wanted`."""
-    if not isinstance(value, dict):
-        raise UserError(f"{what}: {path} holds a {type(value).__name__}, wanted an object")
-    missing = [key for key in wanted if key not in value]
-    if missing:
-        raise UserError(f"{what}: {path} has no {missing[0]!r}: damaged, or of another program")
 
 
 def write_json(path: str, value: dict) -> None:

@@ -14,7 +14,7 @@ from data_pipeline.prepare.contamination import checks
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
 from mypt_jax.runs import drawn as drawn_windows
-from mypt_jax.runs import integrity, layout, lineage
+from mypt_jax.runs import integrity, kinds, layout, lineage
 from mypt_jax.schema import changes, duration, recorded, stage_file, tree, values
 
 
@@ -243,7 +243,7 @@ def _check_recorded_parent(config: dict) -> None:
     path = layout.join(config["workdir"], layout.CONFIG)
     if not os.path.exists(path):
         return
-    start = lineage.read_json(path, what="run", wanted=("init_from",))["init_from"]
+    start = lineage.read_json(path, what="run", wanted={"init_from": kinds.TEXT})["init_from"]
     if start != config["init_from"]:
         raise UserError(
             f"init_from is {config['init_from']}, but the run at {config['workdir']} was started "

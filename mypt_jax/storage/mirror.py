@@ -6,14 +6,13 @@ one that finds itself replaced stops before it pushes. At any moment the bucket 
 from: a step's manifest is pushed after its files and after the rows that lead to it.
 """
 
-import json
 import os
 import shutil
 import uuid
 from collections.abc import Callable, Mapping
 
 from mypt_jax import exits
-from mypt_jax.runs import integrity, layout, lease_place, lineage
+from mypt_jax.runs import integrity, kinds, layout, lease_place, lineage
 from mypt_jax.storage.bucket import Bucket, local_path, locked, url_of
 
 MARKER = "mirror.json"  # {"owner": name of a mirror}
@@ -39,13 +38,19 @@ def is_newest(bucket: Bucket, local: str, below: str = "") -> bool:
 
 def _owner(bucket: Bucket, below: str = "") -> str:
     """The name of the mirror that is the newest; "" when nothing was ever pushed."""
-    text = bucket.read(f"{below}/{MARKER}" if below else MARKER)
-    return json.loads(text)["owner"] if text else ""
+    name = f"{below}/{MARKER}" if below else MARKER
+    data = bucket.read(name)
+    if data is None:
+        return ""
+    url = bucket.url
+    return lineage.parse_json(data, f"{url}/{name}", what=url, wanted=kinds.MIRROR)["owner"]
 
 
 def _name(local: str) -> str:
     path = os.path.join(local, MARKER)
-    return lineage.read_json(path, what=local)["owner"] if os.path.isfile(path) else ""
+    if not os.path.isfile(path):
+        return ""
+    return lineage.read_json(path, what=local, wanted=kinds.MIRROR)["owner"]
 
 
 def _is_of_run(name: str) -> bool:

@@ -19,6 +19,7 @@ from mypt_jax.interop import hf_tokenizer, huggingface
 from mypt_jax.model import sampling
 from mypt_jax.report import command
 from mypt_jax.runs import lineage
+from tests import run_factory
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -185,20 +186,20 @@ def write_run(path, data=None, head_bias_V=None, **changes):
     if head_bias_V is not None:
         gpt.head.bias[...] = jnp.asarray(head_bias_V, jnp.float32)
     vocabulary = tokenizers.get("gpt2-4096")
-    config = {
-        "stage": "v3",
-        "size": "tiny",
-        "num_steps": 86,
-        "batch_size": 16,
-        "optim": {"peak_lr": 3e-4},
-        "model": {**factory.ORIGINAL, **shape, "attention": "auto", "compute_dtype": "auto"},
-        "data": {"tokenizer": vocabulary.name, "replay_ratio": 0.3, **(data or {})},
-    }
+    config = run_factory.config(
+        stage="v3",
+        num_steps=86,
+        batch_size=16,
+        optim={"peak_lr": 3e-4},
+        model={**factory.ORIGINAL, **shape, "attention": "auto", "compute_dtype": "auto"},
+        data={"tokenizer": vocabulary.name, "replay_ratio": 0.3, **(data or {})},
+    )
+    source = {**run_factory.SOURCES["domain/cwe"], "licence": "MIT"}
     record = lineage.new(
         config=config,
         run_id="test",
         created="2026-01-01T00:00:00+00:00",
-        data={"sources": {"domain/manuals": {"licence": "MIT"}}},
+        data={"sources": {"domain/manuals": source}},
         tokenizer={"name": vocabulary.name, "sha256": vocabulary.sha256},
     )
     record["tokens_by_source"] = {"domain/manuals": 1234, "general/encyclopedia": 766}

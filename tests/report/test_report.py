@@ -206,7 +206,7 @@ def test_imported_base_that_holds_its_stages(tmp_path):
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
-        (lambda run: (run / "config.json").write_text("{}"), "not one of this project"),
+        (lambda run: (run / "config.json").write_text("{}"), "config.json has no 'stage'"),
         (lambda run: (run / "lineage.json").write_text("[1]"), "lineage.json"),
         (lambda run: (run / "finished.json").write_text("{"), "finished.json"),
     ],

@@ -8,6 +8,7 @@ from conftest import SMALL, build_dataset
 
 from configs import base, v3
 from data_pipeline.errors import UserError
+from mypt_jax.runs import lineage
 from mypt_jax.schema import validation
 
 
@@ -164,11 +165,11 @@ def test_a_document_in_train_and_val_is_found(make, tmp_path):
 def finished_run(path, made, *, tokenizer_sha256, step=12):
     path.mkdir()
     (path / "config.json").write_text(json.dumps(made))
-    record = {"tokenizer": {"name": "gpt2-4096", "sha256": tokenizer_sha256}}
-    record |= {"ancestors": [], "data": {}, "tokens_by_source": {}}
+    tokenizer = {"name": "gpt2-4096", "sha256": tokenizer_sha256}
+    record = lineage.new(config=made, run_id="r", created="", data={}, tokenizer=tokenizer)
     (path / "lineage.json").write_text(json.dumps(record))
     if step is not None:
-        (path / "finished.json").write_text(json.dumps({"step": step}))
+        (path / "finished.json").write_text(json.dumps({"step": step, "params_sha256": ""}))
 
 
 def test_the_parent_must_be_finished_and_of_the_same_shape(make, tmp_path):

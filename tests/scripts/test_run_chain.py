@@ -41,7 +41,8 @@ if signals:
 if code == 0:
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / "config.json").write_text(json.dumps(config))
-    (workdir / "finished.json").write_text(json.dumps({"step": config["num_steps"]}))
+    end = {"step": config["num_steps"], "params_sha256": ""}
+    (workdir / "finished.json").write_text(json.dumps(end))
 sys.exit(code)
 """
 
@@ -184,7 +185,7 @@ def test_an_imported_base_is_not_trained(tree):
     shape = {"vocab_size": 99, "block_size": 64, "n_layer": 2, "n_head": 2, "n_embd": 32}
     config = {"stage": "base", "model": shape, "data": {"tokenizer": "gpt2"}}
     (run / "config.json").write_text(json.dumps(config))
-    (run / "finished.json").write_text('{"step": 0}')
+    (run / "finished.json").write_text('{"step": 0, "params_sha256": ""}')
     done = chain(tree, "--size=runs/gpt2", "--stages=base,v8")
     assert done.returncode == 0, done.stderr
     assert trained(tree) == ["v3", "v7", "v8"]
