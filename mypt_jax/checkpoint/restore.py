@@ -92,6 +92,25 @@ def restore_params(
             return checkpointer.restore(os.path.join(directory, "params"), abstract_params)
 
 
+def restore_moments(path: str, step: int, abstract_state: Mapping) -> Any:
+    """The optimizer's state of a verified step of another run, placed as `abstract_state` says.
+
+    Raises NoValidState when the step fails its manifest, UserError when it is another optimizer's.
+    """
+    with _reading(path, step) as directory:
+        table = read_meta(directory)["tree"]["rest"]
+        wide = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, np.float32, sharding=x.sharding),
+            abstract_state["params"],
+        )
+        # What else was saved beside it is read with it, and left.
+        known = {"average": wide, **abstract_state}
+        wanted = {name: known[name] for name in {key.partition("/")[0] for key in table}}
+        check_tree(tree_table(wanted), table, where=f"{path}@{step}, its optimizer")
+        with ocp.StandardCheckpointer(**alone()) as checkpointer:
+            return checkpointer.restore(os.path.join(directory, "rest"), wanted)["opt_state"]
+
+
 def restore_rest(path: str, step: int) -> dict:
     """Optimizer state and counters of a verified step, on the host as NumPy."""
     with _reading(path, step) as directory:

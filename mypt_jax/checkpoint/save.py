@@ -16,8 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from mypt_jax import exits
-from mypt_jax.checkpoint import restore as checkpoint
-from mypt_jax.checkpoint import retention
+from mypt_jax.checkpoint import restore, retention
 from mypt_jax.distributed import coordination, sharding
 from mypt_jax.runs import integrity, layout, lineage
 
@@ -55,9 +54,9 @@ class Checkpointer:
         self._blocked_secs = 0.0
         self._saved_bytes = 0
         handler = ocp.CompositeCheckpointHandler(
-            composite_options=ocp.CompositeOptions(**checkpoint.alone())
+            composite_options=ocp.CompositeOptions(**restore.alone())
         )
-        self._orbax = ocp.AsyncCheckpointer(handler, **checkpoint.alone())
+        self._orbax = ocp.AsyncCheckpointer(handler, **restore.alone())
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._is_writer = jax.process_index() == 0
@@ -80,8 +79,8 @@ class Checkpointer:
             **meta,
             "step": step,
             "tree": {
-                "params": checkpoint.tree_table(state["params"]),
-                "rest": checkpoint.tree_table(rest),
+                "params": restore.tree_table(state["params"]),
+                "rest": restore.tree_table(rest),
             },
         }
         items = ocp.args.Composite(
@@ -110,7 +109,7 @@ class Checkpointer:
         start = time.monotonic()
         try:
             self._orbax.wait_until_finished()
-            lineage.write_json(os.path.join(path, checkpoint.META), meta)
+            lineage.write_json(os.path.join(path, restore.META), meta)
             self._check_owner()
             self._saved_bytes = integrity.write_manifest(path)
             retention.unmark(path)
@@ -208,12 +207,12 @@ class Checkpointer:
     def restore(self, step: int, abstract_state: Mapping) -> tuple[dict, dict]:
         """(state, meta) of a verified step, placed as `abstract_state` says, strictly matched."""
         path = os.path.abspath(layout.step_dir(self.workdir, step))
-        meta = checkpoint.read_meta(path)
+        meta = restore.read_meta(path)
         rest = {key: value for key, value in abstract_state.items() if key != "params"}
-        checkpoint.check_tree(
-            checkpoint.tree_table(abstract_state["params"]), meta["tree"]["params"], where=path
+        restore.check_tree(
+            restore.tree_table(abstract_state["params"]), meta["tree"]["params"], where=path
         )
-        checkpoint.check_tree(checkpoint.tree_table(rest), meta["tree"]["rest"], where=path)
+        restore.check_tree(restore.tree_table(rest), meta["tree"]["rest"], where=path)
         items = ocp.args.Composite(
             params=ocp.args.StandardRestore(abstract_state["params"]),
             rest=ocp.args.StandardRestore(rest),
@@ -238,13 +237,15 @@ def start(
     parent,
     fallback: bool,
     allow_cast: bool,
+    moments: str,
     fetch_step: Callable[[int], None],
     timeout_secs: float,
 ) -> tuple[dict, dict | None, list[str]]:
     """(state, meta of the resumed step or None, notes). The order of starting:
 
     1. The workdir has a valid checkpoint: resume everything from it.
-    2. init_from names a run: its parameters only, strictly matched; optimizer and step are fresh.
+    2. init_from names a run: its parameters only, strictly matched; step and, unless `moments` is
+       "parent", optimizer are fresh.
     3. Scratch: only where init_from is the word scratch, so that `parent` is None.
 
     Process 0 chooses the step; `fetch_step` brings it to the disk of every other one.
@@ -277,8 +278,12 @@ def start(
         return state, meta, notes
     if parent is not None:
         wanted = program.abstract_state["params"]
-        params = checkpoint.restore_params(parent.path, parent.step, wanted, allow_cast=allow_cast)
-        return program.from_params(params), None, notes
+        params = restore.restore_params(parent.path, parent.step, wanted, allow_cast=allow_cast)
+        state = program.from_params(params)
+        if moments == "parent":
+            held = restore.restore_moments(parent.path, parent.step, program.abstract_state)
+            state = {**state, "opt_state": held}
+        return state, None, notes
     return program.init(), None, notes
 
 

@@ -223,6 +223,7 @@ ROWS: tuple[Key, ...] = (
     Key("optim.beta2", float, TRAINING, least=0, below=1, single=True, absent=0.95),
     Key("optim.eps", float, TRAINING, above=0, single=True, absent=1e-8),
     Key("optim.weight_decay", float, TRAINING, least=0, single=True, absent=0.1),
+    Key("optim.moments", str, TRAINING, choices=("fresh", "parent"), absent="fresh"),
     Key("optim.average_ratio", float, TRAINING, least=0, below=1, absent=0.0),
     Key("optim.clip_norm", float, TRAINING, above=0, single=True, absent=1.0, was=("grad_clip",)),
     Key("objective.replay", str, TRAINING, choices=("ce", "kl", "ce+kl"), absent="ce"),

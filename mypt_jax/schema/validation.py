@@ -83,8 +83,30 @@ def validate(
     drawn = _drawn(config["workdir"], parent)
     notes += drawn_windows.changed_sources(drawn, mixture.components)
     notes += duration.coverage(config, mixture, drawn)
+    _check_moments(config, parent)
     teacher = _find_teacher(config, parent)
     return Validated(config, mixture, extra, tokenizer, parent, teacher, drawn, notes)
+
+
+def _check_moments(config: dict, parent: Parent | None) -> None:
+    """Raises UserError where optim.moments=parent finds none, or those of another optimizer."""
+    if config["optim"]["moments"] == "fresh" or layout.steps(config["workdir"]):
+        return
+    if parent is None:
+        raise UserError(
+            "optim.moments=parent, but a run from scratch has no parent: set it to fresh"
+        )
+    if not os.path.isdir(layout.join(layout.step_dir(parent.path, parent.step), "rest")):
+        raise UserError(
+            f"optim.moments=parent, but {parent.path}@{parent.step} kept no optimizer state: train "
+            "it with --config.checkpoint.keep_optimizer=True, or set optim.moments=fresh"
+        )
+    theirs, own = parent.config["optim"].get("optimizer", "adamw"), config["optim"]["optimizer"]
+    if theirs != own:
+        raise UserError(
+            f"optim.moments=parent, but {parent.path} was trained by {theirs}, not {own}: set "
+            "optim.moments=fresh"
+        )
 
 
 def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:

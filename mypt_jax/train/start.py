@@ -183,6 +183,7 @@ def _start(
         parent=validated.parent,
         fallback=config["checkpoint"]["fallback"],
         allow_cast=config["checkpoint"]["allow_cast"],
+        moments=config["optim"]["moments"],
         fetch_step=link.fetch_step,
         timeout_secs=config["distributed"]["save_timeout_secs"],
     )
