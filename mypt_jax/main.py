@@ -8,6 +8,7 @@ import faulthandler
 import os
 import sys
 import traceback
+from typing import NoReturn
 
 from absl import app, flags, logging
 
@@ -87,5 +88,10 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def run(argv: list[str] | None = None) -> NoReturn:
+    """The command. Ends the process, as absl does."""
+    app.run(main, argv=None if argv is None else [sys.argv[0], *argv], flags_parser=_parse)
+
+
 if __name__ == "__main__":
-    app.run(main, flags_parser=_parse)
+    run()

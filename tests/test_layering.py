@@ -21,6 +21,7 @@ HALVES = ("data_pipeline", "mypt_jax")
 # Packages, and modules that stand alone, from the top: each imports its own row and rows below.
 ROWS = {
     "mypt_jax": (
+        "cli __main__",
         "main plan report generate interop",
         "train",
         "evaluate",

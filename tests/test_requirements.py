@@ -1,6 +1,8 @@
-"""The lock files: every requirement, in its range, with a hash, for every supported Python."""
+"""Requirements: files as the extras say, locks with a hash for every supported Python."""
 
+import importlib.util
 import re
+import tomllib
 from collections.abc import Iterator
 
 import pytest
@@ -45,3 +47,13 @@ def test_a_lock_is_complete_in_range_and_hashed(lock):
     for requirement in requirements("requirements-test.txt"):
         locked = versions.get(normal(requirement.name), set())
         assert locked and all(requirement.specifier.contains(v) for v in locked), requirement
+
+
+def test_the_requirements_files_are_what_the_extras_say():
+    """A file that differs: python scripts/write_requirements.py."""
+    spec = importlib.util.spec_from_file_location("write", ROOT / "scripts/write_requirements.py")
+    writer = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(writer)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    found = {path.name: path.read_text() for path in ROOT.glob("requirements*.txt")}
+    assert writer.files(project) == {n: text for n, text in found.items() if "-lock-" not in n}

@@ -1,0 +1,70 @@
+"""mypt COMMAND ...: every command by its name.
+
+`mypt plan` is `python -m mypt_jax plan`, for a checkout that is not installed, and runs what
+`python -m mypt_jax.plan` runs.
+"""
+
+import difflib
+import importlib
+import sys
+from typing import NamedTuple
+
+from data_pipeline import errors
+
+
+class Command(NamedTuple):
+    """Where a command's function stands, and what it does in a line."""
+
+    where: str  # package.module:function, imported when it is asked for
+    what: str
+
+
+# What is in mypt_jax has the name that `python -m mypt_jax.NAME` has.
+COMMANDS = {
+    "main": Command("mypt_jax.main:run", "train one stage"),
+    "plan": Command("mypt_jax.plan.command:main", "what a stage will be and cost, before it runs"),
+    "report": Command("mypt_jax.report.command:main", "the guide's tables from what was trained"),
+    "generate": Command("mypt_jax.generate:main", "continue prompts with a run's model"),
+    "evaluate": Command("mypt_jax.evaluate.command:main", "score a run on a dataset or text"),
+    "interop.huggingface": Command(
+        "mypt_jax.interop.huggingface:main", "Hugging Face folders in and out"
+    ),
+    "interop.mypt": Command("mypt_jax.interop.mypt:main", "folders of the original in and out"),
+    "interop.lm_eval": Command("mypt_jax.interop.lm_eval:main", "lm-evaluation-harness on a run"),
+}
+
+
+def help_text() -> str:
+    """The table as it is shown."""
+    width = max(map(len, COMMANDS))
+    rows = (f"  {name:{width}}  {command.what}" for name, command in COMMANDS.items())
+    return "\n".join(
+        [
+            "usage: mypt COMMAND [ARGUMENT ...]",
+            "",
+            *rows,
+            "",
+            "mypt COMMAND --help says more, with examples:",
+            "  mypt plan --config=configs/v8.py:tiny",
+        ]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command; returns its exit code. Raises UserError for a name that is none."""
+    name, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(help_text())
+        return 0
+    if name not in COMMANDS:
+        near = difflib.get_close_matches(name, COMMANDS, 1)
+        meant = f"did you mean {near[0]}?" if near else "mypt --help lists them"
+        raise errors.UserError(f"mypt has no command {name!r}; {meant}")
+    module, _, function = COMMANDS[name].where.partition(":")
+    sys.argv = [f"mypt {name}", *rest]  # what parsers call the program
+    return getattr(importlib.import_module(module), function)(rest)
+
+
+def command() -> int:
+    """The installed `mypt`."""
+    return errors.run(main)
