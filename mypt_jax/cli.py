@@ -26,6 +26,7 @@ COMMANDS = {
     "report": Command("mypt_jax.report.command:main", "the guide's tables from what was trained"),
     "generate": Command("mypt_jax.generate:main", "continue prompts with a run's model"),
     "evaluate": Command("mypt_jax.evaluate.command:main", "score a run on a dataset or text"),
+    "stages": Command("mypt_jax.stages:main", "copy the stage files out, to be changed"),
     "interop.huggingface": Command(
         "mypt_jax.interop.huggingface:main", "Hugging Face folders in and out"
     ),

@@ -22,13 +22,13 @@ HALVES = ("data_pipeline", "mypt_jax")
 ROWS = {
     "mypt_jax": (
         "cli __main__",
-        "main plan report generate interop",
+        "main plan report generate interop stages",
         "train",
         "evaluate",
         "checkpoint monitor",
         "model optim distributed storage",
         "runs schema",
-        "guide exits redact console",
+        "guide exits redact console shipped",
     ),
     "data_pipeline": (
         "picture",

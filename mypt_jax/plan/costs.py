@@ -12,7 +12,7 @@ from data_pipeline.batches import mixture as mixtures
 from data_pipeline.batches import source_order
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
-from mypt_jax import optim
+from mypt_jax import optim, shipped
 from mypt_jax.checkpoint import retention
 from mypt_jax.model import flops, gpt, parameters
 from mypt_jax.runs import drawn as drawn_windows
@@ -132,7 +132,7 @@ def ancestors(config: Mapping, spec: str) -> tuple[list[Stage], str]:
             config, origin = recorded.config(parent), "run"
         else:
             file = os.path.join(os.path.dirname(path), f"{os.path.basename(parent)}.py")
-            if not os.path.isfile(file):
+            if not os.path.isfile(shipped.find(file)):
                 return found, f"parent {parent}: neither a run nor a stage file {file}"
             config = stage_file.load(f"{file}:{argument}" if argument else file).to_dict()
             origin = "stage file"

@@ -5,6 +5,7 @@ import os
 import re
 
 from data_pipeline.errors import UserError
+from mypt_jax import shipped
 from mypt_jax.runs import kinds, lineage, metrics_file
 
 CONFIG = "config.json"
@@ -96,14 +97,10 @@ def best_steps(workdir: str, saved: list[int], *, max_forgetting: float) -> list
     return [step for _, step in sorted(candidates)]
 
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-_STAGES = os.path.join(_ROOT, "configs")
-
-
 def make_hint(path: str) -> str:
     """How the run at `path` could be made, where a stage file has its name."""
     stage = os.path.basename(os.path.normpath(path))
-    if os.path.isfile(os.path.join(_STAGES, f"{stage}.py")):
+    if stage in shipped.names():
         return f"make it with: {make_command(path)}"
     return "a run is a directory with a config.json, such as runs/tiny/v8"
 

@@ -1,5 +1,7 @@
 """A stage file of configs/, loaded by its name: "configs/v8.py" or "configs/v8.py:ARGUMENT"."""
 
+import functools
+import importlib.machinery
 import importlib.util
 import os
 import sys
@@ -8,22 +10,24 @@ from collections.abc import Mapping
 from ml_collections import ConfigDict
 
 from data_pipeline.errors import UserError
+from mypt_jax import shipped
 
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BASE = os.path.join(_ROOT, "configs", "base.py")  # has every key
+BASE = os.path.join(shipped.STAGES, "base.py")  # has every key
+_PACKAGE = "configs"  # as stage files import each other
 
 
 def load(spec: str) -> ConfigDict:
     """The config of a stage file as it stands, without overrides. Raises UserError."""
-    path, colon, argument = spec.partition(":")
+    named, colon, argument = spec.partition(":")
+    path = shipped.find(named)
     if not os.path.isfile(path):
         directory = os.path.dirname(path) or "."
-        have = [n for n in _listed(directory) if n.endswith(".py") and not n.startswith("_")]
-        there = f"; {directory} has {', '.join(have)}" if have else ""
+        have = ", ".join(f"{name}.py" for name in shipped.names(directory))
+        there = f"; {directory} has {have}" if have else ""
         raise UserError(f"config file {path} does not exist{there}")
-    root = os.path.dirname(os.path.dirname(os.path.abspath(path)))
-    if root not in sys.path:  # so that an own stage file finds `from configs import base`
-        sys.path.append(root)
+    if path != named:
+        _say_ours(os.path.dirname(path))
+    _bind(shipped.package_of(path))
     module_spec = importlib.util.spec_from_file_location("stage_file_config", path)
     if module_spec is None:
         raise UserError(f"config file {path} is no Python file; wanted one like configs/v8.py")
@@ -58,5 +62,21 @@ def length_note(stage: Mapping, config: Mapping) -> str:
     )
 
 
-def _listed(directory: str) -> list[str]:
-    return sorted(os.listdir(directory)) if os.path.isdir(directory) else []
+@functools.cache
+def _say_ours(directory: str) -> None:
+    sys.stderr.write(
+        f"{shipped.HERE}/ here lacks the stage file: taken from {directory}; `mypt stages "
+        f"{shipped.HERE}` copies all of them out\n"
+    )
+
+
+def _bind(directory: str) -> None:
+    """Makes `from configs import base` mean the files of `directory`."""
+    bound = getattr(sys.modules.get(_PACKAGE), "__path__", ())
+    if [os.path.realpath(one) for one in bound] == [os.path.realpath(directory)]:
+        return
+    for name in [n for n in sys.modules if n.partition(".")[0] == _PACKAGE]:
+        del sys.modules[name]
+    package = importlib.machinery.ModuleSpec(_PACKAGE, None, is_package=True)
+    package.submodule_search_locations = [directory]
+    sys.modules[_PACKAGE] = importlib.util.module_from_spec(package)

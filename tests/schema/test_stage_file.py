@@ -1,9 +1,12 @@
 """Stage files are a user's own code: what is wrong with one is one line, and nothing is trained."""
 
+import re
+
 import pytest
 
 from data_pipeline.errors import UserError
-from mypt_jax.schema import stage_file
+from mypt_jax import shipped, stages
+from mypt_jax.schema import overrides, stage_file
 
 STAGE = """
 from configs import base
@@ -44,3 +47,35 @@ def test_another_value_is_no_fault(tmp_path):
 def test_a_file_that_is_no_python():
     with pytest.raises(UserError, match="README.md is no Python file"):
         stage_file.load("README.md")
+
+
+def test_a_stage_file_that_is_not_here_is_the_project_s(tmp_path, monkeypatch, capsys):
+    stage_file._say_ours.cache_clear()
+    monkeypatch.chdir(tmp_path)
+    assert stage_file.load("configs/v8.py:tiny").stage == "v8"
+    assert stage_file.load("./configs/v7.py").stage == "v7"
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and shipped.STAGES in said
+    with pytest.raises(UserError, match=r"configs/v9.py does not exist; configs has base.py, .*v8"):
+        stage_file.load("configs/v9.py")
+    with pytest.raises(UserError, match="other/v8.py does not exist"):
+        stage_file.load("other/v8.py")
+
+
+def test_copied_stage_files_stand_on_their_own(tmp_path, monkeypatch, capsys):
+    """Wherever they lie, `from configs import base` is the base.py beside them."""
+    monkeypatch.chdir(tmp_path)
+    before = stage_file.load("configs/v8.py:tiny").to_dict()
+    for name, seed in (("configs", 11), ("mine", 12)):
+        assert stages.main([name]) == 0
+        base = tmp_path / name / "base.py"
+        base.write_text(re.sub(r"config\.seed = \d+", f"config.seed = {seed}", base.read_text()))
+    for name, seed in (("mine", 12), ("configs", 11), ("mine", 12)):
+        assert stage_file.load(f"{name}/v8.py:tiny").to_dict() == {**before, "seed": seed}
+    with pytest.raises(UserError, match="mine has base.py"):
+        stages.main(["mine"])
+    # One's own file alone: what it builds on is the project's, and others are beside it.
+    (tmp_path / "configs" / "base.py").unlink()
+    (tmp_path / "configs" / "own.py").write_text(STAGE.format(body="config.optim.peak_lr = 0.5"))
+    given = overrides.read(["--config=configs/own.py:tiny"])
+    assert given.config["seed"] == before["seed"] and given.config["optim"]["peak_lr"] == 0.5
