@@ -1,9 +1,10 @@
 """Errors that are the user's to mend, and the one way a command reports them."""
 
+import contextlib
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -38,3 +39,15 @@ def run(main: Callable[[], int]) -> int:
     except BrokenPipeError:  # `command | head`: nobody reads the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNHEARD
+
+
+@contextlib.contextmanager
+def needs(extra: str) -> Iterator[None]:
+    """Around imports that only an extra of the project makes possible. Raises UserError."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"this needs {error.name}, which is not installed: pip install -r "
+            f"requirements-{extra}.txt"
+        ) from error

@@ -1,14 +1,13 @@
 """Draws the order of a mixture's windows as text, one letter for each source.
 
-python -m data_pipeline.picture data/demo/domain --general data/demo/general --replay_ratio 0.3
+mypt picture data/demo/domain --general data/demo/general --replay_ratio 0.3
 """
 
 import string
 import sys
 
-from data_pipeline import errors
+from data_pipeline import arguments, errors
 from data_pipeline.batches import mixture, source_order
-from data_pipeline.prepare import options
 
 
 def draw(mixed: mixture.Mixture, *, windows: int, width: int) -> list[str]:
@@ -28,7 +27,7 @@ def draw(mixed: mixture.Mixture, *, windows: int, width: int) -> list[str]:
 
 def main(argv=None) -> int:
     """Prints the picture of the mixture that the arguments name."""
-    parser = options.Parser(__doc__.splitlines()[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument("domain", nargs="*")
     parser.add_argument("--general", action="append", default=[])
     parser.add_argument("--replay_ratio", default="0.3")

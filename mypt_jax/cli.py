@@ -22,16 +22,29 @@ class Command(NamedTuple):
 # What is in mypt_jax has the name that `python -m mypt_jax.NAME` has.
 COMMANDS = {
     "main": Command("mypt_jax.main:run", "train one stage"),
+    "chain": Command("mypt_jax.chain:main", "train a chain of stages, each from its parent"),
     "plan": Command("mypt_jax.plan.command:main", "what a stage will be and cost, before it runs"),
     "report": Command("mypt_jax.report.command:main", "the guide's tables from what was trained"),
     "generate": Command("mypt_jax.generate:main", "continue prompts with a run's model"),
     "evaluate": Command("mypt_jax.evaluate.command:main", "score a run on a dataset or text"),
-    "stages": Command("mypt_jax.stages:main", "copy the stage files out, to be changed"),
     "interop.huggingface": Command(
         "mypt_jax.interop.huggingface:main", "Hugging Face folders in and out"
     ),
     "interop.mypt": Command("mypt_jax.interop.mypt:main", "folders of the original in and out"),
     "interop.lm_eval": Command("mypt_jax.interop.lm_eval:main", "lm-evaluation-harness on a run"),
+    "stages": Command("mypt_jax.stages:main", "copy the stage files out, to be changed"),
+    "first_light": Command("mypt_jax.first_light:main", "check an accelerator in five minutes"),
+    "corpus": Command("data_pipeline.corpus.command:main", "raw sources to clean documents"),
+    "prepare": Command("data_pipeline.commands.prepare:main", "documents to a token dataset"),
+    "append": Command("data_pipeline.commands.append:main", "more documents into a dataset"),
+    "mix": Command("data_pipeline.commands.mix:main", "a domain dataset with replayed text"),
+    "inspect": Command("data_pipeline.commands.inspect:main", "what a dataset holds, and whether"),
+    "contamination": Command(
+        "data_pipeline.commands.contamination:main", "evaluation text in training text"
+    ),
+    "export_tfds": Command("data_pipeline.commands.export_tfds:main", "a dataset as ArrayRecord"),
+    "demo": Command("data_pipeline.commands.demo:main", "the demo's token datasets"),
+    "picture": Command("data_pipeline.picture:main", "the order of a mixture's windows as letters"),
 }
 
 

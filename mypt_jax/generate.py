@@ -1,7 +1,7 @@
 """Continues prompts with a run's model.
 
-python -m mypt_jax.generate --run=runs/tiny/v8 --prompt="A buffer overflow occurs when"
-python -m mypt_jax.generate --run=runs/tiny/v8 --compare base v3 v8 --prompt=... --save
+mypt generate --run=runs/tiny/v8 --prompt="A buffer overflow occurs when"
+mypt generate --run=runs/tiny/v8 --compare base v3 v8 --prompt=... --save
 """
 
 import argparse
@@ -11,84 +11,10 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Callable
 
-import jax
-import numpy as np
-from flax import nnx
-
-from data_pipeline import errors
-from data_pipeline.tokens import tokenizer as tokenizers
-from mypt_jax.checkpoint import restore
-from mypt_jax.model import gpt as model
-from mypt_jax.model import sampling
+from data_pipeline import arguments, errors
 from mypt_jax.runs import layout
 from mypt_jax.storage import bucket
-
-DEFAULT_NEW_TOKENS = 200
-
-
-def load(spec: str) -> tuple[sampling.Generator, tokenizers.Tokenizer]:
-    """The model of a run (PATH, PATH@STEP, PATH@best) on the first device, and its tokenizer.
-
-    Raises UserError when there is no such run or its tokenizer is not the recorded one.
-    """
-    loaded = restore.load_params(spec)
-    tokenizer = tokenizers.get(loaded.config["data"]["tokenizer"])
-    recorded = loaded.record["tokenizer"]
-    if recorded["sha256"] != tokenizer.sha256:
-        raise errors.UserError(
-            f"run {loaded.path} was trained with tokenizer {recorded['name']} "
-            f"{recorded['sha256'][:12]}, found {tokenizer.sha256[:12]}: restore that tokenizer"
-        )
-    device = jax.devices()[0]
-    settings = model.resolve(loaded.config["model"], device)
-    # One document and no backward pass: neither masks nor rematerialisation.
-    settings |= {"attention": "xla", "document_mask": False, "remat": "none", "dropout": 0.0}
-    abstract = nnx.eval_shape(lambda: model.GPT(rngs=nnx.Rngs(0), **settings))
-    gpt = nnx.merge(nnx.graphdef(abstract), nnx.State(jax.device_put(loaded.params, device)))
-    return sampling.Generator(gpt, eot=tokenizer.eot, vocab_size=tokenizer.vocab_size), tokenizer
-
-
-class _Stream:
-    """Writes the text of one row as its tokens arrive, whole characters only."""
-
-    def __init__(self, tokenizer, prompt: str, write: Callable[[str], None]):
-        self._decode, self._tokens, self._shown = tokenizer.decode, [], ""
-        self._write, self._prompt = write, prompt
-
-    def __call__(self, tokens_B: np.ndarray) -> None:
-        # With the first token: a prompt that is refused is not repeated.
-        self._write(self._prompt)
-        self._prompt = ""
-        if tokens_B[0] < 0:
-            return
-        self._tokens.append(int(tokens_B[0]))
-        text = self._decode(self._tokens)
-        if not text.endswith("\ufffd"):  # the rest of a character is still to come
-            self._write(text[len(self._shown) :])
-            self._shown = text
-
-
-def _continue(spec, prompts, arguments, *, write=None) -> tuple[list[str], sampling.Generated]:
-    generator, tokenizer = load(spec)
-    encoded = [tokenizer.encode(prompt).tolist() for prompt in prompts]
-    room = generator.block_size - max(1, *map(len, encoded))
-    new_tokens = arguments.max_new_tokens or min(DEFAULT_NEW_TOKENS, max(room, 1))
-    made = generator.generate(
-        encoded,
-        max_new_tokens=new_tokens,
-        sampling=sampling.Sampling(
-            temperature=arguments.temperature,
-            top_k=arguments.top_k,
-            top_p=arguments.top_p,
-            repetition_penalty=arguments.repetition_penalty,
-        ),
-        seed=arguments.seed,
-        use_cache=not arguments.no_cache,
-        **({"on_tokens": _Stream(tokenizer, prompts[0], write)} if write else {}),
-    )
-    return [tokenizer.decode(tokens) for tokens in made.tokens], made
 
 
 def _beside(run: str, name: str) -> str:
@@ -117,7 +43,7 @@ def _side_by_side(columns: dict[str, str], width: int) -> str:
 
 
 def _parse(argv) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m mypt_jax.generate", description=__doc__)
+    parser = arguments.Parser(__doc__, prog="python -m mypt_jax.generate")
     parser.add_argument("--run", required=True, help="run directory, PATH[@STEP|@best]")
     parser.add_argument("--prompt", action="append", help="may be given several times")
     parser.add_argument("--prompts_file", help="a file with one prompt in each line")
@@ -130,48 +56,50 @@ def _parse(argv) -> argparse.Namespace:
     parser.add_argument("--repetition_penalty", type=float, default=1.0, help="1: off")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no_cache", action="store_true", help="recompute every position")
-    arguments = parser.parse_args(argv)
-    if arguments.max_new_tokens < 0:
-        raise errors.UserError(f"--max_new_tokens is {arguments.max_new_tokens}, wanted 0 or more")
-    if not 0 <= arguments.seed < 2**32:
-        raise errors.UserError(f"--seed is {arguments.seed}, wanted 0 or more and less than 2**32")
-    if arguments.save and not arguments.compare:
+    options = parser.parse_args(argv)
+    if options.max_new_tokens < 0:
+        raise errors.UserError(f"--max_new_tokens is {options.max_new_tokens}, wanted 0 or more")
+    if not 0 <= options.seed < 2**32:
+        raise errors.UserError(f"--seed is {options.seed}, wanted 0 or more and less than 2**32")
+    if options.save and not options.compare:
         raise errors.UserError("--save keeps what --compare=RUN ... found: give both or neither")
-    return arguments
+    return options
 
 
-def _prompts(arguments) -> list[str]:
-    prompts = list(arguments.prompt or [])
-    if arguments.prompts_file:
+def _prompts(options) -> list[str]:
+    prompts = list(options.prompt or [])
+    if options.prompts_file:
         try:
-            with open(arguments.prompts_file, encoding="utf-8") as file:
+            with open(options.prompts_file, encoding="utf-8") as file:
                 prompts += file.read().splitlines()
         except (OSError, ValueError) as error:
             raise errors.UserError(f"--prompts_file cannot be read: {error}") from None
         if not prompts:
-            raise errors.UserError(f"--prompts_file {arguments.prompts_file} holds no prompt")
+            raise errors.UserError(f"--prompts_file {options.prompts_file} holds no prompt")
     return prompts or [""]
 
 
 def main(argv=None) -> int:
-    arguments = _parse(argv)
-    prompts = _prompts(arguments)
-    if arguments.compare:
-        found = {name: _locate(name, arguments.run) for name in arguments.compare}
-        texts = {name: _continue(spec, prompts, arguments)[0] for name, spec in found.items()}
+    options = _parse(argv)
+    prompts = _prompts(options)
+    from mypt_jax import continuation  # here, so that --help waits for no jax
+
+    if options.compare:
+        found = {name: _locate(name, options.run) for name in options.compare}
+        texts = {name: continuation.of(spec, prompts, options)[0] for name, spec in found.items()}
         samples = {}
         for row, prompt in enumerate(prompts):
             samples[prompt] = {name: texts[name][row] for name in found}
             print(f"prompt: {prompt}\n")
             print(_side_by_side(samples[prompt], shutil.get_terminal_size().columns), end="\n\n")
-        if arguments.save:
-            path = bucket.local_path(_beside(arguments.run, layout.SAMPLES))
+        if options.save:
+            path = bucket.local_path(_beside(options.run, layout.SAMPLES))
             with open(path, "w", encoding="utf-8") as file:
                 json.dump(samples, file, indent=1, ensure_ascii=False)
         return 0
     stream = len(prompts) == 1
     write = functools.partial(print, end="", flush=True) if stream else None
-    texts, made = _continue(arguments.run, prompts, arguments, write=write)
+    texts, made = continuation.of(options.run, prompts, options, write=write)
     if stream:
         print()
     for prompt, text in zip(prompts, texts, strict=True):

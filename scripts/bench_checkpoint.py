@@ -18,12 +18,11 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _checkout import ROOT
 
-from data_pipeline import errors  # noqa: E402
-from mypt_jax.monitor import goodput  # noqa: E402
-from mypt_jax.runs import integrity, layout  # noqa: E402
+from data_pipeline import errors
+from mypt_jax.monitor import goodput
+from mypt_jax.runs import integrity, layout
 
 STEPS = 20  # without a save, and as many with
 EVERY = 5

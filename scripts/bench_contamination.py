@@ -18,12 +18,10 @@ import textwrap
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
+import _checkout  # noqa: F401
 import numpy as np
 
-from data_pipeline import errors
-from data_pipeline.prepare import options
+from data_pipeline import arguments, errors
 from data_pipeline.similarity import containment, grams, letters
 
 LENGTHS = (60, 30)
@@ -39,7 +37,7 @@ _OTHER = str.maketrans(
 
 def main(argv=None) -> int:
     """Prints Markdown tables."""
-    parser = options.Parser(__doc__.splitlines()[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument("texts", nargs="+", type=Path)
     parser.add_argument("--samples", type=int, default=500, help="paragraphs for each alteration")
     parser.add_argument("--words", type=int, default=13, help="length of an n-gram")

@@ -18,14 +18,13 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _checkout import ROOT
 
-from data_pipeline import document, errors  # noqa: E402
-from data_pipeline.corpus import clean, demo, quality, registry  # noqa: E402
-from data_pipeline.corpus import read as parts  # noqa: E402
-from data_pipeline.readers import table as readers  # noqa: E402
-from data_pipeline.similarity import minhash  # noqa: E402
+from data_pipeline import document, errors
+from data_pipeline.corpus import clean, demo, quality, registry
+from data_pipeline.corpus import read as parts
+from data_pipeline.readers import table as readers
+from data_pipeline.similarity import minhash
 
 REGISTRY = ROOT / "data_pipeline" / "corpus" / "phase2_domain.json"
 

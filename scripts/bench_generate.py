@@ -8,11 +8,10 @@ import statistics
 import sys
 from pathlib import Path
 
+import _checkout  # noqa: F401
 import jax
 import numpy as np
 from flax import nnx
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from data_pipeline import errors
 from mypt_jax.model import gpt as model

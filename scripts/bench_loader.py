@@ -14,13 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
+import _checkout  # noqa: F401
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from data_pipeline import atomic, errors
+from data_pipeline import arguments, atomic, errors
 from data_pipeline.batches import loader, mixture
-from data_pipeline.prepare import options
 from data_pipeline.tokens import shard_writer, shards, tokenizer
 
 _LEAST = 2e6
@@ -28,7 +26,7 @@ _LEAST = 2e6
 
 def main(argv=None) -> int:
     """Prints one JSON object with the median of the rounds."""
-    parser = options.Parser(__doc__.splitlines()[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument("--domain", action="append", default=[])
     parser.add_argument("--general", action="append", default=[])
     parser.add_argument("--tokens", type=int, default=30_000_000, help="generated, both roles")

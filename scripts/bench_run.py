@@ -18,10 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _checkout import ROOT
 
-from data_pipeline import errors  # noqa: E402
+from data_pipeline import errors
 
 
 def make_dataset(directory: Path) -> str:

@@ -16,12 +16,10 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from _checkout import ROOT
 
-from data_pipeline import errors  # noqa: E402
+from data_pipeline import errors
 
 SMALL = dict(n_layer=6, n_head=6, n_embd=384, block_size=256, vocab_size=50_304)
 

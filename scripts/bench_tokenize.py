@@ -25,13 +25,13 @@ from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+from _checkout import ROOT
 
-from data_pipeline import document, errors  # noqa: E402
-from data_pipeline.corpus import demo  # noqa: E402
-from data_pipeline.prepare import budget, build, inputs, options  # noqa: E402
-from data_pipeline.tokens import tokenizer  # noqa: E402
+from data_pipeline import arguments, document, errors
+from data_pipeline.commands import options
+from data_pipeline.corpus import demo
+from data_pipeline.prepare import budget, build, inputs
+from data_pipeline.tokens import tokenizer
 
 _LEAST_PER_CORE, _LEAST_TWO_WORKERS = 0.9, 1.8
 _MOST_MEMORY_BYTES = 1_500_000_000
@@ -42,7 +42,7 @@ _SHAPES = ("documents", "book", "line", "tiny")
 
 def main(argv=None) -> int:
     """Prints one JSON object; exit code 1 where a figure misses its limit."""
-    parser = options.Parser(__doc__.splitlines()[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument("--source", action="append", default=[], help="default: the demo's wiki")
     parser.add_argument("--tokenizer", default="gpt2")
     parser.add_argument("--rounds", type=int, default=3)

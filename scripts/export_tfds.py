@@ -1,59 +1,11 @@
-"""Writes a token dataset as TFDS or plain ArrayRecord files, which object stores read well.
+"""Writes a token dataset as TFDS or plain ArrayRecord files: `mypt export_tfds`."""
 
-    python scripts/export_tfds.py --dataset_dir data/demo/domain --out_dir data/demo/domain_tfds
-    python -m mypt_jax.main --config=configs/v3.py:tiny --config.data.domain=data/demo/domain_tfds
-
-No TensorFlow is needed. Training from the export gives the same batches as from the shards.
-"""
-
-import shutil
 import sys
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
-from data_pipeline import atomic, errors
-from data_pipeline.prepare import options
-from data_pipeline.tokens import array_record, shards
-
-
-def main(argv=None) -> int:
-    """Prints the records written, after counting them again."""
-    parser = options.Parser(__doc__.splitlines()[0])
-    parser.add_argument("--dataset_dir", type=Path, required=True)
-    parser.add_argument("--out_dir", type=Path, required=True)
-    parser.add_argument("--format", choices=array_record.STORAGES, default="tfds")
-    args = parser.parse_args(argv)
-    dataset = shards.open_dataset(args.dataset_dir)
-    if dataset.storage != "shards":
-        raise errors.UserError(
-            f"{args.dataset_dir} is stored as {dataset.storage}: export the shards it comes from"
-        )
-    with atomic.staged_directory(args.out_dir) as staging:
-        manifest = shards.read_manifest(args.dataset_dir)
-        written = {
-            source.name: array_record.export(
-                source, staging, dtype=dataset.dtype, storage=args.format
-            )
-            for source in dataset.sources.values()
-        }
-        for entry in manifest["sources"].values():
-            for split in entry["splits"].values():
-                for shard in split["shards"]:
-                    for suffix in ("idx", "doc"):
-                        name = f"{shard['file']}.{suffix}"
-                        (staging / name).parent.mkdir(parents=True, exist_ok=True)
-                        shutil.copyfile(args.dataset_dir / name, staging / name)
-        atomic.write_json(staging / shards.MANIFEST, manifest | {"storage": args.format})
-        exported = shards.open_dataset(staging)
-        for name, source in exported.sources.items():
-            for split in shards.SPLITS:
-                array_record.check_equal(source.stream(split), dataset.sources[name].stream(split))
-    for name, records in written.items():
-        print(f"{name}: {records} records of up to {array_record.RECORD_TOKENS} tokens")
-    print(f"{args.out_dir}: read again, equal to {args.dataset_dir}")
-    return 0
-
+from data_pipeline import errors
+from data_pipeline.commands.export_tfds import main
 
 if __name__ == "__main__":
     sys.exit(errors.run(main))

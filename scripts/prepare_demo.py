@@ -1,62 +1,11 @@
-"""Makes the demo's token datasets, data/demo/domain and data/demo/general, without a network."""
+"""Makes the demo's token datasets: `mypt demo`."""
 
-import argparse
 import sys
-import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
 from data_pipeline import errors
-from data_pipeline.corpus import demo
-from data_pipeline.prepare import budget, build, build_report, near_duplicates
-from data_pipeline.prepare.contamination import checks
-from data_pipeline.tokens import shards, tokenizer
-
-_ROLES = ("domain", "general")
-
-
-def main(argv=None) -> int:
-    """Writes the datasets that are not there yet."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out_dir", type=Path, default=Path("data/demo"))
-    parser.add_argument("--tokenizer", default="gpt2-4096")
-    parser.add_argument("--val_fraction", type=float, default=0.1)
-    parser.add_argument("--tokens_per_shard", type=int, default=10_000_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=2)
-    args = parser.parse_args(argv)
-    vocabulary = tokenizer.get(args.tokenizer)
-    for role in _ROLES:
-        out_dir = args.out_dir / role
-        if (out_dir / shards.MANIFEST).is_file():
-            dataset = shards.open_dataset(out_dir)
-            if dataset.tokenizer_sha256 != vocabulary.sha256:
-                raise errors.UserError(
-                    f"{out_dir} has {dataset.tokenizer} tokens, wanted {args.tokenizer}: remove it"
-                )
-            print(f"{out_dir}: is there already")
-            continue
-        started = time.monotonic()
-        reports = build.build_dataset(
-            near_duplicates.with_split_keys(demo.documents(role)),
-            out_dir=out_dir,
-            vocabulary=vocabulary,
-            settings=budget.Settings(
-                seed=args.seed,
-                val_fraction=args.val_fraction,
-                tokens_per_shard=args.tokens_per_shard,
-                workers=args.workers,
-            ),
-            recorded={"command": "prepare_demo", "role": role},
-        )
-        print(f"{out_dir} ({time.monotonic() - started:.1f} s)")
-        for line in build_report.describe(reports):
-            print(f"  {line}")
-        for line in checks.after_build(out_dir, [], workers=args.workers):
-            print(f"  {line}")
-    return 0
-
+from data_pipeline.commands.demo import main
 
 if __name__ == "__main__":
     sys.exit(errors.run(main))

@@ -1,108 +1,11 @@
-"""Makes a token dataset from texts: tokenise once, take by weight, split, write shards.
+"""Makes a token dataset from texts: `mypt prepare`."""
 
-    python scripts/prepare_weighted_dataset.py --source 'domain:corpus/*.jsonl.zst' \\
-        --total_tokens 500000000 --out_dir data/itsec_v3_tokenized
-    python scripts/prepare_weighted_dataset.py --source 'wiki:en/*.txt' --source 'news:n/*.tsv' \\
-        --weight wiki:0.9 --weight news:0.1 --total_tokens 1000000 --split_tsv --out_dir data/g
-"""
-
-import shutil
 import sys
-import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import _checkout  # noqa: F401
 
-from data_pipeline import atomic, errors
-from data_pipeline.prepare import budget, build, build_report, inputs, options
-from data_pipeline.prepare.contamination import checks
-from data_pipeline.tokens import mypt_format, shards, tokenizer
-
-
-def main(argv=None) -> int:
-    """Prints what became of each source."""
-    parser = options.Parser(__doc__.splitlines()[0])
-    parser.add_argument(
-        "--source",
-        action="append",
-        required=True,
-        help="NAME:glob,glob or NAME:tfds:builder/config:split (repeatable)",
-    )
-    parser.add_argument("--weight", action="append", default=[], help="NAME:w (repeatable)")
-    parser.add_argument("--total_tokens", type=int, help="default: everything")
-    parser.add_argument("--out_dir", type=Path, required=True)
-    parser.add_argument("--tokenizer", default="gpt2", help="gpt2, gpt2-4096 or hf:DIR")
-    parser.add_argument("--repeat", action="store_true", help="repeat train of short sources")
-    parser.add_argument("--max_repeat", type=int, default=100)
-    parser.add_argument("--allow_short", action="store_true", help="keep going with less")
-    parser.add_argument("--layout", choices=("mypt_jax", "mypt"), default="mypt_jax")
-    options.add_build(parser, val_fraction=0.1)
-    options.add_inputs(parser)
-    args = parser.parse_args(argv)
-    atomic.check_free(args.out_dir)
-    specs = options.parse_specs(args.source)
-    chosen = options.input_options(args)
-    vocabulary = tokenizer.get(args.tokenizer)
-    if args.layout == "mypt" and vocabulary.name != "gpt2":
-        raise errors.UserError(f"--layout mypt holds gpt2 tokens, not {vocabulary.name}")
-    settings = budget.Settings(
-        seed=args.seed,
-        val_fraction=args.val_fraction,
-        tokens_per_shard=args.tokens_per_shard,
-        total_tokens=args.total_tokens,
-        weights=options.parse_weights(args.weight),
-        repeat=args.repeat,
-        max_repeat=args.max_repeat,
-        allow_short=args.allow_short,
-        workers=args.workers,
-    )
-    native = args.out_dir
-    if args.layout == "mypt":
-        native = args.out_dir.parent / f".{args.out_dir.name}.native"
-        shutil.rmtree(native, ignore_errors=True)
-    started, groups = time.monotonic(), {}
-    reports = build.build_dataset(
-        inputs.documents(specs, chosen, groups=groups),
-        out_dir=native,
-        vocabulary=vocabulary,
-        settings=settings,
-        recorded={"command": "prepare_weighted_dataset", **options.recorded_inputs(specs, chosen)},
-        groups=groups,
-        excluded=options.excluded_hashes(args.exclude_dir),
-        exclude_dirs=args.exclude_dir,
-    )
-    if args.layout == "mypt":
-        _write_original(native, args.out_dir, settings, specs)
-    for line in build_report.describe(reports):
-        print(line)
-    tokens = sum(sum(one.tokens.values()) for one in reports)
-    if args.total_tokens and tokens < args.total_tokens:
-        print(f"{args.total_tokens} tokens asked for, {tokens} are there: all are taken")
-    seconds = time.monotonic() - started
-    print(f"{args.out_dir}: {tokens} tokens in {seconds:.1f} s, {tokens / seconds:,.0f} a second")
-    for line in checks.after_build(args.out_dir, args.exclude_dir, workers=args.workers):
-        print(line)
-    return 0
-
-
-def _write_original(
-    native: Path, out_dir: Path, settings: budget.Settings, specs: list[inputs.Spec]
-) -> None:
-    dataset = shards.open_dataset(native)
-    with atomic.staged_directory(out_dir) as staging:
-        mypt_format.write(
-            staging,
-            splits={
-                split: [source.stream(split) for source in dataset.sources.values()]
-                for split in shards.SPLITS
-            },
-            tokens_per_shard=settings.tokens_per_shard,
-            val_fraction=settings.val_fraction,
-            sources={spec.name: [path.name for path in spec.files] for spec in specs},
-            targets={name: sum(one.tokens.values()) for name, one in dataset.sources.items()},
-        )
-    shutil.rmtree(native)
-
+from data_pipeline import errors
+from data_pipeline.commands.prepare import main
 
 if __name__ == "__main__":
     sys.exit(errors.run(main))

@@ -19,14 +19,12 @@ import sys
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import jax
+from _checkout import ROOT
 
-import jax  # noqa: E402
-
-from data_pipeline import errors  # noqa: E402
-from mypt_jax.checkpoint import restore  # noqa: E402
-from mypt_jax.runs import layout  # noqa: E402
+from data_pipeline import errors
+from mypt_jax.checkpoint import restore
+from mypt_jax.runs import layout
 
 STAGES = ("base", "v3", "v5", "v7", "v8")
 MEASURED = ("_secs", "_per_sec", "run_id", "mfu", "input_wait_share", "device_memory_bytes")

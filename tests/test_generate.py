@@ -12,7 +12,7 @@ from model_factory import quick  # noqa: F401
 
 from data_pipeline import errors
 from data_pipeline.tokens import tokenizer
-from mypt_jax import generate
+from mypt_jax import continuation, generate
 from mypt_jax.checkpoint import save
 from mypt_jax.model import sampling
 from mypt_jax.runs import layout, lineage
@@ -289,10 +289,10 @@ def test_bad_input_is_one_line(runs, flags, message, capsys):
 
 def test_an_empty_run_directory(tmp_path):
     with pytest.raises(errors.UserError, match="there is no run at .* a run is a directory with"):
-        generate.load(str(tmp_path))
+        continuation.load(str(tmp_path))
 
 
 def test_another_tokenizer_is_refused(tmp_path):
     write_run(tmp_path / "base", 0, sha256="0" * 64)
     with pytest.raises(errors.UserError, match="trained with tokenizer gpt2-4096 000000000000"):
-        generate.load(str(tmp_path / "base"))
+        continuation.load(str(tmp_path / "base"))

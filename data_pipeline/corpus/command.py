@@ -1,17 +1,60 @@
-"""The command line that both corpus builders share."""
+"""Builds a corpus: fetch, read, clean, deduplicate, write documents.
+
+mypt corpus domain --fetch --sources_dir=sources --out_dir=data/corpus_domain
+mypt corpus general --sources_dir=sources --out_dir=data/corpus_general
+mypt corpus domain --help
+"""
 
 import argparse
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
-from data_pipeline import errors
-from data_pipeline.corpus import build, quality, registry, runner
-from data_pipeline.corpus.fetch import fetch
+from data_pipeline import arguments, errors
+from data_pipeline.corpus import quality, runner
+
+REGISTRIES = {
+    "general": (
+        "phase1_general.json",
+        "Builds the general corpus from dumps and files on disk, or from what TFDS prepared.",
+    ),
+    "domain": (
+        "phase2_domain.json",
+        "Builds the domain corpus: fetch, read, clean, deduplicate, write documents.",
+    ),
+}
 
 
-def main(argv: list[str] | None, *, registry_path: Path, description: str, say) -> int:
-    """Parses the flags, fetches if asked to, builds; returns 0. Raises UserError for bad input."""
-    options = _parse(argv, registry_path, description)
+def main(argv: list[str] | None = None) -> int:
+    """Builds the corpus that the first argument names."""
+    parser = arguments.Parser(__doc__)
+    kinds = parser.add_subparsers(dest="corpus", required=True)
+    for name in REGISTRIES:
+        _add_options(kinds.add_parser(name, help=REGISTRIES[name][1], text=_text(name)), name)
+    return build_corpus(parser.parse_args(argv), say=print)
+
+
+def main_of(name: str) -> Callable[..., int]:
+    """The main of a command that builds one corpus only."""
+
+    def main(argv: list[str] | None = None) -> int:
+        parser = arguments.Parser(_text(name))
+        _add_options(parser, name)
+        return build_corpus(parser.parse_args(argv), say=print)
+
+    return main
+
+
+def _text(name: str) -> str:
+    """The help of one corpus, with its example."""
+    example = next(line for line in __doc__.splitlines() if f"mypt corpus {name} -" in line)
+    return f"{REGISTRIES[name][1]}\n\n{example}"
+
+
+def build_corpus(options: argparse.Namespace, *, say: Callable[[str], None]) -> int:
+    """Fetches if asked to, builds; returns 0. Raises UserError for bad input."""
+    build, fetch, registry = _parts()
     if options.workers < 1:
         raise errors.UserError(f"got --workers={options.workers}, wanted 1 or more")
     sources = registry.select(
@@ -29,7 +72,7 @@ def main(argv: list[str] | None, *, registry_path: Path, description: str, say) 
     for path in options.against:
         if not path.exists():
             raise errors.UserError(f"--against: {path} does not exist")
-    _check_out_dir(options.out_dir)
+    _check_out_dir(options.out_dir, build.is_corpus)
     roots = {source.name: options.sources_dir / source.name for source in sources}
     for source in sources if options.fetch else ():
         if source.fetch["kind"] == "local" and roots[source.name].is_dir():
@@ -52,6 +95,17 @@ def main(argv: list[str] | None, *, registry_path: Path, description: str, say) 
     return 0
 
 
+def _parts() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """The modules that build; not before they are needed, since they read with optional packages.
+
+    Raises UserError where one is not installed.
+    """
+    with errors.needs("corpora"):
+        from data_pipeline.corpus import build, registry
+        from data_pipeline.corpus.fetch import fetch
+    return build, fetch, registry
+
+
 def _limit(text: str) -> tuple[str, float]:
     """Reads NAME=LIMIT of a quality rule."""
     name, _, value = text.partition("=")
@@ -68,28 +122,27 @@ def _limit(text: str) -> tuple[str, float]:
     return name, limit
 
 
-def _check_out_dir(out_dir: Path) -> None:
+def _check_out_dir(out_dir: Path, is_corpus: Callable[[Path], bool]) -> None:
     for each in (out_dir, *out_dir.parents):
         if each.exists():
             if not each.is_dir():
                 raise errors.UserError(f"--out_dir: {each} is a file, wanted a directory")
             break
     is_used = out_dir.is_dir() and any(out_dir.iterdir())
-    if is_used and not (out_dir / "work" / "lock").exists() and not build.is_corpus(out_dir):
+    if is_used and not (out_dir / "work" / "lock").exists() and not is_corpus(out_dir):
         raise errors.UserError(
             f"--out_dir {out_dir} holds other files, which a build would replace: give a new or "
             "empty directory, or that of an earlier build"
         )
 
 
-def _parse(argv, registry_path: Path, description: str) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
+def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
     add = parser.add_argument
     add("--sources_dir", type=Path, default=Path("sources"), help="one directory per source")
     add("--out_dir", type=Path, required=True)
     add("--seed", type=int, default=42, help="decides the order of documents in the shards")
     add("--fetch", action="store_true", help="get what is missing in sources_dir first")
-    add("--registry", type=Path, default=registry_path)
+    add("--registry", type=Path, default=Path(__file__).with_name(REGISTRIES[name][0]))
     add("--only", action="append", default=[], help="a source's name; may be repeated")
     add("--exclude", action="append", default=[], help="a source's name; may be repeated")
     add("--exclude_licence", action="append", default=[], help="may be repeated")
@@ -102,4 +155,3 @@ def _parse(argv, registry_path: Path, description: str) -> argparse.Namespace:
     add("--mask_personal", action="store_true", help="mask e-mail and public IP addresses")
     add("--count_tokens", default="gpt2", help="tokenizer of the report's counts; '' for none")
     add("--ca_file", default="", help="certificate authority to trust instead of the system's")
-    return parser.parse_args(argv)

@@ -1,16 +1,17 @@
-"""The command that scores a run on any dataset or text: python -m mypt_jax.evaluate."""
+"""Scores a run on any dataset or text: loss, perplexity, bits per byte.
 
-import argparse
+mypt evaluate --run=runs/tiny/v8 --data data/demo/domain README.md
+mypt evaluate --run=runs/tiny/v8@best --data data/mine --windows=200 --json
+"""
+
 import json
 import math
 
-from data_pipeline import errors
-from mypt_jax.evaluate import losses, scorer
+from data_pipeline import arguments, errors
 
 
 def main(argv: list[str] | None = None) -> int:
-    """python -m mypt_jax.evaluate --run=runs/tiny/v8 --data=DIR|FILE [...]: scores a run."""
-    parser = argparse.ArgumentParser(prog="python -m mypt_jax.evaluate", description=main.__doc__)
+    parser = arguments.Parser(__doc__, prog="python -m mypt_jax.evaluate")
     parser.add_argument("--run", required=True, help="PATH, PATH@STEP or PATH@best")
     parser.add_argument("--data", required=True, nargs="+", help="token datasets or text files")
     parser.add_argument("--windows", type=int, default=0, help="per source, 0 = all")
@@ -22,6 +23,8 @@ def main(argv: list[str] | None = None) -> int:
             f"--windows {args.windows} and --batch_size {args.batch_size}: 0 or more and at "
             "least 1 are wanted"
         )
+    from mypt_jax.evaluate import losses, scorer  # here, so that --help waits for no jax
+
     run = scorer.Scorer(args.run, batch_size=args.batch_size)
     scores = {}
     for data in args.data:

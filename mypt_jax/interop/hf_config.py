@@ -3,11 +3,8 @@
 from collections.abc import Mapping
 
 from data_pipeline import errors
-from mypt_jax.interop import runs, tensors
+from mypt_jax.interop import choices, runs, tensors
 
-# Context of an imported model with rotary positions, unless --block_size says otherwise: such a
-# model has no table that fixes it, and 131,072 tokens would fit no training batch.
-ROPE_BLOCK_TOKENS = 2048
 GPT2_ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
     "gelu_pytorch_tanh": "gelu_tanh",
@@ -45,7 +42,7 @@ def import_settings(config: Mapping, *, block_size: int, where: str) -> dict:
     if settings["position"] == "learned" and block_size not in (0, longest):
         raise errors.UserError(f"{where}: its position table fixes --block_size at {longest}")
     if settings["position"] == "rope":
-        settings["block_size"] = block_size or min(longest, ROPE_BLOCK_TOKENS)
+        settings["block_size"] = block_size or min(longest, choices.ROPE_BLOCK_TOKENS)
     return settings
 
 

@@ -9,242 +9,51 @@ through a modelling file of its own (trust_remote_code=True); --drop_head_bias m
 GPT2LMHeadModel instead and says what that costs. Needs safetensors (requirements-interop.txt).
 """
 
-import argparse
-import json
-import os
-import shutil
 import sys
-from collections.abc import Mapping
 
-import jax.numpy as jnp
-import numpy as np
-
-from data_pipeline import errors
-from data_pipeline.tokens import tokenizer as tokenizers
-from mypt_jax.interop import card, head_bias, hf_config, hf_tokenizer, runs, tensors
-from mypt_jax.runs import kinds, lineage
-
-DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-MAX_LOSS_CHANGE_NATS = 0.001
-MODELLING_FILE = "modeling_mypt.py"
-# Buffers, not weights, that old GPT-2 files carry along.
-GPT2_BUFFERS = (".attn.bias", ".attn.masked_bias")
-
-
-def _safetensors():
-    try:
-        import safetensors
-        import safetensors.flax
-    except ImportError:
-        raise errors.UserError(
-            "Hugging Face checkpoints need safetensors: pip install -r requirements-interop.txt"
-        ) from None
-    return safetensors
-
-
-def _files(directory: str) -> list[str]:
-    """The .safetensors files of a checkpoint, whole or in parts."""
-    index = os.path.join(directory, "model.safetensors.index.json")
-    if os.path.isfile(index):
-        wanted = {"weight_map": {str: kinds.TEXT}}
-        found = lineage.read_json(index, what="checkpoint", wanted=wanted)["weight_map"]
-        # A name from a downloaded file must not lead out of its folder.
-        return [
-            os.path.join(directory, os.path.basename(name)) for name in sorted({*found.values()})
-        ]
-    path = os.path.join(directory, "model.safetensors")
-    if not os.path.isfile(path):
-        raise errors.UserError(
-            f"{directory} holds no model.safetensors; files that are pickles (.bin, .pt) are never "
-            "run: convert them with transformers' save_pretrained first"
-        )
-    return [path]
-
-
-def read_tensors(directory: str) -> dict[str, np.ndarray]:
-    """All tensors of a checkpoint folder as fp32. Raises UserError."""
-    library = _safetensors()
-    found = {}
-    for path in _files(directory):
-        try:
-            # The flax reader, since the NumPy one knows no bfloat16.
-            with library.safe_open(path, framework="flax") as file:
-                for name in file.keys():  # noqa: SIM118 (not a dict)
-                    found[name] = np.asarray(file.get_tensor(name), np.float32)
-        except (OSError, library.SafetensorError) as error:
-            raise errors.UserError(f"{path} cannot be read as safetensors: {error}") from None
-    return found
-
-
-def _normalised(found: Mapping, settings: Mapping, kind: str) -> dict[str, np.ndarray]:
-    """Names as in our tables: GPT-2 with its prefix, no buffers, no copy of a tied table."""
-    if kind == "gpt2":
-        found = {n: x for n, x in found.items() if not n.endswith(GPT2_BUFFERS)}
-        if "wte.weight" in found:
-            found = {f"transformer.{n}": x for n, x in found.items()}
-    if settings["tied_embeddings"]:
-        found = {n: x for n, x in found.items() if n != "lm_head.weight"}
-    return dict(found)
-
-
-def import_folder(directory: str, workdir: str, *, block_size: int, tokenizer: str) -> None:
-    """Reads a Hugging Face folder and writes it as a finished base run."""
-    runs.check_target(workdir)
-    where = os.path.join(directory, "config.json")
-    config = lineage.read_json(where, what="checkpoint", wanted={})
-    settings = hf_config.import_settings(config, block_size=block_size, where=where)
-    kind = config["model_type"]
-    name = tokenizer or hf_tokenizer.recognise(directory)
-    if tokenizers.get(name).vocab_size > settings["vocab_size"]:
-        raise errors.UserError(
-            f"{directory}: tokenizer {name} has {tokenizers.get(name).vocab_size} ids, the model "
-            f"{settings['vocab_size']}: it belongs to another model"
-        )
-    found = _normalised(read_tensors(directory), settings, kind)
-    params = tensors.to_ours(found, hf_config.table(settings, kind), settings, where=directory)
-    if name.startswith("hf:"):  # the run keeps its own copy
-        copied = os.path.join(workdir, "tokenizer")
-        hf_tokenizer.copy(name.removeprefix("hf:"), copied)
-        name = f"hf:{copied}"
-    runs.write(
-        workdir,
-        params=params,
-        settings=settings,
-        tokenizer_name=name,
-        source=directory,
-        note=f"imported from the Hugging Face checkpoint {directory} ({kind})",
-    )
-
-
-def _without_head_bias(loaded, settings: dict, *, eot: int, force: bool) -> tuple[dict, list[str]]:
-    """Parameters with the head bias left out, and remarks on what that costs.
-
-    Raises UserError when a role loses more than MAX_LOSS_CHANGE_NATS, unless forced.
-    """
-    params = dict(loaded.params)
-    try:
-        changes = head_bias.loss_change(params, settings, loaded.config["data"], eot=eot)
-    except errors.UserError:
-        if not force:
-            raise
-        changes = {}
-    remarks = [
-        f"Head bias dropped: {role} loss {before:.4f} -> {after:.4f} ({after - before:+.5f} nats)."
-        for role, (before, after) in changes.items()
-    ] or ["Head bias dropped; its worth was not measured."]
-    worst = max((after - before for before, after in changes.values()), default=0.0)
-    if worst > MAX_LOSS_CHANGE_NATS and not force:
-        raise errors.UserError(
-            f"without the head bias the loss rises by {worst:.5f} nats, allowed are "
-            f"{MAX_LOSS_CHANGE_NATS}: {' '.join(remarks)} Export without --drop_head_bias, or "
-            "--force it"
-        )
-    params["head"] = {k: v for k, v in params["head"].items() if k != "bias"}
-    return {name: part for name, part in params.items() if part}, remarks
-
-
-def _filled(params: Mapping, settings: Mapping) -> dict:
-    """Parameters with zeros for biases that the family has and the run has not: exact."""
-    flat = lineage.flatten(params)
-    for name, shape in tensors.shapes(settings).items():
-        flat.setdefault(name, np.zeros(shape, np.float32))
-    return tensors.nested(flat)
-
-
-def export_folder(
-    spec: str, directory: str, *, dtype: str, drop_head_bias: bool, force: bool
-) -> list[str]:
-    """Writes a run as a folder that transformers loads; returns remarks for the user."""
-    library = _safetensors()
-    runs.check_target(directory)
-    loaded = runs.read(spec)
-    settings = dict(loaded.config["model"])
-    tokenizer = tokenizers.get(loaded.config["data"]["tokenizer"])
-    params, remarks = loaded.params, []
-    if drop_head_bias and settings["head_bias"]:
-        params, remarks = _without_head_bias(loaded, settings, eot=tokenizer.eot, force=force)
-        settings["head_bias"] = False
-    kind = hf_config.family(settings, where=loaded.path)
-    settings = hf_config.completed(settings, kind)
-    params = _filled(params, settings)
-    arrays = tensors.to_theirs(params, hf_config.table(settings, kind), settings)
-    flat = lineage.flatten(params)
-    config = hf_config.export_config(
-        settings,
-        kind,
-        width=flat["blocks/mlp/up/kernel"].shape[-1],
-        eot=tokenizer.eot,
-        dtype=DTYPES[dtype],
-    )
-    os.makedirs(directory, exist_ok=True)
-    if kind == "mypt":
-        config["auto_map"] = {
-            "AutoConfig": "modeling_mypt.MyPTConfig",
-            "AutoModelForCausalLM": "modeling_mypt.MyPTForCausalLM",
-        }
-        source = os.path.join(os.path.dirname(__file__), MODELLING_FILE)
-        shutil.copyfile(source, os.path.join(directory, MODELLING_FILE))
-        remarks.append(f"Loads with trust_remote_code=True: its head bias is in {MODELLING_FILE}.")
-    library.flax.save_file(
-        {name: jnp.asarray(array, DTYPES[dtype]) for name, array in arrays.items()},
-        os.path.join(directory, "model.safetensors"),
-        metadata={"format": "pt"},
-    )
-    hf_tokenizer.write(tokenizer.name, directory, block_size=settings["block_size"])
-    text = card.render(
-        path=loaded.path,
-        step=loaded.step,
-        config=loaded.config,
-        record=loaded.record,
-        parameters=sum(array.size for array in lineage.flatten(loaded.params).values()),
-        remarks=remarks,
-    )
-    for name, content in (("config.json", json.dumps(config, indent=2)), ("README.md", text)):
-        with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
-            file.write(content)
-    return remarks
+from data_pipeline import arguments, errors
+from mypt_jax.interop import choices
 
 
 def main(argv=None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m mypt_jax.interop.huggingface",
-        description="Hugging Face checkpoints (GPT-2, Llama, Qwen2) in and out.",
-    )
+    parser = arguments.Parser(__doc__, prog="python -m mypt_jax.interop.huggingface")
     commands = parser.add_subparsers(dest="command", required=True)
-    reader = commands.add_parser("import", help="a model folder becomes a finished base run")
+    reader = commands.add_parser("import", text=__doc__, help="a folder becomes a base run")
     reader.add_argument("directory")
     reader.add_argument("run")
     reader.add_argument(
         "--block_size",
         type=int,
         default=0,
-        help=f"context of a rotary model; 0: its own, at most {hf_config.ROPE_BLOCK_TOKENS}",
+        help=f"context of a rotary model; 0: its own, at most {choices.ROPE_BLOCK_TOKENS}",
     )
     reader.add_argument("--tokenizer", default="", help="gpt2 or hf:DIR; empty: the folder's")
-    writer = commands.add_parser("export", help="a run becomes a folder that transformers loads")
+    writer = commands.add_parser("export", text=__doc__, help="a run becomes a folder")
     writer.add_argument("run", help="PATH[@STEP|@best]")
     writer.add_argument("directory")
-    writer.add_argument("--dtype", choices=DTYPES, default="fp32")
+    writer.add_argument("--dtype", choices=choices.DTYPES, default="fp32")
     writer.add_argument("--drop_head_bias", action="store_true", help="a plain GPT2LMHeadModel")
     writer.add_argument("--force", action="store_true", help="drop the head bias at any cost")
-    arguments = parser.parse_args(argv)
-    if arguments.command == "import":
-        import_folder(
-            arguments.directory,
-            arguments.run,
-            block_size=arguments.block_size,
-            tokenizer=arguments.tokenizer,
+    given = parser.parse_args(argv)
+    from mypt_jax.interop import hf_folder  # here, so that --help waits for no jax
+
+    if given.command == "import":
+        hf_folder.import_folder(
+            given.directory,
+            given.run,
+            block_size=given.block_size,
+            tokenizer=given.tokenizer,
         )
-        print(f"wrote {arguments.run}; train from it: --config=configs/v3.py:{arguments.run}")
+        print(f"wrote {given.run}; train from it: --config=configs/v3.py:{given.run}")
         return 0
-    remarks = export_folder(
-        arguments.run,
-        arguments.directory,
-        dtype=arguments.dtype,
-        drop_head_bias=arguments.drop_head_bias,
-        force=arguments.force,
+    remarks = hf_folder.export_folder(
+        given.run,
+        given.directory,
+        dtype=given.dtype,
+        drop_head_bias=given.drop_head_bias,
+        force=given.force,
     )
-    print("\n".join([*remarks, f"wrote {arguments.directory}"]))
+    print("\n".join([*remarks, f"wrote {given.directory}"]))
     return 0
 
 

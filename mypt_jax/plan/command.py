@@ -1,235 +1,25 @@
-"""python -m mypt_jax.plan --config=configs/v8.py[:SIZE] [--config.KEY=VALUE ...]
-
-What a stage will be and cost, in seconds, before it runs: parent and lineage, tokens and epochs,
+"""What a stage will be and cost, in seconds, before it runs: parent and lineage, tokens and epochs,
 learning rates, FLOPs, memory, disk, days per accelerator. Needs neither data nor an accelerator.
 
-    --topology=v5e:2x4      compiles the real train step for that TPU slice (requirements-tpu.txt)
-    --search                also the largest batch and the cheapest remat policy that fit there
+    python -m mypt_jax.plan --config=configs/v8.py:750m,batch=96
+    python -m mypt_jax.plan --config=configs/v8.py:tiny --config.optim.peak_lr=8e-5
+    python -m mypt_jax.plan --config=configs/v8.py --topology=v5e:2x4 --search
+
+--topology compiles the real train step for that TPU slice (requirements-tpu.txt).
 """
 
-import argparse
-from collections.abc import Mapping
-
-from data_pipeline import errors
-from data_pipeline.batches import mixture
-from data_pipeline.tokens import tokenizer
-from mypt_jax.model import flops
-from mypt_jax.plan import costs
-from mypt_jax.schema import duration, hints, overrides, validation, values
-from mypt_jax.storage import fetch
+from data_pipeline import arguments, errors
+from mypt_jax.schema import hints, overrides
 
 UTILISATION = 0.40  # of the peak rate; published values near this size are 0.35 to 0.57
 
 
-def resolve(given: overrides.Given) -> dict:
-    """The config of a command line, checked and resolved as training does, as far as needs no
-    data."""
-    config = fetch.expand_home(given.config)
-    values.check_values(config)
-    tokenizer.get(config["data"]["tokenizer"])
-    validation.check_extra(config["eval"]["extra"])
-    if config["data"]["mixture"]:
-        validation.open_view(config["data"], given.overridden)
-    domain_tokens = costs.domain_tokens(costs.mixture_parts(config))
-    duration.resolve(config, domain_tokens, given.overridden)
-    return config
-
-
-def _table(rows: list[tuple], header: tuple[str, ...]) -> list[str]:
-    cells = [header, *[tuple(str(value) for value in row) for row in rows]]
-    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
-    return [
-        "  "
-        + "  ".join(
-            value.ljust(width) if i == 0 else value.rjust(width)
-            for i, (value, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-
-
-def describe(config: dict, spec: str, utilisation: float) -> list[str]:
-    """The whole plan as lines."""
-    parts = costs.mixture_parts(config)
-    size = costs.sizes(config)
-    stages, note = costs.ancestors(config, spec)
-    own = costs.stage_of(config, "this")
-    lines = [f"stage {config['stage']} ({config['size']}), {size.parameters:,} parameters"]
-    lines += _lineage([*stages, own], note)
-    past = costs.past_tokens(parts, stages)
-    lines += _tokens(parts, own.tokens, past)
-    lines += _rates(config)
-    lines += _operations(config, parts, own.tokens, utilisation)
-    lines += _memory(config, size)
-    return lines + _disk(config, size, [*stages, own], parts)
-
-
-def _lineage(stages: list[costs.Stage], note: str) -> list[str]:
-    rows = [
-        (
-            stage.name,
-            stage.origin,
-            f"{stage.num_steps:,}",
-            f"{stage.peak_lr:.4g}",
-            f"{stage.replay_ratio:.0%}",
-            f"{stage.tokens:,}",
-            stage.path,
-        )
-        for stage in stages
-    ]
-    header = ("lineage", "from", "steps", "peak_lr", "replay", "tokens", "run")
-    return ["", *_table(rows, header), *([f"  {note}"] if note else [])]
-
-
-def _tokens(parts: list[costs.Part], total: int, past: Mapping[str, int]) -> list[str]:
-    """`past`: tokens that the ancestors saw; epochs count them too."""
-    rows, warnings = [], []
-    for part in parts:
-        if part.share == 0:
-            continue
-        seen = part.share * total
-        epochs = (past.get(part.key, 0) + seen) / max(1, part.tokens)
-        line = duration.judged(f"{part.key}: {epochs:.2f} epochs", part.key.split("/")[0], epochs)
-        if line.startswith("warning"):
-            warnings.append(f"  {line}")
-        rows.append(
-            (
-                part.key,
-                f"{part.share:.2%}",
-                f"{seen:,.0f}",
-                f"{part.tokens:,}{' expected' if part.expected else ''}",
-                f"{epochs:.2f}",
-                f"{past.get(part.key, 0):,}",
-            )
-        )
-    header = ("source", "share", "trained on", "in its train split", "epochs", "ancestors saw")
-    roles = [
-        f"{role} {sum(p.share for p in parts if p.key.startswith(role)) * total:,.0f}"
-        for role in mixture.ROLES
-    ]
-    expected = any(part.expected for part in parts)
-    lines = ["", *_table(rows, header), f"  together {total:,} tokens: {', '.join(roles)}"]
-    lines += warnings
-    if expected:
-        lines.append("  expected: no manifest there yet, size from data.expected_*_tokens")
-    return lines
-
-
-def _rates(config: Mapping) -> list[str]:
-    optim = config["optim"]
-    rates = "  ".join(f"{n:,}: {lr:.3g}" for n, lr in costs.learning_rates(config))
-    return ["", f"learning rate by update ({optim['schedule']})", f"  {rates}"]
-
-
-def _operations(config, parts, total: int, utilisation: float) -> list[str]:
-    model = config["model"]
-    evaluated = costs.eval_tokens(config, parts)
-    rows = [
-        (
-            name,
-            f"{chip.peak / 1e12:,.0f} {chip.dtype}",
-            f"{utilisation * chip.peak / flops.per_token(model):,.0f}",
-            f"{costs.days(config, total, evaluated, chip, utilisation):.2f}",
-        )
-        for name, chip in flops.CHIPS.items()
-    ]
-    header = ("one", "peak TFLOP/s", "tokens/s", "days")
-    return [
-        "",
-        f"{flops.per_token(model):.4g} FLOPs/token ({flops.CONVENTION}); causal count "
-        f"{flops.per_token_causal(model):.4g}; executed {flops.executed_per_token(model):.4g} "
-        f"with remat={model['remat']}, loss_chunks={model['loss_chunks']}",
-        *_teacher(config),
-        f"{flops.per_token(model) * total:.3g} FLOPs for {total:,} tokens, and evaluations of "
-        f"{evaluated:,}; at an assumed {utilisation:.0%} of peak:",
-        *_table(rows, header),
-    ]
-
-
-def _teacher(config: Mapping) -> list[str]:
-    """What an objective with a teacher costs more, and how much of it is padding."""
-    read, rows = costs.teacher_rows(config)
-    if not read:
-        return []
-    ratio = config["data"]["replay_ratio"]
-    return [
-        f"objective.replay={config['objective']['replay']}: the teacher reads {read} of {rows} "
-        f"windows a pass ({read / rows:.1%}, replay is {ratio:.1%}), "
-        f"+{costs.teacher_factor(config) - 1:.1%} FLOPs"
-    ]
-
-
-def _memory(config: Mapping, size: costs.Bytes) -> list[str]:
-    columns = [
-        costs.memory(config, size, devices=n, compute_dtype=dtype)
-        for dtype in ("bfloat16", "float32")
-        for n in (1, 8)
-    ]
-    rows = [(name, *(f"{c[name]:.2f}" for c in columns)) for name in columns[0]]
-    header = ("GiB per device, estimate", "bf16 x1", "bf16 x8", "fp32 x1", "fp32 x8")
-
-    def with_room(devices: int) -> str:
-        """Chips that have it in the dtype that they compute in."""
-        return ", ".join(
-            name
-            for name, chip in flops.CHIPS.items()
-            if chip.memory_gib
-            > costs.memory(config, size, devices=devices, compute_dtype=chip.dtype)["total"]
-        )
-
-    fits = f"1 device: {with_room(1) or 'none'}; 8 devices: {with_room(8) or 'none'}"
-    return ["", *_table(rows, header), f"  has room on {fits}"]
-
-
-def _disk(config, size, stages: list[costs.Stage], parts) -> list[str]:
-    tokens = sum(part.tokens for part in parts)
-    need = costs.disk(config, size, len(stages), tokens)
-    rows = [(name, f"{value / 1e9:.2f}") for name, value in need.items()]
-    total = sum(value for name, value in need.items() if not name.startswith("one checkpoint"))
-    return [
-        "",
-        *_table(rows, ("disk", "GB")),
-        f"  the chain of {len(stages)} stages needs at most {total / 1e9:.1f} GB",
-    ]
-
-
-def compiled(config: dict, name: str, *, search: bool) -> list[str]:
-    """The compiler's account of the train step on a topology, as lines."""
-    from mypt_jax.plan import topology
-
-    eot = tokenizer.get(config["data"]["tokenizer"]).eot
-    lines = ["", f"ahead-of-time compilation for {name}; bytes are XLA's account, no speed is"]
-    rows = topology.search(config, name, eot=eot) if search else []
-    if not search:
-        rows = [topology.attempt(config, name, eot=eot)]
-    header = ("remat", "batch", "chips", "mesh", "state+batch", "aliased", "temporaries", "peak")
-    table = [
-        (
-            row.remat,
-            row.batch_size,
-            row.chips,
-            "x".join(map(str, row.mesh)),
-            *(
-                f"{value / costs.GIB:.2f}" if value else "-"
-                for value in (row.arguments, row.aliased, row.temporaries, row.peak)
-            ),
-            f"{row.usable_gib:.2f}",
-            row.verdict,
-            f"{row.compile_secs:.0f} s",
-        )
-        for row in rows
-    ]
-    lines += _table(table, (*header, "usable GiB", "verdict", "compiled in"))
-    return lines + ([topology.advice(config, rows)] if search else [])
-
-
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = arguments.Parser(
+        __doc__,
         prog="python -m mypt_jax.plan",
         usage="%(prog)s --config=FILE[:SIZE] [--config.KEY=VALUE ...] [options]",
-        description=__doc__.split("\n\n")[1],
         epilog="Every key: python -m mypt_jax.main --help",
-        allow_abbrev=False,
     )
     parser.add_argument("--topology", default="", help="v5e:2x4 and the like")
     parser.add_argument("--search", action="store_true", help="with --topology: what fits")
@@ -245,13 +35,15 @@ def main(argv: list[str] | None = None) -> int:
         raise errors.UserError(f"--utilisation is {known.utilisation}, wanted a share in (0, 1]")
     if known.search and not known.topology:
         raise errors.UserError("--search wants --topology=NAME, for example --topology=v5e:2x4")
+    from mypt_jax.plan import describe  # here, so that --help waits for no jax
+
     if known.topology:
         from mypt_jax.plan import topology
 
         topology.prepare()
         topology.devices(known.topology)  # refused, if so, before anything is printed
-    config = resolve(given)
-    print("\n".join(describe(config, given.spec, known.utilisation)), flush=True)
+    config = describe.resolve(given)
+    print("\n".join(describe.plan(config, given.spec, known.utilisation)), flush=True)
     if known.topology:
-        print("\n".join(compiled(config, known.topology, search=known.search)))
+        print("\n".join(describe.compiled(config, known.topology, search=known.search)))
     return 0

@@ -9,7 +9,6 @@ Reads every run at and under the directory, links it to its parent by its lineag
 stages, any names), prints the tables as Markdown and writes report.md and report.json there.
 """
 
-import argparse
 import contextlib
 import functools
 import json
@@ -18,7 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from data_pipeline import errors
+from data_pipeline import arguments, errors
 from mypt_jax import exits
 from mypt_jax.report import as_json, runs, tables
 from mypt_jax.report import page as report_page
@@ -94,9 +93,7 @@ def _fetcher(url: str) -> Callable[[], str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m mypt_jax.report", description="The guide's tables from what was trained."
-    )
+    parser = arguments.Parser(__doc__, prog="python -m mypt_jax.report")
     parser.add_argument("runs", help="a directory with runs, such as runs/tiny or gs://...")
     parser.add_argument("--out", type=Path, help="where to write; default: that directory")
     parser.add_argument("--html", action="store_true", help="write report.html, too")

@@ -10,7 +10,7 @@ from conftest import train
 lm_eval = pytest.importorskip("lm_eval", reason="requirements-eval.txt is not installed")
 
 from mypt_jax.evaluate import scorer  # noqa: E402
-from mypt_jax.interop.lm_eval import RunLM  # noqa: E402
+from mypt_jax.interop.harness import RunLM  # noqa: E402
 
 
 @pytest.fixture(scope="module")

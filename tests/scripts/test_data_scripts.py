@@ -21,6 +21,7 @@ def run(name, *args):
     spec = importlib.util.spec_from_file_location(f"script_{name}", ROOT / "scripts" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     path = list(sys.path)
+    sys.path.insert(0, str(ROOT / "scripts"))
     spec.loader.exec_module(module)
     sys.path[:] = path
     return errors.run(lambda: module.main([str(arg) for arg in args]))

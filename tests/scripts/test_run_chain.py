@@ -64,7 +64,8 @@ def tree(tmp_path):
     root = tmp_path / "checkout"
     shutil.copytree(ROOT / "configs", root / "configs", ignore=shutil.ignore_patterns("__pyc*"))
     (root / "scripts").mkdir()
-    shutil.copy(ROOT / "scripts/run_chain.py", root / "scripts")
+    for name in ("_checkout.py", "run_chain.py"):
+        shutil.copy(ROOT / "scripts" / name, root / "scripts")
     (root / "data_pipeline").symlink_to(ROOT / "data_pipeline")
     ours = shutil.ignore_patterns("__pycache__", "main.py")
     shutil.copytree(ROOT / "mypt_jax", root / "mypt_jax", ignore=ours)

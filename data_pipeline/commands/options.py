@@ -16,17 +16,6 @@ from data_pipeline.tokens import shards
 _MOST_WORKERS = 16
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse whose complaints are one line, like every other bad input."""
-
-    def __init__(self, description: str):
-        super().__init__(description=description, allow_abbrev=False)
-
-    def error(self, message: str):
-        """Raises UserError instead of printing the usage."""
-        raise errors.UserError(f"{message} (see {self.prog} --help)")
-
-
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Adds how files become documents."""
     parser.add_argument("--bad_text", choices=("error", "replace"), default="error")

@@ -1,0 +1,19 @@
+"""The parser of command lines: help is a docstring, with its examples; a complaint is one line."""
+
+import argparse
+
+from data_pipeline import errors
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose help shows `text` as it stands, and whose complaints are bad input."""
+
+    def __init__(self, text: str | None, **options):
+        options = {"allow_abbrev": False, **options}
+        super().__init__(
+            description=text, formatter_class=argparse.RawDescriptionHelpFormatter, **options
+        )
+
+    def error(self, message: str):
+        """Raises UserError instead of printing the usage."""
+        raise errors.UserError(f"{message} (see {self.prog} --help)")

@@ -1,0 +1,61 @@
+"""Adds texts to a token dataset; whoever reads it meanwhile sees the old one or the new one.
+
+    mypt append --dataset_dir data/itsec_v3_tokenized \\
+        --source swiss_law:data/swiss_law_domain/fedlex_de_en.txt --target_tokens 50000000
+"""
+
+from pathlib import Path
+
+from data_pipeline import arguments, errors
+from data_pipeline.commands import options
+from data_pipeline.prepare import append, budget, build_report, inputs
+from data_pipeline.prepare.contamination import checks
+from data_pipeline.tokens import shards, tokenizer
+
+
+def main(argv=None) -> int:
+    """Prints what was added and what was there already."""
+    parser = arguments.Parser(__doc__)
+    parser.add_argument("--dataset_dir", type=Path, required=True)
+    parser.add_argument("--source", action="append", required=True, help="NAME:paths (repeatable)")
+    parser.add_argument("--target_tokens", type=int, help="at most this many; default: everything")
+    parser.add_argument("--tokenizer", help="only to be sure: must be the dataset's")
+    options.add_build(parser, val_fraction=None)
+    options.add_inputs(parser)
+    args = parser.parse_args(argv)
+    dataset = shards.open_dataset(args.dataset_dir)
+    specs = options.parse_specs(args.source)
+    chosen = options.input_options(args)
+    fraction = args.val_fraction
+    if fraction is None:  # the dataset's own, so that its split rule goes on
+        fraction = next(iter(dataset.settings), {}).get("val_fraction")
+        if not isinstance(fraction, int | float):  # a materialised mixture has those of its parts
+            raise errors.UserError(
+                f"{args.dataset_dir} does not say what fraction of it is val: give --val_fraction"
+            )
+    groups: dict[str, str] = {}
+    reports = append.append_documents(
+        inputs.documents(specs, chosen, groups=groups),
+        dataset_dir=args.dataset_dir,
+        vocabulary=tokenizer.get(args.tokenizer or dataset.tokenizer),
+        settings=budget.Settings(
+            seed=args.seed,
+            val_fraction=fraction,
+            tokens_per_shard=args.tokens_per_shard,
+            total_tokens=args.target_tokens,
+            allow_short=True,
+            workers=args.workers,
+        ),
+        recorded={"command": "append_to_dataset", **options.recorded_inputs(specs, chosen)},
+        groups=groups,
+        excluded=options.excluded_hashes(args.exclude_dir),
+        exclude_dirs=args.exclude_dir,
+    )
+    for line in build_report.describe(reports):
+        print(line)
+    now = shards.open_dataset(args.dataset_dir)
+    total = sum(source.tokens["train"] for source in now.sources.values())
+    print(f"{args.dataset_dir}: {total} train tokens in {len(now.sources)} sources now")
+    for line in checks.after_build(args.dataset_dir, args.exclude_dir, workers=args.workers):
+        print(line)
+    return 0

@@ -1,0 +1,269 @@
+"""Trains a chain of stages, each one from its parent: configs/STAGE.py by configs/STAGE.py.
+
+    mypt chain --size=tiny                       # base, v3, v5, v7, v8
+    mypt chain --size=750m,batch=96 --stages=v8  # v8 and the ancestors it lacks
+    mypt chain --size=tiny --stages=mine         # configs/mine.py, by name
+
+A finished stage is skipped and an interrupted one resumes, so on a preemptible machine the same
+command is run again until it exits 0. Each stage is a process of its own, the same as typing
+`python -m mypt_jax.main --config=configs/STAGE.py:SIZE`; its exit code is passed on.
+"""
+
+import argparse
+import os
+import posixpath
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from data_pipeline import arguments, errors
+from mypt_jax import shipped
+from mypt_jax.runs import kinds, layout, lineage
+from mypt_jax.schema import changes, duration, hints, overrides, recorded, stage_file, tree, values
+from mypt_jax.storage import bucket, fetch
+
+STAGES = ("base", "v3", "v5", "v7", "v8")
+# What a stage's exit code asks of the user; the codes are mypt_jax.main's.
+MEANING = {
+    3: "forgetting passed guard.max_forgetting; see the run's metrics, lower peak_lr or add replay",
+    4: "the loss diverged; lower optim.peak_lr",
+    5: "no valid checkpoint or dataset",
+    6: "the watchdog saw no step; see the stacks above",
+    7: "another host was lost; run the same command again to resume",
+    8: "storage failed",
+    75: "preempted; run the same command again to resume",
+}
+# These say which run a stage is, so one value cannot serve all stages.
+_OWN_KEYS = ("workdir", "init_from", "stage")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage file at one size: where it writes and what it starts from."""
+
+    name: str
+    workdir: str
+    parent: str  # run path, "" for scratch
+    parent_step: str  # what stands behind the path's @, "" for the final step
+    config: dict  # with the overrides
+
+
+def _exists(path: str, *names: str) -> bool:
+    """Whether a small file of a run is there, on the disk or in a bucket."""
+    if "://" not in path:
+        return Path(path, *names).exists()
+    return bucket.Bucket(path).read("/".join(names)) is not None
+
+
+def _read(path: str, name: str, wanted: dict) -> dict:
+    """A JSON file of a run, on the disk or in a bucket. Raises UserError."""
+    where, what = layout.join(path, name), f"run {path}"
+    if "://" not in path:
+        return lineage.read_json(where, what=what, wanted=wanted)
+    data = bucket.Bucket(path).read(name) or b"{}"
+    return lineage.parse_json(data, where, what=what, wanted=wanted)
+
+
+def finished(path: str) -> bool:
+    return _exists(path, layout.FINISHED)
+
+
+def is_done(stage: Stage, *, as_it_is: bool) -> bool:
+    """Whether a stage is finished, and no other length is asked for, on which main decides.
+
+    Raises UserError where it was trained with other values, unless it is taken `as_it_is`.
+    """
+    if as_it_is or not finished(stage.workdir):
+        return finished(stage.workdir)
+    end = _read(stage.workdir, layout.FINISHED, kinds.FINISHED)
+    before = tree.completed(_read(stage.workdir, layout.CONFIG, recorded.KIND))
+    config = as_recorded(stage, before)
+    epochs = config["domain_epochs"]
+    if changes.asks_for_more(end, config) or (epochs and epochs != before["domain_epochs"]):
+        return False
+    changes.check_finished(before, config, step=end["step"])
+    return True
+
+
+def as_recorded(stage: Stage, before: dict) -> dict:
+    """The stage's config as its run would record it, for which its data need not be here."""
+    at = f"@{stage.parent_step}" if stage.parent_step else ""
+    start = f"{stage.parent}{at}" if stage.parent else "scratch"
+    config = {**tree.plain(stage.config), "workdir": stage.workdir, "init_from": start}
+    config = fetch.local_names(config)
+    # What follows from the datasets is as it was, where what it follows from is.
+    for key, source in (("num_steps", "domain_epochs"), ("data.replay_ratio", "data.mixture")):
+        if tree.get(config, source) and tree.get(config, source) == tree.get(before, source):
+            tree.put(config, key, tree.get(before, key))
+    duration.resolve_warmup(config)
+    return config
+
+
+def _placed(path: str, runs_dir: str) -> str:
+    """A path under runs/, moved to the directory of --runs_dir."""
+    path = path.rstrip("/").removeprefix("./")
+    inside = path.removeprefix("runs/")
+    return path if inside == path else f"{runs_dir.rstrip('/')}/{inside}"
+
+
+def load_stage(name: str, argument: str, runs_dir: str, flags: list[str]) -> Stage:
+    """Reads configs/NAME.py; UserError when it is missing or does not accept the argument or one of
+    the flags."""
+    config = stage_file.load(f"configs/{name}.py:{argument}")
+    if config.stage != name:
+        raise errors.UserError(
+            f"configs/{name}.py says stage={config.stage!r}, whose runs it would take for its own; "
+            f"set stage={name!r} in it"
+        )
+    overridden, strange = overrides.apply(config, flags)
+    if strange:
+        raise errors.UserError(
+            f"got {strange[0]!r}; wanted --config.KEY=VALUE or an option{hints.hint(strange[0])}"
+        )
+    for key in _OWN_KEYS:
+        if key in overridden:
+            raise errors.UserError(
+                f"--config.{key} would give every stage the same {key}; set it in configs/, "
+                "or move all runs with --runs_dir=DIR"
+            )
+    values.check_values(tree.plain(config.to_dict()))
+    init_from = "" if config.init_from == "scratch" else config.init_from
+    parent, _, step = init_from.partition("@")
+    # An imported base, --size=runs/gpt2, stays where it is.
+    base = argument.partition(",")[0].rstrip("/")
+    workdir, parent = (p if p == base else _placed(p, runs_dir) for p in (config.workdir, parent))
+    return Stage(name, workdir, parent, step, tree.plain(config.to_dict()))
+
+
+def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | None:
+    """The stage that writes this run: the file of the directory's name, else any that does."""
+    likely = posixpath.basename(workdir)
+    for name in (likely, *(name for name in shipped.names() if name != likely)):
+        try:
+            stage = load(name)
+        except errors.UserError:
+            continue  # a file that does not fit this argument cannot be the one
+        if stage.workdir == workdir:
+            return stage
+    return None
+
+
+def plan(names: list[str], load: Callable[[str], Stage]) -> list[Stage]:
+    """The named stages with their unfinished ancestors, parents first."""
+    ordered: dict[str, Stage] = {}
+
+    def ready(stage: Stage) -> bool:
+        # A named step of a run that never finishes (a guard stopped it) is a parent, too.
+        return finished(stage.parent) or (
+            stage.parent_step.isdecimal()
+            and _exists(
+                stage.parent, "checkpoints", f"{int(stage.parent_step):08d}", "manifest.json"
+            )
+        )
+
+    def add(stage: Stage, children: tuple[str, ...]) -> None:
+        if stage.workdir in children:
+            raise errors.UserError(
+                f"stages start from each other: {' <- '.join((*children, stage.workdir))}"
+            )
+        if stage.parent and not finished(stage.workdir) and not ready(stage):
+            parent = find_stage(stage.parent, load)
+            if parent is None:
+                raise errors.UserError(
+                    f"stage {stage.name} starts from {stage.parent}, which is not a finished run "
+                    "and which no file in configs/ trains; import it, or correct init_from"
+                )
+            add(parent, (*children, stage.workdir))
+        ordered.setdefault(stage.workdir, stage)
+
+    for name in names:
+        add(load(name), ())
+    return list(ordered.values())
+
+
+def command(stage: Stage, argument: str, moved: bool, flags: list[str]) -> list[str]:
+    line = [sys.executable, "-m", "mypt_jax.main", f"--config=configs/{stage.name}.py:{argument}"]
+    if moved:
+        line.append(f"--config.workdir={stage.workdir}")
+        if stage.parent:
+            at = f"@{stage.parent_step}" if stage.parent_step else ""
+            line.append(f"--config.init_from={stage.parent}{at}")
+    return line + flags
+
+
+def run_stage(line: list[str]) -> int:
+    """Runs one stage to its end and returns its exit code; signals go to it, once each."""
+    # A process group of its own: Ctrl-C would otherwise reach the stage from the terminal and
+    # again from here, and a second one means "at once".
+    child = subprocess.Popen(line, process_group=0)
+
+    def forward(signum, frame):
+        child.send_signal(signum)
+
+    kept = {s: signal.signal(s, forward) for s in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)}
+    try:
+        code = child.wait()
+    finally:
+        for signum, handler in kept.items():
+            signal.signal(signum, handler)
+    return code if code >= 0 else 128 - code
+
+
+def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
+    parser = arguments.Parser(__doc__, epilog="--config.KEY=VALUE goes to every stage.")
+    parser.add_argument(
+        "--size", default="750m", help="tiny, 150m, 350m, 750m, or what follows a stage's colon"
+    )
+    parser.add_argument("--stages", default="", help="names in configs/, by commas; default: all")
+    parser.add_argument(
+        "--runs_dir",
+        default="runs",
+        type=os.path.expanduser,
+        help="in place of runs/: a path or gs://...",
+    )
+    parser.add_argument("--dry_run", action="store_true", help="print the commands, run nothing")
+    parser.add_argument("--times", default="", help="file for one line with the seconds per stage")
+    args, flags = parser.parse_known_args(argv)
+    if not args.runs_dir:
+        raise errors.UserError("--runs_dir is empty, wanted a directory or gs://BUCKET/...")
+    bucket.local_path(args.runs_dir)
+    if args.times and not Path(args.times).absolute().parent.is_dir():
+        raise errors.UserError(f"--times={args.times}: there is no such directory")
+    return args, overrides.expand(flags)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args, flags = parse_arguments(argv)
+    names = [name for name in args.stages.split(",") if name] or list(STAGES)
+    seconds = []
+    stages = plan(names, lambda name: load_stage(name, args.size, args.runs_dir, flags))
+    given = args.size.partition(",")[0].rstrip("/")  # where it is a run, it is taken as it is
+    # All of them before any is trained.
+    done = {s.name for s in stages if is_done(s, as_it_is=s.workdir == given)}
+    for stage in stages:
+        if stage.name in done:
+            print(f"{stage.name}: finished in {stage.workdir}, skipped", flush=True)
+            continue
+        line = command(stage, args.size, args.runs_dir != "runs", flags)
+        print(f"{stage.name}: {shlex.join(line)}", flush=True)
+        if args.dry_run:
+            continue
+        start = time.monotonic()
+        code = run_stage(line)
+        seconds.append(f"{stage.name} {time.monotonic() - start:.0f} s")
+        if code:
+            hint = MEANING.get(code, "see its message above")
+            print(f"error: stage {stage.name} ended with exit code {code}: {hint}", file=sys.stderr)
+            return code
+    if args.times and not args.dry_run:
+        Path(args.times).write_text(", ".join(seconds) or "all finished before")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(errors.run(main))

@@ -1,0 +1,84 @@
+"""The table of `mypt`: every command is there under its name, and its help costs nothing."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from data_pipeline import errors
+from mypt_jax import cli
+
+# Calls --help of every command in one process; what only an extra brings cannot be imported there.
+HELP = """
+import json, sys
+
+sys.modules |= dict.fromkeys(json.loads(sys.argv[1]))
+from data_pipeline import errors
+from mypt_jax import cli
+
+for name in cli.COMMANDS:
+    try:
+        code = errors.run(lambda: cli.main([name, "--help"]))
+    except SystemExit as end:
+        code = end.code
+    slow = [m for m in ("jax", "flax", "orbax", "grain", "tensorflow_datasets") if m in sys.modules]
+    print("\\0" + json.dumps([name, code, slow]), end="\\0", flush=True)
+"""
+# Imported by the optional requirements files only.
+EXTRA = ("cwe2", "defusedxml", "docutils", "gensim", "markdown_it", "mwparserfromhell", "plotly")
+EXTRA += ("py3langid", "pyarrow", "ray", "tokenizers", "torch", "transformers", "wandb", "xxhash")
+
+
+@pytest.fixture(scope="module")
+def helps() -> dict[str, tuple[str, int, list[str]]]:
+    """{command: (what it printed, exit code, slow packages imported so far)}."""
+    command = [sys.executable, "-c", HELP, json.dumps(EXTRA)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    parts = done.stdout.split("\0")
+    ends = [json.loads(end) for end in parts[1::2]]
+    return {name: (text, *end) for text, (name, *end) in zip(parts[::2], ends, strict=False)}
+
+
+@pytest.mark.parametrize("name", cli.COMMANDS)
+def test_help_has_an_example_and_waits_for_nothing(helps, name):
+    shown, code, slow = helps[name]
+    assert code == 0 and slow == []
+    assert re.search(rf"^ *(mypt|python -m mypt_jax\.?) ?{name}( \S|$)", shown, re.M), shown
+
+
+def test_the_table_is_shown_and_a_slip_named(capsys):
+    assert cli.main(["--help"]) == cli.main([]) == 0
+    shown = capsys.readouterr().out
+    assert [name for name in cli.COMMANDS if f"\n  {name} " not in shown] == []
+    with pytest.raises(errors.UserError, match="no command 'pln'; did you mean plan"):
+        cli.main(["pln"])
+
+
+@pytest.mark.parametrize("name", [n for n, c in cli.COMMANDS.items() if c.where[:4] == "mypt"])
+def test_a_name_is_that_of_the_module_that_python_runs(name):
+    """`mypt plan` is `python -m mypt_jax.plan`: a package with __main__.py, or a module."""
+    module = cli.COMMANDS[name].where.partition(":")[0]
+    assert module in (f"mypt_jax.{name}", f"mypt_jax.{name}.command")
+    if module.endswith(".command"):
+        text = (ROOT / "mypt_jax" / name / "__main__.py").read_text()
+        assert f"from mypt_jax.{name} import command" in text
+    else:
+        text = (ROOT / f"{module.replace('.', '/')}.py").read_text()
+        assert 'if __name__ == "__main__":' in text
+
+
+def test_commands_have_the_names_of_their_scripts():
+    """The guide's script is a caller of the function in the table."""
+    scripts = {"run_chain": "chain", "prepare_weighted_dataset": "prepare", "prepare_demo": "demo"}
+    scripts |= {"append_to_dataset": "append", "mix_tokenized_datasets": "mix"}
+    scripts |= {"inspect_dataset": "inspect", "check_contamination": "contamination"}
+    scripts |= {"export_tfds": "export_tfds", "first_light": "first_light"}
+    for script, name in scripts.items():
+        text = (ROOT / "scripts" / f"{script}.py").read_text()
+        module = cli.COMMANDS[name].where.partition(":")[0]
+        assert re.search(rf"^from {module.rpartition('.')[0]}\S* import ", text, re.M), script
+        assert f"`mypt {name}`" in text and len(text.splitlines()) < 22
