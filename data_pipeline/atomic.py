@@ -9,8 +9,11 @@ import shutil
 from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
+from typing import BinaryIO
 
 from data_pipeline import errors
+
+PARTIAL = ".partial"  # how names of what is being written end
 
 
 @contextlib.contextmanager
@@ -22,7 +25,7 @@ def staged_directory(out_dir: Path) -> Iterator[Path]:
     """
     out_dir = Path(os.path.abspath(out_dir))
     check_free(out_dir)
-    staging = out_dir.parent / f".{out_dir.name}.partial"
+    staging = out_dir.parent / f".{out_dir.name}{PARTIAL}"
     with _readable_failures(out_dir):
         staging.mkdir(parents=True, exist_ok=True)
         with locked(staging):
@@ -47,15 +50,20 @@ def check_free(out_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Holds an exclusive lock on a directory; raises UserError when another process has it."""
-    descriptor = os.open(directory, os.O_RDONLY)
+def locked(path: str | Path, *, wait: bool = False) -> Iterator[None]:
+    """Holds an exclusive lock on a directory, or on a file, which is made where it is missing.
+
+    The kernel drops the lock of a dead process. Where another one has it, this one waits, or raises
+    UserError.
+    """
+    flags = os.O_RDONLY if os.path.isdir(path) else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, flags, 0o666)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
             raise errors.UserError(
-                f"{directory} is being written by another command: wait for it to end"
+                f"{path} is being written by another command: wait for it to end"
             ) from None
         yield
     finally:
@@ -82,16 +90,37 @@ def _readable_failures(target: Path) -> Iterator[None]:
         raise errors.UserError(f"cannot write {where}: {fixes[error.errno]}") from None
 
 
+@contextlib.contextmanager
+def replacing(path: str | Path, *, writer: object = "") -> Iterator[BinaryIO]:
+    """A file beside `path` that takes its place when the block succeeds, and else is removed.
+
+    Its bytes are durable before its name is. `writer` tells apart those that may write one path at
+    a time.
+    """
+    partial = partial_name(path, writer=writer)
+    try:
+        with open(partial, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(partial)
+        raise
+
+
+def partial_name(path: str | Path, *, writer: object = "") -> str:
+    """What `replacing` writes, which a kill leaves behind."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, f".{name}{f'.{writer}' if writer else ''}{PARTIAL}")
+
+
 def write_json(path: Path, content) -> None:
     """Replaces `path` by the JSON of `content` in one step."""
     with _readable_failures(path):
-        temporary = path.with_name(f".{path.name}.partial")
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=1, ensure_ascii=False)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        with replacing(path) as file:
+            file.write(json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n")
         sync(path.parent)
 
 

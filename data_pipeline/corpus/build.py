@@ -1,18 +1,16 @@
 """Builds a corpus: read -> deduplicate -> write, each stage from files to files, resumable."""
 
-import contextlib
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from data_pipeline import errors
+from data_pipeline import atomic
 from data_pipeline.corpus import against, build_report, dedup, files, registry, runner, write
 from data_pipeline.corpus import read as parts
 
@@ -49,7 +47,7 @@ def build(
     roots = roots | {source.name: root for source, root in given}
     planned = parts.plan([*sources, *protected], roots=roots, work_dir=work_dir, mask=settings.mask)
     work_dir.mkdir(parents=True, exist_ok=True)
-    with _only_build(work_dir):
+    with atomic.locked(work_dir / "lock"):
         files.remove_partials(out_dir)
         run = _Run(settings, say)
         markers = dict(
@@ -101,19 +99,6 @@ class _Run:
             workers=self.settings.workers,
             progress=progress,
         )
-
-
-@contextlib.contextmanager
-def _only_build(work_dir: Path) -> Iterator[None]:
-    """Refuses a second build into the same directory; the kernel drops a dead process's lock."""
-    with open(work_dir / "lock", "a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise errors.UserError(
-                f"{work_dir}: another build is writing here; wait, or choose another --out_dir"
-            ) from error
-        yield
 
 
 def is_corpus(directory: Path) -> bool:

@@ -9,24 +9,18 @@ from typing import BinaryIO
 
 import numpy as np
 
+from data_pipeline import atomic
+
 # Stands in a source's directory while its files are being fetched.
 UNFINISHED = ".fetching"
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Opens a file that takes `path`'s place when the block ends without an exception."""
+    """atomic.replacing, where the directory may be missing and two workers redo the same part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The process in the name: two workers that redo the same part do not meet.
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with open(partial, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with atomic.replacing(path, writer=os.getpid()) as stream:
+        yield stream
 
 
 def write_bytes(path: Path, data: bytes) -> None:

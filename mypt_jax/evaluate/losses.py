@@ -5,7 +5,6 @@ Axes: W windows, L length, D documents. Loss is nats per token; all sums are flo
 
 import dataclasses
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping
 
 import jax
@@ -15,6 +14,7 @@ from jax.sharding import Mesh
 from data_pipeline.batches import mixture
 from mypt_jax.distributed import sharding
 from mypt_jax.model import forward, loss
+from mypt_jax.runs import evaluations
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,39 +175,34 @@ def rows(scores: Mapping[str, Score], shares: Mapping[str, float]) -> dict[str, 
 
 def save(path: str, scores: Mapping[str, Score]) -> None:
     """Writes the sums per document, from which runs are compared in pairs."""
-    os.makedirs(os.path.dirname(path), exist_ok=True)
     arrays = {}
     for key, source in scores.items():
         for field in ("nll_sum_D", "tokens_D", "doc_D", "loss_W"):
             arrays[f"{key}/{field}"] = getattr(source, field)
         for name, sum_D in source.sums.items():
             arrays[f"{key}/{name}_sum_D"] = sum_D
-    temporary = f"{path}.tmp.npz"
-    np.savez_compressed(temporary, **arrays)
-    os.replace(temporary, path)
+    evaluations.save(path, arrays)
 
 
 def paired_difference(path_a: str, path_b: str, name: str) -> tuple[float, float] | None:
     """(a - b, standard error), nats/token, over the documents that both evaluations saw alike.
 
-    `name` is a role or "role/source". None when they share no source measured on equal windows.
+    `name` is a role or "role/source". None when they share no source measured on equal windows, or
+    one of them is damaged (evaluations.fault).
     """
+    a, b = evaluations.read(path_a), evaluations.read(path_b)
+    if a is None or b is None:
+        return None
     nll, tokens = [], []
-    with (
-        np.load(path_a, allow_pickle=False) as a,
-        np.load(path_b, allow_pickle=False) as b,
-    ):
-        for field in a.files:
-            key, _, kind = field.rpartition("/")
-            if kind != "nll_sum_D" or not f"{key}/".startswith(f"{name}/") or field not in b.files:
-                continue
-            same = all(
-                np.array_equal(a[f"{key}/{part}"], b[f"{key}/{part}"])
-                for part in ("doc_D", "tokens_D")
-            )
-            if same:
-                nll.append(a[field] - b[field])
-                tokens.append(a[f"{key}/tokens_D"])
+    for field in a:
+        key, _, kind = field.rpartition("/")
+        if kind != "nll_sum_D" or not f"{key}/".startswith(f"{name}/") or field not in b:
+            continue
+        parts = [f"{key}/doc_D", f"{key}/tokens_D"]
+        there = all(part in a and part in b for part in parts)
+        if there and all(np.array_equal(a[part], b[part]) for part in parts):
+            nll.append(a[field] - b[field])
+            tokens.append(a[f"{key}/tokens_D"])
     if not nll:
         return None
     return mean_and_stderr(np.concatenate(nll), np.concatenate(tokens))

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from jax.sharding import Mesh
 
+from data_pipeline import atomic
 from mypt_jax import exits, redact
 from mypt_jax.model import flops
 from mypt_jax.runs import layout, metrics_file
@@ -52,12 +53,8 @@ class Metrics:
         if found.damaged and last_step >= 0:
             self.note(f"warning: {metrics_file.damage(self._path, found)}, and removed now")
         rows = [row for row in found.rows if row["step"] <= last_step]
-        temporary = f"{self._path}.tmp"
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.writelines(to_json(row) + "\n" for row in rows)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self._path)
+        with atomic.replacing(self._path) as file:
+            file.writelines(f"{to_json(row)}\n".encode() for row in rows)
 
     def write(self, row: Mapping) -> None:
         """Appends a row to metrics.jsonl and shows it.

@@ -12,12 +12,11 @@ stages, any names), prints the tables as Markdown and writes report.md and repor
 import contextlib
 import functools
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from data_pipeline import arguments, errors
+from data_pipeline import arguments, atomic, errors
 from mypt_jax import exits
 from mypt_jax.report import as_json, runs, tables
 from mypt_jax.report import page as report_page
@@ -27,11 +26,10 @@ WATCH_SECS = 10
 
 def write(path: Path, text: str) -> None:
     """Replaces a file in one go: a reader sees the old report or the new one."""
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        os.replace(temporary, path)
+        with atomic.replacing(path) as file:
+            file.write(text.encode(errors="backslashreplace"))
     except OSError as error:
         raise errors.UserError(f"cannot write {path}: {error.strerror}") from error
 

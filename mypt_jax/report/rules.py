@@ -90,6 +90,8 @@ def warnings(run: Run) -> list[str]:
             found.append(f"{run.name}: its parent {run.parent.name} was trained again since")
     if run.is_domain_stage and run.parent is None:
         found.append(f"{run.name}: its parent {parent['path']} is not under this directory")
+    for reason in run.damaged_evaluations():
+        found.append(f"{run.name}: no standard errors: {reason}")
     if run.damage:
         mended = "" if run.finished else "; the next start of the run removes that"
         found.append(f"{run.name}: {run.damage}{mended}")

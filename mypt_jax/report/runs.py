@@ -14,7 +14,7 @@ from pathlib import Path
 from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
 from mypt_jax.monitor import goodput
-from mypt_jax.runs import layout, lineage, metrics_file
+from mypt_jax.runs import evaluations, layout, lineage, metrics_file
 
 # Directories of a run that hold no runs.
 _NOT_RUNS = (layout.CHECKPOINTS, layout.EVALUATIONS, "events", "wandb")
@@ -141,6 +141,12 @@ class Run:
     def final_eval_file(self) -> Path | None:
         path = self.eval_file(self.evaluations[-1][0]) if self.evaluations else None
         return path if path is not None and path.is_file() else None
+
+    def damaged_evaluations(self) -> list[str]:
+        """Why the first or last evaluation of this run cannot be compared in pairs."""
+        steps = {step for step, _ in (self.evaluations[:1] + self.evaluations[-1:])}
+        paths = [str(self.eval_file(step)) for step in sorted(steps)]
+        return [reason for path in paths if (reason := evaluations.damage(path))]
 
     def against_start(self, name: str) -> Difference | None:
         if name not in self.start or name not in self.final:

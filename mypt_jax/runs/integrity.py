@@ -8,6 +8,9 @@ import concurrent.futures
 import hashlib
 import json
 import os
+from collections.abc import Collection
+
+from data_pipeline import atomic
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
@@ -38,47 +41,76 @@ def _files(directory: str) -> list[str]:
     found = []
     for root, _, names in os.walk(directory):
         found += [os.path.relpath(os.path.join(root, name), directory) for name in names]
-    return sorted(name for name in found if name not in (MANIFEST, f"{MANIFEST}.tmp"))
+    return sorted(name for name in found if name != MANIFEST and not name.endswith(atomic.PARTIAL))
 
 
 def _publish(directory: str, files: dict) -> None:
-    temporary = os.path.join(directory, f"{MANIFEST}.tmp")
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump({"schema": SCHEMA, "files": files}, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, os.path.join(directory, MANIFEST))
+    with atomic.replacing(os.path.join(directory, MANIFEST)) as file:
+        file.write(json.dumps({"schema": SCHEMA, "files": files}, indent=1).encode())
+
+
+def _read(directory: str) -> tuple[dict[str, dict], str]:
+    """({file: {"bytes", "sha256"}}, "") of a manifest, or ({}, why it says nothing)."""
+    path = os.path.join(directory, MANIFEST)
+    if not os.path.isfile(path):
+        return {}, "it has no manifest (its save did not finish)"
+    try:
+        with open(path, encoding="utf-8") as file:
+            manifest = json.load(file)
+        schema, files = manifest["schema"], dict(manifest["files"])
+        for entry in files.values():
+            _ = entry["bytes"] + 0, entry["sha256"] + ""
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return {}, f"its manifest is unreadable ({type(error).__name__})"
+    if schema != SCHEMA:
+        return {}, f"its manifest has schema {schema}, this version reads {SCHEMA}"
+    return files, ""
 
 
 def write_manifest(directory: str) -> int:
     """Hashes every file below `directory`, publishes the manifest by rename; returns the bytes."""
-    names = _files(directory)
-    paths = [os.path.join(directory, name) for name in names]
-    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-        hashes = list(pool.map(_sync_and_hash, paths))
-    files = {
-        name: {"bytes": os.path.getsize(path), "sha256": sha256}
-        for name, path, sha256 in zip(names, paths, hashes, strict=True)
-    }
+    files = _entries(directory, _files(directory))
     _publish(directory, files)
     return sum(entry["bytes"] for entry in files.values())
 
 
+def _entries(directory: str, names: Collection[str]) -> dict[str, dict]:
+    paths = [os.path.join(directory, name) for name in names]
+    with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
+        hashes = list(pool.map(_sync_and_hash, paths))
+    return {
+        name: {"bytes": os.path.getsize(path), "sha256": sha256}
+        for name, path, sha256 in zip(names, paths, hashes, strict=True)
+    }
+
+
+def vouch(directory: str, name: str) -> None:
+    """Puts a file that was written just now into the manifest of its directory; where there is
+    none that can be read, with everything that is there."""
+    files, reason = _read(directory)
+    names = _files(directory) if reason else [name]
+    _publish(directory, files | _entries(directory, names))
+
+
+def names(directory: str, name: str) -> bool:
+    """Whether the manifest of a directory has a file of this name."""
+    return name in _read(directory)[0]
+
+
 def forget(directory: str, subdirectory: str) -> None:
     """Takes the files of a subdirectory out of the manifest, so that they may be removed."""
-    with open(os.path.join(directory, MANIFEST), encoding="utf-8") as file:
-        files = json.load(file)["files"]
+    files, reason = _read(directory)
+    if reason:
+        return  # it is no valid step, which whoever reads it finds out
     prefix = subdirectory + os.sep
-    kept = {name: entry for name, entry in files.items() if not name.startswith(prefix)}
-    _publish(directory, kept)
+    _publish(directory, {n: entry for n, entry in files.items() if not n.startswith(prefix)})
 
 
 def digest(directory: str, subdirectory: str) -> str:
     """Start of the SHA-256 of what the manifest says of a subdirectory; "" without a manifest."""
-    if not is_committed(directory):
+    files, reason = _read(directory)
+    if reason:
         return ""
-    with open(os.path.join(directory, MANIFEST), encoding="utf-8") as file:
-        files = json.load(file)["files"]
     prefix = subdirectory + os.sep
     below = sorted((name, files[name]["sha256"]) for name in files if name.startswith(prefix))
     return hashlib.sha256(json.dumps(below).encode()).hexdigest()[:12]
@@ -89,20 +121,16 @@ def is_committed(directory: str) -> bool:
     return os.path.isfile(os.path.join(directory, MANIFEST))
 
 
-def fault(directory: str) -> str:
-    """Why the step in `directory` is invalid, or "" when every byte is as it was written."""
-    manifest_path = os.path.join(directory, MANIFEST)
-    if not os.path.isfile(manifest_path):
-        return "it has no manifest (its save did not finish)"
-    try:
-        with open(manifest_path, encoding="utf-8") as file:
-            manifest = json.load(file)
-        schema, files = manifest["schema"], dict(manifest["files"])
-        expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in files.items()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        return f"its manifest is unreadable ({type(error).__name__})"
-    if schema != SCHEMA:
-        return f"its manifest has schema {schema}, this version reads {SCHEMA}"
+def fault(directory: str, *, only: str = "") -> str:
+    """Why the step in `directory`, or `only` one file, is invalid; "" when every byte is as it was
+    written."""
+    files, reason = _read(directory)
+    if reason:
+        return reason
+    if only and only not in files:
+        return f"file {only} is not in its manifest"
+    names = [only] if only else files
+    expected = {name: (files[name]["bytes"], files[name]["sha256"]) for name in names}
     try:
         for name, (size, _) in expected.items():
             path = os.path.join(directory, name)

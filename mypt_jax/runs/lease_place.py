@@ -14,6 +14,8 @@ import time
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from data_pipeline import atomic
+
 FOLDER = "lease"
 BEFORE_NUMBERS = "lease.json"  # the owner of a run of a version that had one file; number 0
 RELEASED = "released"
@@ -156,13 +158,11 @@ class InDirectory(Place):
         return True
 
     def _write(self, number: int, data: bytes) -> None:
-        temporary = f"{self._name(number)}.tmp"
-        with open(temporary, "wb") as file:
+        with atomic.replacing(self._name(number)) as file:
             file.write(data)
-        os.replace(temporary, self._name(number))
 
     def _remove(self, number: int) -> None:
-        for path in (self._name(number), f"{self._name(number)}.tmp"):
+        for path in (self._name(number), atomic.partial_name(self._name(number))):
             with contextlib.suppress(FileNotFoundError):
                 os.remove(path)
 

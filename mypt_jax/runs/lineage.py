@@ -7,11 +7,11 @@ data of this run, tokens seen per source so far, the windows that the ancestors 
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 
 import numpy as np
 
+from data_pipeline import atomic
 from data_pipeline.errors import UserError
 from mypt_jax import redact
 from mypt_jax.runs import kinds
@@ -145,10 +145,5 @@ def parse_json(data: bytes, path: str, *, what: str, wanted: Mapping) -> dict:
 
 def write_json(path: str, value: dict) -> None:
     """Writes JSON so that a reader sees the old file or the new one, never a half, nor a secret."""
-    temporary = f"{path}.tmp"
-    with open(temporary, "w", encoding="utf-8") as file:
-        json.dump(redact.tree(value), file, indent=1, allow_nan=False)
-        file.write("\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with atomic.replacing(path) as file:
+        file.write(json.dumps(redact.tree(value), indent=1, allow_nan=False).encode() + b"\n")

@@ -2,12 +2,12 @@
 
 import concurrent.futures
 import contextlib
-import fcntl
 import logging
 import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from data_pipeline import atomic
 from data_pipeline.errors import UserError
 from mypt_jax import exits
 
@@ -40,8 +40,7 @@ def url_of(path: str) -> str:
 def locked(local: str) -> Iterator[None]:
     """One process of this machine at a time fetches into a mirror; the others find it there."""
     os.makedirs(os.path.dirname(local), exist_ok=True)
-    with open(f"{local}.lock", "w", encoding="utf-8") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with atomic.locked(f"{local}.lock", wait=True):
         yield
 
 
@@ -84,12 +83,11 @@ class Bucket:
     def get(self, name: str, target: str) -> None:
         """Downloads one file, visible under its name only when it is whole."""
         os.makedirs(os.path.dirname(target), exist_ok=True)
-        temporary = f"{target}.{uuid.uuid4().hex}.part"
-        try:
-            self._files.get_file(f"{self._root}/{name}", temporary)
-        except Exception as error:
-            raise _failure(f"{self.url}/{name} cannot be read: {error}", error) from error
-        os.replace(temporary, target)
+        with atomic.replacing(target, writer=uuid.uuid4().hex) as file:
+            try:
+                self._files.get_file(f"{self._root}/{name}", file.name)
+            except Exception as error:
+                raise _failure(f"{self.url}/{name} cannot be read: {error}", error) from error
 
     def read(self, name: str) -> bytes | None:
         """The bytes of a small file, None where there is none."""

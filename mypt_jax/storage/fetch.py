@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
-from mypt_jax.runs import integrity, layout, lineage
+from mypt_jax.runs import evaluations, integrity, layout, lineage
 from mypt_jax.storage import mirror
 from mypt_jax.storage.bucket import Bucket, local_path, locked, url_of
 
@@ -146,8 +146,11 @@ def _fetch_evaluations(record: Mapping) -> None:
         url = url_of(ancestor["path"]) if ancestor else ""
         if not url:
             continue
-        name = layout.eval_file("", ancestor["step"])
-        target = layout.eval_file(ancestor["path"], ancestor["step"])
+        if not evaluations.fault(layout.eval_file(ancestor["path"], ancestor["step"])):
+            continue
         bucket = Bucket(url)
-        if not os.path.isfile(target) and name in bucket.sizes():
-            bucket.get(name, target)
+        there = bucket.sizes()
+        name = layout.eval_file("", ancestor["step"])
+        for one in (name, layout.join(layout.EVALUATIONS, integrity.MANIFEST)):
+            if one in there:
+                bucket.get(one, layout.join(ancestor["path"], one))

@@ -11,6 +11,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Mapping
 
+from data_pipeline import atomic
 from mypt_jax import exits
 from mypt_jax.runs import integrity, kinds, layout, lease_place, lineage
 from mypt_jax.storage.bucket import Bucket, local_path, locked, url_of
@@ -195,7 +196,7 @@ def _state(path: str) -> tuple[int, int]:
 def _travels(name: str, workdir: str) -> bool:
     """Whether a file belongs in the bucket: no lease, no half-written file, no unfinished step."""
     parts = name.split(os.sep)
-    if not _is_of_run(name) or name.endswith((".tmp", ".part", ".tmp.npz")):
+    if not _is_of_run(name) or name.endswith(atomic.PARTIAL):
         return False
     if parts[0] != layout.CHECKPOINTS:
         return True

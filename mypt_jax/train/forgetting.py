@@ -7,7 +7,7 @@ import numpy as np
 
 from mypt_jax import exits, guide
 from mypt_jax.evaluate import losses
-from mypt_jax.runs import layout
+from mypt_jax.runs import evaluations, layout
 from mypt_jax.train.run import Run
 
 
@@ -16,9 +16,13 @@ def measure(run: Run, row: dict, scores: dict, path: str) -> dict:
 
     Over the general sources that both runs measured on the same windows, weighted by their tokens;
     the standard error is that of the difference, paired over documents. An ancestor of which only
-    the losses are left is compared by the names of its sources.
+    the losses are left is compared by the names of its sources; one whose evaluation is damaged is
+    not.
     """
     base = run.record["baseline"]
+    if base and (reason := _damage(base)):
+        run.note(f"warning: forgetting is not measured: {reason}")
+        return {}
     found = _against(base, row, scores, path)
     if found is None:
         if base and any(key.startswith("general/") for key in base["eval"]):
@@ -44,9 +48,14 @@ def measure(run: Run, row: dict, scores: dict, path: str) -> dict:
     return {**keys, "guard/action": action}
 
 
+def _damage(ancestor: dict) -> str:
+    """Why the evaluation that an ancestor left behind says nothing; "" also where it left none."""
+    return evaluations.damage(layout.eval_file(ancestor["path"], ancestor["step"]))
+
+
 def _against(ancestor: dict | None, row: dict, scores: dict, path: str):
     """(its loss, own loss, stderr) over the general sources that both measured, or None."""
-    if not ancestor:
+    if not ancestor or _damage(ancestor):
         return None
     other = layout.eval_file(ancestor["path"], ancestor["step"])
     has_sums = os.path.exists(other)

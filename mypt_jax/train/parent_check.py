@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from data_pipeline.errors import UserError
 from mypt_jax.evaluate import losses
-from mypt_jax.runs import layout
+from mypt_jax.runs import evaluations, layout
 from mypt_jax.train import provenance
 from mypt_jax.train.run import Run
 
@@ -33,6 +33,9 @@ def compare(run: Run, plan: Mapping, row: Mapping, path: str) -> None:
     same = repeats and provenance.recorded_numerics(parent.record) == numerics
     tolerance = 0.0 if same else run.config["eval"]["parent_tolerance_nats"]
     parent_path = layout.eval_file(parent.path, parent.step)
+    if reason := evaluations.fault(parent_path):
+        run.note(f"warning: nothing says that step 0 is {parent.path}: {reason}")
+        return
     compared = 0
     for key in plan:
         if key not in theirs or losses.paired_difference(path, parent_path, key) is None:

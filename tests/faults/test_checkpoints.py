@@ -329,3 +329,20 @@ def test_damaged_rows_are_removed_by_a_resume_and_nothing_else_changes(start, un
     rows = unmeasured(undisturbed)
     assert unmeasured(copy) == [row for row in rows if row["step"] not in (1, 2)]
     assert state_bytes(copy, 12) == state_bytes(undisturbed, 12)
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage"])
+def test_a_damaged_evaluation_of_a_parent_is_not_measured_and_stops_nothing(
+    start, undisturbed, tmp_path, damage
+):
+    """Row 67: the child trains; neither step 0 nor forgetting is compared with it."""
+    base = shutil.copytree(undisturbed, tmp_path / "base")
+    path = Path(layout.eval_file(str(base), 12))
+    path.unlink() if damage == "missing" else path.write_bytes(b"PK\x03\x04")
+    child = start(tmp_path / "v3", stage="v3", init_from=base)
+    assert child.wait() == 0, child.stderr
+    reason = "is missing" if damage == "missing" else f"{path}: file {path.name} has 4 bytes"
+    assert f"warning: nothing says that step 0 is {base}: " in child.stdout
+    assert child.stdout.count("warning: forgetting is not measured: ") == 3
+    assert child.stdout.count(reason) == 4
+    assert "forgetting/percent" not in layout.metrics(str(tmp_path / "v3"))[-1]
