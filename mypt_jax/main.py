@@ -5,12 +5,14 @@ README, "Exit codes".
 """
 
 import faulthandler
+import logging
 import os
 import sys
 import traceback
 from typing import NoReturn
 
-from absl import app, flags, logging
+from absl import app, flags
+from absl import logging as absl_logging
 
 from data_pipeline.errors import UserError
 from mypt_jax import console, exits, redact
@@ -55,19 +57,26 @@ def _show(kind, error, trace) -> None:
     sys.stderr.write(redact.text(text))
 
 
-def _without_stack(record) -> bool:
-    """A save that fails is told by our own line, and not by the stacks of four threads as well."""
+def _show_ignored(ignored) -> None:
+    """What Python could not raise anywhere, but for the writes that a failed save left behind."""
+    if str(ignored.exc_value) != "Event loop is closed":
+        _show(ignored.exc_type, ignored.exc_value, ignored.exc_traceback)
+
+
+def _is_news(record) -> bool:
+    """A save that fails is told by our own line, and not by each thread and task of Orbax."""
     record.exc_info = record.exc_text = None
-    return True
+    return f"{os.sep}orbax{os.sep}" not in record.pathname or record.levelno < logging.ERROR
 
 
 def main(argv: list[str]) -> int:
     del argv
     interrupts = preemption.Interrupts()
     faulthandler.enable()  # a stack also for what is no exception, as a mapped file cut short
-    sys.excepthook = _show
-    logging.set_verbosity(logging.WARNING)  # Orbax reports every save at INFO
-    logging.get_absl_logger().addFilter(_without_stack)
+    sys.excepthook, sys.unraisablehook = _show, _show_ignored
+    absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax reports every save at INFO
+    absl_logging.get_absl_logger().addFilter(_is_news)
+    logging.getLogger("asyncio").addFilter(lambda record: "never retrieved" not in record.msg)
     # Imported here, so that a wrong flag or a signal is answered at once.
     from mypt_jax.distributed import hosts
     from mypt_jax.schema import validation

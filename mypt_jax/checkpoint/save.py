@@ -6,6 +6,7 @@ disk.
 """
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +25,15 @@ from mypt_jax.runs import integrity, layout, lineage
 @jax.jit
 def _is_finite(params: Mapping) -> jax.Array:
     return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
+
+
+_OF_SYSTEM = re.compile(r"([^:]+) \[os_error_code=")  # what Orbax quotes of the system
+
+
+def _why(error: BaseException) -> str:
+    """No space left on device: without the eight files of Orbax that it was said of."""
+    quoted = _OF_SYSTEM.search(str(error))
+    return quoted[1].strip() if quoted else f"{type(error).__name__}: {error}"
 
 
 class Checkpointer:
@@ -92,7 +102,7 @@ class Checkpointer:
             retention.mark(path)
             self._orbax.save(path, args=items, force=True)
         except (OSError, ValueError) as error:
-            raise exits.StorageFailure(f"step {step} could not be saved: {error}") from error
+            raise exits.StorageFailure(f"step {step} could not be saved: {_why(error)}") from error
         self._blocked_secs = time.monotonic() - start
         self._thread = threading.Thread(target=self._commit, args=(path, meta), daemon=True)
         self._thread.start()
@@ -148,10 +158,13 @@ class Checkpointer:
             if isinstance(error, exits.RunEnd):
                 raise error
             self._check_owner()  # another owner removes what this process was writing
-            raise exits.StorageFailure(
-                f"a background save failed ({type(error).__name__}: {error}); "
-                f"the step before it is intact in {self.workdir}"
-            ) from error
+            raise self._failure(error) from error
+
+    def _failure(self, error: BaseException) -> exits.StorageFailure:
+        return exits.StorageFailure(
+            f"a background save failed ({_why(error)}); "
+            f"the step before it is intact in {self.workdir}: run the same command again"
+        )
 
     def wait(self) -> None:
         """Blocks until the save in progress is committed. Raises StorageFailure."""
@@ -172,7 +185,7 @@ class Checkpointer:
             try:
                 self._orbax.close()
             except (OSError, ValueError) as error:  # of a save that `wait` has reported
-                raise exits.StorageFailure(f"a background save failed: {error}") from error
+                raise self._failure(error) from error
 
     def newest_valid(self, *, fallback: bool) -> tuple[int | None, list[str]]:
         """(step, reasons why newer ones were passed over); step None when nothing was ever saved.

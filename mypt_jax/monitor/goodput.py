@@ -108,7 +108,9 @@ class Ledger(observer.Observer):
         self._flushed = time.monotonic()
         if not self._is_owner():
             return
-        lineage.write_json(self._path, {"schema": 1, "starts": [*self._earlier, self._own()]})
+        # A disk that is full or gone is told by those who write what a run cannot do without.
+        with contextlib.suppress(OSError):
+            lineage.write_json(self._path, {"schema": 1, "starts": [*self._earlier, self._own()]})
 
     def _own(self) -> dict:
         secs = {name: round(value, 3) for name, value in self._secs.items() if value}

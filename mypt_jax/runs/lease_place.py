@@ -8,6 +8,7 @@ and then, and what a slow or frozen one writes later is no longer the highest nu
 
 import abc
 import contextlib
+import errno
 import json
 import os
 import time
@@ -158,8 +159,15 @@ class InDirectory(Place):
         return True
 
     def _write(self, number: int, data: bytes) -> None:
-        with atomic.replacing(self._name(number)) as file:
-            file.write(data)
+        try:
+            with atomic.replacing(self._name(number)) as file:
+                file.write(data)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # A disk that is full for a while must not cost the run: in place there is room.
+            with open(self._name(number), "r+b") as file:
+                file.write(data.ljust(os.path.getsize(self._name(number))))
 
     def _remove(self, number: int) -> None:
         for path in (self._name(number), atomic.partial_name(self._name(number))):

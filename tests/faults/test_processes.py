@@ -198,3 +198,24 @@ def test_goodput_adds_up_over_kills(start, tmp_path):
     for phase in ("steps", "redone_steps", "compilation", "restore", "evaluation", "stopped"):
         assert summary["secs"][phase] > 0, phase
     assert "goodput" in last.stdout and layout.finished(workdir)["goodput"]["starts"] == 4
+
+
+@pytest.mark.parametrize("how", ["renamed", "removed"])
+def test_a_workdir_that_goes_away_ends_the_run_with_a_line(start, undisturbed, tmp_path, how):
+    """Row 68: nothing is written where it was; where it is now, it goes on."""
+    workdir, elsewhere, go_on = tmp_path / "base", tmp_path / "elsewhere", tmp_path / "go on"
+    trainer = start(workdir, faults={"wait_at": {"step": 6, "path": str(go_on)}})
+    trainer.wait_for("waiting")
+    trainer.wait_until(lambda: valid_steps(workdir), "a checkpoint")
+    workdir.rename(elsewhere)
+    if how == "removed":
+        shutil.rmtree(elsewhere)
+    go_on.touch()
+    assert trainer.wait() == 8, trainer.stderr
+    assert len(trainer.stderr.splitlines()) == 1, trainer.stderr
+    assert f"workdir {workdir} is gone: it was renamed or removed" in trainer.last_line
+    assert not workdir.exists()
+    if how == "renamed":
+        again = start(elsewhere)
+        assert again.wait() == 0, again.stderr
+        assert_equal_runs(elsewhere, undisturbed)

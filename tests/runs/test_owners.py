@@ -285,6 +285,25 @@ def test_a_full_disk_leaves_no_empty_record(tmp_path, monkeypatch):
     assert list((tmp_path / "lease").iterdir()) == []
 
 
+def test_a_full_disk_does_not_cost_a_run_its_owner(tmp_path, monkeypatch):
+    one = leased(tmp_path)
+    one.acquire()
+    before = one._place.look().record["renewals"]
+    plain = builtins.open
+
+    def full(file, mode="r", *args, **more):
+        return plain("/dev/full" if mode == "wb" else file, mode, *args, **more)
+
+    monkeypatch.setattr(builtins, "open", full)
+    with one._lock:
+        one._renew()
+    seen = one._place.look()
+    assert one._place.is_own(seen) and seen.record["renewals"] > before
+    monkeypatch.undo()
+    one.check()
+    one.release()
+
+
 def test_the_owner_of_an_older_version_is_respected_and_followed(tmp_path):
     """Its lease was one file, lease.json; it stops when that is gone."""
     one = leased(tmp_path)
