@@ -1,6 +1,20 @@
 # Sourced by quickstart.sh, test.sh and what tpu_vm.sh starts: finds a Python, makes a virtual
 # environment.
 
+# help_if_asked SCRIPT ARGUMENTS...: where --help is among them, prints the comment at the head of the
+# script, and exits.
+help_if_asked() {
+  local script="$1" argument
+  shift
+  for argument in "$@"; do
+    case "$argument" in
+      -h | --help)
+        sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p;}' "$script"
+        exit 0 ;;
+    esac
+  done
+}
+
 # find_python [VERSION]: prints an interpreter of that version (as 3.12), or of any from 3.11 on,
 # that can make virtual environments. Version managers leave commands on the PATH that do not run,
 # so each candidate is tried.

@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
+help_if_asked scripts/lock.sh "$@"
 
 python="$(find_python)"
 [[ -x .venv-lock/bin/uv ]] || {

@@ -9,6 +9,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
+help_if_asked scripts/quickstart.sh "$@"
 
 # An empty array is an unset one to the bash 3.2 of macOS, hence the ${chain[@]+...} below.
 accelerator=cpu runs=runs install_only=0 chain=()
@@ -50,6 +51,9 @@ else
   make_environment .venv "$(find_python)" "${requirements[@]}"
   python=.venv/bin/python
 fi
+# The command mypt, from this checkout; a changed file is there at once.
+command -v "$(dirname "$python")/mypt" >/dev/null ||
+  "$python" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 installed=$SECONDS
 
 # Device files and the driver's tool are looked for, not devices opened: a TPU has one user at a time.

@@ -8,6 +8,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
+help_if_asked scripts/test.sh "$@"
 
 version="" all=0 arguments=()
 for argument in "$@"; do

@@ -5,6 +5,8 @@
 #   bash scripts/test_page.sh --screenshots=runs/tiny  also docs/report.png and docs/report_dark.png
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source scripts/environment.sh
+help_if_asked scripts/test_page.sh "$@"
 
 screenshots="" arguments=()
 for argument in "$@"; do

@@ -9,6 +9,7 @@
 #   options: --project=ID --version=RUNTIME --repo=URL --dry_run (prints the gcloud commands only)
 set -euo pipefail
 
+[[ "${1:-}" =~ ^(-h|--help)$ ]] && { sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p;}' "$0"; exit 0; }
 fail() { echo "error: $*" >&2; exit 2; }
 usage="usage: tpu_vm.sh create|run|resume NAME [options] [-- arguments of mypt_jax.main or run_chain.py]"
 

@@ -274,13 +274,13 @@ def check_overlap(components: Sequence[Component]) -> None:
 
 
 def from_manifest(directory: str | os.PathLike) -> Mixture:
-    """Opens what scripts/mix_tokenized_datasets.py wrote; raises UserError when data changed."""
+    """Opens what the command mix wrote; raises UserError when data changed."""
     file = Path(directory) / MANIFEST
     try:
         content = json.loads(file.read_bytes())
     except (OSError, ValueError) as error:
         raise errors.UserError(
-            f"{file} cannot be read ({error}): make it with scripts/mix_tokenized_datasets.py"
+            f"{file} cannot be read ({error}): make it with python -m mypt_jax mix"
         ) from None
     if not isinstance(content, dict) or content.get("kind") != "mixture":
         raise errors.UserError(f"{file} does not describe a mixture: give another directory")

@@ -82,7 +82,7 @@ def open_dataset(path: str | os.PathLike) -> Dataset:
     root = Path(path)
     if not root.is_dir():
         raise errors.UserError(
-            f"no dataset directory {root}: make it with scripts/prepare_weighted_dataset.py"
+            f"no dataset directory {root}: make it with python -m mypt_jax prepare"
         )
     if (root / MANIFEST).is_file():
         manifest = read_manifest(root)
@@ -91,7 +91,7 @@ def open_dataset(path: str | os.PathLike) -> Dataset:
         return _from_legacy(root, mypt_format.read(root))
     raise errors.UserError(
         f"{root} has no {MANIFEST}: it is not a token dataset; "
-        "make one with scripts/prepare_weighted_dataset.py"
+        "make one with python -m mypt_jax prepare"
     )
 
 

@@ -243,7 +243,7 @@ def read_runs(root: Path) -> list[Run]:
     if not runs:
         raise UserError(
             f"{root} holds no run (no config.json with lineage.json); train one first: "
-            "python scripts/run_chain.py --size=tiny"
+            "python -m mypt_jax chain --size=tiny"
         )
     stages = [run.stage for run in runs]
     for run in runs:

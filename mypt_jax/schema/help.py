@@ -21,7 +21,7 @@ usage: python -m mypt_jax.main --config=FILE[:SIZE] [--config.KEY=VALUE ...]
 Trains one stage. FILE is a stage file such as configs/v8.py; SIZE is tiny, 150m, 350m, 750m (the
 default) or the directory of a run, whose architecture and tokenizer the stage then has. A run that
 exists is resumed, a finished one is left as it is. What a stage is and costs, without running it:
-python -m mypt_jax.plan with the same arguments. Several stages: scripts/run_chain.py.
+python -m mypt_jax.plan with the same arguments. Several stages: python -m mypt_jax.chain.
 
   python -m mypt_jax.main --config=configs/v8.py:tiny
   python -m mypt_jax.main --config=configs/v8.py:750m,batch=96

@@ -180,9 +180,9 @@ def _check_directories(data: dict) -> None:
 
 def _made_by(directory: str, role: str) -> str:
     if os.path.dirname(os.path.normpath(directory)) == os.path.join("data", "demo"):
-        return "make the demo's datasets with: python scripts/prepare_demo.py"
+        return "make the demo's datasets with: python -m mypt_jax demo"
     return (
-        "make it with: python scripts/prepare_weighted_dataset.py --source NAME:FILES "
+        "make it with: python -m mypt_jax prepare --source NAME:FILES "
         f"--total_tokens N --out_dir {directory}  (docs/guide.md), or set --config.data.{role}=DIR"
     )
 

@@ -11,20 +11,24 @@ from ml_collections import ConfigDict
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from mypt_jax import cli
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", ROOT / "ATTRIBUTION.md", *sorted((ROOT / "docs").glob("*.md")))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
-INLINE = re.compile(r"`((?:python|bash) [^`]+)`")
-INDENTED = re.compile(r"^    ((?:python|bash) .*)$", re.M)
+INLINE = re.compile(r"`((?:python|bash|mypt) [^`]+)`")
+INDENTED = re.compile(r"^    ((?:python|bash|mypt) .*)$", re.M)
 
 
 def commands() -> list[tuple[str, str]]:
-    """(page, command) for every python or bash command line shown."""
+    """(page, command) for every command line shown."""
     found = []
     for page in PAGES:
         text = re.sub(r"\\\n\s*", " ", page.read_text(encoding="utf-8"))  # continued lines
         fenced = "\n".join(body for _, body in FENCE.findall(text))
-        lines = [line for line in fenced.splitlines() if line.startswith(("python ", "bash "))]
+        lines = [
+            line for line in fenced.splitlines() if line.startswith(("python ", "bash ", "mypt "))
+        ]
         lines += INLINE.findall(FENCE.sub("", text)) + INDENTED.findall(text)
         found += [(page.name, line.partition("  #")[0].strip()) for line in lines]
     return found
@@ -33,6 +37,9 @@ def commands() -> list[tuple[str, str]]:
 def sources(path: Path) -> str:
     """The text that declares a command's options: its file and the modules beside it."""
     own = path.read_text(encoding="utf-8")
+    caller = re.search(r"^from ([\w.]+) import main$", own, re.M)
+    if caller:
+        own = (ROOT / f"{caller[1].replace('.', '/')}.py").read_text(encoding="utf-8")
     beside = re.findall(r"from (?:data_pipeline|mypt_jax)[\w.]* import ([\w, ]+)", own)
     names = {name.strip() for group in beside for name in group.split(",")}
     modules = [p for top in ("data_pipeline", "mypt_jax") for p in (ROOT / top).rglob("*.py")]
@@ -79,6 +86,9 @@ def test_command_exists_with_its_options(page, line):
     if words[:2] == ["python", "-m"]:
         place = ROOT / words[2].replace(".", "/")
         path = place / "__main__.py" if place.is_dir() else place.with_suffix(".py")
+    elif words[0] == "mypt":
+        where = cli.COMMANDS[words[1]].where.partition(":")[0] if words[1:] else "mypt_jax.cli"
+        path = ROOT / f"{where.replace('.', '/')}.py"
     else:
         path = ROOT / words[1]
     assert path.is_file(), f"{page}: {line}"

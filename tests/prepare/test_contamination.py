@@ -182,7 +182,7 @@ def test_a_start_looks_at_a_part_of_much_text(tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "_TRAIN_BYTES", one[0].data.text_bytes["train"] // 4)
     (line,) = checks.before_stage(one, one)
     assert "100% of the evaluated documents in 25% of the training documents" in line
-    assert line.endswith(f"python scripts/check_contamination.py --train_dir {tmp_path}/d")
+    assert line.endswith(f"python -m mypt_jax contamination --train_dir {tmp_path}/d")
     assert not (tmp_path / "d" / "contamination").exists()
     monkeypatch.undo()
     assert checks.before_stage(one, one) == []

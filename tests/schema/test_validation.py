@@ -117,7 +117,7 @@ def test_one_source_of_a_dataset_by_name(make, datasets):
 
 @pytest.mark.parametrize(
     ("directory", "script"),
-    [("data/demo/nowhere", "prepare_demo.py"), ("data/mine", "prepare_weighted_dataset.py")],
+    [("data/demo/nowhere", "mypt_jax demo"), ("data/mine", "mypt_jax prepare")],
 )
 def test_a_missing_dataset_names_the_command_that_makes_it(make, directory, script):
     with pytest.raises(UserError, match=f"there is no {directory}.*{script}"):

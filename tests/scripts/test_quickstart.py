@@ -127,6 +127,24 @@ def test_bad_input_is_one_line_and_exit_code_2(checkout, arguments, environment,
     assert done.stderr.count("\n") == 1 and calls == []
 
 
+@pytest.mark.parametrize(
+    "name", ["quickstart.sh", "test.sh", "lock.sh", "test_page.sh", "tpu_vm.sh"]
+)
+def test_help_is_shown_and_nothing_is_done(checkout, name):
+    path = f"{checkout / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", str(ROOT / "scripts" / name), "--help"],
+        env={**os.environ, "PATH": path, "CALLS": str(checkout / "calls")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0 and done.stderr == "" and not (checkout / "calls").exists()
+    head = (ROOT / "scripts" / name).read_text().splitlines()[1]
+    assert done.stdout.startswith(head.removeprefix("# "))
+
+
 @pytest.mark.parametrize("version", ["", "3.11", "3.9", "4.0"])
 def test_find_python_tries_what_it_finds(version):
     done = subprocess.run(

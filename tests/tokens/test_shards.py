@@ -145,7 +145,7 @@ def test_verify_checks_ids_and_document_ends(copy):
 
 
 def test_no_directory():
-    with pytest.raises(errors.UserError, match="prepare_weighted_dataset"):
+    with pytest.raises(errors.UserError, match="mypt_jax prepare"):
         shards.open_dataset("/nowhere/at/all")
 
 

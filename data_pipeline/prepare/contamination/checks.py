@@ -107,7 +107,7 @@ def _command(train: list[compare.Documents], evaluated: list[compare.Documents])
     """The whole comparison; without --eval_dir it is of the val splits of what is trained on."""
     trained = list(dict.fromkeys(one.component.dataset.path for one in train))
     others = dict.fromkeys(one.component.dataset.path for one in evaluated)
-    words = ["python scripts/check_contamination.py"]
+    words = ["python -m mypt_jax contamination"]
     words += [f"--train_dir {path}" for path in trained]
     if not set(others) <= set(trained):
         words += [f"--eval_dir {path}" for path in others]
