@@ -13,7 +13,7 @@ from model_factory import quick  # noqa: F401
 from data_pipeline import errors
 from data_pipeline.tokens import shards
 from data_pipeline.tokens import tokenizer as tokenizers
-from mypt_jax import generate
+from mypt_jax import continuation
 from mypt_jax.checkpoint import save as checkpointer
 from mypt_jax.interop import hf_tokenizer, huggingface
 from mypt_jax.model import sampling
@@ -107,7 +107,7 @@ def test_there_and_back(tmp_path, name):
     reference = save(tmp_path / "in", name)
     run = str(tmp_path / "base")
     assert huggingface.main(["import", str(tmp_path / "in"), run]) == 0
-    made, tokenizer = generate.load(run)
+    made, tokenizer = continuation.load(run)
     assert tokenizer.name == f"hf:{run}/tokenizer" and tokenizer.eot == 4096
     assert made.gpt.config.vocab_size == VOCAB
     rows = factory.tokens((2, 64), vocab_size=VOCAB)
@@ -138,7 +138,7 @@ def test_bfloat16_weights_and_parts(tmp_path):
     run = str(tmp_path / "base")
     huggingface.main(["import", str(tmp_path / "in"), run])
     rows = factory.tokens((1, 32), vocab_size=VOCAB)
-    got = np.asarray(factory.logits(generate.load(run)[0].gpt, rows))
+    got = np.asarray(factory.logits(continuation.load(run)[0].gpt, rows))
     assert np.abs(got - logits_of(reference, rows)).max() < 1e-4
     huggingface.main(["export", run, str(tmp_path / "out"), "--dtype=bf16"])
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out", dtype=torch.float32)
@@ -172,7 +172,7 @@ def test_an_imported_base_is_specialised_reported_and_taken_away(tmp_path, compi
     taken = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
     assert type(taken) is transformers.Qwen2ForCausalLM
     rows = factory.tokens((2, 64), vocab_size=VOCAB)
-    made = generate.load(str(run / "v3"))[0]
+    made = continuation.load(str(run / "v3"))[0]
     assert np.abs(logits_of(taken, rows) - np.asarray(factory.logits(made.gpt, rows))).max() < 1e-4
     card = (tmp_path / "out" / "README.md").read_text()
     assert "| base | imported | - |" in card and "imported from `in`" in card

@@ -9,7 +9,7 @@ import pytest
 from model_factory import quick  # noqa: F401
 
 from data_pipeline import errors
-from mypt_jax import generate
+from mypt_jax import continuation
 from mypt_jax.checkpoint import restore
 from mypt_jax.interop import mypt
 from mypt_jax.model import sampling
@@ -154,7 +154,7 @@ def test_import_gives_the_same_logits_and_continuations(tmp_path, bias, wrapped,
     reference = write_folder(tmp_path / "in", bias=bias, wrapped=wrapped, dtype=dtype, **later)
     run = tmp_path / "base"
     assert mypt.main(["import", str(tmp_path / "in"), str(run)]) == 0
-    made, tokenizer = generate.load(str(run))
+    made, tokenizer = continuation.load(str(run))
     assert tokenizer.name == "gpt2"
     rows = factory.tokens((2, 24), vocab_size=50_257)
     with torch.no_grad():
