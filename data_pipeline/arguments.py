@@ -1,6 +1,7 @@
 """The parser of command lines: help is a docstring, with its examples; a complaint is one line."""
 
 import argparse
+from typing import Any, NoReturn
 
 from data_pipeline import errors
 
@@ -8,12 +9,11 @@ from data_pipeline import errors
 class Parser(argparse.ArgumentParser):
     """argparse whose help shows `text` as it stands, and whose complaints are bad input."""
 
-    def __init__(self, text: str | None, **options):
-        options = {"allow_abbrev": False, **options}
-        super().__init__(
-            description=text, formatter_class=argparse.RawDescriptionHelpFormatter, **options
-        )
+    def __init__(self, text: str | None, **options: Any):
+        options.setdefault("allow_abbrev", False)
+        options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(description=text, **options)
 
-    def error(self, message: str):
+    def error(self, message: str) -> NoReturn:
         """Raises UserError instead of printing the usage."""
         raise errors.UserError(f"{message} (see {self.prog} --help)")

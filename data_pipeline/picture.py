@@ -17,7 +17,7 @@ def draw(mixed: mixture.Mixture, *, windows: int, width: int) -> list[str]:
         raise errors.UserError(f"{len(drawn)} sources: at most {len(string.ascii_letters)} letters")
     order = source_order.Schedule([one.share for one in drawn])
     letters = "".join(string.ascii_letters[order[k][0]] for k in range(windows))
-    lines = [letters[start : start + width] for start in range(0, windows, width)]
+    lines: list[str] = [letters[start : start + width] for start in range(0, windows, width)]
     counts = order.counts(windows)
     for letter, one, count in zip(string.ascii_letters, drawn, counts, strict=False):
         wanted = float(one.share) * windows

@@ -13,7 +13,7 @@ def collect(
     shards: list[dict],
 ) -> dict:
     """Adds up the parts' counts per source; holds no time and no path of this machine."""
-    rows = {
+    rows: dict[str, dict] = {
         source.name: {
             "role": source.role,
             "lang": source.lang,

@@ -86,7 +86,7 @@ def _packaged(package: str, pattern: str) -> tuple[Path, str]:
             f"the demo text of the package {package} is not installed; run: {_INSTALL}"
         ) from error
     found = sorted(file for file in distribution.files or () if file.match(pattern))
-    path = Path(distribution.locate_file(found[0])) if found else None
+    path = Path(str(distribution.locate_file(found[0]))) if found else None
     if path is None or not path.is_file():
         raise errors.UserError(
             f"got {package} {distribution.version} without {pattern}; "

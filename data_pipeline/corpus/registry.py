@@ -5,7 +5,9 @@ import functools
 import inspect
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
 
 from data_pipeline import errors
 from data_pipeline.corpus import boilerplate, quality
@@ -124,7 +126,7 @@ def _source(row, number: int, common: list[str], path) -> Source:
         if key in row and not isinstance(row[key], wanted):
             got = type(row[key]).__name__
             raise errors.UserError(f"{where}: {key} is {got}, wanted {wanted.__name__}")
-    values = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
+    values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
     values["exclude"] = tuple(values.get("exclude", ())) + tuple(common)
     values.setdefault("priority", number)
     source = Source(**values)
@@ -133,7 +135,7 @@ def _source(row, number: int, common: list[str], path) -> Source:
 
 
 def _check(source: Source, where: str) -> None:
-    def wrong(key, got, wanted):
+    def wrong(key, got, wanted) -> NoReturn:
         raise errors.UserError(f"{where}: got {key} {got!r}, wanted {wanted}")
 
     if not _NAME.match(source.name):
@@ -168,7 +170,7 @@ def _check(source: Source, where: str) -> None:
     _check_fetch(source.fetch, wrong)
 
 
-def _check_fetch(fetch: dict, wrong) -> None:
+def _check_fetch(fetch: dict, wrong: Callable[..., NoReturn]) -> None:
     kind = fetch.get("kind")
     if kind not in FETCH_KINDS:
         wrong("fetch.kind", kind, f"one of {', '.join(FETCH_KINDS)}")

@@ -8,7 +8,7 @@ import dataclasses
 import re
 import shutil
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from data_pipeline.tokens import shard_writer, shards, tokenizer
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 NO_HASHES = np.zeros(0, np.uint64)
-_NO_GROUPS = types.MappingProxyType({})
+_NO_GROUPS: Mapping[str, str] = types.MappingProxyType({})
 
 
 def build_dataset(
@@ -30,7 +30,7 @@ def build_dataset(
     vocabulary: tokenizer.Tokenizer,
     settings: budget.Settings,
     recorded: dict,
-    groups: dict[str, str] = _NO_GROUPS,
+    groups: Mapping[str, str] = _NO_GROUPS,
     excluded: np.ndarray = NO_HASHES,
     exclude_dirs: Sequence[Path] = (),
 ) -> list[build_report.SourceReport]:
@@ -78,7 +78,7 @@ def write_sources(
     root: Path,
     vocabulary: tokenizer.Tokenizer,
     settings: budget.Settings,
-    groups: dict[str, str],
+    groups: Mapping[str, str],
     excluded: np.ndarray,
     exclude_dirs: Sequence[Path],
     first_shard,

@@ -78,7 +78,8 @@ class Gate:
     def _is_excluded(self, text: str) -> bool:
         if not len(self._excluded):
             return False
-        return hashing.contains(self._excluded, np.uint64([hashing.text_hash(text)]))[0]
+        sought = np.array([hashing.text_hash(text)], np.uint64)
+        return bool(hashing.contains(self._excluded, sought)[0])
 
     def _pass(self, text: tokenise.Text, item: document.Document) -> Iterator[tokenise.Text]:
         source = text.source

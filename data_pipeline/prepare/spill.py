@@ -72,7 +72,7 @@ class Spill:
         self._flush()
         for source, bucket in self._written:
             path = f"{self._path(source, bucket)}.rows"
-            rows = np.fromfile(path, ROW)
+            rows: np.ndarray = np.fromfile(path, ROW)
             rows = rows[np.lexsort((rows["split"], rows["doc"], rows["order"]))]
             first = np.ones(len(rows), bool)
             first[1:] = rows["doc"][1:] != rows["doc"][:-1]

@@ -10,6 +10,7 @@ import signal
 from collections.abc import Iterable, Iterator
 from concurrent import futures
 from multiprocessing import connection
+from typing import Any
 
 import numpy as np
 
@@ -119,7 +120,7 @@ def _ask(idle: queue.SimpleQueue, batch: list[Text]) -> Encoded:
         idle.put(ours)
 
 
-def _receive(ours: connection.Connection) -> Encoded | None:
+def _receive(ours: connection.Connection) -> Any:
     """Returns what a process answers; raises its UserError, and another one when it is gone."""
     try:
         answer = ours.recv()

@@ -225,6 +225,7 @@ class Search:
 
     def holders(self, *, formula_texts: int, passage_letters: int) -> np.ndarray:
         """Returns the numbers of the texts that hold a passage of a document, or half of one."""
+        assert self._hits, "keep_hits was not asked for"
         states = self._states(formula_texts)
         least = _grams_in(passage_letters, self.index.size)
         found, rest = [np.zeros(0, np.int64)], np.zeros(0, "<u8")

@@ -20,7 +20,7 @@ class Builder:
 
     def add(self, hashes: np.ndarray, numbers: np.ndarray) -> None:
         """Takes uint64[N] and int64[N]."""
-        rows = np.empty(len(hashes), _ROW)
+        rows: np.ndarray = np.empty(len(hashes), _ROW)
         rows["hash"], rows["number"] = hashes, numbers
         self._held.append(rows)
         self._rows += len(rows)
@@ -34,7 +34,7 @@ class Builder:
         with open(hashes, "wb") as hash_file, open(numbers, "wb") as number_file:
             for partition in range(_PARTITIONS):
                 path = self._path(partition)
-                rows = np.fromfile(path, _ROW)
+                rows: np.ndarray = np.fromfile(path, _ROW)
                 path.unlink()
                 rows = rows[np.argsort(rows["hash"], kind="stable")]
                 hash_file.write(rows["hash"].tobytes())

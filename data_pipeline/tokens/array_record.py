@@ -10,8 +10,8 @@ import glob
 import io
 import os
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class RecordStream(streams.TokenStream):
         super().__init__(name=name, parts=parts)
         self._dtype = dtype
         self._storage = storage
-        self._records = None
+        self._records: Any = None
 
     def __getstate__(self):
         return self.__dict__ | {"_records": None}
@@ -66,15 +66,17 @@ def open_stream(*, name: str, parts, dtype: np.dtype, storage: str) -> RecordStr
     return RecordStream(name=name, parts=parts, dtype=dtype, storage=storage)
 
 
-def _open_records(name: str, storage: str, tokens: int) -> Sequence:
+def _open_records(name: str, storage: str, tokens: int) -> Any:
+    """A data source of one of the two libraries."""
     directory, _, split = name.rpartition("/")
     root, _, source = directory.rpartition(":")
     if storage == "tfds":
         import tensorflow_datasets as tfds
 
         try:
-            builder = tfds.builder_from_directory(os.path.join(root, source, "tfds"))
-            records = builder.as_data_source(split=split)
+            place = os.path.join(root, source, "tfds")
+            builder = tfds.builder_from_directory(place)
+            records = builder.as_data_source(split=split)  # ty: ignore[missing-argument]
         except (OSError, ValueError, KeyError) as error:
             raise errors.UserError(f"{name}: the TFDS files cannot be read: {error}") from None
     else:
@@ -130,9 +132,10 @@ def check_equal(exported: streams.TokenStream, original: streams.TokenStream) ->
 
 def _write_array_record(stream: streams.TokenStream, directory: Path, dtype: np.dtype) -> int:
     """Writes a stream as `tokens_00000.array_record`, ...; returns the records written."""
-    from array_record.python import array_record_module
+    from array_record.python import array_record_module  # ty: ignore[missing-module-member]
 
-    written, writer = 0, None
+    written = 0
+    writer: Any = None
     for record in records_of(stream, dtype):
         if written % _RECORDS_PER_FILE == 0:
             if writer is not None:

@@ -6,6 +6,7 @@ Whoever publishes the directory makes the files durable.
 import array
 import hashlib
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class ShardWriter:
         self._reset()
 
     def _reset(self) -> None:
-        self._file = None
+        self._file: BinaryIO | None = None
         self._digest = hashlib.sha256()
         self._pending: list[np.ndarray] = []
         self._pending_tokens = 0
@@ -66,21 +67,22 @@ class ShardWriter:
     def _stem(self) -> str:
         return f"{self._folder}/shard_{self._number:05d}"
 
-    def _flush(self) -> None:
+    def _flush(self) -> BinaryIO:
+        """Writes what is held; returns the shard's file, opened where it is not yet."""
         if self._file is None:
             (self._root / self._folder).mkdir(parents=True, exist_ok=True)
             self._file = open(self._root / f"{self._stem()}.bin", "wb")
         if not self._pending:
-            return
+            return self._file
         block = np.concatenate(self._pending).astype(self._dtype, copy=False)
         self._max_id = max(self._max_id, int(block.max()))
         self._digest.update(block.data)
         self._file.write(block.data)
         self._pending, self._pending_tokens = [], 0
+        return self._file
 
     def _close_shard(self) -> None:
-        self._flush()
-        self._file.close()
+        self._flush().close()
         digests = {"bin": self._digest.hexdigest()}
         for suffix, table in (("idx", self._ends), ("doc", self._hashes)):
             content = np.array(table, np.uint64).astype("<u8").tobytes()

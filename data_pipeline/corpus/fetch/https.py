@@ -19,11 +19,11 @@ _AGENT = "mypt_jax-corpus-builder"
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
     """Follows redirects to https only: http would take the protection away silently."""
 
-    def redirect_request(self, request, fp, code, message, headers, newurl):
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
         if urllib.parse.urlsplit(newurl).scheme != "https":
             fp.close()
-            raise errors.UserError(f"{request.full_url}: redirected to {newurl}, wanted https")
-        return super().redirect_request(request, fp, code, message, headers, newurl)
+            raise errors.UserError(f"{req.full_url}: redirected to {newurl}, wanted https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def _opener(ca_file: str) -> urllib.request.OpenerDirector:

@@ -55,7 +55,9 @@ def before_stage(
     settings = containment.Settings()
     train = [compare.Documents(one, "train") for one in trained if one.data.tokens["train"]]
     sought = [compare.Documents(one, "val") for one in evaluated if one.data.tokens["val"]]
-    overlaps = [[results.known(one, other, settings) for other in sought] for one in train]
+    overlaps: list[list] = [
+        [results.known(one, other, settings) for other in sought] for one in train
+    ]
     lines = _fill(train, sought, settings, overlaps)
     for one, row in zip(train, overlaps, strict=True):
         for other, overlap in zip(sought, row, strict=True):

@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from data_pipeline import errors
 from data_pipeline.corpus import files
@@ -53,7 +54,8 @@ def known(
     found = content["pairs"].get(_pair(train, evaluated))
     try:
         examples = tuple(compare.Example(**one) for one in found["examples"])
-        return compare.Overlap(**{**found, "examples": examples})
+        fields: dict[str, Any] = {**found, "examples": examples}
+        return compare.Overlap(**fields)
     except (TypeError, KeyError):  # none, or not of this shape
         return None
 
