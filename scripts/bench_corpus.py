@@ -123,7 +123,7 @@ def _sample(source: registry.Source, root: Path, max_bytes: int) -> tuple[str, .
     if not wanted:
         raise errors.UserError(f"{root} has no file that {list(source.include)} includes")
     step = max(1, round(sum(size for _, size, _ in wanted) / max_bytes))
-    whole = source.reader in readers.PAIRED
+    whole = readers.READERS[source.reader].takes == "pair"
     return tuple(name for name, _, _ in (wanted if whole else wanted[::step]))
 
 

@@ -62,7 +62,7 @@ def build(
             looked = against.plan(own, evaluated, work_dir)
             run.stage("against", against.look_through, looked)
             held = against.holding(own, looked, work_dir)
-        counts = _deduplicate(planned, names, held, work_dir, settings, say)
+        counts = _deduplicate(planned, markers, names, held, settings, say)
         # Shards appear under their final name together: the directory is what gets renamed.
         fresh = out_dir / "corpus_shards.new"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -111,8 +111,9 @@ def is_corpus(directory: Path) -> bool:
 
 
 def _deduplicate(
-    planned, protected: set[str], held: dict, work_dir: Path, settings: Settings, say
+    planned, markers: dict, protected: set[str], held: dict, settings: Settings, say
 ) -> dict:
+    work_dir = settings.out_dir / "work"
     groups = [
         dedup.Group(
             part.key,
@@ -122,7 +123,9 @@ def _deduplicate(
         )
         for part in sorted(planned, key=lambda part: part.order)
     ]
-    named = [parts.VERSION, [dataclasses.astuple(group) for group in groups]]
+    # A part may have been read again under its key: its digest tells.
+    groups_read = [[*dataclasses.astuple(each), markers[each.key]["digest"]] for each in groups]
+    named = [parts.VERSION, groups_read]
     if held:
         named.append({key: np.flatnonzero(rows).tolist() for key, rows in held.items()})
     key = hashlib.sha256(json.dumps(named).encode()).hexdigest()

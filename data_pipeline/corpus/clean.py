@@ -9,10 +9,13 @@ import unicodedata
 from collections.abc import Callable
 
 from data_pipeline.corpus import boilerplate
+from data_pipeline.readers import marks
 
-# Control characters but tab and newline; C1; invisible joiners that only break words apart.
+# Control characters but tab and newline; C1; invisible joiners that only break words apart;
+# noncharacters but the marks of code.
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\u200b\u200e\u200f\u2060\ufeff\ufffe\uffff\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x84\x86-\x9f\u200b\u200e\u200f\u2060\ufeff\ufffe\uffff\ud800-\udfff"
+    "\ufdd2-\ufdef]"
 )
 _LINE_BREAKS = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
 _TRAILING = re.compile(r"[ \t\u00a0]+$", re.MULTILINE)
@@ -39,15 +42,17 @@ def clean(
 ) -> str:
     """normalise, then the named rules of boilerplate.py, then what they leave at the edges.
 
-    `count` is told how many characters each rule that cut something took away.
+    Rules see a place where a reader marked code, so that none takes a line of it for prose; the
+    marks end here. `count` is told how many characters each rule that cut something took away.
     """
-    text = normalise(text)
+    text, pieces = marks.set_aside(normalise(text))
     for rule in rules:
         left = boilerplate.RULES[rule](text)
-        if len(left) < len(text):
-            count(rule, len(text) - len(left))
+        if left != text:
+            chars = [len(marks.restored(each, pieces)) for each in (text, left)]
+            count(rule, chars[0] - chars[1])
         text = left
-    return _BLANK_LINES.sub("\n\n\n", text).rstrip().lstrip("\n") if rules else text
+    return normalise(marks.restored(text, pieces))
 
 
 _EMAIL = re.compile(

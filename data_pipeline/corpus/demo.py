@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipeline import document, errors
+from data_pipeline.readers import marks
 from data_pipeline.readers.code_docs import pydoc
 from data_pipeline.readers.publications import cwe
 from data_pipeline.readers.wikipedia import mediawiki
@@ -32,7 +33,11 @@ def documents(role: str) -> Iterator[document.Document]:
         for found in reader():
             if len(found.text) >= _MIN_CHARS:
                 yield dataclasses.replace(
-                    found, role=role, lang="en", split_key=f"{found.source}/{found.id}"
+                    found,
+                    text=marks.unmarked(found.text),
+                    role=role,
+                    lang="en",
+                    split_key=f"{found.source}/{found.id}",
                 )
 
 

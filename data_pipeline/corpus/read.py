@@ -1,7 +1,8 @@
 """First stage of a build: input files -> cleaned documents and their signatures, part by part.
 
 A part is a run of neighbouring files of one source, or one large file. Its key names everything
-that its result depends on; its result is complete when its marker, written last, is there.
+that its result depends on but the files that its pages take in, which its marker names; its result
+is complete when that marker, written last, is there.
 """
 
 import dataclasses
@@ -18,12 +19,12 @@ import zstandard
 
 from data_pipeline import document, errors
 from data_pipeline.corpus import clean, files, quality, registry
+from data_pipeline.readers import includes, textfiles
 from data_pipeline.readers import table as readers
-from data_pipeline.readers import textfiles
 from data_pipeline.similarity import minhash
 
 # Part of every key: raise it when a reader or a rule changes what it writes.
-VERSION = 3
+VERSION = 4
 PART_FILES = 64
 PART_BYTES = 8 * 1024 * 1024
 EXAMPLES = 10
@@ -95,7 +96,7 @@ def wanted(source: registry.Source, root: Path) -> Iterator[tuple[str, int, int]
 
 
 def _groups(source, found: list[tuple[str, int, int]]) -> Iterator[list[tuple[str, int, int]]]:
-    if source.reader in readers.WHOLE_SOURCE or source.reader in readers.PAIRED:
+    if readers.READERS[source.reader].takes != "file":
         yield found
         return
     group: list[tuple[str, int, int]] = []
@@ -127,6 +128,7 @@ class Report:
     def __init__(self):
         self.counts: dict[str, int] = {}
         self.examples: dict[str, list[str]] = {}
+        self.included: dict[str, list[int] | None] = {}  # files: size and date, None for none
 
     def add(self, kind: str, count: int = 1, *, example: str = "") -> None:
         """Counts; an example is the document's id and the start of what was dropped."""
@@ -142,7 +144,7 @@ def read(part: Part) -> dict:
     """
     base = Path(part.work_dir) / "read"
     done = files.read_json(base / f"{part.key}.json")
-    if done is not None:
+    if done is not None and _has_not_changed(done["included"], Path(part.root)):
         return done
     report = Report()
     ids, exact, bands, chars, sets = [], [], [], [], []
@@ -169,9 +171,28 @@ def read(part: Part) -> dict:
     files.write_array(base / f"{part.key}.ends.npy", ends)
     joined = np.concatenate(sets) if sets else np.zeros(0, np.uint32)
     files.write_array(base / f"{part.key}.sets.npy", joined)
-    marker = {"documents": count, "counts": report.counts, "examples": report.examples}
+    marker = {
+        "documents": count,
+        "counts": report.counts,
+        "examples": report.examples,
+        "included": report.included,
+        "digest": hashlib.sha256(json.dumps([ids, exact]).encode()).hexdigest(),
+    }
     files.write_json(base / f"{part.key}.json", marker)
     return marker
+
+
+def _has_not_changed(included: dict[str, list[int] | None], root: Path) -> bool:
+    """Whether the files that pages took in, or looked for, are as they were."""
+    for name, seen in included.items():
+        try:
+            status = (root / name).lstat()
+            found = [status.st_size, status.st_mtime_ns]
+        except OSError:
+            found = None
+        if found != seen:
+            return False
+    return True
 
 
 def _exact(text: str) -> tuple[int, int]:
@@ -236,12 +257,14 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
             left_out("file_without_text", name)
 
     report.add("files", len(part.names))
-    if source["reader"] in readers.WHOLE_SOURCE:
+    limits["left_out"] = left_out
+    takes = readers.READERS[source["reader"]].takes
+    if takes == "source":
         pairs = [(name, root / name) for name in part.names]
         yield from readers.source_documents(pairs, on_error=failed, **limits)
         return
-    limits |= {"options": options, "left_out": left_out}
-    if source["reader"] in readers.PAIRED:
+    limits["options"] = options
+    if takes == "pair":
         for left, right in _pairs(part.names, failed):
             try:
                 both = (root / left, root / right)
@@ -250,9 +273,16 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
             except document.ReadError as error:
                 failed(left, error)
         return
+
+    def is_document(name):
+        return registry.wants(name, source["include"], source["exclude"])
+
     for name in part.names:
+        taken_in = includes.Includes(root, name, is_document=is_document, seen=report.included)
         try:
-            found = readers.documents(source["reader"], root / name, name=name, **limits)
+            found = readers.documents(
+                source["reader"], root / name, name=name, includes=taken_in, **limits
+            )
             yield from counted(name, found)
         except (document.ReadError, OSError) as error:
             failed(name, error)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import inspect
 import json
 import re
 from collections.abc import Callable
@@ -68,7 +67,7 @@ class Source:
 
     def wants(self, path: str) -> bool:
         """Whether a path below the source's directory is included and not excluded."""
-        return matches(path, self.include) and not matches(path, self.exclude)
+        return wants(path, self.include, self.exclude)
 
 
 def load(path: str | Path) -> list[Source]:
@@ -151,8 +150,7 @@ def _check(source: Source, where: str) -> None:
     for name in source.boilerplate:
         if name not in boilerplate.RULES:
             wrong("boilerplate", name, f"one of {', '.join(boilerplate.RULES)}")
-    known = tuple(inspect.signature(readers.READERS[source.reader]).parameters)[2:]
-    known = tuple(name for name in known if name != "left_out")
+    known = readers.READERS[source.reader].options
     for name in source.options:
         if name not in known:
             options = ", ".join(known) or "none"
@@ -203,6 +201,11 @@ def _check_fetch(fetch: dict, wrong: Callable[..., NoReturn]) -> None:
 def file_name(file: dict) -> str:
     """The name that a file of an https source gets in the source's directory."""
     return file.get("name") or file["url"].rpartition("/")[2]
+
+
+def wants(path: str, include: tuple[str, ...], exclude: tuple[str, ...]) -> bool:
+    """Whether a path is included and not excluded."""
+    return matches(path, include) and not matches(path, exclude)
 
 
 def matches(path: str, globs: tuple[str, ...]) -> bool:

@@ -12,6 +12,7 @@ def read(
     path: str,
     encodings: tuple[str, ...] = ("utf-8",),
     separator: str = "",
+    left_out: document.LeftOut = document.uncounted,
 ) -> Iterator[document.Document]:
     """Yields the file as it stands, or its pieces between lines equal to `separator`."""
     text = document.read_text(stream, path=path, encodings=tuple(encodings))

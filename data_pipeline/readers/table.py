@@ -1,7 +1,9 @@
-"""Names of the readers, as registries use them, and how a file is opened for one."""
+"""The one table of readers: their names, as registries use them, and how they open a file."""
 
 import bz2
+import dataclasses
 import gzip
+import inspect
 import lzma
 import zlib
 from collections.abc import Callable, Iterator
@@ -11,37 +13,59 @@ from typing import BinaryIO
 from data_pipeline import document
 from data_pipeline.readers import plain
 from data_pipeline.readers.code_docs import godoc, javadoc
+from data_pipeline.readers.includes import NONE, Includes
 from data_pipeline.readers.manpage import man
 from data_pipeline.readers.markup import html, markdown, rst
 from data_pipeline.readers.publications import akoma_ntoso, cwe, rfc, stix
 from data_pipeline.readers.records import jsonl, tsv
 from data_pipeline.readers.wikipedia import mediawiki
 
-# name -> read(stream, path=..., **options), yielding documents.
-READERS: dict[str, Callable[..., Iterator[document.Document]]] = {
-    "akn": akoma_ntoso.read,
-    "cwe": cwe.read,
-    "godoc": godoc.read,
-    "html": html.read,
-    "javadoc": javadoc.read,
-    "jsonl": jsonl.read,
-    "man": man.read,
-    "markdown": markdown.read,
-    "mediawiki": mediawiki.read,
-    "moses": tsv.read_aligned,
-    "plain": plain.read,
-    "rest": rst.read,
-    "rfc": rfc.read,
-    "stix": stix.read_source,
-    "tsv": tsv.read,
+
+@dataclasses.dataclass(frozen=True)
+class Reader:
+    """One format: read(stream, path=..., left_out=..., **options) yields documents.
+
+    `takes` is what read is given: a "file", a "pair" of streams, or the (path, stream) of all files
+    of a "source". Files of a reader that `streams` may be of any size.
+    """
+
+    read: Callable[..., Iterator[document.Document]]
+    takes: str = "file"
+    streams: bool = False
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of the options that a registry may set."""
+        return tuple(name for name in self._parameters if name not in _OWN)
+
+    @property
+    def includes(self) -> bool:
+        """Whether its files may take in others."""
+        return "includes" in self._parameters
+
+    @property
+    def _parameters(self) -> tuple[str, ...]:
+        return tuple(inspect.signature(self.read).parameters)[1:]
+
+
+_OWN = frozenset(("path", "left_out", "includes", "on_error"))
+READERS: dict[str, Reader] = {
+    "akn": Reader(akoma_ntoso.read),
+    "cwe": Reader(cwe.read, streams=True),
+    "godoc": Reader(godoc.read),
+    "html": Reader(html.read),
+    "javadoc": Reader(javadoc.read),
+    "jsonl": Reader(jsonl.read, streams=True),
+    "man": Reader(man.read),
+    "markdown": Reader(markdown.read),
+    "mediawiki": Reader(mediawiki.read, streams=True),
+    "moses": Reader(tsv.read_aligned, takes="pair", streams=True),
+    "plain": Reader(plain.read),
+    "rest": Reader(rst.read),
+    "rfc": Reader(rfc.read),
+    "stix": Reader(stix.read_source, takes="source"),
+    "tsv": Reader(tsv.read, streams=True),
 }
-# Readers that see all files of a source together, and one that reads its files in pairs.
-WHOLE_SOURCE = frozenset({"stix"})
-PAIRED = frozenset({"moses"})
-# Readers that leave out parts of a file, and tell of each.
-TELLING = frozenset({"jsonl", "mediawiki", "moses", "tsv"})
-# Readers that stream: their files may be of any size.
-STREAMING = frozenset({"mediawiki", "tsv", "moses", "jsonl", "cwe"})
 _BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
@@ -53,14 +77,15 @@ def open_file(path: Path, *, reader: str, max_bytes: int) -> BinaryIO:
     if path.is_symlink():
         raise document.ReadError("symlink", f"{path.name}: symbolic links are not followed")
     size = path.stat().st_size
-    if size > max_bytes and reader not in STREAMING:
+    if size > max_bytes and not READERS[reader].streams:
         raise document.ReadError("too_large", f"{path.name}: {size} bytes, limit {max_bytes}")
     # By path, so that closing the stream closes the file below it as well.
-    if path.suffix == ".gz":
+    suffix = path.suffix.lower()
+    if suffix == ".gz":
         return gzip.open(path)
-    if path.suffix == ".xz":
+    if suffix == ".xz":
         return lzma.open(path)
-    if path.suffix == ".bz2" and reader != "mediawiki":
+    if suffix == ".bz2" and reader != "mediawiki":
         return bz2.open(path)
     return open(path, "rb")
 
@@ -72,14 +97,15 @@ def documents(
     name: str,
     max_bytes: int,
     options: dict,
+    includes: Includes = NONE,
     left_out: document.LeftOut = document.uncounted,
 ) -> Iterator[document.Document]:
-    """Yields a file's documents; damaged compression becomes ReadError("truncated")."""
-    if reader in TELLING:
-        options = options | {"left_out": left_out}
+    """Yields a file's documents, code marked; damaged compression raises ReadError("truncated")."""
+    if READERS[reader].includes:
+        options = options | {"includes": includes}
     try:
         with open_file(path, reader=reader, max_bytes=max_bytes) as stream:
-            yield from READERS[reader](stream, path=name, **options)
+            yield from READERS[reader].read(stream, path=name, left_out=left_out, **options)
     except _BROKEN as error:
         raise document.ReadError("truncated", f"{name}: {error}") from error
     except RecursionError as error:
@@ -106,7 +132,11 @@ def aligned_documents(
 
 
 def source_documents(
-    files: list[tuple[str, Path]], *, max_bytes: int, on_error
+    files: list[tuple[str, Path]],
+    *,
+    max_bytes: int,
+    on_error,
+    left_out: document.LeftOut = document.uncounted,
 ) -> Iterator[document.Document]:
     """Yields the documents of a source whose files are read together (STIX)."""
 
@@ -118,4 +148,4 @@ def source_documents(
             except document.ReadError as error:
                 on_error(name, error)
 
-    yield from stix.read_source(streams(), on_error=on_error)
+    yield from stix.read_source(streams(), on_error=on_error, left_out=left_out)

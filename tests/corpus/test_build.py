@@ -174,6 +174,32 @@ def test_finished_parts_are_not_read_again(tree):
     assert len(added) == 1
 
 
+def test_a_page_is_read_again_when_a_file_that_it_takes_in_has_changed(tree):
+    pages = tree / "sources" / "pages"
+    rows = [_row("pages", "markdown", ["*.md"], options={"mdbook": True})]
+    (tree / "registry.json").write_text(json.dumps({"schema": 1, "sources": rows}))
+    directive = "```\n{{#include code/a.txt}}\n```"
+    (pages / "p.md").write_text(f"# T\n\n{_sentences(1, 30)}\n\n{directive}\n")
+
+    def shown():
+        report = _build(tree, "out", "--workers=1")
+        (row,) = _documents(tree / "out")
+        return row["text"].rpartition("\n\n")[2], report["sources"]["pages"]["counts"]
+
+    last, counts = shown()
+    assert last.startswith("The ") and counts["left_out/include_missing"] == 1
+    (pages / "code").mkdir()
+    (pages / "code" / "a.txt").write_text("first = 1\n")
+    last, counts = shown()
+    assert last == "first = 1" and "left_out/include_missing" not in counts
+    (pages / "code" / "a.txt").write_text("second = 2\n")
+    assert shown()[0] == "second = 2"
+    (pages / "code" / "a.txt").unlink()
+    (pages / "code" / "a.txt").symlink_to(tree / "registry.json")
+    last, counts = shown()
+    assert last.startswith("The ") and counts["left_out/include_refused"] == 1
+
+
 def test_evaluation_documents_are_kept_out(tree):
     held_out = _documents_after(tree)[:5]
     path = tree / "eval.jsonl"

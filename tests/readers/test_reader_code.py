@@ -3,8 +3,15 @@
 
 import pytest
 
+from data_pipeline.readers import marks
 from data_pipeline.readers.code_docs import godoc, javadoc
 from data_pipeline.readers.markup import html
+
+
+def _shown(reader, raw, **options):
+    """The text as it leaves cleaning, without the marks of code."""
+    return marks.unmarked(reader.convert(raw, **options))
+
 
 JAVA = """/*
  * Copyright (c) Oracle. All rights reserved.
@@ -38,7 +45,7 @@ public final class Thing<T> extends Base {
 
 
 def test_javadoc_stands_at_its_declaration():
-    assert javadoc.convert(JAVA) == (
+    assert _shown(javadoc, JAVA) == (
         "package java.util\n\npublic final class Thing<T> extends Base\n\n"
         "    A list of Map<K, List<V>> and a{b}c, see the getter. Mail to x@example.com stays.\n\n"
         "      for (int i = 0; i < n; i++) {\n          @Override run();\n      }\n\n"
@@ -50,7 +57,7 @@ def test_javadoc_stands_at_its_declaration():
 
 def test_javadoc_link_targets_may_have_spaces():
     raw = "/** Calls {@link #apply(long, long)}, {@link Map#get(Object, int) the\n * getter} and {@link a.B}. */\nvoid f();"
-    assert javadoc.convert(raw) == "void f()\n\n    Calls apply(long, long), the getter and a.B."
+    assert _shown(javadoc, raw) == "void f()\n\n    Calls apply(long, long), the getter and a.B."
 
 
 GO = """// Copyright 2009 The Go Authors. All rights reserved.
@@ -91,13 +98,13 @@ def test_java_snippets_keep_their_lines_and_annotations_their_strings():
      */
     @Deprecated(since = "9)", forRemoval = (1 > 0))
     void f();"""
-    assert javadoc.convert(raw) == (
+    assert _shown(javadoc, raw) == (
         "void f()\n\n    Use it:\n\n    if (a < b) {\n        f();  // @highlight\n    }"
     )
 
 
 def test_go_methods_and_block_comments_stay_licences_go():
-    assert godoc.convert(GO) == (
+    assert _shown(godoc, GO) == (
         "package fmt\n    Package fmt prints.\n\n    \tverbs := 1\n\n"
         "func (y *Y) Get() int\n    Get has a receiver.\n\n    \tx := y.Get()\n\n"
         "const\n    Limits of things."
@@ -116,12 +123,12 @@ def test_go_methods_and_block_comments_stay_licences_go():
 )
 def test_go_literals_with_a_backtick_open_no_raw_string(line):
     raw = f"package p\n\nfunc a() {{\n{line}\n}}\n\n// B is documented.\nfunc B() {{}}\n"
-    assert godoc.convert(raw) == "func B() {}\n    B is documented."
+    assert _shown(godoc, raw) == "func B() {}\n    B is documented."
 
 
 def test_go_documentation_in_raw_strings_is_no_documentation():
     raw = "var x = `\n// C is text.\nfunc C() {}\n`\n\n// D is documented.\nfunc D()\n"
-    assert godoc.convert(raw) == "func D()\n    D is documented."
+    assert _shown(godoc, raw) == "func D()\n    D is documented."
 
 
 def test_go_members_stand_in_structs_interfaces_and_groups_only():
@@ -129,24 +136,24 @@ def test_go_members_stand_in_structs_interfaces_and_groups_only():
         "type S[T any] struct { // open\n\t// F counts.\n\tF int\n}\n\nfunc a() {\n"
         "\t// inner\n\tFoo.Bar(1)\n}\n\nvar (\n\t// V varies.\n\tV = 1\n)\n"
     )
-    assert godoc.convert(raw) == "F int\n    F counts.\n\nV = 1\n    V varies."
+    assert _shown(godoc, raw) == "F int\n    F counts.\n\nV = 1\n    V varies."
 
 
 def test_void_elements_do_not_swallow_the_page():
     raw = '<body><nav><input><br><img src="x">menu</nav><p>Text <b>one</b>.<p>Two<form><input></form></body>'
-    assert html.convert(raw) == "Text one.\n\nTwo"
+    assert _shown(html, raw) == "Text one.\n\nTwo"
 
 
 @pytest.mark.parametrize("name", ["heading", "shadow", "download", "address-footer-note"])
 def test_class_names_are_whole_words(name):
-    assert html.convert(f'<div class="{name}">Kept</div>') == "Kept"
-    assert html.convert('<div class="x sidebar">Gone</div><p>Kept') == "Kept"
+    assert _shown(html, f'<div class="{name}">Kept</div>') == "Kept"
+    assert _shown(html, '<div class="x sidebar">Gone</div><p>Kept') == "Kept"
 
 
 def test_classes_that_a_source_skips():
     raw = '<div class="contents"><p>1 Introduction</div><p>Text<a class="copiable-link"> \u00b6</a>'
-    assert html.convert(raw, skip=("contents", "copiable-link")) == "Text"
-    assert html.convert(raw) == "1 Introduction\n\nText \u00b6"
+    assert _shown(html, raw, skip=("contents", "copiable-link")) == "Text"
+    assert _shown(html, raw) == "1 Introduction\n\nText \u00b6"
 
 
 def test_blocks_lists_tables_and_code():
@@ -154,17 +161,52 @@ def test_blocks_lists_tables_and_code():
         "<h1>T</h1><ul><li>a<li>b</ul><pre>  x\n    y</pre>"
         "<table><tr><th>A<th>B<tr><td>1<td><p>2</p></table>a &lt; b<script>no()</script>"
     )
-    assert html.convert(raw) == "T\n\n- a\n- b\n\n  x\n    y\n\nA | B\n1 | 2\n\na < b"
+    assert _shown(html, raw) == "T\n\n- a\n- b\n\n  x\n    y\n\nA | B\n1 | 2\n\na < b"
 
 
-def test_html_superscripts_keep_their_meaning():
-    assert html.convert("<p>10<sup>6</sup> bytes</p>") == "10^6 bytes"
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("<ol><li>a<li>b<ul><li>c<li>d</ul><li>e</ol>", "1. a\n2. b\n   - c\n   - d\n3. e"),
+        ("<ol start=3><li>a<li value=7>b<li>c</ol>", "3. a\n7. b\n8. c"),
+        ("<ol type=a><li>x<li>y</ol><ol type=I><li>x<li>y<li>z<li>v</ol>", "a. x\nb. y\n\nI. x\nII. y\nIII. z\nIV. v"),
+        ("<ol><li><p>a<p>b<li><pre>x\n  y</pre></ol>z", "1. a\n\n   b\n2. x\n     y\n\nz"),
+    ],
+)  # fmt: skip
+def test_numbers_of_html_lists(raw, shown):
+    assert _shown(html, raw) == shown
+
+
+def test_an_html_title_stands_above_a_page_that_has_no_heading():
+    head = "<head><title>A &amp; B</title><style>x</style></head>"
+    assert _shown(html, f"{head}<body><p>Text") == "A & B\n\nText"
+    assert _shown(html, f"{head}<body><h1>C</h1><p>Text") == "C\n\nText"
+
+
+def test_html_images_show_their_alternative():
+    assert _shown(html, '<p>A <img src=x alt="b &lt; c"> d<img src=y alt=""></p>') == "A b < c d"
+
+
+def test_what_html_leaves_out_is_told_by_element_class_and_role():
+    told = []
+    raw = (
+        '<nav>menu</nav><p>Text</p><div class="toc x">1 A</div><p role="search">find</p>'
+        "<script>no()</script><button>Go</button>"
+    )
+    assert html.convert(raw, left_out=lambda *what: told.append(what)) == "Text"
+    assert told == [
+        ("nav", "menu"),
+        ("toc", "1 A"),
+        ("search", "find"),
+        ("script", "no()"),
+        ("button", "Go"),
+    ]
 
 
 def test_html_scripts_are_skipped_at_any_depth():
     raw = "<div>" * 150 + "<script>x()</script><nav><b>menu</b></nav>text" + "</div>" * 150
-    assert html.convert(raw) == "text"
+    assert _shown(html, raw) == "text"
 
 
 def test_an_empty_html_item_leaves_no_bullet():
-    assert html.convert("<ul><li>a</li><li></li></ul><p>Text</p>") == "- a\n\nText"
+    assert _shown(html, "<ul><li>a</li><li></li></ul><p>Text</p>") == "- a\n\nText"

@@ -1,6 +1,7 @@
 # ruff: noqa: E501 (golden texts stand as they are)
 import io
 
+from data_pipeline.readers import marks
 from data_pipeline.readers.publications import cwe
 
 CATALOG = b"""<Weakness_Catalog xmlns="http://cwe.mitre.org/cwe-7" xmlns:xhtml="http://www.w3.org/1999/xhtml"><Weaknesses>
@@ -19,8 +20,17 @@ CATALOG = b"""<Weakness_Catalog xmlns="http://cwe.mitre.org/cwe-7" xmlns:xhtml="
 def test_weakness():
     (found,) = cwe.read(io.BytesIO(CATALOG), path="c.xml")
     assert found.id == "c.xml#CWE-79"
-    assert found.text == (
+    assert marks.unmarked(found.text) == (
         "CWE-79: Cross-site Scripting\n\nBad output.\n\nIt occurs when:\n\n- one\n- two\n\n"
         "Common consequences\n\nIntegrity, Execute Code: It runs.\n\nExamples\n\nSee:\n\n"
         "if (x) {\n    run(a,\n    b);\n}"
     )
+
+
+def test_rows_and_numbers_of_a_description():
+    raw = (
+        b'<c><Weakness ID="1" Name="N"><Description><ol><li>one</li><li>two</li></ol><table><tr><td>'
+        b"a</td><td>b</td></tr></table></Description></Weakness></c>"
+    )
+    (found,) = cwe.read(io.BytesIO(raw), path="c.xml")
+    assert found.text == "CWE-1: N\n\n1. one\n2. two\n\na | b"

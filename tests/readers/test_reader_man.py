@@ -4,7 +4,14 @@ import io
 import pytest
 
 from data_pipeline import document
+from data_pipeline.readers import marks
 from data_pipeline.readers.manpage import man
+
+
+def _shown(reader, raw, **options):
+    """The text as it leaves cleaning, without the marks of code."""
+    return marks.unmarked(reader.convert(raw, **options))
+
 
 PAGE = r"""'\" t
 .\" Copyright notice that is no text
@@ -50,7 +57,7 @@ T}	MT-Safe
 
 
 def test_man_page():
-    assert man.convert(PAGE) == (
+    assert _shown(man, PAGE) == (
         "ACCEPT(2)\n\nNAME\n\naccept - accept a connection\n\nSYNOPSIS\n\n"
         "#include <sys/socket.h>\n\n"
         "int accept(int sockfd, struct sockaddr *restrict addr,\n"
@@ -63,7 +70,7 @@ def test_man_page():
 
 
 def test_no_hyphenation_no_justification_no_header():
-    text = man.convert(".TH X 1\n.SH A\n" + "implementation-defined behaviour\n" * 40)
+    text = _shown(man, ".TH X 1\n.SH A\n" + "implementation-defined behaviour\n" * 40)
     body = text.split("\n\n")[2]
     assert body == " ".join(["implementation-defined behaviour"] * 40)
 
@@ -73,7 +80,7 @@ def test_glyphs_strings_and_conditions():
         ".ds X stored\n.if t nothing\n.if n shown \\*X\n.ie t \\{\nbad\n.\\}\n.el good\n"
         "\\(lqa\\(rq \\[u00E4] \\fBb\\fP\\|c\\s-2d\\s0 x\\h'3n'y\n.de ZZ\nhidden\n..\n.OP -v level\n"
     )
-    assert man.convert(raw) == "shown stored good \u201ca\u201d \u00e4 bcd xy [-v level]"
+    assert _shown(man, raw) == "shown stored good \u201ca\u201d \u00e4 bcd xy [-v level]"
 
 
 def test_mdoc_page():
@@ -82,7 +89,7 @@ def test_mdoc_page():
         ".Op Fl al\n.Op Ar file ...\n.Sh DESCRIPTION\nSee\n.Xr stat 2 .\n.Bl -tag -width x\n"
         ".It Fl a\nAll of\n.Dq them .\n.El\n.Bd -literal\n  ls -l\n.Ed\n"
     )
-    assert man.convert(raw) == (
+    assert _shown(man, raw) == (
         "LS(1)\n\nNAME\n\nls - list files\n\nSYNOPSIS\n\nls [-al] [file ...]\n\nDESCRIPTION\n\n"
         "See stat(2).\n\n-a\n    All of \u201cthem\u201d.\n\n  ls -l"
     )
@@ -96,7 +103,7 @@ def test_aliases_are_counted_not_read():
 
 def test_a_string_that_holds_itself_ends():
     with pytest.raises(document.ReadError) as caught:
-        man.convert(".ds A \\*A\\*A\\*A\\*A\\*Axxxxxxxxxx\n" + "\\*A\n" * 2000)
+        _shown(man, ".ds A \\*A\\*A\\*A\\*A\\*Axxxxxxxxxx\n" + "\\*A\n" * 2000)
     assert caught.value.kind == "roff_bomb"
 
 
@@ -105,7 +112,7 @@ def test_pod2man_examples_stand_as_laid_out():
         ".de Sp\n.if t .sp .5v\n..\n.de Vb\n.ft CW\n.nf\n.ne \\\\$1\n..\n.de Ve\n.fi\n..\n"
         '.IX Title "X 1"\nBefore\n.Sp\nafter.\n.Vb 3\n\\&    if (x) {\n\\&        y  = 1;\n\\&    }\n.Ve\n.PP\nEnd\nof it.\n'
     )
-    assert man.convert(raw) == (
+    assert _shown(man, raw) == (
         "Before\n\nafter.\n\n    if (x) {\n        y  = 1;\n    }\n\nEnd of it."
     )
 
@@ -115,13 +122,13 @@ def test_asciidoctor_links_show_their_text():
         'See the\n.URL "https://example.org" "user manual" ","\nfor details\n'
         '.URL "https://example.net" "" "."\nWrite to\n.MTO "a\\(atexample.org" "A" "."\n'
     )
-    assert man.convert(raw) == "See the user manual, for details https://example.net. Write to A."
+    assert _shown(man, raw) == "See the user manual, for details https://example.net. Write to A."
 
 
 def test_macros_of_the_page_show_what_their_definition_shows():
     raw = ".de Opt\n.B \\\\$1\n..\n.de Idx\n.tm index \\\\$1\n..\n.TP\n.Idx one\n.Opt --foo\nis an option.\n"
     raw += ".de1 INDENT\n. RS \\\\$1\n..\n.INDENT 0.0\n"
-    assert man.convert(raw) == "--foo\n    is an option."
+    assert _shown(man, raw) == "--foo\n    is an option."
 
 
 def test_mdoc_links_standard_sentences_and_defaults():
@@ -130,7 +137,7 @@ def test_mdoc_links_standard_sentences_and_defaults():
         ".Lk https://example.net .\n.An -nosplit\n.Ex -std\n.Sh B\n.Rv -std cat\n.Sh C\n"
         ".St -p1003.1-2008 .\n.Sh D\n.Fo open\n.Fa path\n.Fa flags\n.Fc\n"
     )
-    assert man.convert(raw).split("\n\n", 2)[2] == (
+    assert _shown(man, raw).split("\n\n", 2)[2] == (
         "cat [file ...] see name. https://example.net. The cat utility exits 0 on success, and >0 if an error occurs.\n\n"
         "B\n\nThe cat() function returns the value 0 if successful; otherwise the value -1 is returned"
         " and the global variable errno is set to indicate the error.\n\n"

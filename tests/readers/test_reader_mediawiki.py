@@ -6,6 +6,7 @@ import time
 import pytest
 
 from data_pipeline import document
+from data_pipeline.readers import marks
 from data_pipeline.readers.wikipedia import mediawiki, wikitext
 
 PAGE = """{{Infobox x|a=b}}
@@ -32,8 +33,13 @@ def f():
 """
 
 
+def _shown(raw):
+    """The text as it leaves cleaning, without the marks of code."""
+    return marks.unmarked(wikitext.clean(raw))
+
+
 def test_article():
-    assert wikitext.clean(PAGE) == (
+    assert _shown(PAGE) == (
         'Alabama is a state in the South.\n\nAt 30 km, it is "big"\u2014gro\u00df.\n\nHistory\n\n'
         "- First\n- Second\n\nx^2 + y_1\n\ndef f():\n    return 1"
     )
@@ -72,10 +78,23 @@ def test_unclosed_reference_does_not_swallow_the_article():
         ("[[de:Foo]]Text [[:de:Bar]], [[Star Trek: Picard]].", "Text de:Bar, Star Trek: Picard."),
         ("{{Quote|text=All of it.|author=X}}\n\n{{quote|1=a = b}}\n\n{{Zitat|Text=Ja.}}", "All of it.\n\na = b\n\nJa."),
         ("{{As of|2012}}, {{as of|2012|3|lc=y}}", "As of 2012, as of March 2012"),
+        # Templates of numbers.
+        ("{{formatnum:18}} and {{formatnum:{{nts|1234.5}}|R}}, {{nts|-7}}", "18 and 1234.5, -7"),
+        ("{{val|6.241|0.002|e=18|u=C}}, {{val|9.8|(15)|ul=m|up=s}}, {{val|30000}}",
+         "6.241 \u00b1 0.002 \u00d7 10^18 C, 9.8(15) m/s, 30000"),
+        ("{{frac|3}}, {{frac|1|2}}, {{Frac|3|1|4}} in", "1/3, 1/2, 3 1/4 in"),
+        ("{{circa|1900}}, {{c.|800|810}}", "c. 1900, c. 800 \u2013 c. 810"),
+        ("({{lang-el|\u03bb}}) {{smaller|(b)}} {{hlist|[[A]]|B}}, {{lc:ABC}}", "(\u03bb) (b) A, B, abc"),
+        # Lists nest, are numbered, and define.
+        ("* a\n** b\n*** c\n* d", "- a\n  - b\n    - c\n- d"),
+        ("# a\n## b\n#* c\n#: more\n# d\n\n# e", "1. a\n  1. b\n  - c\n  more\n2. d\n\n1. e"),
+        ("; [[a:b|term]] : what it is\n: and more\n;other\n:This.\n\n:apart",
+         "term\n    what it is\n    and more\n\nother\n    This.\n\napart"),
+        ("[[ab:Xx]]Text [[zh-min-nan:X]] [[ceb:X]] [[nds-nl:X|y]] [[re:Invent]].", "Text re:Invent."),
     ],
 )  # fmt: skip
 def test_markup_goes_and_text_stays(raw, shown):
-    assert wikitext.clean(raw) == shown
+    assert _shown(raw) == shown
 
 
 def test_unclosed_verbatim_elements_take_no_time():
@@ -140,4 +159,8 @@ def test_a_page_beyond_the_limit_is_left_out():
     told = []
     found = mediawiki.read(io.BytesIO(data), path="d", left_out=lambda *what: told.append(what))
     assert [d.text for d in found] == ["Small\n\nHere."]
-    assert told == [("page_too_large", "Big"), ("page_without_text", "Empty")]
+    assert told == [
+        ("page_too_large", "Big"),
+        ("templates", "{{x}}"),
+        ("page_without_text", "Empty"),
+    ]

@@ -106,8 +106,6 @@ def test_halves_of_surrogate_pairs_are_counted():
         each.licence.encode()
 
 
-def test_readers_that_tell_are_those_that_can():
-    can = {
-        n for n, read in readers.READERS.items() if "left_out" in inspect.signature(read).parameters
-    }
-    assert can == readers.TELLING
+def test_every_reader_tells_what_it_leaves_out():
+    for each in readers.READERS.values():
+        assert "left_out" in inspect.signature(each.read).parameters

@@ -18,7 +18,9 @@ _LITERAL = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`|//.*|/\*.*
 _OPENS = re.compile(r"(?:type\b.*\b(?:struct|interface)\s*\{|(?:type|var|const)\s*\()\Z")
 
 
-def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+def read(
+    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
+) -> Iterator[document.Document]:
     """Yields the file's documentation as one document."""
     text = convert(document.read_text(stream, path=path, max_bytes=MAX_CHARS))
     if text:

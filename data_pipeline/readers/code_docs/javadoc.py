@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
+from data_pipeline.readers import marks
 from data_pipeline.readers.markup import html as html_reader
 
 MAX_CHARS = 4 * 1024 * 1024
@@ -38,7 +39,9 @@ _LABELS = {
 _DROPPED_TAGS = frozenset("author version hidden modules uses provides serialField".split())
 
 
-def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+def read(
+    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
+) -> Iterator[document.Document]:
     """Yields the file's documentation as one document."""
     raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
     text = convert(raw)
@@ -159,7 +162,9 @@ def _prose(text: str) -> str:
             snippet = _SNIPPET.fullmatch(content)
             code = textwrap.dedent(snippet.group(1)).rstrip() if snippet else ""
             parts.append(f"<pre>{html.escape(code, quote=False)}</pre>" if code else "")
-        elif name in ("code", "literal", "systemProperty", "index", "summary", "return"):
+        elif name == "code":
+            parts.append(marks.code(html.escape(content, quote=False)))
+        elif name in ("literal", "systemProperty", "index", "summary", "return"):
             parts.append(html.escape(content, quote=False))
         elif name in ("link", "linkplain", "value"):
             # The target may have spaces between its parentheses: #get(int, int) the getter.

@@ -14,20 +14,22 @@ from data_pipeline.readers.manpage import mdoc, roff, roff_lines
 MAX_CHARS = 4 * 1024 * 1024
 
 
-def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+def read(
+    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
+) -> Iterator[document.Document]:
     """Yields the page; an alias (a page that only names another) raises ReadError("alias")."""
     raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
     body = [line for line in raw.split("\n") if line.strip() and not roff_lines.is_comment(line)]
     if len(body) <= 2 and any(line.startswith((".so ", "'so ")) for line in body):
         raise document.ReadError("alias", f"{path}: {body[-1].strip()[:80]}")
-    text = convert(raw, path=path)
+    text = convert(raw, path=path, left_out=left_out)
     if text:
         yield document.Document(id=path, text=text, path=path)
 
 
-def convert(raw: str, *, path: str = "") -> str:
+def convert(raw: str, *, path: str = "", left_out: document.LeftOut = document.uncounted) -> str:
     """Returns the page's text: flowing paragraphs, examples as they stand, tags above bodies."""
-    page = roff.Page(path)
+    page = roff.Page(path, left_out)
     macros = _Man(page)
     handlers: dict[str, Callable] = {}
     for name, rest in page.lines(raw):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from data_pipeline import document
+from data_pipeline.readers import marks, superscripts
 from data_pipeline.readers.manpage import roff_escapes, roff_lines
 
 MAX_OUTPUT_FACTOR = 50
@@ -13,12 +14,13 @@ _MAX_STRING_DEPTH = 8
 class Page:
     """State of one page: strings, fill mode, the text so far."""
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, left_out: document.LeftOut):
         self.path = path
+        self.left_out = left_out
         self.indent = 0
         self.showing: set[str] = set()  # macros of the page itself that show their arguments
         self._strings = {"R": "\u00ae", "Tm": "\u2122", "lq": "\u201c", "rq": "\u201d"}
-        self._blocks: list[tuple[str, str]] = []  # ("block" | "item" | "heading", text)
+        self._blocks: list[tuple[str, str]] = []  # (block, glued, table or heading, text)
         self._words: list[str] = []
         self._fill = True
         self._tag: Callable[[], None] | None = None
@@ -218,7 +220,7 @@ class Page:
         self._flush()
         parts: list[str] = []
         for number, (kind, text) in enumerate(self._blocks):
-            # A heading that only another heading follows has lost its section.
+            text = superscripts.shown(text, self.left_out)
             parts.append(("\n" if kind == "glued" else "\n\n" if number else "") + text)
         return "".join(parts).strip("\n")
 
@@ -240,7 +242,9 @@ class Page:
         lines = [pad + lead + lines[0]] + [
             (pad + " " * len(lead) + line) if line else "" for line in lines[1:]
         ]
-        self._blocks.append((kind, "\n".join(lines)))
+        text = "\n".join(lines)
+        is_code = not self._fill and kind in ("block", "glued")
+        self._blocks.append((kind, marks.code(text) if is_code else text))
         self._glued = False
 
     # Escapes.
@@ -307,7 +311,7 @@ class Page:
                 lines.append(" | ".join(cells))
         filled, self._fill = self._fill, False
         self._words = lines
-        self._flush()
+        self._flush("table")
         self._fill = filled
         self._glued = False
 

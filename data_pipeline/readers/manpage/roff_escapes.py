@@ -2,6 +2,8 @@
 
 import re
 
+from data_pipeline.readers import superscripts
+
 # Special characters \(xx and \[name] (groff_char(7)).
 GLYPHS = {
     "aq": "'", "dq": '"', "oq": "\u2018", "cq": "\u2019", "lq": "\u201c", "rq": "\u201d",
@@ -61,8 +63,10 @@ def _shown(match: re.Match) -> str:
     return ""
 
 
-# A letter after a backslash that is no escape shows itself in groff; those of pages do nothing.
-_LETTER = {letter: "" for letter in "&|^%/,:cpruzd{}!"}
+# A letter after a backslash that is no escape shows itself in groff; those of pages do nothing, but
+# for half a line up and down, which raise a word.
+_LETTER = {letter: "" for letter in "&|^%/,:cprz{}!"}
+_LETTER |= {"u": superscripts.START, "d": superscripts.END}
 
 
 def _glyph(name: str) -> str:

@@ -10,23 +10,18 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
+from data_pipeline.readers.markup import html_text
 
 MAX_CHARS = 16 * 1024 * 1024
 MAX_DEPTH = 100
 _VOID = frozenset("area base br col embed hr img input link meta param source track wbr".split())
-_SKIPPED = frozenset(
-    """script style noscript template svg math head nav footer aside form button select iframe
-    object canvas video audio""".split()
-)
+# What is no text wherever it stands, and what is none of a page's own text.
+_UNSHOWN = frozenset("script style noscript template svg math iframe object canvas".split())
+_ASIDE = frozenset("head nav footer aside form button select video audio".split())
 _SKIPPED_ROLES = frozenset("navigation banner contentinfo search complementary".split())
 _SKIPPED_CLASSES = frozenset(
     """nav navbar navigation sidebar footer header-nav breadcrumb breadcrumbs toc headerlink
     cookie-banner skip-link sphinxsidebar related noprint menu""".split()
-)
-_BLOCKS = frozenset(
-    """address article blockquote body dd div dl dt fieldset figure figcaption h1 h2 h3 h4 h5 h6
-    header hgroup hr li main ol p pre section table tbody td tfoot th thead tr ul details summary
-    caption center dir menu html""".split()
 )
 # An end tag is optional for these; the next of the same kind closes them.
 _SELF_CLOSING = frozenset("p li dt dd td th tr option".split())
@@ -46,11 +41,17 @@ _CHARSET = re.compile(
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
 
 
-def read(stream: BinaryIO, *, path: str, skip: tuple[str, ...] = ()) -> Iterator[document.Document]:
+def read(
+    stream: BinaryIO,
+    *,
+    path: str,
+    skip: tuple[str, ...] = (),
+    left_out: document.LeftOut = document.uncounted,
+) -> Iterator[document.Document]:
     """Yields the page as one document, without elements of the classes in `skip`."""
     data = document.read_bytes(stream, path=path, max_bytes=MAX_CHARS)
     raw = document.decode(data, path=path, encodings=_encodings(data))
-    text = convert(raw, skip=skip)
+    text = convert(raw, skip=skip, left_out=left_out)
     if text:
         yield document.Document(id=path, text=text, path=path)
 
@@ -63,54 +64,75 @@ def _encodings(data: bytes) -> tuple[str, ...]:
     return ("utf-8", declared.group(1).decode("ascii"), "cp1252")
 
 
-def convert(raw: str, *, fragment: bool = False, skip: tuple[str, ...] = ()) -> str:
-    """Returns the text of a page, or of a fragment, blocks separated by a blank line."""
+def convert(
+    raw: str,
+    *,
+    fragment: bool = False,
+    skip: tuple[str, ...] = (),
+    left_out: document.LeftOut = document.uncounted,
+) -> str:
+    """Returns the text of a page, blocks separated by a blank line, code marked.
+
+    Of a `fragment` everything is text but what is never shown.
+    """
     if fragment and "<" not in raw:
         # Most documentation comments: nothing to parse.
         blocks = re.split(r"\n[ \t]*\n", html.unescape(raw))
         return "\n\n".join(b for b in (_SPACES.sub(" ", b).strip() for b in blocks) if b)
-    extractor = _Extractor(skip)
+    extractor = _Extractor(skip, is_fragment=fragment, left_out=left_out)
     extractor.feed(raw)
     extractor.close()
     return extractor.text()
 
 
 class _Extractor(html.parser.HTMLParser):
-    def __init__(self, skip: tuple[str, ...]):
+    def __init__(self, skip: tuple[str, ...], *, is_fragment: bool, left_out: document.LeftOut):
         super().__init__(convert_charrefs=True)
-        self._skipped_classes = _SKIPPED_CLASSES.union(skip)
-        self._blocks: list[str] = []
-        self._current: list[str] = []
-        self._open: list[tuple[str, bool]] = []  # element, whether it is skipped
-        self._skipping = 0
-        self._pre = 0
-        self._lead = ""
-        self._cells: list[str] | None = None
+        self._skipped = _UNSHOWN if is_fragment else _UNSHOWN | _ASIDE
+        self._skipped_classes = frozenset(skip) if is_fragment else _SKIPPED_CLASSES.union(skip)
+        self._is_fragment = is_fragment
+        self._left_out = left_out
+        self._writer = html_text.Writer(left_out)
+        self._open: list[tuple[str, str]] = []  # element, why it is skipped
+        self._skipping: list[str] = []  # reasons, the outermost first
+        self._gone: dict[str, list[str]] = {}
+        self._title: list[str] = []
 
     def text(self) -> str:
-        self._flush()
-        return "\n\n".join(self._blocks)
+        """Returns the page's text, below its title where it has no heading of the first rank."""
+        title = " ".join("".join(self._title).split())
+        if title and not self._writer.has_title:
+            return f"{title}\n\n{self._text()}".strip("\n")
+        if title:
+            self._gone.setdefault("head", []).append(title)
+        return self._text()
+
+    def _text(self) -> str:
+        for reason, parts in self._gone.items():
+            if text := " ".join("".join(parts).split()):
+                self._left_out(reason, text)
+        return self._writer.text()
 
     def handle_starttag(self, tag, attributes):
         if tag in _VOID:
             # A void element is never open: in a skipped region it must not swallow the page.
-            if tag == "br" and not self._skipping:
-                self._current.append("\n" if self._pre else "\x00")
-            elif tag == "hr":
-                self._flush()
+            if not self._skipping:
+                self._writer.void(tag, dict(attributes))
             return
         if tag in _SELF_CLOSING:
             self._close_same(tag)
-        if tag in _BLOCKS and not self._skipping:
-            self._start_block(tag)
-        skipped = self._is_skipped(tag, attributes)
-        if tag == "sup" and not self._skipping:
-            self._current.append("^")
+        reason = self._reason(tag, attributes)
         # Deeper elements are not remembered, but for a while those that hide their text.
-        hidden = skipped or self._skipping
-        if len(self._open) < (2 * MAX_DEPTH if hidden else MAX_DEPTH):
-            self._open.append((tag, skipped))
-            self._skipping += skipped
+        is_hidden = bool(reason or self._skipping)
+        is_remembered = len(self._open) < (2 * MAX_DEPTH if is_hidden else MAX_DEPTH)
+        if not is_hidden:
+            self._writer.start(tag, dict(attributes), is_remembered=is_remembered)
+        elif not self._skipping:
+            self._writer.separate(tag)
+        if is_remembered:
+            self._open.append((tag, reason))
+            if reason:
+                self._skipping.append(reason)
 
     def handle_startendtag(self, tag, attributes):
         if tag in _VOID:
@@ -122,27 +144,37 @@ class _Extractor(html.parser.HTMLParser):
         if not is_innermost and not any(name == tag for name, _ in self._open):
             return
         while self._open:
-            name, skipped = self._open.pop()
-            self._skipping -= skipped
-            if not self._skipping and name in _BLOCKS:
-                self._end_block(name)
+            name, reason = self._open.pop()
+            if reason:
+                self._skipping.pop()
+                if not self._skipping:
+                    self._writer.separate(name)
+            elif not self._skipping:
+                self._writer.end(name)
             if name == tag:
                 return
 
     def handle_data(self, data):
         if not self._skipping:
-            self._current.append(data if self._pre else _SPACES.sub(" ", data))
+            self._writer.data(data)
+        elif self._open[-1][0] == "title" and self._skipping[0] == "head":
+            self._title.append(data)
+        else:
+            self._gone.setdefault(self._skipping[0], []).append(data)
 
-    def _is_skipped(self, tag, attributes) -> bool:
-        if tag in _SKIPPED:
-            return True
+    def _reason(self, tag, attributes) -> str:
+        """Why an element is skipped; "" where it is not."""
+        if tag in self._skipped:
+            return tag
         for name, value in attributes:
-            if name == "role" and (value or "").lower() in _SKIPPED_ROLES:
-                return True
+            if name == "role" and not self._is_fragment:
+                if (value or "").lower() in _SKIPPED_ROLES:
+                    return value.lower()
             if name == "class" and value and tag not in ("body", "html", "main"):
-                if not self._skipped_classes.isdisjoint(value.lower().split()):
-                    return True
-        return False
+                found = self._skipped_classes.intersection(value.lower().split())
+                if found:
+                    return min(found)
+        return ""
 
     def updatepos(self, i, j):
         return j  # nobody asks for line numbers, and counting them is a tenth of the time
@@ -157,66 +189,3 @@ class _Extractor(html.parser.HTMLParser):
                 return
             if name in boundary:
                 return
-
-    def _start_block(self, tag):
-        if tag == "tr":
-            self._flush()
-            self._cells = []
-        elif tag in ("td", "th"):
-            self._flush_cell()
-        elif self._cells is not None:
-            # Blocks in a cell of a table stay on the row's line.
-            self._current.append(" ")
-        else:
-            self._flush()
-            if tag == "li":
-                self._lead = "- "
-        if tag == "pre":
-            self._pre += 1
-
-    def _end_block(self, tag):
-        if tag == "pre":
-            self._flush()
-            self._pre = max(0, self._pre - 1)
-        elif tag in ("td", "th"):
-            self._flush_cell()
-        elif tag == "tr":
-            self._flush_cell()
-            cells, self._cells = self._cells or [], None
-            if any(cells):
-                self._add(" | ".join(cells), glued=bool(self._blocks) and self._in_table)
-                self._in_table = True
-        elif tag == "table":
-            self._in_table = False
-        elif self._cells is None:
-            self._flush()
-            if tag == "li":
-                self._lead = ""
-
-    _in_table = False
-
-    def _flush_cell(self):
-        if self._cells is not None and self._current:
-            text = " ".join("".join(self._current).replace("\x00", " ").split())
-            self._current.clear()
-            if text:
-                self._cells.append(text)
-
-    def _flush(self):
-        raw = "".join(self._current)
-        self._current.clear()
-        if self._pre:
-            text = "\n".join(line.rstrip() for line in raw.strip("\n").split("\n"))
-        else:
-            lines = [line.strip() for line in _SPACES.sub(" ", raw).split("\x00")]
-            text = "\n".join(line for line in lines if line)
-        if text.strip():
-            lead, self._lead = self._lead, ""
-            glued = bool(lead and self._blocks and self._blocks[-1].startswith("- "))
-            self._add(lead + text, glued=glued)
-
-    def _add(self, text: str, *, glued: bool):
-        if glued:
-            self._blocks[-1] += "\n" + text
-        else:
-            self._blocks.append(text)

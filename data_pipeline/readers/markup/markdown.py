@@ -5,7 +5,7 @@ title becomes the heading of a document that has none of its own.
 """
 
 import functools
-import html
+import html as entities
 import re
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -17,6 +17,10 @@ from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 
 from data_pipeline import document
+from data_pipeline.readers import marks, superscripts
+from data_pipeline.readers.includes import NONE, Includes
+from data_pipeline.readers.markup import blocks, html
+from data_pipeline.readers.markup import mdbook as book
 
 MAX_CHARS = 4 * 1024 * 1024
 # Nested deeper, a block would be left out by the parser: 50 levels of lists, 100 of quotations.
@@ -27,20 +31,14 @@ _FRONT_MATTER = re.compile(
 )
 # A value goes on in indented lines, folded (>-) or not.
 _TITLE = re.compile(r"^title:[ \t]*(?:[>|][+-]?(?=\n))?(.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
-_TAG = re.compile(r"</?[A-Za-z][^<>]{0,2000}>|<!--.*?(?:-->|\Z)", re.DOTALL)
-_UNSHOWN = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)", re.DOTALL | re.IGNORECASE)
-_PRE = re.compile(r"<pre\b[^<>]{0,2000}>\n?(.*?)(?:</pre\s*>|\Z)", re.DOTALL | re.IGNORECASE)
-_CELL = re.compile(r"</t[dh]\s*>\s*(?=<t[dh]\b)", re.IGNORECASE)
-_ROW = re.compile(r"</tr\s*>", re.IGNORECASE)
-_NOT_RAISED = re.compile(r"(?:st|nd|rd|th)\Z|\[|\Z")
+_NAME = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
+_ALT = re.compile(r"\balt\s*=\s*([\"'])(.*?)\1", re.DOTALL | re.IGNORECASE)
 _MARKUP = re.compile(r"[\\`*_\[<&{]|!\[| {2}\n")
 _LINE_EDGE = re.compile(r"[ \t]*\n[ \t]*")
 _ALERT = re.compile(r"\A\[!(\w+)\]\s*")
 # "# Title {#anchor .class}" and "- [ ] task": neither is text.
 _ATTRIBUTES = re.compile(r"[ \t]*\{[#.:][^{}]*\}\Z")
 _TASK = re.compile(r"\A\[[ xX]\][ \t]+")
-# mdBook's directives inside a listing name a file that is not in the book's text.
-_INCLUDE = re.compile(r"^[ \t]*\{\{#\w+[^{}]{0,500}\}\}[ \t]*\n?", re.MULTILINE)
 _MACRO = re.compile(r"\{\{\s*([A-Za-z_][\w-]{0,60})\s*(?:\(([^{}]{0,1000})\))?\s*\}\}")
 _ARGUMENT = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|([^\s,\"']+)")
 # Macros of MDN that show text: number of the argument shown, from 1; all others are navigation.
@@ -59,33 +57,43 @@ _ELEMENT = frozenset({"htmlelement", "svgelement", "mathmlelement"})
 
 
 def read(
-    stream: BinaryIO, *, path: str, macros: bool = False, mdbook: bool = False
+    stream: BinaryIO,
+    *,
+    path: str,
+    macros: bool = False,
+    mdbook: bool = False,
+    includes: Includes = NONE,
+    left_out: document.LeftOut = document.uncounted,
 ) -> Iterator[document.Document]:
     """Yields the file as one document.
 
-    `macros` says that {{macro("argument")}} is MDN's, `mdbook` that a line {{#include ...}} in a
-    listing is mdBook's. Raises ReadError("too_deep") for what the parser would leave out.
+    `macros` says that {{macro("argument")}} is MDN's, `mdbook` that {{#include ...}} and <Listing>
+    are mdBook's. Raises ReadError("too_deep") for what the parser would leave out.
     """
     raw = document.read_text(stream, path=path, max_bytes=MAX_CHARS)
+    if mdbook:
+        raw = book.expanded(raw, includes, left_out)
     try:
-        text = convert(raw, macros=macros, mdbook=mdbook)
+        text = convert(raw, macros=macros, left_out=left_out)
     except document.ReadError as error:
         raise document.ReadError(error.kind, f"{path}: {error}") from error
     if text:
         yield document.Document(id=path, text=text, path=path)
 
 
-def convert(raw: str, *, macros: bool = False, mdbook: bool = False) -> str:
-    """Returns the text of a Markdown document, blocks separated by a blank line."""
+def convert(
+    raw: str, *, macros: bool = False, left_out: document.LeftOut = document.uncounted
+) -> str:
+    """Returns the text of a Markdown document, blocks separated by a blank line, code marked."""
     title, raw = _front_matter(raw)
-    blocks = _Blocks(mdbook)
+    writer = _Writer(left_out)
     for token in _parser(macros).parse(raw):
         is_container = token.type in ("blockquote_open", "list_item_open")
         if is_container and token.level >= _MAX_NESTING - 1:
             raise document.ReadError("too_deep", f"nested deeper than {_MAX_NESTING} levels")
-        blocks.add(token)
-    text = blocks.text()
-    if title and not blocks.has_title:
+        writer.add(token)
+    text = writer.text()
+    if title and not writer.has_title:
         text = f"{title}\n\n{text}" if text else title
     return text
 
@@ -154,20 +162,18 @@ def _macro_text(name: str, arguments: str) -> str:
     return f"<{shown}>" if name in _ELEMENT and len(words) == 1 else shown
 
 
-class _Blocks:
-    """Collects the text of block tokens; lists indent their content by their marker's width."""
+class _Writer:
+    """Handlers of markdown-it's block tokens."""
 
-    def __init__(self, mdbook: bool):
+    def __init__(self, left_out: document.LeftOut):
         self.has_title = False
-        self._mdbook = mdbook
-        self._parts: list[str] = []
-        self._lists: list[list] = []  # [kind, next number, marker pending]
+        self._left_out = left_out
+        self._blocks = blocks.Blocks()
         self._row: list[str] | None = None
-        self._in_heading = False
-        self._tight = False
+        self._is_heading = False
 
     def text(self) -> str:
-        return "".join(self._parts).strip("\n")
+        return self._blocks.text()
 
     def add(self, token: Token) -> None:
         handler = getattr(self, f"_on_{token.type}", None)
@@ -176,111 +182,95 @@ class _Blocks:
 
     def _on_inline(self, token):
         text = _inline(token.children) if token.children else _LINE_EDGE.sub("\n", token.content)
+        text = superscripts.shown(text, self._left_out)
         if self._row is not None:
-            self._row.append(" ".join(text.split()))
+            self._row.append(text)
             return
         text = _ALERT.sub(lambda m: m.group(1).capitalize() + ": ", text.strip())
-        if self._in_heading:
+        if self._is_heading:
             text = _ATTRIBUTES.sub("", text)
-        elif self._lists and self._lists[-1][2]:
+        elif self._blocks.item_is_empty:
             text = _TASK.sub("", text)
-        self._block(text)
+        self._blocks.add(text)
 
     def _on_fence(self, token):
-        self._code(_INCLUDE.sub("", token.content) if self._mdbook else token.content)
+        self._blocks.code(token.content)
 
-    def _on_code_block(self, token):
-        self._code(token.content)
+    _on_code_block = _on_fence
 
     def _on_html_block(self, token):
-        for number, piece in enumerate(_PRE.split(_UNSHOWN.sub("", token.content))):
-            if number % 2:
-                self._code(html.unescape(_TAG.sub("", piece)))
-                continue
-            piece = _ROW.sub("\n", _CELL.sub(" | ", piece))
-            lines = [line.strip() for line in html.unescape(_TAG.sub("", piece)).split("\n")]
-            self._block("\n".join(line for line in lines if line))
+        self._blocks.add(html.convert(token.content, fragment=True, left_out=self._left_out))
 
     def _on_heading_open(self, token):
         self.has_title = self.has_title or token.tag == "h1"
-        self._in_heading = True
+        self._is_heading = True
 
     def _on_heading_close(self, token):
-        self._in_heading = False
+        self._is_heading = False
 
     def _on_bullet_list_open(self, token):
-        self._lists.append(["-", 0, False])
+        self._blocks.open_list("-")
 
     def _on_ordered_list_open(self, token):
-        self._lists.append(["1", int(token.attrGet("start") or 1), False])
+        self._blocks.open_list("1", int(token.attrGet("start") or 1))
 
-    def _close_list(self, token):
-        self._lists.pop()
-        if not self._lists:
-            self._tight = False
+    def _on_bullet_list_close(self, token):
+        self._blocks.close_list()
 
-    _on_bullet_list_close = _on_ordered_list_close = _close_list
+    _on_ordered_list_close = _on_bullet_list_close
 
     def _on_list_item_open(self, token):
-        self._lists[-1][2] = True
+        self._blocks.open_item()
 
     def _on_list_item_close(self, token):
-        innermost = self._lists[-1]
-        innermost[1] += 1
-        innermost[2] = False
+        self._blocks.close_item()
 
     def _on_tr_open(self, token):
         self._row = []
 
     def _on_tr_close(self, token):
-        if any(self._row):
-            self._block(" | ".join(self._row), tight=self._in_table)
-            self._in_table = True
+        self._blocks.row(self._row)
         self._row = None
 
-    def _on_table_open(self, token):
-        self._in_table = False
-
-    def _code(self, text: str) -> None:
-        text = text.rstrip("\n")
-        if text.strip():
-            self._block(text)
-
-    def _block(self, text: str, *, tight: bool = False) -> None:
-        """Adds a block; only what stands in a list gets an indentation of its own."""
-        if not text:
-            return
-        first, indent = "", ""
-        for kind, number, pending in self._lists:
-            marker = "- " if kind == "-" else f"{number}. "
-            first += marker if pending else " " * len(marker)
-            indent += " " * len(marker)
-        is_item = any(pending for _, _, pending in self._lists)
-        for innermost in self._lists:
-            innermost[2] = False
-        lines = [first + text.partition("\n")[0]]
-        rest = text.split("\n")[1:]
-        lines += [indent + line if line.strip() else line for line in rest]
-        # Items of a list are neighbours; all else is separated by a blank line.
-        glued = tight or (is_item and self._tight)
-        self._parts.append(("\n" if glued else "\n\n") + "\n".join(lines))
-        self._tight = bool(self._lists)
+    def _on_table_close(self, token):
+        self._blocks.end_table()
 
 
 def _inline(tokens) -> str:
     parts: list[str] = []
-    for number, token in enumerate(tokens):
+    opened: list[tuple[str, int]] = []  # code written as HTML: element, where it begins in parts
+    for token in tokens:
         kind = token.type
-        if kind in ("text", "code_inline", "text_special"):
+        if kind in ("text", "text_special"):
             parts.append(token.content)
+        elif kind == "code_inline":
+            parts.append(marks.code(token.content))
         elif kind in ("softbreak", "hardbreak"):
             parts.append("\n")
         elif kind == "image":
             parts.append(_inline(token.children or ()))
-        elif kind == "html_inline" and token.content.lower().startswith("<br"):
-            parts.append("\n")
-        elif kind == "html_inline" and token.content.lower() == "<sup>":
-            # A power is one: 2<sup>n</sup> is not 2n. Ordinals and marks of notes are none.
-            raised = tokens[number + 1].content if number + 1 < len(tokens) else ""
-            parts.append("" if _NOT_RAISED.match(raised) else "^")
+        elif kind == "link_open" and parts[-1:] == [superscripts.START]:
+            parts.append(superscripts.LINK)
+        elif kind == "html_inline":
+            _html(token.content, parts, opened)
     return "".join(parts)
+
+
+def _html(tag: str, parts: list[str], opened: list[tuple[str, int]]) -> None:
+    name = _NAME.match(tag)
+    is_end, name = (name.group(1), name.group(2).lower()) if name else ("", "")
+    if name == "br":
+        parts.append("\n")
+    elif name == "sup":
+        parts.append(superscripts.END if is_end else superscripts.START)
+    elif name == "img":
+        alt = _ALT.search(tag)
+        parts.append(entities.unescape(alt.group(2)) if alt else "")
+    elif name == "a" and parts[-1:] == [superscripts.START]:
+        parts.append(superscripts.LINK)
+    elif name in ("pre", "code", "kbd", "samp", "tt") and not is_end:
+        opened.append((name, len(parts)))
+    elif opened and opened[-1][0] == name:
+        start = opened.pop()[1]
+        text = "".join(parts[start:])
+        parts[start:] = [marks.code(text.strip("\n") if name == "pre" else text)]

@@ -4,13 +4,15 @@ import re
 
 from docutils import nodes
 
+from data_pipeline import document
+from data_pipeline.readers import marks, superscripts
+
 _SPACES = re.compile(r"[ \t]*\n[ \t]*")
 _SKIPPED = (
     nodes.comment,
     nodes.target,
     nodes.substitution_definition,
     nodes.raw,
-    nodes.image,
     nodes.footnote_reference,
     nodes.problematic,
     nodes.pending,
@@ -26,9 +28,10 @@ _SKIPPED = (
 _SETTINGS = frozenset(("orphan", "tocdepth", "nosearch", "nocomments"))
 
 
-def render(tree: nodes.document) -> str:
-    """Returns the text of a parsed document; blocks are separated by a blank line."""
-    return "\n\n".join(_blocks(tree)).strip("\n")
+def render(tree: nodes.document, left_out: document.LeftOut) -> str:
+    """Returns the text of a parsed document; blocks are separated by a blank line, code marked."""
+    blocks = (superscripts.shown(block, left_out) for block in _blocks(tree))
+    return "\n\n".join(blocks).strip("\n")
 
 
 def _blocks(node: nodes.Element) -> list[str]:
@@ -60,6 +63,12 @@ def _inline(node: nodes.Node) -> str:
         elif isinstance(child, nodes.problematic):
             # Markup that does not parse is shown as it is written.
             parts.append(child.astext())
+        elif isinstance(child, nodes.literal):
+            parts.append(marks.code(child.astext()))
+        elif isinstance(child, nodes.superscript):
+            parts += [superscripts.START, _inline(child), superscripts.END]
+        elif isinstance(child, nodes.image):
+            parts.append(child.get("alt") or "")
         elif not isinstance(child, (nodes.system_message, *_SKIPPED)):
             parts.append(_inline(child))
     return _flow("".join(parts))
@@ -71,7 +80,7 @@ def _flow(text: str) -> str:
 
 def _verbatim(node) -> list[str]:
     text = node.astext().strip("\n")
-    return [text] if text.strip() else []
+    return [marks.code(text)] if text.strip() else []
 
 
 def _indented(blocks: list[str], first: str, rest: str) -> str:
@@ -145,9 +154,9 @@ def _table(node) -> list[str]:
     found = [_inline(child) for child in node.children if isinstance(child, nodes.title)]
     rows = []
     for row in node.findall(nodes.row):
-        cells = [" ".join(" ".join(_blocks(entry)).split()) for entry in row.children]
+        cells = ["\n\n".join(_blocks(entry)) for entry in row.children]
         if any(cells):
-            rows.append(" | ".join(cells))
+            rows.append(marks.row(cells))
     return [*found, "\n".join(rows)] if rows else found
 
 
@@ -158,14 +167,13 @@ def _rows(node) -> list[str]:
     lines = []
     for item in node.children:
         cells = [
-            " ".join(" ".join(_blocks(cell)).split())
+            "\n\n".join(_blocks(cell))
             for part in item.children
             if isinstance(part, nodes.bullet_list)
             for cell in part.children
         ]
         # An item that is no list of cells: written for another directive, or by mistake.
-        cells = cells or [" ".join(" ".join(_blocks(item)).split())]
-        lines.append(" | ".join(cells))
+        lines.append(marks.row(cells or ["\n\n".join(_blocks(item))]))
     return ["\n".join(line for line in lines if line.strip(" |"))] if any(lines) else []
 
 
@@ -175,7 +183,12 @@ def _unparsed(node) -> list[str]:
         return []
     blocks = [child for child in node.children if isinstance(child, nodes.literal_block)]
     # A substitution without text (an image) shows nothing where it is defined.
-    return [text for block in blocks for text in _verbatim(block) if not text.startswith(".. |")]
+    return [
+        text
+        for block in blocks
+        for text in _verbatim(block)
+        if not block.astext().lstrip().startswith(".. |")
+    ]
 
 
 def _line_block(node) -> list[str]:

@@ -10,12 +10,14 @@ from typing import BinaryIO
 from xml.etree.ElementTree import Element
 
 from data_pipeline import document
-from data_pipeline.readers import xmlsafe
+from data_pipeline.readers import superscripts, xmlsafe
 
-# Elements that hold no text of the law.
-_DROPPED = frozenset(
-    "authorialNote placeholder img meta components noteRef remark del figure".split()
-)
+# Elements that hold no text of the law, and the reason under which theirs is counted.
+_DROPPED = {
+    "authorialNote": "editorial_notes", "noteRef": "editorial_notes", "remark": "editorial_notes",
+    "placeholder": "placeholders", "img": "drawing", "figure": "drawing", "del": "deleted_text",
+    "meta": "markup/metadata", "components": "components",
+}  # fmt: skip
 # Elements whose direct text is a line of its own.
 _LEAVES = frozenset(
     """p docTitle heading subheading num listIntroduction listWrapUp crossHeading longTitle
@@ -30,7 +32,9 @@ _REGISTER = re.compile(
 _SPACES = re.compile(r"\s+")
 
 
-def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+def read(
+    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
+) -> Iterator[document.Document]:
     """Yields the law as one document; a file without any provision raises ReadError("no_body")."""
     root = next(
         xmlsafe.subtrees(stream, wanted=frozenset({"akomaNtoso"}), path=path),
@@ -38,22 +42,22 @@ def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
     )
     if root is None:
         raise document.ReadError("not_akn", f"{path}: no <akomaNtoso> element")
-    text = convert(root)
+    text = convert(root, left_out)
     if not text:
         raise document.ReadError("no_body", f"{path}: no provisions")
     yield document.Document(id=path, text=text, path=path)
 
 
-def convert(root: Element) -> str:
+def convert(root: Element, left_out: document.LeftOut = document.uncounted) -> str:
     """Returns the law's text: preface, preamble, provisions, annexes; "" if it has no body."""
     blocks: list[str] = []
     has_body = False
     for part in root.iter():
         name = xmlsafe.local(part.tag)
         if name in ("preface", "preamble", "conclusions"):
-            blocks += _Writer().write(part)
+            blocks += _Writer(left_out).write(part)
         elif name in ("body", "mainBody", "judgmentBody"):
-            written = _Writer().write(part)
+            written = _Writer(left_out).write(part)
             has_body = has_body or bool(written)
             blocks += written
     return "\n\n".join(blocks) if has_body else ""
@@ -62,8 +66,9 @@ def convert(root: Element) -> str:
 class _Writer:
     """Walks a part; a number stands before the text that it belongs to."""
 
-    def __init__(self):
+    def __init__(self, left_out: document.LeftOut):
         self.blocks: list[str] = []
+        self._left_out = left_out
         self._number = ""
         self._depth = 0
 
@@ -75,17 +80,18 @@ class _Writer:
     def _walk(self, node: Element) -> None:
         name = xmlsafe.local(node.tag)
         if name in _DROPPED or _is_register(node):
+            self._left_out(_DROPPED.get(name, "register"), _line("".join(node.itertext())))
             return
         if name == "num":
             self._emit("")
-            self._number = _text(node)
+            self._number = self._text(node)
         elif name == "table":
             self._table(node)
         elif name == "heading":
             # "Art. 3" and "Kantone" are one line; the asterisk calls a note that is left out.
-            self._emit(_text(node).rstrip("*"))
+            self._emit(self._text(node).rstrip("*"))
         elif name in _LEAVES and not _has_blocks(node):
-            self._emit(_text(node))
+            self._emit(self._text(node))
         else:
             if node.text and node.text.strip():
                 self._emit(_line(node.text))
@@ -104,7 +110,7 @@ class _Writer:
         self._emit("")
         rows = []
         for row in _rows(node):
-            cells = [_text(cell) for cell in row]
+            cells = [self._text(cell) for cell in row]
             while cells and not cells[-1]:
                 cells.pop()
             while cells and not cells[0]:
@@ -125,6 +131,9 @@ class _Writer:
         else:
             self.blocks.append(line)
 
+    def _text(self, node: Element) -> str:
+        return _text(node, self._left_out)
+
 
 def _rows(node: Element) -> Iterator[Element]:
     """Rows of a table; those of a table in a cell are the cell's text."""
@@ -144,19 +153,16 @@ def _has_blocks(node: Element) -> bool:
     return any(xmlsafe.local(child.tag) in _LEAVES for child in node)
 
 
-_BASE = re.compile(r"(?:\d|\b[cdkm]?m)\Z")
-
-
-def _text(node: Element) -> str:
+def _text(node: Element, left_out: document.LeftOut = document.uncounted) -> str:
     parts: list[str] = []
 
     def walk(each):
         name = xmlsafe.local(each.tag)
         if name in _DROPPED:
+            left_out(_DROPPED[name], _line("".join(each.itertext())))
             return
-        # A power, not the number of a sentence or of a note: 10^6, m^2.
-        if name == "sup" and (each.text or "").isdigit() and _BASE.search("".join(parts[-1:])):
-            parts.append("^")
+        if name == "sup":
+            parts.append(superscripts.START)
         if each.text:
             parts.append(each.text)
         if name in ("br", "eol"):
@@ -167,9 +173,11 @@ def _text(node: Element) -> str:
                 parts.append(child.tail)
         if name in ("p", "td", "th") and each is not node:
             parts.append(" ")
+        if name == "sup":
+            parts.append(superscripts.END)
 
     walk(node)
-    return _line("".join(parts))
+    return _line(superscripts.shown("".join(parts), left_out))
 
 
 def _line(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from xml.etree.ElementTree import Element
 
 from data_pipeline import document
-from data_pipeline.readers import xmlsafe
+from data_pipeline.readers import marks, superscripts, xmlsafe
 
 # Section of a weakness -> its heading. The order in the document is that of the file.
 _SECTIONS = {
@@ -32,7 +32,9 @@ _SPACE = re.compile(r"\s+")
 _REFERENCE = re.compile(r"\s*\[REF-\d+\]")
 
 
-def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+def read(
+    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
+) -> Iterator[document.Document]:
     """Yields the weaknesses that are not deprecated, in the order of the file."""
     for weakness in xmlsafe.subtrees(stream, wanted=frozenset({"Weakness"}), path=path):
         if weakness.get("Status") == "Deprecated":
@@ -82,7 +84,7 @@ def _example(entry: Element) -> list[str]:
         if xmlsafe.local(part.tag) == "Example_Code":
             code = _code(part)
             if code:
-                blocks.append(code)
+                blocks.append(marks.code(code))
         else:
             blocks += _prose(part)
     return blocks
@@ -92,18 +94,36 @@ def _prose(element: Element) -> list[str]:
     """Paragraphs of an element that holds plain text or XHTML, white space folded."""
     blocks: list[str] = []
     current: list[str] = []
+    numbers: list[int | None] = []  # of the open lists; None for one of bullets
+
+    def taken():
+        text = superscripts.shown("".join(current))
+        current.clear()
+        return _REFERENCE.sub("", _SPACE.sub(" ", text).strip())
 
     def flush(prefix=""):
-        text = _REFERENCE.sub("", _SPACE.sub(" ", "".join(current)).strip())
-        current.clear()
-        if text:
+        if text := taken():
             blocks.append(prefix + text)
+
+    def row(node):
+        cells = []
+        for cell in node:
+            walk(cell)
+            cells.append(taken())
+        if any(cells):
+            blocks.append(marks.row(cells))
 
     def walk(node):
         name = xmlsafe.local(node.tag)
         is_block = name in ("p", "div", "li", "tr", "ul", "ol", "table")
         if is_block:
             flush()
+        if name == "tr":
+            row(node)
+            return
+        if name in ("ul", "ol"):
+            numbers.append(1 if name == "ol" else None)
+        current.append(superscripts.START if name == "sup" else "")
         current.append(node.text or "")
         for child in node:
             if xmlsafe.local(child.tag) == "br":
@@ -111,21 +131,30 @@ def _prose(element: Element) -> list[str]:
             else:
                 walk(child)
             current.append(child.tail or "")
-        if name in ("td", "th"):
-            current.append(" ")
-        if is_block:
-            flush("- " if name == "li" else "")
+        current.append(superscripts.END if name == "sup" else "")
+        if name == "li":
+            number = numbers[-1] if numbers else None
+            flush("- " if number is None else f"{number}. ")
+            if number is not None:
+                numbers[-1] = number + 1
+        elif is_block:
+            flush()
+        if name in ("ul", "ol"):
+            numbers.pop()
 
     walk(element)
     flush()
     return _join_items(blocks)
 
 
+_ITEM = re.compile(r"(?:-|\d+\.) ")
+
+
 def _join_items(blocks: list[str]) -> list[str]:
     """Puts the items of a list on neighbouring lines of one block."""
     joined: list[str] = []
     for block in blocks:
-        if block.startswith("- ") and joined and joined[-1].rpartition("\n")[2].startswith("- "):
+        if _ITEM.match(block) and joined and _ITEM.match(joined[-1].rpartition("\n")[2]):
             joined[-1] += "\n" + block
         else:
             joined.append(block)

@@ -26,7 +26,9 @@ _LEADING = re.compile(r"(?:[ \t]*\n)+")
 _SENTENCE_END = (".", ":", ";", "?", "!", ")", "-", "|", "+")
 
 
-def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
+def read(
+    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
+) -> Iterator[document.Document]:
     """Yields the RFC as one document; ISO 8859-1 where it is not UTF-8, as the oldest are."""
     raw = document.read_text(stream, path=path, encodings=document.WESTERN)
     text = convert(raw)

@@ -47,7 +47,10 @@ def read(stream: BinaryIO, *, path: str) -> Iterator[document.Document]:
 
 
 def read_source(
-    files: Iterable[tuple[str, BinaryIO]], *, on_error=None
+    files: Iterable[tuple[str, BinaryIO]],
+    *,
+    on_error=None,
+    left_out: document.LeftOut = document.uncounted,
 ) -> Iterator[document.Document]:
     """Yields one document per object of all files, in the order of STIX ids.
 

@@ -69,7 +69,7 @@ def read(
     """
     for page in pages(stream, path=path):
         title = page.get("title", "")
-        text = wikitext.clean(page.get("text", ""))
+        text = wikitext.clean(page.get("text", ""), left_out)
         if not text:
             left_out("page_too_large" if "too_large" in page else "page_without_text", title)
         else:

@@ -2,6 +2,9 @@
 
 import re
 
+from data_pipeline import document
+from data_pipeline.readers import superscripts
+
 # Sections that are lists of links or literature. English, then German.
 _DROPPED_SECTIONS = frozenset(
     "references|external links|see also|further reading|notes|footnotes|bibliography|sources|"
@@ -12,34 +15,48 @@ _DROPPED_SECTIONS = frozenset(
 _EMPTY_PARENS = re.compile(r"(?:^|[ \u00a0])\([\s,;:/\u2013-]{0,20}\)|\([\s,;:/\u2013-]{1,20}\)")
 _LEFT_IN_PARENS = re.compile(r"\([ \u00a0]*[,;:][\s,;:]{0,20}")
 _SPACE_BEFORE = re.compile(r"[ \t\u00a0]+([,.;:!?)])")
+_EMPTY_ITEM = re.compile(r"\d+\.")
+_MARKS = dict.fromkeys((1, 4, 5, 6))
 _SPACES = re.compile(r"[ \t\u00a0]+")
 
 
-def tidy(text: str) -> str:
+def tidy(text: str, left_out: document.LeftOut = document.uncounted) -> str:
     """Mends what removed templates leave behind, drops sections that hold only references.
 
-    A heading is a line of U+0001, its level as one digit, and its title.
+    A heading is a line of U+0001, its level as one digit, and its title; marks of lists are those
+    of wikitext_source.
     """
     blocks: list[str] = []
-    skipping = False
+    dropped: list[str] | None = None  # of a section that is dropped
+    kind = ""  # of the last line: item, term, text
     for line in text.translate({0: None, 0xAD: None}).split("\n"):
+        line = superscripts.shown(line, left_out)
         if line.startswith("\x01"):
-            level, title = line[1:2], _line(line[2:].replace("\x01", ""))
-            skipping = title.lower().rstrip(":") in _DROPPED_SECTIONS
-            if not skipping:
+            kind = ""
+            level, title = line[1:2], _line(line[2:])
+            if dropped is not None:
+                left_out("sections", "\n".join(dropped))
+            is_kept = title.lower().rstrip(":") not in _DROPPED_SECTIONS
+            dropped = None if is_kept else [title]
+            if is_kept:
                 blocks.append(f"\x01{level}{title}")
             continue
-        line = _line(line.replace("\x01", ""))
-        if skipping:
-            continue
-        if not line or line in ("-", "|", "}}", "{{"):
-            if blocks and blocks[-1]:
-                blocks.append("")
-        elif line.startswith("- ") and blocks and blocks[-1].startswith("- "):
-            blocks[-1] += "\n" + line
+        mark, depth = line[:1], len(line) - len(line.lstrip("\x04"))
+        line = _line(line)
+        if dropped is not None:
+            dropped.append(line)
+        elif not line or line in ("-", "|", "}}", "{{") or (depth and _EMPTY_ITEM.fullmatch(line)):
+            kind = "" if not line else kind
+        elif depth and kind == "item":
+            blocks[-1] += f"\n{'  ' * (depth - 1)}{line}"
+        elif mark == "\x06" and kind == "term":
+            blocks[-1] += f"\n    {line}"
         else:
-            blocks.append(line)
-    return "\n\n".join(_without_empty_sections([block for block in blocks if block]))
+            kind = "item" if depth else "term" if mark == "\x05" else "text"
+            blocks.append("  " * (depth - 1) + line)
+    if dropped is not None:
+        left_out("sections", "\n".join(dropped))
+    return "\n\n".join(_without_empty_sections(blocks))
 
 
 def _without_empty_sections(blocks: list[str]) -> list[str]:
@@ -57,6 +74,7 @@ def _without_empty_sections(blocks: list[str]) -> list[str]:
 
 
 def _line(line: str) -> str:
+    line = line.translate(_MARKS)
     line = _EMPTY_PARENS.sub("", line)
     line = _LEFT_IN_PARENS.sub("(", line)
     return _SPACE_BEFORE.sub(r"\1", _SPACES.sub(" ", line)).strip()

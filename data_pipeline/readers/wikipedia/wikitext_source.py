@@ -7,6 +7,10 @@ are taken out first of all, as MediaWiki does, so that no rule for markup ever t
 
 import html
 import re
+from collections.abc import Iterable, Iterator
+
+from data_pipeline import document
+from data_pipeline.readers import marks, superscripts
 
 # Elements whose content is not prose.
 _CUT = frozenset(
@@ -22,16 +26,11 @@ _KNOWN = _CUT | frozenset(
     wbr""".split()
 )
 _TAG = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]{0,15})(?=[\s/>])([^<>]{0,2000})>")
-_VERBATIM = frozenset("nowiki math chem ce syntaxhighlight source pre".split())
 _VERBATIM_MARK = re.compile(
     r"<!--|-->|<(/?)(nowiki|math|chem|ce|syntaxhighlight|source|pre)(?=[\s/>])([^<>]{0,2000})>",
     re.IGNORECASE,
 )
 _ALWAYS_BLOCK = frozenset("p br hr div blockquote ul ol li dl dt dd center table tr".split())
-# A power is one: 2<sup>n</sup> is not 2n. Ordinals and notes are none.
-_POWER = re.compile(r"<sup>([^<>\[\]{}\n]{1,200})</sup>", re.IGNORECASE)
-_ORDINAL = re.compile(r"st|nd|rd|th")
-_ONE_WORD = re.compile(r"[-+\u2212]?\w+")
 # External links show their title; they are resolved before the parser, which backtracks there.
 _LINK = re.compile(r"\[(?:(?:https?|ftp):)?//[^\s\[\]<>]+(?:[ \t]+([^\[\]\n]*))?\]")
 _LINK_START = re.compile(r"\[(?=(?:(?:https?|ftp):)?//)")
@@ -39,24 +38,33 @@ _TABLE = re.compile(r"^[ :*#]*\{\||^[ ]*\|\}(?!\})", re.MULTILINE)
 _FILE = re.compile(
     r"\[\[\s*(?:File|Image|Media|Datei|Bild|Category|Kategorie)\s*:|\[\[|\]\]", re.IGNORECASE
 )
+_CATEGORY = re.compile(r"\[\[\s*(?:Category|Kategorie)", re.IGNORECASE)
 _MAX_DEPTH = 20
 _MAGIC = re.compile(r"__(?:NO)?(?:TOC|EDITSECTION|FORCETOC|NOTOC|INDEX|NOINDEX|KEIN_INHALTS\w+)__")
 _QUOTES = re.compile(r"('{2,})")
+# A line of a list: * and # nest, ; is a term, : its definition, or more of an item.
+_ITEM = re.compile(r"([*#:;]+)[ \t]*(.*)")
+_INSIDE = re.compile(r"\[\[.*?\]\]|\{\{.*?\}\}|\w+://")
 # Marks of this module and of `wikitext`; no dump holds them, XML does not allow them.
 _OWN_MARKS = dict.fromkeys(range(9))
 _PLACE = re.compile("\x03(\\d+)\x03")
 
 
-def prepare(raw: str) -> tuple[str, list[str]]:
-    """Returns the markup that is left to parse, and the verbatim texts whose places it marks."""
-    raw, verbatim = _set_aside(raw.translate(_OWN_MARKS))
-    raw = _without_elements(raw)
-    raw = _without_blocks(raw, _TABLE, opens=lambda mark: mark.endswith("{|"))
-    raw = _without_file_links(_without_tags(raw))
+def prepare(raw: str, left_out: document.LeftOut = document.uncounted) -> tuple[str, list[str]]:
+    """Returns the markup that is left to parse, and the verbatim texts whose places it marks.
+
+    An item of a list begins with one U+0004 for each list that it is in, a term with U+0005, a
+    definition with U+0006.
+    """
+    raw, verbatim = _set_aside(raw.translate(_OWN_MARKS), left_out)
+    raw = _without_elements(raw, left_out)
+    raw = _without_tables(raw, left_out)
+    raw = _without_file_links(_without_tags(raw), left_out)
     raw = _LINK_START.sub("", _LINK.sub(lambda link: link.group(1) or "", raw))
     raw = _balanced(_balanced(raw, "{{", "}}"), "[[", "]]").replace("{|", "").replace("|}\n", "\n")
     # Quotes for bold and italics are resolved here: they are the parser's slowest path.
-    return "\n".join(map(_without_quotes, _MAGIC.sub("", raw).split("\n"))), verbatim
+    lines = map(_without_quotes, _MAGIC.sub("", raw).split("\n"))
+    return "\n".join(_with_items(lines)), verbatim
 
 
 def restore(text: str, verbatim: list[str]) -> str:
@@ -64,7 +72,7 @@ def restore(text: str, verbatim: list[str]) -> str:
     return _PLACE.sub(lambda place: verbatim[int(place.group(1))], text)
 
 
-def _set_aside(raw: str) -> tuple[str, list[str]]:
+def _set_aside(raw: str, left_out: document.LeftOut) -> tuple[str, list[str]]:
     """Cuts comments and replaces each verbatim element by a mark; whichever begins first counts."""
     last_end = {}
     for mark in _VERBATIM_MARK.finditer(raw):
@@ -89,11 +97,14 @@ def _set_aside(raw: str) -> tuple[str, list[str]]:
             else:
                 opened = mark
         elif opened.group() == "<!--" and mark.group() == "-->":
+            left_out("markup/comments", raw[start : mark.start()])
             opened, start = None, mark.end()
         elif mark.group(1) and name == (opened.group(2) or "").lower():
             kept.append(_place(name, opened.group(3), len(verbatim)))
             verbatim.append(_shown(name, raw[opened.end() : mark.start()]))
             opened, start = None, mark.end()
+    if opened:
+        left_out("markup/comments", raw[start:])
     return "".join(kept) + ("" if opened else raw[start:]), verbatim
 
 
@@ -108,89 +119,92 @@ def _shown(name: str, content: str) -> str:
         content = re.sub(r"</?nowiki\s*/?>", "", content)
     if name in ("pre", "nowiki"):
         content = html.unescape(content)
+    if name in ("pre", "syntaxhighlight", "source"):
+        return marks.code(content.strip("\n"))
     return content.strip("\n") if name != "nowiki" else content
 
 
-def _without_elements(raw: str) -> str:
+def _without_elements(raw: str, left_out: document.LeftOut) -> str:
     """Cuts <ref>...</ref> and the like, in one pass; an unclosed one loses its tag only."""
-    kept, start = [], 0
-    opened: tuple[str, int, int] | None = None  # name, where it begins, where its tag ends
+    spans: list[tuple[int, int]] = []
+    opened: re.Match | None = None
     for match in _TAG.finditer(raw):
         name = match.group(2).lower()
         if name not in _CUT:
             continue
         if match.group(1):  # closing
-            if opened and opened[0] == name:
-                kept.append(raw[start : opened[1]])
-                start, opened = match.end(), None
+            if opened and opened.group(2).lower() == name:
+                spans.append((opened.start(), match.end()))
+                left_out("references" if name == "ref" else name, raw[opened.end() : match.start()])
+                opened = None
             elif not opened:
-                kept.append(raw[start : match.start()])
-                start = match.end()
+                spans.append(match.span())
         elif match.group(3).rstrip().endswith("/"):
             if not opened:
-                kept.append(raw[start : match.start()])
-                start = match.end()
-        elif opened and opened[0] == name:
-            # A second opening tag: the first was never closed.
-            kept.append(raw[start : opened[1]])
-            kept.append(raw[opened[2] : match.start()])
-            start, opened = match.start(), (name, match.start(), match.end())
+                spans.append(match.span())
         elif not opened:
-            opened = (name, match.start(), match.end())
+            opened = match
+        elif opened.group(2).lower() == name:
+            # A second opening tag: the first was never closed.
+            spans.append(opened.span())
+            opened = match
     if opened:
-        kept.append(raw[start : opened[1]])
-        start = opened[2]
-    return "".join(kept) + raw[start:]
+        spans.append(opened.span())
+    return _without_spans(raw, spans)
 
 
-def _without_blocks(raw: str, marks: re.Pattern, *, opens) -> str:
-    """Cuts nested blocks between marks; a block that is never closed stays as it is."""
-    spans, stack = [], []
-    for match in marks.finditer(raw):
-        if opens(match.group()):
+def _without_tables(raw: str, left_out: document.LeftOut) -> str:
+    """Cuts tables with those inside of them; one that is never closed stays as it is."""
+    spans: list[tuple[int, int]] = []
+    stack: list[int] = []
+    for match in _TABLE.finditer(raw):
+        if match.group().endswith("{|"):
             stack.append(match.start())
         elif stack:
-            begin = stack.pop()
-            while spans and spans[-1][0] > begin:
-                spans.pop()
-            spans.append((begin, match.end()))
+            _add_span(spans, (stack.pop(), match.end()))
+    for begin, end in spans:
+        left_out("tables", raw[begin:end])
     return _without_spans(raw, spans)
 
 
-def _without_file_links(raw: str) -> str:
+def _without_file_links(raw: str, left_out: document.LeftOut) -> str:
     """Cuts [[File:...]] and [[Category:...]] with the links inside their captions."""
-    spans, stack = [], []
+    spans: list[tuple[int, int]] = []
+    stack: list[tuple[int, bool]] = []
     for match in _FILE.finditer(raw):
         mark = match.group()
-        if mark == "]]":
-            if stack:
-                begin, cut = stack.pop()
-                if cut:
-                    while spans and spans[-1][0] > begin:
-                        spans.pop()
-                    spans.append((begin, match.end()))
-        else:
+        if mark != "]]":
             stack.append((match.start(), mark != "[["))
+        elif stack:
+            begin, is_file = stack.pop()
+            if is_file:
+                _add_span(spans, (begin, match.end()))
+    for begin, end in spans:
+        is_category = _CATEGORY.match(raw, begin)
+        left_out("markup/categories" if is_category else "files", raw[begin:end])
     return _without_spans(raw, spans)
+
+
+def _add_span(spans: list[tuple[int, int]], span: tuple[int, int]) -> None:
+    """Adds a span in place of those inside of it."""
+    while spans and spans[-1][0] > span[0]:
+        spans.pop()
+    spans.append(span)
 
 
 def _without_tags(raw: str) -> str:
     """Removes every tag and keeps its content; a < that begins none becomes an entity."""
-
-    def power(match):
-        shown = match.group(1).replace("''", "").strip()
-        if not shown or _ORDINAL.fullmatch(shown):
-            return shown
-        return f"^{shown}" if _ONE_WORD.fullmatch(shown) else f"^({shown})"
 
     def tag(match):
         name, attributes = match.group(2).lower(), match.group(3).strip(" \t\n/")
         # "a <b and c> d" holds no tag: a name of one letter has attributes with values, or none.
         if name not in _KNOWN or (len(name) == 1 and attributes and "=" not in attributes):
             return match.group()
+        if name == "sup":
+            return superscripts.END if match.group(1) else superscripts.START
         return "\n" if name in _ALWAYS_BLOCK else ""
 
-    return _TAG.sub(tag, _POWER.sub(power, raw)).replace("<", "&lt;")
+    return _TAG.sub(tag, raw).replace("<", "&lt;")
 
 
 def _without_quotes(line: str) -> str:
@@ -214,6 +228,43 @@ def _without_quotes(line: str) -> str:
 
         kept[min(bold, key=rank)] += "'"
     return parts[0] + "".join(a + b for a, b in zip(kept, parts[2::2], strict=True))
+
+
+def _with_items(lines: Iterable[str]) -> Iterator[str]:
+    """Puts marks in the place of * # ; and :, and numbers what # numbers."""
+    numbers: dict[str, int] = {}
+    for line in lines:
+        item = _ITEM.match(line)
+        if not item:
+            numbers.clear()
+            yield line
+            continue
+        lists, text = item.groups()
+        for other in [each for each in numbers if not lists.startswith(each)]:
+            del numbers[other]
+        depth = "\x04" * sum(lists.count(each) for each in "*#")
+        kind = lists[-1]
+        if kind == "#":
+            numbers[lists] = numbers.get(lists, 0) + 1
+            yield f"{depth}{numbers[lists]}. {text}"
+        elif kind == "*":
+            yield f"{depth}- {text}"
+        elif depth:
+            yield f"{depth}\x04{text}"  # more of an item stands below its text
+        elif kind == ":":
+            yield f"\x06{text}"
+        else:
+            term, said = _term(text)
+            yield f"\x05{term}"
+            if said:
+                yield f"\x06{said}"
+
+
+def _term(text: str) -> tuple[str, str]:
+    """Splits "term : definition" at a colon outside of links."""
+    hidden = _INSIDE.sub(lambda match: "\x07" * len(match.group()), text)
+    at = hidden.find(":")
+    return (text, "") if at < 0 else (text[:at].rstrip(), text[at + 1 :].lstrip())
 
 
 def _balanced(raw: str, opening: str, closing: str) -> str:

@@ -1,0 +1,179 @@
+"""Elements of HTML, as a parser meets them -> blocks of text: paragraphs, lists, rows, code."""
+
+import re
+
+from data_pipeline import document
+from data_pipeline.readers import marks, superscripts
+from data_pipeline.readers.markup import blocks
+
+_BLOCKS = frozenset(
+    """address article aside blockquote body button canvas caption center dd details dir div dl dt
+    fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 head header hgroup hr html iframe
+    legend li listing main menu nav noscript object ol option p pre section select summary svg
+    table tbody td template tfoot th thead tr ul video audio xmp""".split()
+)
+_LISTS = frozenset("ul ol dir menu".split())
+_CODE = frozenset("code kbd samp tt".split())
+_PRE = frozenset("pre listing xmp".split())
+_STYLES = frozenset("1aAiI")
+_SPACES = re.compile(r"[ \t\r\f\v\n]+")
+_BREAK = "\x00"  # the parser gives no NUL
+
+
+class Writer:
+    """The text so far, and what of it is still open."""
+
+    def __init__(self, left_out: document.LeftOut):
+        self.has_title = False
+        self._left_out = left_out
+        self._blocks = blocks.Blocks()
+        self._current: list[str] = []
+        self._pieces: list[list] = []  # open code: [element, where it begins in _current]
+        self._pre = 0
+        self._lists: list[bool] = []  # whether an open list is one of the text's, or in a cell
+        self._rows: list[list[str] | None] = []  # of each open table; None between two rows
+
+    def text(self) -> str:
+        """Returns the text; what is still open ends here."""
+        while self._pieces:
+            self._end_piece(self._pieces[-1][0])
+        while self._rows:
+            self.end("table")
+        self._flush()
+        return self._blocks.text()
+
+    def data(self, text: str) -> None:
+        """Adds characters."""
+        self._current.append(text if self._pre else _SPACES.sub(" ", text))
+
+    def void(self, tag: str, attributes: dict) -> None:
+        """Adds an element without content."""
+        if tag == "br":
+            self._current.append("\n" if self._pre else _BREAK)
+        elif tag == "img" and attributes.get("alt"):
+            self.data(attributes["alt"])
+        else:
+            self.separate(tag)
+
+    def separate(self, tag: str) -> None:
+        """Ends the paragraph, or the word in a cell, where `tag` is a block's."""
+        if tag not in _BLOCKS:
+            return
+        if self._pre:
+            if self._current and not self._current[-1].endswith("\n"):
+                self._current.append("\n")
+        elif self._is_in_cell():
+            # Blocks in a cell of a table stay on the row's line.
+            self._current.append(" ")
+        else:
+            self._flush()
+
+    def start(self, tag: str, attributes: dict, *, is_remembered: bool) -> None:
+        """Begins an element; one that is not remembered has no end."""
+        self.has_title = self.has_title or tag == "h1"
+        self.separate(tag)
+        if tag == "sup":
+            self._current.append(superscripts.START)
+        elif tag == "a" and self._current and self._current[-1] == superscripts.START:
+            self._current.append(superscripts.LINK)
+        elif not is_remembered:
+            return
+        elif tag in _PRE or (tag in _CODE and not self._pre):
+            self._pieces.append([tag, len(self._current)])
+            self._pre += tag in _PRE
+        elif tag == "table":
+            self._end_row()
+            self._blocks.end_table()
+            self._rows.append(None)
+        elif tag == "tr":
+            self._end_row()
+        elif tag in ("td", "th") and self._rows:
+            self._end_cell()
+            self._rows[-1] = self._rows[-1] or []
+        elif tag in _LISTS:
+            self._start_list(tag, attributes)
+        elif tag == "li" and self._lists[-1:] == [True]:
+            self._blocks.open_item(_number(attributes.get("value"), None))
+
+    def _start_list(self, tag: str, attributes: dict) -> None:
+        self._lists.append(not self._is_in_cell())
+        if self._lists[-1] and tag == "ol":
+            style = attributes.get("type")
+            number = _number(attributes.get("start"), 1)
+            self._blocks.open_list(style if style in _STYLES else "1", number)
+        elif self._lists[-1]:
+            self._blocks.open_list("-")
+
+    def end(self, tag: str) -> None:
+        """Ends a remembered element."""
+        if tag == "sup":
+            self._current.append(superscripts.END)
+        elif tag in _PRE or tag in _CODE:
+            self._end_piece(tag)
+        elif tag in ("td", "th"):
+            self._end_cell()
+        elif tag == "tr":
+            self._end_row()
+        elif tag == "table":
+            self._end_row()
+            self._rows = self._rows[:-1]
+            self._blocks.end_table()
+        else:
+            self.separate(tag)
+            if tag in _LISTS and self._lists and self._lists.pop():
+                self._blocks.close_list()
+            elif tag == "li" and self._lists[-1:] == [True]:
+                self._blocks.close_item()
+
+    def _end_piece(self, tag: str) -> None:
+        """Marks the code that began last with `tag`; what began inside of it ends with it."""
+        if all(name != tag for name, _ in self._pieces):
+            return
+        name = ""
+        while name != tag:
+            name, start = self._pieces.pop()
+            text = "".join(self._current[start:]).replace(_BREAK, "\n")
+            del self._current[start:]
+            if name in _PRE:
+                self._pre -= 1
+                lines = marks.unmarked(text).strip("\n").split("\n")
+                text = "\n".join(line.rstrip() for line in lines)
+            self._current.append(marks.code(text))
+            if name in _PRE and not self._pre:
+                self.separate(name)
+
+    def _is_in_cell(self) -> bool:
+        return bool(self._rows) and self._rows[-1] is not None
+
+    def _end_cell(self) -> None:
+        if self._is_in_cell():
+            if text := marks.folded(self._taken().replace(_BREAK, " ")):
+                self._rows[-1].append(text)
+
+    def _end_row(self) -> None:
+        """Ends a row; a table in a cell stands between the cells before it and those behind."""
+        if self._is_in_cell():
+            self._end_cell()
+            self._blocks.row(self._rows[-1])
+            self._rows[-1] = None
+        else:
+            self._flush()
+
+    def _flush(self) -> None:
+        lines = map(marks.folded, self._taken().split(_BREAK))
+        self._blocks.add("\n".join(filter(None, lines)))
+
+    def _taken(self) -> str:
+        """Takes the current text; code that is still open goes on behind it."""
+        if self._pieces:
+            start = self._pieces[0][1]
+            self._current[start:] = [marks.code("".join(self._current[start:]))]
+            for piece in self._pieces:
+                piece[1] = 0
+        text = "".join(self._current)
+        self._current.clear()
+        return superscripts.shown(text, self._left_out)
+
+
+def _number(text: str | None, otherwise):
+    return int(text) if text and re.fullmatch(r"-?[0-9]{1,6}", text) else otherwise
