@@ -38,19 +38,18 @@ def clean(
     text: str,
     *,
     rules: tuple[str, ...],
-    count: Callable[[str, int], None] = lambda rule, chars: None,
+    count: Callable[[str, str, str], None] = lambda rule, before, left: None,
 ) -> str:
     """normalise, then the named rules of boilerplate.py, then what they leave at the edges.
 
     Rules see a place where a reader marked code, so that none takes a line of it for prose; the
-    marks end here. `count` is told how many characters each rule that cut something took away.
+    marks end here. `count` is told of each rule that cut something: the text before and behind it.
     """
     text, pieces = marks.set_aside(normalise(text))
     for rule in rules:
         left = boilerplate.RULES[rule](text)
         if left != text:
-            chars = [len(marks.restored(each, pieces)) for each in (text, left)]
-            count(rule, chars[0] - chars[1])
+            count(rule, marks.restored(text, pieces), marks.restored(left, pieces))
         text = left
     return normalise(marks.restored(text, pieces))
 

@@ -54,9 +54,11 @@ def _text(name: str) -> str:
 
 def build_corpus(options: argparse.Namespace, *, say: Callable[[str], None]) -> int:
     """Fetches if asked to, builds; returns 0. Raises UserError for bad input."""
-    build, fetch, registry = _parts()
+    build, build_report, fetch, registry = _parts()
     if options.workers < 1:
         raise errors.UserError(f"got --workers={options.workers}, wanted 1 or more")
+    if not 0 <= options.min_accounted <= 1:
+        raise errors.UserError(f"got --min_accounted={options.min_accounted}, wanted 0 to 1")
     sources = registry.select(
         registry.load(options.registry), only=options.only, exclude=options.exclude
     )
@@ -91,19 +93,21 @@ def build_corpus(options: argparse.Namespace, *, say: Callable[[str], None]) -> 
     report = build.build(sources, roots, settings, say=say)
     for name, row in report["sources"].items():
         say(f"{name}: {row['kept']['documents']:,} documents, {row['kept']['chars']:,} characters")
+    for line in build_report.unaccounted(report, min_accounted=options.min_accounted):
+        say(f"warning: {line}")
     say(f"wrote {options.out_dir / 'corpus_shards'} and {options.out_dir / 'report.md'}")
     return 0
 
 
-def _parts() -> tuple[ModuleType, ModuleType, ModuleType]:
+def _parts() -> tuple[ModuleType, ...]:
     """The modules that build; not before they are needed, since they read with optional packages.
 
     Raises UserError where one is not installed.
     """
     with errors.needs("corpora"):
-        from data_pipeline.corpus import build, registry
+        from data_pipeline.corpus import build, build_report, registry
         from data_pipeline.corpus.fetch import fetch
-    return build, fetch, registry
+    return build, build_report, fetch, registry
 
 
 def _limit(text: str) -> tuple[str, float]:
@@ -150,6 +154,8 @@ def _add_options(parser: argparse.ArgumentParser, name: str) -> None:
     add("--against", type=Path, action="append", default=[], help=against)
     add("--quality", action="append", default=[], metavar="NAME=LIMIT",
         help="limit of a quality rule, for all sources; may be repeated")  # fmt: skip
+    accounted = "warn of sources of whose words less than this share has a reason to be left out"
+    add("--min_accounted", type=float, default=0.99, help=accounted)
     add("--workers", type=int, default=runner.default_workers())
     add("--runner", choices=runner.RUNNERS, default="local")
     add("--mask_personal", action="store_true", help="mask e-mail and public IP addresses")

@@ -5,6 +5,7 @@ that its result depends on but the files that its pages take in, which its marke
 is complete when that marker, written last, is there.
 """
 
+import collections
 import dataclasses
 import hashlib
 import io
@@ -19,7 +20,7 @@ import zstandard
 
 from data_pipeline import document, errors
 from data_pipeline.corpus import clean, files, quality, registry
-from data_pipeline.readers import includes, textfiles
+from data_pipeline.readers import account, includes, textfiles
 from data_pipeline.readers import table as readers
 from data_pipeline.similarity import minhash
 
@@ -128,6 +129,9 @@ class Report:
     def __init__(self):
         self.counts: dict[str, int] = {}
         self.examples: dict[str, list[str]] = {}
+        self.gone: collections.Counter[str] = collections.Counter()  # words of documents, by reason
+        self.words = 0  # of the documents that are left
+        self.account = account.Words(lambda kind, text: self.add(kind, example=text))
         self.included: dict[str, list[int] | None] = {}  # files: size and date, None for none
 
     def add(self, kind: str, count: int = 1, *, example: str = "") -> None:
@@ -176,6 +180,8 @@ def read(part: Part) -> dict:
         "counts": report.counts,
         "examples": report.examples,
         "included": report.included,
+        "words": report.account.total | {"left": report.words},
+        "gone": report.account.reasons | report.gone,
         "digest": hashlib.sha256(json.dumps([ids, exact]).encode()).hexdigest(),
     }
     files.write_json(base / f"{part.key}.json", marker)
@@ -203,24 +209,27 @@ def _exact(text: str) -> tuple[int, int]:
 
 def _cleaned(part: Part, report: Report) -> Iterator[document.Document]:
     source = part.source
+
+    def cut(rule, before, left):
+        report.add(f"chars_cut/{rule}", len(before) - len(left))
+        report.gone[f"boilerplate/{rule}"] += account.count(before) - account.count(left)
+
     for found in raw(part, report):
         report.add("documents_read")
         report.add("chars_read", len(found.text))
-        text = clean.clean(
-            found.text,
-            rules=tuple(source["boilerplate"]),
-            count=lambda rule, chars: report.add(f"chars_cut/{rule}", chars),
-        )
+        text = clean.clean(found.text, rules=tuple(source["boilerplate"]), count=cut)
         lang = found.lang or source["lang"]
         reason = quality.reason(text, lang=lang, limits=source["quality"])
         if reason:
             report.add(f"dropped/{reason}", example=f"{found.id}: {text[:100]}")
+            report.gone[f"dropped/{reason}"] += account.count(text)
             continue
         if part.mask:
             text, masked = clean.mask(text)
             for kind, count in masked.items():
                 if count:
                     report.add(f"masked/{kind}", count)
+        report.words += account.count(text)
         identity = clean.normalise(f"{source['name']}/{found.id}").replace("\n", " ")
         yield document.Document(
             id=identity,
@@ -244,9 +253,6 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
         kind = getattr(error, "kind", "unreadable")
         report.add(f"files_failed/{kind}", example=str(error))
 
-    def left_out(kind, example):
-        report.add(f"left_out/{kind}", example=example)
-
     def counted(name, found):
         """The documents of a file; one that gives none is counted."""
         is_empty = True
@@ -254,10 +260,10 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
             is_empty = False
             yield each
         if is_empty:
-            left_out("file_without_text", name)
+            report.add("left_out/file_without_text", example=name)
 
     report.add("files", len(part.names))
-    limits["left_out"] = left_out
+    limits["account"] = report.account
     takes = readers.READERS[source["reader"]].takes
     if takes == "source":
         pairs = [(name, root / name) for name in part.names]

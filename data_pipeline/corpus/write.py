@@ -10,7 +10,9 @@ import xxhash
 import zstandard
 
 from data_pipeline.corpus import files, read
+from data_pipeline.readers import account
 
+SUMS = ("documents", "words", "chars", "bytes", "tokens")
 SHARD_CHARS = 64_000_000
 _ZSTD_LEVEL = 10
 
@@ -77,10 +79,9 @@ def write(shard: Shard) -> dict:
         compressor = zstandard.ZstdCompressor(level=_ZSTD_LEVEL)
         with compressor.stream_writer(stream, closefd=False) as writer:
             for row in kept:
-                source = counts.setdefault(
-                    row["source"], {"documents": 0, "chars": 0, "bytes": 0, "tokens": 0}
-                )
+                source = counts.setdefault(row["source"], dict.fromkeys(SUMS, 0))
                 source["documents"] += 1
+                source["words"] += account.count(row["text"])
                 source["chars"] += len(row["text"])
                 source["bytes"] += len(row["text"].encode())
                 source["tokens"] += encode(row["text"]) if encode else 0

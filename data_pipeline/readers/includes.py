@@ -88,7 +88,7 @@ class Includes:
             raise NotIncludedError("include_undecodable") from None
 
 
-NONE = Includes(None, "")
+NOTHING = Includes(None, "")
 
 
 def _above(directory: str) -> list[str]:

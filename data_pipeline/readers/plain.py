@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
+from data_pipeline.readers.account import NONE, Account
 
 
 def read(
@@ -12,11 +13,12 @@ def read(
     path: str,
     encodings: tuple[str, ...] = ("utf-8",),
     separator: str = "",
-    left_out: document.LeftOut = document.uncounted,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the file as it stands, or its pieces between lines equal to `separator`."""
     text = document.read_text(stream, path=path, encodings=tuple(encodings))
     if not separator:
+        account.read(text, text, where=path)
         if text.strip():
             yield document.Document(id=path, text=text.strip("\n"), path=path)
         return
@@ -28,5 +30,6 @@ def read(
         piece = "\n".join(lines).strip("\n")
         lines = []
         if piece.strip():
+            account.read(piece, piece, where=path)
             yield document.Document(id=f"{path}#{number}", text=piece, path=path)
             number += 1

@@ -12,8 +12,9 @@ from typing import BinaryIO
 
 from data_pipeline import document
 from data_pipeline.readers import plain
+from data_pipeline.readers.account import NONE, Account
 from data_pipeline.readers.code_docs import godoc, javadoc
-from data_pipeline.readers.includes import NONE, Includes
+from data_pipeline.readers.includes import NOTHING, Includes
 from data_pipeline.readers.manpage import man
 from data_pipeline.readers.markup import html, markdown, rst
 from data_pipeline.readers.publications import akoma_ntoso, cwe, rfc, stix
@@ -23,7 +24,7 @@ from data_pipeline.readers.wikipedia import mediawiki
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """One format: read(stream, path=..., left_out=..., **options) yields documents.
+    """One format: read(stream, path=..., account=..., **options) yields documents.
 
     `takes` is what read is given: a "file", a "pair" of streams, or the (path, stream) of all files
     of a "source". Files of a reader that `streams` may be of any size.
@@ -48,7 +49,7 @@ class Reader:
         return tuple(inspect.signature(self.read).parameters)[1:]
 
 
-_OWN = frozenset(("path", "left_out", "includes", "on_error"))
+_OWN = frozenset(("path", "account", "includes", "on_error"))
 READERS: dict[str, Reader] = {
     "akn": Reader(akoma_ntoso.read),
     "cwe": Reader(cwe.read, streams=True),
@@ -97,15 +98,15 @@ def documents(
     name: str,
     max_bytes: int,
     options: dict,
-    includes: Includes = NONE,
-    left_out: document.LeftOut = document.uncounted,
+    includes: Includes = NOTHING,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields a file's documents, code marked; damaged compression raises ReadError("truncated")."""
     if READERS[reader].includes:
         options = options | {"includes": includes}
     try:
         with open_file(path, reader=reader, max_bytes=max_bytes) as stream:
-            yield from READERS[reader].read(stream, path=name, left_out=left_out, **options)
+            yield from READERS[reader].read(stream, path=name, account=account, **options)
     except _BROKEN as error:
         raise document.ReadError("truncated", f"{name}: {error}") from error
     except RecursionError as error:
@@ -118,7 +119,7 @@ def aligned_documents(
     name: str,
     max_bytes: int,
     options: dict,
-    left_out: document.LeftOut = document.uncounted,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the documents of two line-aligned files."""
     try:
@@ -126,7 +127,7 @@ def aligned_documents(
             open_file(paths[0], reader="moses", max_bytes=max_bytes) as left,
             open_file(paths[1], reader="moses", max_bytes=max_bytes) as right,
         ):
-            yield from tsv.read_aligned((left, right), path=name, left_out=left_out, **options)
+            yield from tsv.read_aligned((left, right), path=name, account=account, **options)
     except _BROKEN as error:
         raise document.ReadError("truncated", f"{name}: {error}") from error
 
@@ -136,7 +137,7 @@ def source_documents(
     *,
     max_bytes: int,
     on_error,
-    left_out: document.LeftOut = document.uncounted,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the documents of a source whose files are read together (STIX)."""
 
@@ -148,4 +149,4 @@ def source_documents(
             except document.ReadError as error:
                 on_error(name, error)
 
-    yield from stix.read_source(streams(), on_error=on_error, left_out=left_out)
+    yield from stix.read_source(streams(), on_error=on_error, account=account)

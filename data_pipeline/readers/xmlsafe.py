@@ -1,7 +1,7 @@
 """XML without DTDs, entities or unbounded memory: every XML reader parses through here."""
 
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 import defusedxml
@@ -18,6 +18,22 @@ MAX_TOKEN_BYTES = 1 << 20
 def local(tag: str) -> str:
     """The tag's name without its namespace."""
     return tag.rpartition("}")[2]
+
+
+def text(root: ElementTree.Element, *, inline: frozenset[str]) -> str:
+    """All text below an element, a space at the ends of elements that are not `inline`."""
+    parts: list[str] = []
+
+    def walk(element):
+        edge = "" if local(element.tag) in inline else " "
+        parts.extend((edge, element.text or ""))
+        for child in element:
+            walk(child)
+            parts.append(child.tail or "")
+        parts.append(edge)
+
+    walk(root)
+    return "".join(parts)
 
 
 def feed(stream: BinaryIO, target, *, path: str) -> Iterator[None]:
@@ -71,8 +87,16 @@ class _Watched:
 class Subtrees:
     """Target that keeps only subtrees rooted at the wanted tags; `done` collects them."""
 
-    def __init__(self, wanted: frozenset[str], *, max_chars: int, path: str):
+    def __init__(
+        self,
+        wanted: frozenset[str],
+        *,
+        max_chars: int,
+        path: str,
+        outside: Callable[[str], None],
+    ):
         self.wanted, self.max_chars, self.path = wanted, max_chars, path
+        self.outside = outside
         self.done: list[ElementTree.Element] = []
         self._builder, self._inside, self._depth, self._chars = None, 0, 0, 0
 
@@ -100,6 +124,8 @@ class Subtrees:
         if self._builder is not None:
             self._count(len(text))
             self._builder.data(text)
+        else:
+            self.outside(text)
 
     def close(self):
         return None
@@ -113,10 +139,18 @@ class Subtrees:
 
 
 def subtrees(
-    stream: BinaryIO, *, wanted: frozenset[str], path: str, max_chars: int = 32 * 1024 * 1024
+    stream: BinaryIO,
+    *,
+    wanted: frozenset[str],
+    path: str,
+    max_chars: int = 32 * 1024 * 1024,
+    outside: Callable[[str], None] = lambda text: None,
 ) -> Iterator[ElementTree.Element]:
-    """Yields each element named in `wanted` once it is complete; memory is one element."""
-    target = Subtrees(wanted, max_chars=max_chars, path=path)
+    """Yields each element named in `wanted` once it is complete; memory is one element.
+
+    `outside` gets the text that is in none of them.
+    """
+    target = Subtrees(wanted, max_chars=max_chars, path=path, outside=outside)
     for _ in feed(stream, target, path=path):
         done, target.done = target.done, []
         yield from done

@@ -15,7 +15,9 @@ import pytest
 import zstandard
 
 from data_pipeline import errors
-from data_pipeline.corpus import build, command, registry
+from data_pipeline.corpus import build, build_report, command, registry
+from data_pipeline.readers import account
+from data_pipeline.readers.markup import markdown
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "scripts" / "build_phase2_corpus.py"
@@ -131,6 +133,51 @@ def test_documents_reports_and_reasons(tree):
     attribution = (tree / "out" / "ATTRIBUTION.md").read_text()
     assert "Authors of pages" in attribution and "MIT" in attribution
     assert str(tree) not in (tree / "out" / "report.json").read_text()
+
+
+def test_the_words_of_each_source_add_up(tree):
+    (tree / "sources" / "texts" / "t01.txt").write_text("short")
+    for number in range(3):
+        path = tree / "sources" / "pages" / f"link{number}.md"
+        path.write_text(f"See [it](http://a.b/c/{number}).\n\n{_sentences(7, 30)}\n\nNext\n")
+    rows = json.loads((tree / "registry.json").read_text())
+    rows["sources"][0]["boilerplate"] = ["markdown"]
+    (tree / "registry.json").write_text(json.dumps(rows))
+    report = _build(tree, "out", "--workers=1")
+    for name, row in report["sources"].items():
+        found = row["coverage"]
+        shown = sum(
+            len(each["text"].split()) for each in _documents(tree / "out") if each["source"] == name
+        )
+        assert found["kept"] == row["kept"]["words"] > 0.9 * shown
+        lost = sum(found["gone"].values()) + found["unaccounted"]
+        assert found["in"] + found["added"] == found["kept"] + lost
+    pages, texts = (report["sources"][name]["coverage"]["gone"] for name in ("pages", "texts"))
+    assert pages["markup/link_targets"] == 3 * 5 and pages["boilerplate/markdown"] == 3
+    assert pages["duplicates"] > 200 and texts["dropped/min_chars"] == 1
+    table = (tree / "out" / "report.md").read_text()
+    assert "| pages | markdown |" in table and "- words, markup/link_targets: 15" in table
+
+
+def test_a_build_warns_of_words_that_are_lost_without_a_reason(tree, monkeypatch):
+    arguments = _arguments(tree, "out", "--workers=1", "--min_accounted=0.999")
+    said = []
+    monkeypatch.setattr(markdown, "convert", lambda raw, **options: raw.partition("code")[0])
+    command.main(arguments, registry_path=Path("x"), description="", say=said.append)
+    (line,) = [line for line in said if line.startswith("warning: ")]
+    assert line.startswith("warning: pages: 0.") and "more than 0.10%" in line
+    assert (
+        "- unaccounted: 200\n    - `d0/p000.md: 0 code`" in (tree / "out" / "report.md").read_text()
+    )
+
+
+def test_a_reader_that_does_not_account_for_its_words_is_named(tree, monkeypatch):
+    monkeypatch.setattr(account.Words, "read", lambda *arguments, **options: None)
+    report = _build(tree, "out", "--workers=1")
+    assert report["sources"]["pages"]["coverage"] is None
+    assert "| pages | markdown | cannot account |" in (tree / "out" / "report.md").read_text()
+    (line, _) = build_report.unaccounted(report, min_accounted=0.99)
+    assert line == "pages: reader markdown cannot account for its words"
 
 
 def test_any_number_of_workers_gives_the_same_bytes(tree):
@@ -310,6 +357,7 @@ def _edit(tree, **changes):
         ({}, ["--only=nobody"], "nobody"),
         ({}, ["--only=pages", "--exclude=pages"], "no source is left"),
         ({}, ["--workers=0"], "workers"),
+        ({}, ["--min_accounted=99"], "min_accounted"),
         ({}, ["--quality=min_words=3"], "min_words"),
         ({}, ["--quality=min_chars=few"], "number"),
         ({}, ["--quality=max_symbol_share=40"], "0 to 1"),

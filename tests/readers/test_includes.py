@@ -5,10 +5,10 @@ import os
 
 import pytest
 
-from data_pipeline.readers import includes, marks
+from data_pipeline.readers import account, includes, marks
 from data_pipeline.readers import table as readers
 from data_pipeline.readers.code_docs import kerneldoc
-from data_pipeline.readers.markup import rst
+from data_pipeline.readers.markup import rst, rst_include
 
 MAIN = """// ANCHOR: all
 use std::io;
@@ -51,10 +51,14 @@ def _read(root, reader, raw, name, **options):
             max_bytes=1 << 20,
             options=options,
             includes=includes.Includes(root, name, is_document=lambda each: each == "src/own.rst"),
-            left_out=lambda kind, text: told.append((kind, text.strip().split("\n")[0])),
+            account=account.Words(
+                lambda kind, text: told.append(
+                    (kind.removeprefix("left_out/"), text.strip().split("\n")[0])
+                )
+            ),
         )
     )
-    told = [each for each in told if not each[0].startswith("markup/")]
+    told = [each for each in told if each[0] != "unaccounted"]
     return "\n".join(marks.unmarked(each.text) for each in found), told
 
 
@@ -254,6 +258,7 @@ def test_what_is_made_by_programs_or_drawn_is_counted():
         ".. automodule:: a\n   :members:\n\n.. raw:: html\n\n   <b>x</b>\n\n.. graphviz::\n\n   digraph {}\n\n"
         ".. kernel-figure:: a.svg\n   :alt: The alternative\n\n   And a caption\n\n.. code-block:: c\n   :caption: Its title\n\n   x\n"
     )
-    text = rst.convert(raw, left_out=lambda kind, text: told.append(kind))
+    included = rst_include.Included(includes.NOTHING, lambda kind, text: told.append(kind))
+    text = rst.convert(raw, included=included)
     assert marks.unmarked(text) == "The alternative\n\nAnd a caption\n\nIts title\n\nx"
     assert told == ["generated", "raw", "drawing"]

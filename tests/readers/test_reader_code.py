@@ -147,7 +147,7 @@ def test_void_elements_do_not_swallow_the_page():
 @pytest.mark.parametrize("name", ["heading", "shadow", "download", "address-footer-note"])
 def test_class_names_are_whole_words(name):
     assert _shown(html, f'<div class="{name}">Kept</div>') == "Kept"
-    assert _shown(html, '<div class="x sidebar">Gone</div><p>Kept') == "Kept"
+    assert _shown(html, '<div class="x navbar">Gone</div><p>Kept') == "Kept"
 
 
 def test_classes_that_a_source_skips():
@@ -175,6 +175,14 @@ def test_blocks_lists_tables_and_code():
 )  # fmt: skip
 def test_numbers_of_html_lists(raw, shown):
     assert _shown(html, raw) == shown
+
+
+def test_html_boxes_of_text_stay_and_boxes_of_links_go():
+    raw = (
+        '<div class="sidebar"><p>A word</p></div><aside class="footnote brackets">1 A note</aside>'
+        '<aside id="nav">Index</aside><aside class="topic"><p>Abstract</aside>'
+    )
+    assert _shown(html, raw) == "A word\n\n1 A note\n\nAbstract"
 
 
 def test_an_html_title_stands_above_a_page_that_has_no_heading():

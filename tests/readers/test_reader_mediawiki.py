@@ -6,7 +6,7 @@ import time
 import pytest
 
 from data_pipeline import document
-from data_pipeline.readers import marks
+from data_pipeline.readers import account, marks
 from data_pipeline.readers.wikipedia import mediawiki, wikitext
 
 PAGE = """{{Infobox x|a=b}}
@@ -157,10 +157,11 @@ def test_a_page_beyond_the_limit_is_left_out():
         ("Empty", 0, "", "{{x}}"),
     )
     told = []
-    found = mediawiki.read(io.BytesIO(data), path="d", left_out=lambda *what: told.append(what))
+    counted = account.Words(lambda *what: told.append(what))
+    found = mediawiki.read(io.BytesIO(data), path="d", account=counted)
     assert [d.text for d in found] == ["Small\n\nHere."]
     assert told == [
-        ("page_too_large", "Big"),
-        ("templates", "{{x}}"),
-        ("page_without_text", "Empty"),
+        ("left_out/page_too_large", "Big"),
+        ("left_out/templates", "{{x}}"),
+        ("left_out/page_without_text", "Empty"),
     ]

@@ -147,3 +147,19 @@ def test_a_line_that_docutils_does_not_read_is_an_error():
     with pytest.raises(document.ReadError) as caught:
         _shown(rst, "x " * 50_001)
     assert caught.value.kind == "rest_long_line"
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        # What docutils itself loses: rows at the top whose first cell is blank.
+        (
+            "====  ========  =======\n      compact   extended\n      (v1)      (v2)\n====  ========  =======\nsize  32 bytes  64\n====  ========  =======\n",
+            " | compact (v1) | extended (v2)\nsize | 32 bytes | 64",
+        ),
+        ("1. _`Preferred licenses`:\n\n   Text, see `Preferred licenses`_.\n", "1. Preferred licenses:\n\n   Text, see Preferred licenses."),
+        ("a) one\nb) two\n\nText\n\niii. x\niv. y\n\nText\n\nC. z\n\nD. z\n", "a. one\nb. two\n\nText\n\niii. x\niv. y\n\nText\n\nC. z\nD. z"),
+    ],
+)  # fmt: skip
+def test_no_row_target_or_letter_is_lost(raw, shown):
+    assert _shown(rst, raw) == shown

@@ -9,7 +9,7 @@ import zstandard
 
 from data_pipeline import document, errors
 from data_pipeline.corpus import read as parts
-from data_pipeline.readers import plain
+from data_pipeline.readers import account, plain
 from data_pipeline.readers import table as readers
 from data_pipeline.readers.records import jsonl, tsv
 
@@ -84,7 +84,8 @@ def test_plain_text_keeps_everything_and_refuses_binary():
 
 def _left_out(reader, data, **options):
     told = []
-    found = reader(data, path="f", left_out=lambda kind, example: told.append(kind), **options)
+    counted = account.Words(lambda kind, text: told.append(kind.removeprefix("left_out/")))
+    found = reader(data, path="f", account=counted, **options)
     return [each.text for each in found], told
 
 
@@ -108,4 +109,4 @@ def test_halves_of_surrogate_pairs_are_counted():
 
 def test_every_reader_tells_what_it_leaves_out():
     for each in readers.READERS.values():
-        assert "left_out" in inspect.signature(each.read).parameters
+        assert "account" in inspect.signature(each.read).parameters

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
+from data_pipeline.readers.account import NONE, Account
 
 MAX_CHARS = 4 * 1024 * 1024
 _DECLARATION = re.compile(r"(package|func|type|var|const)\b")
@@ -18,13 +19,20 @@ _LITERAL = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|`[^`]*`|//.*|/\*.*
 _OPENS = re.compile(r"(?:type\b.*\b(?:struct|interface)\s*\{|(?:type|var|const)\s*\()\Z")
 
 
-def read(
-    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
-) -> Iterator[document.Document]:
+def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
     """Yields the file's documentation as one document."""
-    text = convert(document.read_text(stream, path=path, max_bytes=MAX_CHARS))
+    raw = document.read_text(stream, path=path, max_bytes=MAX_CHARS)
+    text = convert(raw)
+    account.read(raw, text, where=path, pieces=_pieces)
     if text:
         yield document.Document(id=path, text=text, path=path)
+
+
+def _pieces(raw: str) -> Iterator[tuple[str, str]]:
+    """Comments that document no declaration, and code."""
+    comments = [match.group() for match in _LITERAL.finditer(raw) if match.group()[:1] == "/"]
+    yield "other_comments", "\n".join(comments)
+    yield "markup/code", raw
 
 
 def convert(raw: str) -> str:

@@ -3,18 +3,38 @@
 import html
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
 from data_pipeline.readers import marks
+from data_pipeline.readers.account import NONE, Account, Markup
 from data_pipeline.readers.markup import html as html_reader
+from data_pipeline.readers.markup import markdown
 
 MAX_CHARS = 4 * 1024 * 1024
-# Strings, character literals and comments: what is inside of them is not Java.
+# Strings, character literals and comments: what is inside of them is not Java. First the lines
+# of a comment in Markdown (JEP 467).
 _TOKEN = re.compile(
+    r"(?:(?m:^)[ \t]*///(?!/)[^\n]*(?:\n|\Z))+|"
     r'"""(?:[^\\"]|\\.|"(?!""))*"""|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|//[^\n]*|/\*.*?\*/',
     re.DOTALL,
+)
+_SLASHES = re.compile(r"^[ \t]*///", re.MULTILINE)
+# In Markdown code, in fences and spans, an @ begins no tag and a bracket no link.
+_MARKDOWN_CODE = re.compile(
+    r"^([ \t]*)(```|~~~).*?(?:^\1\2|\Z)|(`+)(?!`).+?(?<!`)\3(?!`)", re.MULTILINE | re.DOTALL
+)
+_REFERENCE = re.compile(
+    r"\[([^\[\]\n]+)\]\[[\w.#$(), \[\]]*\]"
+    r"|\[([\w.$/]*#?[\w$]+(?:\([^()\n]*\))?)\](?![\[(:])"
+)
+# What may follow such a comment: an ordinary comment within a method has a statement below it.
+_DECLARES = re.compile(
+    r"(?:public|protected|private|static|final|abstract|default|synchronized|native|sealed|"
+    r"non-sealed|transient|volatile|class|interface|enum|record|@interface|package|module)\b"
+    r"|(?!(?:return|new|throw|else|yield|assert|case)\b)[\w.<>,?&\[\] ]+\s\w+\s*(?:\(|\Z)"
+    r"|[A-Z][A-Z0-9_]*\Z"
 )
 _STARS = re.compile(r"^[ \t]*\*+ ?", re.MULTILINE)
 _BLOCK_TAG = re.compile(r"^[ \t]*@([a-zA-Z][\w.]*)", re.MULTILINE)
@@ -30,6 +50,13 @@ _SNIPPET = re.compile(
 _PRE = re.compile(r"<pre\b.{0,20000}?</pre>", re.DOTALL | re.IGNORECASE)
 _BRACE = re.compile(r"\{[@\x01](\w+)[ \t]*|[{}]")
 _TARGET = re.compile(r"[^\s(]*(?:\([^()]*\))?")
+# What is no text in a comment: whose words may be missing from it.
+_MARKUP_WORDS = Markup(
+    dropped_tags=r"^[ \t]*\*?[ \t]*@"
+    r"(?:author|version|hidden|modules|uses|provides|serialField)\b(?:.*\n(?!.*@|.*\*/))*.*",
+    tags=r"</?[A-Za-z][^<>]*>|\{?@\w+",
+    link_targets=r"\{@link(?:plain)?\b[^{}]*\}|^[ \t]*\*?[ \t]*@see\b.*",
+)
 _LABELS = {
     "param": "Parameter", "return": "Returns", "throws": "Throws", "exception": "Throws",
     "see": "See also", "since": "Since", "deprecated": "Deprecated", "apiNote": "API note",
@@ -39,14 +66,25 @@ _LABELS = {
 _DROPPED_TAGS = frozenset("author version hidden modules uses provides serialField".split())
 
 
-def read(
-    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
-) -> Iterator[document.Document]:
+def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
     """Yields the file's documentation as one document."""
     raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
     text = convert(raw)
+    account.read(html_reader.unescaped(raw), text, where=path, pieces=lambda _: _pieces(raw))
     if text:
         yield document.Document(id=path, text=text, path=path)
+
+
+def _pieces(raw: str) -> Iterator[tuple[str, str]]:
+    """Code and other comments; of documentation, its tags."""
+    code, documentation, start = [], [], 0
+    for match in _TOKEN.finditer(raw):
+        is_documentation = match.group().lstrip().startswith(("/**", "///"))
+        code.append(raw[start : match.start()])
+        (documentation if is_documentation else code).append(match.group())
+        start = match.end()
+    yield "markup/code", "".join(code) + raw[start:]
+    yield from _MARKUP_WORDS("\n".join(documentation))
 
 
 def convert(raw: str) -> str:
@@ -55,12 +93,17 @@ def convert(raw: str) -> str:
     package = re.search(r"^\s*package\s+([\w.]+)\s*;", raw, re.MULTILINE)
     for match in _TOKEN.finditer(raw):
         comment = match.group()
-        if not comment.startswith("/**") or len(comment) < 6:
+        if comment.startswith("/**") and len(comment) > 5:
+            text = _comment(_hide_at_in_code(_STARS.sub("", comment[3:-2])), _prose)
+            declaration = _declaration(raw, match.end()) if text else ""
+        elif comment.lstrip().startswith("///"):
+            declaration = _declaration(raw, match.end())
+            is_one = _DECLARES.match(declaration)
+            text = _comment(_markdown_body(comment), _markdown_prose) if is_one else ""
+        else:
             continue
-        text = _comment(comment[3:-2])
         if not text:
             continue
-        declaration = _declaration(raw, match.end())
         if declaration.startswith("package "):
             declaration = declaration.rstrip(";")
         blocks.append(f"{declaration}\n\n{_indented(text)}" if declaration else text)
@@ -98,19 +141,18 @@ def _declaration(raw: str, start: int) -> str:
     return constant.group(1) if constant else head.rstrip(",; ")
 
 
-def _comment(body: str) -> str:
-    body = _STARS.sub("", body)
-    parts = _BLOCK_TAG.split(_hide_at_in_code(body))
-    blocks = [_prose(parts[0])]
+def _comment(body: str, prose: Callable[[str], str]) -> str:
+    parts = _BLOCK_TAG.split(body)
+    blocks = [prose(parts[0])]
     for tag, text in zip(parts[1::2], parts[2::2], strict=True):
         if tag in _DROPPED_TAGS or text.strip() == "":
             continue
         if tag in ("param", "throws", "exception"):
             name, said = (text.split(maxsplit=1) + ["", ""])[:2]
-            said = _prose(said)
-            blocks.append(f"{_LABELS[tag]} {name}: {said}" if said else "")
+            said = prose(said)
+            blocks.append(f"{_LABELS[tag]} {name}: {said}" if said else f"{_LABELS[tag]} {name}")
         else:
-            blocks.append(f"{_LABELS.get(tag, tag.rpartition('.')[2])}: {_prose(text)}")
+            blocks.append(f"{_LABELS.get(tag, tag.rpartition('.')[2])}: {prose(text)}")
     return "\n\n".join(block for block in blocks if block.strip())
 
 
@@ -153,8 +195,32 @@ def _inline_tags(text: str) -> list[tuple[int, int, str, str]]:
     return found
 
 
+def _markdown_body(comment: str) -> str:
+    lines = textwrap.dedent(_SLASHES.sub("", comment))
+    return _MARKDOWN_CODE.sub(lambda code: code.group().replace("@", "\x01"), lines)
+
+
+def _markdown_prose(text: str) -> str:
+    """Expands inline tags and links to declarations, then Markdown."""
+    parts, start = [], 0
+    for code in _MARKDOWN_CODE.finditer(text):
+        parts += [_REFERENCE.sub(_label, text[start : code.start()]), code.group()]
+        start = code.end()
+    text = "".join(parts) + _REFERENCE.sub(_label, text[start:])
+    return markdown.convert(_expanded(text, code=lambda each: f"`{each}`").replace("\x01", "@"))
+
+
+def _label(link: re.Match) -> str:
+    return link.group(1) or link.group(2).lstrip("#").replace("#", ".")
+
+
 def _prose(text: str) -> str:
     """Expands inline tags, then HTML; the content of {@code} is never taken for HTML."""
+    text = _expanded(text, code=lambda each: marks.code(html.escape(each, quote=False)))
+    return html_reader.convert(text.replace("\x01", "@"), fragment=True)
+
+
+def _expanded(text: str, *, code: Callable[[str], str]) -> str:
     parts, start = [], 0
     for begin, end, name, content in _inline_tags(text):
         parts.append(text[start:begin])
@@ -163,7 +229,7 @@ def _prose(text: str) -> str:
             code = textwrap.dedent(snippet.group(1)).rstrip() if snippet else ""
             parts.append(f"<pre>{html.escape(code, quote=False)}</pre>" if code else "")
         elif name == "code":
-            parts.append(marks.code(html.escape(content, quote=False)))
+            parts.append(code(content))
         elif name in ("literal", "systemProperty", "index", "summary", "return"):
             parts.append(html.escape(content, quote=False))
         elif name in ("link", "linkplain", "value"):
@@ -172,6 +238,9 @@ def _prose(text: str) -> str:
             label = content.strip()[len(target) :]
             shown = " ".join(label.split()) or target.lstrip("#").replace("#", ".")
             parts.append(html.escape(shown, quote=False))
+        elif name not in ("docRoot", "inheritDoc"):
+            # Of a tag that only its project knows, what stands behind the address: {@extLink a b}.
+            shown = content.partition(" ")[2] if name.endswith("Link") else content
+            parts.append(html.escape(shown, quote=False))
         start = end
-    parts.append(text[start:])
-    return html_reader.convert("".join(parts).replace("\x01", "@"), fragment=True)
+    return "".join(parts) + text[start:]

@@ -9,22 +9,43 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
-from data_pipeline.readers.manpage import mdoc, roff, roff_lines
+from data_pipeline.readers.account import NONE, Account, Markup
+from data_pipeline.readers.manpage import mdoc, roff, roff_escapes, roff_lines
 
 MAX_CHARS = 4 * 1024 * 1024
+# What is no text in roff: whose words may be missing from it.
+_MARKUP_WORDS = Markup(
+    comments=r"\\[\"#].*|^[.']{3}.*",
+    requests=rf"^[.'][ \t]*(?:{'|'.join(sorted(roff.IGNORED))}|sp|PD|HP|Bl|Bd|Sm)\b.*",
+    macros=r"^[.'][ \t]*\w+",
+    mdoc_macros=r"(?:(?<=[ \t])|(?<=^\.))[A-Z][a-z]{1,2}(?=[ \t\n])",
+    conditions=r"^[.'][ \t]*(?:if|ie|el)\b.*",
+    title_line=r"^\.(?:TH|Dt|Dd|Os)\b.*",
+    indentations=r"^\.(?:TP|IP|RS|HP)\b.*",
+    strings=r"^[.'].*?\b(?:ds|as)[ \t].*",
+    escapes=r"\\[fFmMYgkVns*hvwlLDoxXRSZ](?:\[[^\]]*\]|\([^\n]{2}|'[^'\n]*'|.)|\\\[[^\]\n]*\]|\\\(..",
+    link_targets=r"^\.(?:URL?|MTO?|Lk)\b.*",
+    table_formats=r"\bT[{}]|^\.T&\n.*|^\.TS\n(?:.*;\n)?(?:.*\n)*?.*\.[ \t]*$",
+)
 
 
-def read(
-    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
-) -> Iterator[document.Document]:
+def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
     """Yields the page; an alias (a page that only names another) raises ReadError("alias")."""
     raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
     body = [line for line in raw.split("\n") if line.strip() and not roff_lines.is_comment(line)]
     if len(body) <= 2 and any(line.startswith((".so ", "'so ")) for line in body):
         raise document.ReadError("alias", f"{path}: {body[-1].strip()[:80]}")
-    text = convert(raw, path=path, left_out=left_out)
+    text = convert(raw, path=path, left_out=account.left_out)
+    shown = roff_escapes.replaced(raw)
+    account.read(shown, text, where=path, pieces=lambda _: _pieces(raw, shown))
     if text:
         yield document.Document(id=path, text=text, path=path)
+
+
+def _pieces(raw: str, shown: str) -> Iterator[tuple[str, str]]:
+    """Markup as it is written, and with its escapes replaced."""
+    yield from _MARKUP_WORDS(shown)
+    yield from _MARKUP_WORDS(raw)
 
 
 def convert(raw: str, *, path: str = "", left_out: document.LeftOut = document.uncounted) -> str:
@@ -66,6 +87,8 @@ class _Man:
             self._words(glue.join(arguments))
         elif name in self.page.showing and arguments:
             self._words(" ".join(arguments))
+        else:
+            self.page.left_out("markup/own_macros", " ".join(arguments))
 
     def _words(self, text: str) -> None:
         self.page.text(text)

@@ -44,7 +44,7 @@ class Page:
             if line[-1:] == "\\":
                 line = roff_lines.joined(line, waiting)
             if line[:3] in roff_lines.CONDITIONS or line[1:2] in roff_lines.BLANK:
-                line, opened = roff_lines.resolved(line, waiting, held)
+                line, opened = roff_lines.resolved(line, waiting, held, self.left_out)
                 depth += opened
             if depth and "\\}" in line:
                 line = line.replace("\\}", "")
@@ -77,7 +77,7 @@ class Page:
 
     def _own_request(self, name: str, rest: str, waiting: Iterator[str]) -> bool:
         """Handles roff's own requests; False for macros."""
-        if name in _IGNORED:
+        if name in IGNORED:
             return True
         if name in _SWITCHES:
             _SWITCHES[name](self)
@@ -86,6 +86,7 @@ class Page:
             if name == "ig":
                 words.insert(0, "")
             body = roff_lines.skip_to(waiting, f".{words[1] if len(words) > 1 else '.'}")
+            self.left_out("markup/definitions", "\n".join([rest, *body]))
             if words and roff_lines.shows_arguments(body):
                 self.showing.add(words[0])
         elif name in ("ds", "as", "ds1"):
@@ -94,7 +95,7 @@ class Page:
         elif name == "TS":
             self._table(waiting)
         elif name == "EQ":
-            roff_lines.skip_to(waiting, ".EN")
+            self.left_out("equations", "\n".join(roff_lines.skip_to(waiting, ".EN")))
         else:
             return False
         return True
@@ -323,7 +324,7 @@ _SWITCHES = {
     "sp": Page.paragraph,
 }
 # Requests that set what plain text does not show.
-_IGNORED = frozenset(
+IGNORED = frozenset(
     """ad bp ce cf cu fam fc fp ft hc hlm hy hw hym in it ll lf ls lt mk na ne nh nr ns nx po pl pn
     ps rm rn rr rs rt so ss sv ta tc ti tl tr ul vs wh while rj color defcolor char fchar do ec eo
     ev als aln nop pev pnr psbb schar shc sizes warn warnscale evc ftr ab ex mso ac cc c2 pm tm

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from data_pipeline import document
+
 _ARGUMENT = re.compile(r'[ \t]*(?:"((?:[^"]|"")*)"?|((?:\\.|[^ \t\\])+))')
 CONTROL = ".'"
 CONDITIONS = frozenset({".if", ".ie", ".el", "'if", "'ie", "'el"})
@@ -25,7 +27,9 @@ def name_of(line: str) -> tuple[str, str]:
     return match.group(1), line[match.end() :]
 
 
-def resolved(line: str, waiting: Iterator[str], held: list[bool]) -> tuple[str, int]:
+def resolved(
+    line: str, waiting: Iterator[str], held: list[bool], left_out: document.LeftOut
+) -> tuple[str, int]:
     """Resolves conditions at the start of a line: what is left of it, and the braces it opened."""
     opened = 0
     while is_request(line):
@@ -36,7 +40,7 @@ def resolved(line: str, waiting: Iterator[str], held: list[bool]) -> tuple[str, 
         rest = rest.lstrip() if name == "el" else _after_condition(rest)
         held[0] = holds
         if not holds:
-            _skip_braces(rest, waiting)
+            left_out("markup/conditions", "\n".join([line, *_skip_braces(rest, waiting)]))
             return ".", opened
         if rest.startswith("\\{"):
             opened += 1
@@ -91,13 +95,14 @@ def _after_condition(rest: str) -> str:
     return ""
 
 
-def _skip_braces(rest: str, waiting: Iterator[str]) -> None:
+def _skip_braces(rest: str, waiting: Iterator[str]) -> list[str]:
+    """Takes the lines up to the brace that closes, and returns them."""
+    taken: list[str] = []
     depth = rest.count("\\{") - rest.count("\\}")
-    while depth > 0:
-        line = next(waiting, None)
-        if line is None:
-            return
+    while depth > 0 and (line := next(waiting, None)) is not None:
+        taken.append(line)
         depth += line.count("\\{") - line.count("\\}")
+    return taken
 
 
 def skip_to(waiting: Iterator[str], end: str) -> list[str]:

@@ -87,7 +87,7 @@ class Blocks:
             return
         first, indent = "", ""
         for each in self._lists:
-            marker = _marker(each)
+            marker = item_marker(each.style, each.number)
             first += marker if each.is_pending else " " * len(marker)
             indent += " " * len(marker)
         is_item = any(each.is_pending for each in self._lists)
@@ -102,16 +102,17 @@ class Blocks:
         self._ends_in_table = False
 
 
-def _marker(each: _List) -> str:
-    if each.style == "-":
+def item_marker(style: str, number: int) -> str:
+    """What stands before an item: "- ", or its number written like the first one, 1 a A i I."""
+    if style == "-":
         return "- "
-    if each.style in "iI" and 0 < each.number < 50:
-        number, written = each.number, ""
+    if style in "iI" and 0 < number < 50:
+        left, written = number, ""
         for value, letters in _ROMAN:
-            written += letters * (number // value)
-            number %= value
-    elif each.style in "aA" and 0 < each.number <= 26:
-        written = chr(ord("a") + each.number - 1)
+            written += letters * (left // value)
+            left %= value
+    elif style in "aA" and 0 < number <= 26:
+        written = chr(ord("a") + number - 1)
     else:
-        return f"{each.number}. "
-    return f"{written.upper() if each.style in 'AI' else written}. "
+        return f"{number}. "
+    return f"{written.upper() if style in 'AI' else written}. "

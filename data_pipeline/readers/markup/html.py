@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
+from data_pipeline.readers.account import NONE, Account, Markup
 from data_pipeline.readers.markup import html_text
 
 MAX_CHARS = 16 * 1024 * 1024
@@ -20,9 +21,11 @@ _UNSHOWN = frozenset("script style noscript template svg math iframe object canv
 _ASIDE = frozenset("head nav footer aside form button select video audio".split())
 _SKIPPED_ROLES = frozenset("navigation banner contentinfo search complementary".split())
 _SKIPPED_CLASSES = frozenset(
-    """nav navbar navigation sidebar footer header-nav breadcrumb breadcrumbs toc headerlink
+    """nav navbar navigation footer header-nav breadcrumb breadcrumbs toc headerlink
     cookie-banner skip-link sphinxsidebar related noprint menu""".split()
 )
+# Asides that are text of the page: docutils writes its topics and footnotes as such.
+_TEXT_CLASSES = frozenset("topic footnote footnote-list citation admonition sidebar note".split())
 # An end tag is optional for these; the next of the same kind closes them.
 _SELF_CLOSING = frozenset("p li dt dd td th tr option".split())
 _CLOSES = {"td": ("td", "th"), "th": ("td", "th"), "dt": ("dt", "dd"), "dd": ("dt", "dd")}
@@ -38,6 +41,8 @@ _CHARSET = re.compile(
     rb"""|koi8-[ru]|shift_jis|euc-(?:jp|kr)|gbk|gb2312|gb18030|big5)\b""",
     re.IGNORECASE,
 )
+# What is no text in HTML: whose words may be missing from it.
+_MARKUP_WORDS = Markup(comments=r"<!--(?:.|\n)*?-->", tags=r"<[!?/]?[A-Za-z][^<>]*>")
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
 
 
@@ -46,14 +51,20 @@ def read(
     *,
     path: str,
     skip: tuple[str, ...] = (),
-    left_out: document.LeftOut = document.uncounted,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the page as one document, without elements of the classes in `skip`."""
     data = document.read_bytes(stream, path=path, max_bytes=MAX_CHARS)
     raw = document.decode(data, path=path, encodings=_encodings(data))
-    text = convert(raw, skip=skip, left_out=left_out)
+    text = convert(raw, skip=skip, left_out=account.left_out)
+    account.read(unescaped(raw), text, where=path, pieces=lambda _: _MARKUP_WORDS(raw))
     if text:
         yield document.Document(id=path, text=text, path=path)
+
+
+def unescaped(raw: str) -> str:
+    """Returns the text with its entities as characters."""
+    return html.unescape(raw) if "&" in raw else raw
 
 
 def _encodings(data: bytes) -> tuple[str, ...]:
@@ -109,7 +120,7 @@ class _Extractor(html.parser.HTMLParser):
 
     def _text(self) -> str:
         for reason, parts in self._gone.items():
-            if text := " ".join("".join(parts).split()):
+            if text := " ".join(" ".join(parts).split()):
                 self._left_out(reason, text)
         return self._writer.text()
 
@@ -164,7 +175,7 @@ class _Extractor(html.parser.HTMLParser):
 
     def _reason(self, tag, attributes) -> str:
         """Why an element is skipped; "" where it is not."""
-        if tag in self._skipped:
+        if tag in self._skipped and not (tag == "aside" and _is_text(attributes)):
             return tag
         for name, value in attributes:
             if name == "role" and not self._is_fragment:
@@ -189,3 +200,8 @@ class _Extractor(html.parser.HTMLParser):
                 return
             if name in boundary:
                 return
+
+
+def _is_text(attributes) -> bool:
+    words = (value or "" for name, value in attributes if name == "class")
+    return not _TEXT_CLASSES.isdisjoint(" ".join(words).lower().split())

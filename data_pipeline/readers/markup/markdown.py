@@ -18,7 +18,8 @@ from markdown_it.token import Token
 
 from data_pipeline import document
 from data_pipeline.readers import marks, superscripts
-from data_pipeline.readers.includes import NONE, Includes
+from data_pipeline.readers.account import NONE, Account, Markup
+from data_pipeline.readers.includes import NOTHING, Includes
 from data_pipeline.readers.markup import blocks, html
 from data_pipeline.readers.markup import mdbook as book
 
@@ -54,6 +55,19 @@ _BADGES = {
     "non-standard_inline": "(non-standard)",
 }  # fmt: skip
 _ELEMENT = frozenset({"htmlelement", "svgelement", "mathmlelement"})
+# What is no text in Markdown: whose words may be missing from it.
+_MARKUP_WORDS = Markup(
+    front_matter=r"\A---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*$",
+    comments=r"<!--(?:.|\n)*?-->",
+    tags=r"</?[A-Za-z][^<>]*>",
+    link_targets=r"\]\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)|\]\[[^\[\]\n]*\]"
+    r"|^[ >]*\[[^\]\n]+\]:.*(?:\n[ \t]+.*)?",
+    fences=r"^[ \t>*+-]*(?:\d+[.)][ \t]*)?(?:```|~~~).*$",
+    macros=r"\{\{[^{}]*\}\}",
+    attributes=r"\{[#.:][^{}\n]*\}",
+    numbers=r"^[ \t>*+-]*\d{1,9}[.)](?=\s)",
+    tasks=r"\[[xX]\]|\[!\w+\]",
+)
 
 
 def read(
@@ -62,8 +76,8 @@ def read(
     path: str,
     macros: bool = False,
     mdbook: bool = False,
-    includes: Includes = NONE,
-    left_out: document.LeftOut = document.uncounted,
+    includes: Includes = NOTHING,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the file as one document.
 
@@ -72,11 +86,12 @@ def read(
     """
     raw = document.read_text(stream, path=path, max_bytes=MAX_CHARS)
     if mdbook:
-        raw = book.expanded(raw, includes, left_out)
+        raw = book.expanded(raw, includes, account.left_out)
     try:
-        text = convert(raw, macros=macros, left_out=left_out)
+        text = convert(raw, macros=macros, left_out=account.left_out)
     except document.ReadError as error:
         raise document.ReadError(error.kind, f"{path}: {error}") from error
+    account.read(html.unescaped(raw), text, where=path, pieces=_MARKUP_WORDS)
     if text:
         yield document.Document(id=path, text=text, path=path)
 

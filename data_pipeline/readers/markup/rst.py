@@ -17,10 +17,11 @@ import docutils.statemachine
 import docutils.transforms.references
 import docutils.utils
 from docutils import nodes
-from docutils.parsers.rst import directives, roles, states
+from docutils.parsers.rst import directives, roles, states, tableparser
 
 from data_pipeline import document
-from data_pipeline.readers.includes import NONE, Includes
+from data_pipeline.readers.account import NONE, Account, Markup
+from data_pipeline.readers.includes import NOTHING, Includes
 from data_pipeline.readers.markup import rst_directives, rst_include, rst_limits, rst_text
 
 _ROLE_TARGET = re.compile(r"\s*<[^<>]*>\s*\Z", re.DOTALL)
@@ -34,45 +35,55 @@ _NUMBERED = {
 }
 _PEP_HEADER = re.compile(r"\A(?:PEP|Title|Author|Status)\s*:.*?(?:\n[ \t]*\n|\Z)", re.DOTALL)
 _PEP_FIELD = re.compile(r"^(PEP|Title):[ \t]*(.+(?:\n[ \t]+.+)*)$", re.MULTILINE)
+# What is no text in reST: whose words may be missing from it.
+_MARKUP_WORDS = Markup(
+    comments=r"^([ \t]*(?:[*+-][ \t]+)*)\.\.(?:[ \t]+(?![\w:.+-]+::|_|\|).*)?\n"
+    r"(?:(?:[ \t]*\1[ \t]+.*)?\n)*",
+    targets=r"^[ \t]*(?:[*+-][ \t]+)*\.\.[ \t]+_.*(?:\n[ \t]+\S.*)?|<[^<>`]*>`|^[ \t]*__ .*",
+    directives=r"^[ \t]*(?:\.\.[ \t]+(?:\|[^|\n]*\|[ \t]*)?|[*+-][ \t]+)?[\w:.+-]+::.*$",
+    options=r"^[ \t]+:[\w -]+:.*$|^:(?:orphan|tocdepth|nosearch|nocomments):.*$",
+    roles=r":[A-Za-z][\w:.+-]*:(?=`)|~?[\w.]+(?=\.\w+(?:\(\))?`)",
+    notes=r"\[[#*\w.-]+\]_|^[ \t]*\.\.[ \t]+\[[#*\w.-]+\]",
+    pep_header=r"\A(?:[\w-]+:.*(?:\n[ \t]+.*)*\n)+",
+    substitutions=r"\|[^|\n]+\|_{0,2}",
+    numbers=r"^[ \t]*(?:\d{1,9}|[A-Za-z]|[ivxlc]+)[.)](?=\s)",
+)
 
 
 def read(
     stream: BinaryIO,
     *,
     path: str,
-    includes: Includes = NONE,
-    left_out: document.LeftOut = document.uncounted,
+    includes: Includes = NOTHING,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the file as one document."""
     raw = document.read_text(
         stream, path=path, encodings=document.WESTERN, max_bytes=rst_limits.MAX_CHARS
     )
-    text = convert(raw, path=path, includes=includes, left_out=left_out)
+    included = rst_include.Included(includes, account.left_out)
+    text = convert(raw, path=path, included=included)
+    account.read("\n".join([raw, *included.texts]), text, where=path, pieces=_MARKUP_WORDS)
     if text:
         yield document.Document(id=path, text=text, path=path)
 
 
-def convert(
-    raw: str,
-    *,
-    path: str = "",
-    includes: Includes = NONE,
-    left_out: document.LeftOut = document.uncounted,
-) -> str:
+def convert(raw: str, *, path: str = "", included: rst_include.Included | None = None) -> str:
     """Returns the text of a reST document, blocks separated by a blank line, code marked.
 
     Raises ReadError for nesting or a line that no hand-written page has.
     """
+    included = included or rst_include.Included(NOTHING, document.uncounted)
     head, raw = _pep_header(raw)
     rst_limits.check(raw, path)
     tree = docutils.utils.new_document(path, _settings())
     tree.reporter.stream = None
-    tree.included = rst_include.Included(includes, left_out)
+    tree.included = included
     try:
         with _everything_known():
             docutils.parsers.rst.Parser().parse(raw, tree)
         docutils.transforms.references.Substitutions(tree).apply()
-        text = rst_text.render(tree, left_out)
+        text = rst_text.render(tree, included.left_out)
     except RecursionError as error:
         raise document.ReadError("rest_deep", f"{path}: nested too deeply") from error
     except (docutils.utils.SystemMessage, docutils.ApplicationError, *_PARSER_BUGS) as error:
@@ -111,14 +122,30 @@ def _pep_header(raw: str) -> tuple[str, str]:
 @contextlib.contextmanager
 def _everything_known():
     """Lets docutils find a directive and a role under every name, for the time of one parse."""
-    saved = directives.directive, roles.role, states.RSTState.nested_sm
+    table = tableparser.SimpleTableParser
+    saved = directives.directive, roles.role, states.RSTState.nested_sm, table.setup
     directives.directive = lambda *_: (rst_directives.Directive, [])
     roles.role = lambda name, language, lineno, reporter: (_role, [])
     states.RSTState.nested_sm = _LazyMachine
+    table.setup = functools.partialmethod(_set_up_table, setup=table.setup)
     try:
         yield
     finally:
-        directives.directive, roles.role, states.RSTState.nested_sm = saved
+        directives.directive, roles.role, states.RSTState.nested_sm, table.setup = saved
+
+
+def _set_up_table(parser, block, *, setup) -> None:
+    """Keeps rows at the top of a table whose first cell is blank: docutils loses them."""
+    setup(parser, block)
+    start, end = parser.parse_columns(parser.block[0], 0)[0]
+    is_first = True
+    for number, line in enumerate(parser.block):
+        if parser.span_pat.match(line):
+            is_first = True
+        elif is_first and line.strip():
+            if not line[start:end].strip():
+                parser.block[number] = f"{line[:start]}\\{line[start + 1 :]}"
+            is_first = False
 
 
 class _LazyMachine(states.NestedStateMachine):

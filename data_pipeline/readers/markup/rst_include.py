@@ -25,6 +25,7 @@ class Included:
 
     def __init__(self, includes: Includes, left_out: document.LeftOut):
         self.left_out = left_out
+        self.texts: list[str] = []
         self._includes = includes
         self._pages: set[tuple[str, str]] = set()
         self._chars = 0
@@ -50,6 +51,7 @@ class Included:
         if self._chars > rst_limits.MAX_CHARS:
             self.left_out("include_too_large", directive.block_text)
             return False
+        self.texts.append(text)
         return True
 
     def is_first(self, directive, name: str, options: str) -> bool:
@@ -73,6 +75,7 @@ def _include(directive, included: Included) -> list[nodes.Node]:
     lines = lines[_line(options, "start-line", 0) : _line(options, "end-line", len(lines))]
     text = _between("\n".join(lines), options, is_whole_line=False)
     if "literal" in options or "code" in options:
+        included.texts.append(text)
         return [nodes.literal_block("", text.strip("\n"))] if text.strip() else []
     if not included.has_room(directive, text):
         return []
@@ -113,6 +116,7 @@ def _literal_include(directive, included: Included) -> list[nodes.Node]:
     caption = options.get("caption", "")
     caption = posixpath.basename(" ".join(directive.arguments)) if caption is None else caption
     block = [nodes.literal_block("", text)] if text.strip() else []
+    included.texts.append(text)
     return ([nodes.paragraph("", caption)] if caption else []) + block
 
 

@@ -6,11 +6,11 @@ from docutils import nodes
 
 from data_pipeline import document
 from data_pipeline.readers import marks, superscripts
+from data_pipeline.readers.markup import blocks
 
 _SPACES = re.compile(r"[ \t]*\n[ \t]*")
 _SKIPPED = (
     nodes.comment,
-    nodes.target,
     nodes.substitution_definition,
     nodes.raw,
     nodes.footnote_reference,
@@ -104,8 +104,12 @@ def _list(markers):
     return handler
 
 
+_STYLES = {"loweralpha": "a", "upperalpha": "A", "lowerroman": "i", "upperroman": "I"}
+
+
 def _number(node, offset) -> str:
-    return f"{int(node.get('start', 1)) + offset}. "
+    style = _STYLES.get(node.get("enumtype"), "1")
+    return blocks.item_marker(style, int(node.get("start", 1)) + offset)
 
 
 def _definition_list(node) -> list[str]:

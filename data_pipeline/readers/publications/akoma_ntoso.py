@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 
 from data_pipeline import document
 from data_pipeline.readers import superscripts, xmlsafe
+from data_pipeline.readers.account import NONE, Account
 
 # Elements that hold no text of the law, and the reason under which theirs is counted.
 _DROPPED = {
@@ -18,11 +19,15 @@ _DROPPED = {
     "placeholder": "placeholders", "img": "drawing", "figure": "drawing", "del": "deleted_text",
     "meta": "markup/metadata", "components": "components",
 }  # fmt: skip
+_FRAMES = frozenset(("preface", "preamble", "conclusions"))
+_BODIES = frozenset(("body", "mainBody", "judgmentBody"))
 # Elements whose direct text is a line of its own.
 _LEAVES = frozenset(
     """p docTitle heading subheading num listIntroduction listWrapUp crossHeading longTitle
     docNumber intro wrapUp tocItem td th block wrap formula""".split()
 )
+# Elements that separate no words.
+_INLINE = frozenset("b i u sub span inline ins abbr def ref term a em strong".split())
 # An index of key words at the end of a code: article numbers, no sentences.
 _REGISTER = re.compile(
     r"(?:Sach|Stichwort|Inhalts|Abk\u00fcrzungs)(?:verzeichnis|register)|(?:Subject )?Index|"
@@ -32,9 +37,7 @@ _REGISTER = re.compile(
 _SPACES = re.compile(r"\s+")
 
 
-def read(
-    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
-) -> Iterator[document.Document]:
+def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
     """Yields the law as one document; a file without any provision raises ReadError("no_body")."""
     root = next(
         xmlsafe.subtrees(stream, wanted=frozenset({"akomaNtoso"}), path=path),
@@ -42,10 +45,19 @@ def read(
     )
     if root is None:
         raise document.ReadError("not_akn", f"{path}: no <akomaNtoso> element")
-    text = convert(root, left_out)
+    text = convert(root, account.left_out)
+    raw = _line(xmlsafe.text(root, inline=_INLINE))
+    account.read(raw, text, where=path, pieces=lambda _: [("outside_of_body", _outside(root))])
     if not text:
         raise document.ReadError("no_body", f"{path}: no provisions")
     yield document.Document(id=path, text=text, path=path)
+
+
+def _outside(root: Element) -> str:
+    """The text of a file that is in no part of the law: metadata, cover page."""
+    if xmlsafe.local(root.tag) in _FRAMES | _BODIES:
+        return ""
+    return " ".join((root.text or "", *(f"{_outside(each)} {each.tail or ''}" for each in root)))
 
 
 def convert(root: Element, left_out: document.LeftOut = document.uncounted) -> str:
@@ -54,9 +66,9 @@ def convert(root: Element, left_out: document.LeftOut = document.uncounted) -> s
     has_body = False
     for part in root.iter():
         name = xmlsafe.local(part.tag)
-        if name in ("preface", "preamble", "conclusions"):
+        if name in _FRAMES:
             blocks += _Writer(left_out).write(part)
-        elif name in ("body", "mainBody", "judgmentBody"):
+        elif name in _BODIES:
             written = _Writer(left_out).write(part)
             has_body = has_body or bool(written)
             blocks += written

@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element
 
 from data_pipeline import document
 from data_pipeline.readers import marks, superscripts, xmlsafe
+from data_pipeline.readers.account import NONE, Account
 
 # Section of a weakness -> its heading. The order in the document is that of the file.
 _SECTIONS = {
@@ -26,21 +27,49 @@ _SECTIONS = {
     "Notes": "Notes",
 }
 # Parts that say what the sentence beside them is about: shown as "Phase, Phase: sentence".
-_LABELS = ("Scope", "Impact", "Phase", "Strategy", "Method", "Term", "Reference")
+_LABELS = tuple(
+    "Scope Impact Likelihood Phase Strategy Method Term Reference Effectiveness".split()
+)
 _BODIES = ("Description", "Note", "Effectiveness_Notes")
+# Elements that separate no words.
+_INLINE = frozenset("b i u sub span em strong".split())
 _SPACE = re.compile(r"\s+")
 _REFERENCE = re.compile(r"\s*\[REF-\d+\]")
 
 
-def read(
-    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
-) -> Iterator[document.Document]:
+def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
     """Yields the weaknesses that are not deprecated, in the order of the file."""
-    for weakness in xmlsafe.subtrees(stream, wanted=frozenset({"Weakness"}), path=path):
+
+    def outside(text):
+        if not text.isspace():
+            account.skip("categories_and_views", text)
+
+    wanted = frozenset({"Weakness"})
+    for weakness in xmlsafe.subtrees(stream, wanted=wanted, path=path, outside=outside):
+        number, name = weakness.get("ID", ""), weakness.get("Name", "")
+        raw = f"CWE-{number}: {name}\n{xmlsafe.text(weakness, inline=_INLINE)}"
         if weakness.get("Status") == "Deprecated":
+            account.left_out("deprecated", name)
+            account.skip("deprecated", raw)
             continue
-        number = weakness.get("ID", "")
-        yield document.Document(id=f"{path}#CWE-{number}", text=_text(weakness), path=path)
+        text = _text(weakness)
+        where = f"{path}#CWE-{number}"
+        account.read(raw, text, where=where, pieces=lambda _, w=weakness: _pieces(w))
+        yield document.Document(id=where, text=text, path=path)
+
+
+def _pieces(weakness: Element) -> Iterator[tuple[str, str]]:
+    for section in weakness:
+        name = xmlsafe.local(section.tag)
+        text = xmlsafe.text(section, inline=_INLINE)
+        if name not in _SECTIONS and name != "Description":
+            yield name.lower(), text
+        elif name == "Observed_Examples":
+            links = (
+                part.text or "" for part in section.iter() if xmlsafe.local(part.tag) == "Link"
+            )
+            yield "markup/link_targets", " ".join(links)
+        yield "markup/references", " ".join(_REFERENCE.findall(text))
 
 
 def _text(weakness: Element) -> str:

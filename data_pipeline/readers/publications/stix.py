@@ -4,12 +4,14 @@ A source is read as a whole: the same object stands in a bundle and in a file of
 every version of a bundle. The newest `modified` of each id counts.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
+from data_pipeline.readers.account import NONE, Account
 
 _KINDS = {
     "attack-pattern": "technique",
@@ -26,6 +28,12 @@ _KINDS = {
     "x-mitre-analytic": "analytic",
     "x-mitre-matrix": "matrix",
 }
+_SHOWN = frozenset((*_KINDS, "relationship"))
+# Fields that say which object it is, of which version, in which file.
+_IDENTITY = frozenset(
+    """id type created modified spec_version revoked object_marking_refs relationship_type
+    x_mitre_version x_mitre_attack_spec_version x_mitre_domains x_mitre_deprecated""".split()
+)
 # Relationship -> what a reader of its source object is told; procedures are its "uses".
 _VERBS = {
     "uses": "uses",
@@ -50,7 +58,7 @@ def read_source(
     files: Iterable[tuple[str, BinaryIO]],
     *,
     on_error=None,
-    left_out: document.LeftOut = document.uncounted,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields one document per object of all files, in the order of STIX ids.
 
@@ -64,24 +72,66 @@ def read_source(
             for found in _objects(document.read_bytes(stream, path=path), path):
                 # A bundle and a single file hold equal copies: the path breaks the tie.
                 rank = (str(found.get("modified", "")), path)
-                if found["id"] not in newest or rank > newest[found["id"]][0]:
+                older = newest.get(found["id"])
+                if older is None or rank > older[0]:
                     newest[found["id"]] = (rank, found, path)
+                    found = older and older[1]
+                if found:
+                    account.skip("older_version_or_copy", _strings(found))
         except document.ReadError as error:
             if on_error is None:
                 raise
             on_error(path, error)
     live = {key: found for key, (_, found, _) in newest.items() if _is_live(found)}
     relations: dict[str, list[dict]] = {}
-    for key in sorted(live):
-        found = live[key]
+    for key in sorted(newest):
+        found = newest[key][1]
         ends = found.get("source_ref"), found.get("target_ref")
-        if found.get("type") == "relationship" and all(isinstance(end, str) for end in ends):
-            if ends[1] in live:
-                relations.setdefault(ends[0], []).append(found)
-    for key in sorted(live):
-        text = _text(live[key], relations.get(key, []), live)
+        if key not in live:
+            account.skip("revoked_or_deprecated", _strings(found))
+        elif found.get("type") != "relationship":
+            continue
+        elif all(isinstance(end, str) and end in live for end in ends):
+            relations.setdefault(ends[0], []).append(found)
+        else:
+            account.skip("relation_of_nothing_shown", _strings(found))
+    for key in sorted(key for key in live if live[key].get("type") != "relationship"):
+        found, related = live[key], relations.get(key, [])
+        text = _text(found, related, live)
+        raw = "\n".join(map(_strings, (found, *related)))
+        pieces = functools.partial(_pieces, (found, *related), text)
+        account.read(raw, text, where=key, pieces=pieces)
         if text:
             yield document.Document(id=key, text=text, path=newest[key][2])
+
+
+def _strings(value) -> str:
+    """Every string and number of an object, one a line."""
+    if isinstance(value, dict | list):
+        return "\n".join(map(_strings, value.values() if isinstance(value, dict) else value))
+    return "" if value is None or isinstance(value, bool) else str(value)
+
+
+def _pieces(found: tuple[dict, ...], text: str, raw: str) -> Iterator[tuple[str, str]]:
+    """The fields of objects that are not shown, by name; of those that are, what is cut."""
+    if not text:
+        yield "without_description", _strings(found[0].get("name"))
+    told = [str(each.get("description")) for each in found[1:]]
+    yield "repeated_sentences", "\n".join(each for each in told if told.count(each) > 1)
+    for each in found:
+        kind = str(each.get("type"))
+        for key, value in each.items():
+            if key in ("name", "description", "x_mitre_detection") and kind in _SHOWN:
+                text = str(value)
+                yield "citations", " ".join(_CITATION.findall(text))
+                yield "markup/link_targets", " ".join(m.group() for m in _LINK.finditer(text))
+                yield "markup/tags", " ".join(_HTML.findall(text))
+            elif key in _IDENTITY or key.endswith(("_ref", "_refs")):
+                yield "markup/identity", _strings(value)
+            elif key not in ("name", "description"):
+                yield f"field_{key}", _strings(value)
+        if kind not in _SHOWN:
+            yield f"object_{kind}", _strings(each)
 
 
 def _objects(data: bytes, path: str) -> Iterator[dict]:

@@ -7,6 +7,7 @@ from typing import BinaryIO
 
 from data_pipeline import document
 from data_pipeline.readers import textfiles
+from data_pipeline.readers.account import NONE, Account
 
 MAX_LINE_BYTES = 64 * 1024 * 1024
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -19,7 +20,7 @@ def read(
     path: str,
     text_key: str = "text",
     id_key: str = "id",
-    left_out: document.LeftOut = document.uncounted,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the text of each line's object; raises ReadError("json_broken") at the first bad one.
 
@@ -48,8 +49,23 @@ def read(
         # JSON can write half of a surrogate pair, which no file can hold.
         whole = {key: value.encode("utf-8", "ignore").decode() for key, value in values.items()}
         if whole != values:
-            left_out("lone_surrogates", whole["id"])
+            account.left_out("lone_surrogates", whole["id"])
+        fields = _fields(found, without=text_key)
+        raw = "\n".join([text, *(each for _, each in fields)]) if fields else text
+        account.read(raw, whole["text"], where=whole["id"], pieces=lambda _, f=fields: f)
         yield document.Document(**whole)
+
+
+def _fields(found: dict, *, without: str) -> list[tuple[str, str]]:
+    """The fields of a record that are not its text, each with the reason why it is not shown."""
+    return [
+        (
+            "markup/known_fields" if key in _FIELDS else "other_fields",
+            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+        )
+        for key, value in found.items()
+        if key != without
+    ]
 
 
 def _lines(stream: BinaryIO, path: str) -> Iterator[bytes]:

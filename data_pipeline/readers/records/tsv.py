@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
+from data_pipeline.readers.account import NONE, Account
 
 MAX_LINE_BYTES = 1 << 20
 MAX_PAIRS = 10_000
@@ -22,7 +23,7 @@ def read(
     columns: tuple[int, int] = (0, 1),
     pairs: int = 32,
     layout: str = "pairs",
-    left_out: document.LeftOut = document.uncounted,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields documents of `pairs` neighbouring pairs; an empty line of the file ends one.
 
@@ -32,7 +33,7 @@ def read(
     first, second = columns
 
     def rows():
-        for number, line in enumerate(_lines(stream, path, left_out)):
+        for number, line in enumerate(_lines(stream, path, account)):
             if line is None:
                 continue
             fields = line.split("\t")
@@ -40,14 +41,17 @@ def read(
                 yield None
             elif len(fields) > max(first, second):
                 yield fields[first], fields[second]
+                if len(fields) > 2:
+                    rest = [each for at, each in enumerate(fields) if at not in columns]
+                    account.skip("other_columns", "\t".join(rest))
             elif number == 0:
                 raise document.ReadError(
                     "tsv_columns", f"{path}: {len(fields)} columns, wanted {max(columns) + 1}"
                 )
             else:
-                left_out("tsv_columns", f"{path}:{number + 1}: {line}")
+                _left_out(account, "tsv_columns", line, f"{path}:{number + 1}")
 
-    yield from _documents(rows(), path=path, pairs=pairs, layout=layout, left_out=left_out)
+    yield from _documents(rows(), path=path, pairs=pairs, layout=layout, account=account)
 
 
 def read_aligned(
@@ -56,22 +60,22 @@ def read_aligned(
     path: str,
     pairs: int = 32,
     layout: str = "pairs",
-    left_out: document.LeftOut = document.uncounted,
+    account: Account = NONE,
 ) -> Iterator[document.Document]:
     """The same for two files whose lines correspond; raises ReadError("not_aligned")."""
 
     def rows():
-        sides = [_lines(stream, path, left_out) for stream in streams]
+        sides = [_lines(stream, path, account) for stream in streams]
         for left, right in itertools.zip_longest(*sides, fillvalue=_END):
             if left is _END or right is _END:
                 raise document.ReadError("not_aligned", f"{path}: files of unequal length")
             if left is not None and right is not None:
                 yield (left, right) if left.strip() or right.strip() else None
 
-    yield from _documents(rows(), path=path, pairs=pairs, layout=layout, left_out=left_out)
+    yield from _documents(rows(), path=path, pairs=pairs, layout=layout, account=account)
 
 
-def _lines(stream: BinaryIO, path: str, left_out: document.LeftOut) -> Iterator[str | None]:
+def _lines(stream: BinaryIO, path: str, account: Account) -> Iterator[str | None]:
     """Yields each line, None for one that is no text; raises ReadError if the first is none."""
     number = 0
     while line := stream.readline(MAX_LINE_BYTES + 1):
@@ -83,7 +87,7 @@ def _lines(stream: BinaryIO, path: str, left_out: document.LeftOut) -> Iterator[
         except document.ReadError:
             if number == 1:
                 raise
-            left_out("undecodable_line", f"{path}:{number}")
+            account.left_out("undecodable_line", f"{path}:{number}")
             yield None
 
 
@@ -93,7 +97,7 @@ def _documents(
     path: str,
     pairs: int,
     layout: str,
-    left_out: document.LeftOut,
+    account: Account,
 ) -> Iterator[document.Document]:
     if not 1 <= pairs <= MAX_PAIRS or layout not in ("pairs", "blocks"):
         raise document.ReadError("options", f"{path}: got pairs={pairs}, layout={layout!r}")
@@ -113,8 +117,15 @@ def _documents(
             if left and right:  # half a pair is an alignment error
                 run.append((left, right))
             else:
-                left_out("half_pair", f"{path}: {left or right}")
+                _left_out(account, "half_pair", left or right, path)
         if run and (row is None or len(run) == pairs):
-            yield finished()
+            found = finished()
+            account.read(found.text, found.text, where=found.id)
+            yield found
             run.clear()
             number += 1
+
+
+def _left_out(account: Account, kind: str, text: str, where: str) -> None:
+    account.left_out(kind, f"{where}: {text}")
+    account.skip(kind, text)

@@ -1,12 +1,14 @@
 """MediaWiki XML dumps (Wikipedia), plain or bz2 -> one document per article, as a stream."""
 
 import bz2
+import html
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
 from data_pipeline.readers import xmlsafe
+from data_pipeline.readers.account import NONE, Account
 from data_pipeline.readers.wikipedia import wikitext
 
 # MediaWiki's own limit for a page is 2 MiB; a longer one is not a page.
@@ -59,34 +61,41 @@ class _Pages:
         return None
 
 
-def read(
-    stream: BinaryIO, *, path: str, left_out: document.LeftOut = document.uncounted
-) -> Iterator[document.Document]:
+def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
     """Yields the articles (namespace 0, no redirects) of a dump, cleaned; memory is one page.
 
     `stream` may be bz2-compressed, in one stream or many.
     Raises ReadError("truncated") for a cut-off bz2 file.
     """
     for page in pages(stream, path=path):
-        title = page.get("title", "")
-        text = wikitext.clean(page.get("text", ""), left_out)
+        title, source = page.get("title", ""), page.get("text", "")
+        where = f"{path}#{page.get('id') or title}"
+        raw = f"{title}\n{html.unescape(source)}"
+        if not _is_article(page):
+            kind = "redirects" if "redirect" in page else "other_namespaces"
+            account.skip(kind, raw)
+            continue
+        text = wikitext.clean(source, account.left_out)
         if not text:
-            left_out("page_too_large" if "too_large" in page else "page_without_text", title)
-        else:
-            yield document.Document(
-                id=f"{path}#{page.get('id') or title}", text=f"{title}\n\n{text}", path=path
-            )
+            kind = "page_too_large" if "too_large" in page else "page_without_text"
+            account.left_out(kind, title)
+        shown = f"{title}\n\n{text}" if text else ""
+        account.read(raw, shown, where=where, pieces=wikitext.MARKUP)
+        if shown:
+            yield document.Document(id=where, text=shown, path=path)
+
+
+def _is_article(page: dict[str, str]) -> bool:
+    return page.get("ns", "0").strip() == "0" and "redirect" not in page
 
 
 def pages(stream: BinaryIO, *, path: str) -> Iterator[dict[str, str]]:
-    """Yields {"title", "id", "text"} of every article in the dump, its wikitext as it stands."""
+    """Yields {"title", "ns", "id", "text"} of every page in the dump, its wikitext as it stands."""
     target = _Pages()
     try:
         for _ in xmlsafe.feed(_decompressed(stream), target, path=path):
             done, target.done = target.done, []
-            for page in done:
-                if page.get("ns", "0").strip() == "0" and "redirect" not in page:
-                    yield page
+            yield from done
     except (EOFError, OSError, zlib.error) as error:
         raise document.ReadError("truncated", f"{path}: {error}") from error
 

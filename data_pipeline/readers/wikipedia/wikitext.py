@@ -7,6 +7,7 @@ import mwparserfromhell
 from mwparserfromhell import nodes
 
 from data_pipeline import document
+from data_pipeline.readers.account import Markup
 from data_pipeline.readers.wikipedia import (
     wikitext_sections,
     wikitext_source,
@@ -31,6 +32,14 @@ _LANGUAGES = frozenset(
     pih pms pnb pnt pwn rki rmy roa-rup roa-tara rsk rue sah sat scn sco shi shn simple skr smn
     srn stq syl szl szy tay tcy tdd tet tig tly tpi trv tum tyv udm vec vep vls war wuu xal xmf
     yue zea zgh zh-classical zh-min-nan zh-yue""".split()
+)
+# What is no text in wikitext: whose words may be missing from it.
+MARKUP = Markup(
+    tags=r"</?[A-Za-z][^<>]*>",
+    link_targets=r"\[\[[^\[\]|]*\||\[(?:https?:|ftp:)?//[^\s\]]+",
+    templates=r"\{\{[^{}|]*|\|[ \t]*[\w -]+[ \t]*=|\}\}",
+    headings=r"^=+[^=\n]+=+[ \t]*$",
+    magic_words=r"__[A-Z]+__",
 )
 
 
@@ -68,10 +77,9 @@ def _render(code, parts: list[str], left_out: document.LeftOut) -> None:
             parts.append(_entity(node))
         elif isinstance(node, nodes.Template):
             text = wikitext_templates.shown(node, functools.partial(_rendered, left_out=left_out))
-            if text is None:
-                left_out("templates", str(node))
-            else:
-                parts.append(text)
+            # Of one that is shown, the arguments that are not.
+            left_out("templates" if text is None else "markup/templates", str(node))
+            parts.append(text or "")
 
 
 def _rendered(code, *, left_out: document.LeftOut) -> str:
