@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -166,9 +167,8 @@ def test_a_build_warns_of_words_that_are_lost_without_a_reason(tree, monkeypatch
     command.main(arguments, registry_path=Path("x"), description="", say=said.append)
     (line,) = [line for line in said if line.startswith("warning: ")]
     assert line.startswith("warning: pages: 0.") and "more than 0.10%" in line
-    assert (
-        "- unaccounted: 200\n    - `d0/p000.md: 0 code`" in (tree / "out" / "report.md").read_text()
-    )
+    table = (tree / "out" / "report.md").read_text()
+    assert re.search(r"- unaccounted: 200\n    - `d\d/p\d+\.md: ", table)
 
 
 def test_a_reader_that_does_not_account_for_its_words_is_named(tree, monkeypatch):

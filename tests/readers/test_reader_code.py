@@ -103,6 +103,53 @@ def test_java_snippets_keep_their_lines_and_annotations_their_strings():
     )
 
 
+MARKDOWN_JAVA = """package a.b;
+
+/// Returns a *list* of `Map<K, V>`, see [List], [the getter][Map#get(Object)] and
+/// [java.util.Set#of()]; {@code a<b} and a [link](http://x.y).
+///
+/// - one
+///   - two
+///
+/// ```java
+/// @Override
+/// void run() { a[0] = b[i]; }
+/// ```
+///
+/// @param n the _number_
+/// @return `null` or
+///   more
+@Deprecated
+public List<String> names(int n) {
+    /// no documentation
+    return find(n);
+}
+
+/// A constant.
+static final int X = 1;
+
+//// A ruler
+interface Y {}
+"""
+
+
+def test_java_comments_in_markdown():
+    assert _shown(javadoc, MARKDOWN_JAVA) == (
+        "package a.b\n\npublic List<String> names(int n)\n\n"
+        "    Returns a list of Map<K, V>, see List, the getter and\n    java.util.Set.of(); a<b and a link.\n\n"
+        "    - one\n      - two\n\n    @Override\n    void run() { a[0] = b[i]; }\n\n"
+        "    Parameter n: the number\n\n    Returns: null or\n    more\n\n"
+        "static final int X\n\n    A constant."
+    )
+
+
+def test_java_says_what_is_thrown_and_shows_tags_that_it_does_not_know():
+    raw = "/** See {@extLink guide the Guide} in {@docRoot}/x, {@jls 4.2 Types}.\n * @throws F {@inheritDoc} */\nvoid f();"
+    assert _shown(javadoc, raw) == (
+        "void f()\n\n    See the Guide in /x, 4.2 Types.\n\n    Throws F"
+    )
+
+
 def test_go_methods_and_block_comments_stay_licences_go():
     assert _shown(godoc, GO) == (
         "package fmt\n    Package fmt prints.\n\n    \tverbs := 1\n\n"

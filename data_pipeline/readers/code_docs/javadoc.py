@@ -20,7 +20,7 @@ _TOKEN = re.compile(
     r'"""(?:[^\\"]|\\.|"(?!""))*"""|"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|//[^\n]*|/\*.*?\*/',
     re.DOTALL,
 )
-_SLASHES = re.compile(r"^[ \t]*///", re.MULTILINE)
+_SLASHES = re.compile(r"^[ \t]*///(?!/)", re.MULTILINE)
 # In Markdown code, in fences and spans, an @ begins no tag and a bracket no link.
 _MARKDOWN_CODE = re.compile(
     r"^([ \t]*)(```|~~~).*?(?:^\1\2|\Z)|(`+)(?!`).+?(?<!`)\3(?!`)", re.MULTILINE | re.DOTALL
@@ -79,7 +79,7 @@ def _pieces(raw: str) -> Iterator[tuple[str, str]]:
     """Code and other comments; of documentation, its tags."""
     code, documentation, start = [], [], 0
     for match in _TOKEN.finditer(raw):
-        is_documentation = match.group().lstrip().startswith(("/**", "///"))
+        is_documentation = match.group().startswith("/**") or _SLASHES.match(match.group())
         code.append(raw[start : match.start()])
         (documentation if is_documentation else code).append(match.group())
         start = match.end()
@@ -96,7 +96,7 @@ def convert(raw: str) -> str:
         if comment.startswith("/**") and len(comment) > 5:
             text = _comment(_hide_at_in_code(_STARS.sub("", comment[3:-2])), _prose)
             declaration = _declaration(raw, match.end()) if text else ""
-        elif comment.lstrip().startswith("///"):
+        elif _SLASHES.match(comment):
             declaration = _declaration(raw, match.end())
             is_one = _DECLARES.match(declaration)
             text = _comment(_markdown_body(comment), _markdown_prose) if is_one else ""
