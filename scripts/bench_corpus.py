@@ -130,7 +130,8 @@ def _sample(source: registry.Source, root: Path, max_bytes: int) -> tuple[str, .
 def _size(path: Path, source: registry.Source) -> int:
     """The size without compression; 0 for what cannot be read."""
     try:
-        with readers.open_file(path, reader="jsonl", max_bytes=source.max_file_bytes) as stream:
+        limits = {"name": path.name, "max_bytes": source.max_file_bytes}
+        with readers.open_file(path, reader="jsonl", **limits) as stream:
             return sum(map(len, iter(lambda: stream.read(1 << 20), b"")))
     except (document.ReadError, OSError):
         return 0

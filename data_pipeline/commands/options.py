@@ -10,6 +10,7 @@ import numpy as np
 from data_pipeline import errors
 from data_pipeline.corpus import runner
 from data_pipeline.prepare import inputs
+from data_pipeline.readers import table
 from data_pipeline.tokens import shards
 
 # One process reads for all; and each that tokenises holds 70 MB.
@@ -18,6 +19,8 @@ _MOST_WORKERS = 16
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Adds how files become documents."""
+    kinds = sorted(name for name, each in table.READERS.items() if each.takes == "file")
+    parser.add_argument("--reader", choices=kinds, default="", help="for all files, not by suffix")
     parser.add_argument("--bad_text", choices=("error", "replace"), default="error")
     parser.add_argument("--text_field", default="text", help="of .jsonl, .parquet, TFDS records")
     parser.add_argument("--doc_separator", default="", help="a regex that splits text files")
@@ -44,6 +47,7 @@ def input_options(args: argparse.Namespace) -> inputs.Options:
         lowercase=args.lowercase,
         filter_lines=args.filter_lines,
         fold_whitespace=args.fold_whitespace,
+        reader=args.reader,
     )
 
 
@@ -70,9 +74,9 @@ def excluded_hashes(directories: list[Path]) -> np.ndarray:
     return np.unique(np.concatenate(tables))
 
 
-def parse_specs(texts: list[str]) -> list[inputs.Spec]:
+def parse_specs(texts: list[str], *, reader: str = "") -> list[inputs.Spec]:
     """Returns the parsed --source options; raises UserError when a name comes twice."""
-    specs = [inputs.parse(text) for text in texts]
+    specs = [inputs.parse(text, reader=reader) for text in texts]
     names = [spec.name for spec in specs]
     for name in names:
         if names.count(name) > 1:

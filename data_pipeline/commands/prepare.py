@@ -14,6 +14,7 @@ from data_pipeline import arguments, atomic, errors
 from data_pipeline.commands import options
 from data_pipeline.prepare import budget, build, build_report, inputs
 from data_pipeline.prepare.contamination import checks
+from data_pipeline.readers import account
 from data_pipeline.tokens import mypt_format, shards, tokenizer
 
 
@@ -38,7 +39,7 @@ def main(argv=None) -> int:
     options.add_inputs(parser)
     args = parser.parse_args(argv)
     atomic.check_free(args.out_dir)
-    specs = options.parse_specs(args.source)
+    specs = options.parse_specs(args.source, reader=args.reader)
     chosen = options.input_options(args)
     vocabulary = tokenizer.get(args.tokenizer)
     if args.layout == "mypt" and vocabulary.name != "gpt2":
@@ -58,9 +59,9 @@ def main(argv=None) -> int:
     if args.layout == "mypt":
         native = args.out_dir.parent / f".{args.out_dir.name}.native"
         shutil.rmtree(native, ignore_errors=True)
-    started, groups = time.monotonic(), {}
+    started, groups, counted = time.monotonic(), {}, account.Words()
     reports = build.build_dataset(
-        inputs.documents(specs, chosen, groups=groups),
+        inputs.documents(specs, chosen, groups=groups, account=counted),
         out_dir=native,
         vocabulary=vocabulary,
         settings=settings,
@@ -71,7 +72,7 @@ def main(argv=None) -> int:
     )
     if args.layout == "mypt":
         _write_original(native, args.out_dir, settings, specs)
-    for line in build_report.describe(reports):
+    for line in (*build_report.describe(reports), *build_report.left_out(counted)):
         print(line)
     tokens = sum(sum(one.tokens.values()) for one in reports)
     if args.total_tokens and tokens < args.total_tokens:

@@ -20,7 +20,7 @@ import zstandard
 
 from data_pipeline import document, errors
 from data_pipeline.corpus import clean, files, quality, registry
-from data_pipeline.readers import account, includes, textfiles
+from data_pipeline.readers import account, compression, includes
 from data_pipeline.readers import table as readers
 from data_pipeline.similarity import minhash
 
@@ -253,15 +253,6 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
         kind = getattr(error, "kind", "unreadable")
         report.add(f"files_failed/{kind}", example=str(error))
 
-    def counted(name, found):
-        """The documents of a file; one that gives none is counted."""
-        is_empty = True
-        for each in found:
-            is_empty = False
-            yield each
-        if is_empty:
-            report.add("left_out/file_without_text", example=name)
-
     report.add("files", len(part.names))
     limits["account"] = report.account
     takes = readers.READERS[source["reader"]].takes
@@ -274,8 +265,7 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
         for left, right in _pairs(part.names, failed):
             try:
                 both = (root / left, root / right)
-                found = readers.aligned_documents(both, name=left, **limits)
-                yield from counted(left, found)
+                yield from readers.aligned_documents(both, name=left, **limits)
             except document.ReadError as error:
                 failed(left, error)
         return
@@ -286,10 +276,9 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
     for name in part.names:
         taken_in = includes.Includes(root, name, is_document=is_document, seen=report.included)
         try:
-            found = readers.documents(
+            yield from readers.documents(
                 source["reader"], root / name, name=name, includes=taken_in, **limits
             )
-            yield from counted(name, found)
         except (document.ReadError, OSError) as error:
             failed(name, error)
 
@@ -310,7 +299,7 @@ def documents(part_key: str, work_dir: Path) -> Iterator[document.Document]:
     """Yields a part's documents in the order in which they were read."""
     path = work_dir / "read" / f"{part_key}.jsonl.zst"
     with open(path, "rb") as stream:
-        reader = textfiles.zstandard_reader(stream)
+        reader = compression.zstandard_reader(stream)
         try:
             for line in io.TextIOWrapper(reader, encoding="utf-8", newline="\n"):
                 yield document.Document(**json.loads(line))

@@ -4,6 +4,7 @@ import collections
 import dataclasses
 
 from data_pipeline.prepare import selection, small_sources
+from data_pipeline.readers import account
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +76,18 @@ def of_known(gate: small_sources.Gate, source: str, *, holding: int) -> SourceRe
         documents=nothing,
         passes=1,
     )
+
+
+def left_out(counted: account.Words) -> list[str]:
+    """Returns a line that says what readers did not take from the files, if there is anything."""
+    total, lost = counted.total, counted.reasons.total() + counted.total["unaccounted"]
+    if not lost and not counted.notes:
+        return []
+    parts = [f"{number} words {reason}" for reason, number in counted.reasons.most_common(8)]
+    parts += [f"{number} {kind}" for kind, number in counted.notes.most_common(8)]
+    if total["unaccounted"]:
+        parts.append(f"{total['unaccounted']} words without a reason")
+    return [f"of {total['in']} words, {lost} are not text or left out: {', '.join(parts)}"]
 
 
 def describe(reports: list[SourceReport]) -> list[str]:

@@ -1,20 +1,16 @@
-"""`--source NAME:paths` -> documents, from text files, records, tables and TFDS datasets."""
+"""`--source NAME:paths` -> documents, from files of every kind in the table and TFDS datasets."""
 
 import dataclasses
 import glob
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from data_pipeline import document, errors
-from data_pipeline.readers import markers, textfiles
+from data_pipeline.readers import account as accounts
+from data_pipeline.readers import includes, marks, table
 from data_pipeline.readers.records import tfds_text
-
-_TEXT = (".txt", ".md", ".markdown", ".rst", ".text")
-_COMPRESSED = (".gz", ".bz2", ".zst", ".zstd")
-_KNOWN = "(.txt .md .jsonl .parquet .tsv, and .gz .bz2 .zst of them)"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,18 +25,31 @@ class Options:
     lowercase: bool
     filter_lines: bool
     fold_whitespace: bool
+    reader: str = ""  # for all files, in place of the one that their suffix names
+
+    def of(self, reader: str) -> dict:
+        """The options of a reader of the table."""
+        records = {"text_key": self.text_field, "id_key": "", "bad_text": self.bad_text}
+        rows = {"rows": self.rows_per_document, "split_fields": self.split_tsv}
+        return {
+            "jsonl": records,
+            "parquet": records,
+            "plain": {"pattern": self.doc_separator, "bad_text": self.bad_text},
+            "rows": rows | {"bad_text": self.bad_text},
+        }.get(reader, {})
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """One --source: its name, and its files or its TFDS dataset."""
+    """One --source: its name, and its files, each with the root of its pattern, or its dataset."""
 
     name: str
     files: tuple[Path, ...]
     tfds: str  # builder/config:split, or empty
+    roots: tuple[Path, ...] = ()
 
 
-def parse(text: str) -> Spec:
+def parse(text: str, *, reader: str = "") -> Spec:
     """Reads `NAME:glob,glob` or `NAME:tfds:builder/config:split`; finds the files, sorted.
 
     Raises UserError for a glob that matches nothing and for files of an unknown kind.
@@ -50,20 +59,52 @@ def parse(text: str) -> Spec:
         raise errors.UserError(f"--source {text!r}: NAME:paths is wanted, like wiki:texts/*.txt")
     if where.startswith("tfds:"):
         return Spec(name, (), where.removeprefix("tfds:"))
-    files: list[Path] = []
-    for pattern in where.split(","):
-        found = sorted(Path(path) for path in glob.glob(pattern.strip(), recursive=True))
-        found = [path for path in found if path.is_file()]
-        if not found:
+    roots: dict[Path, Path] = {}
+    for pattern, found in _patterns(name, where):
+        for path in found:
+            roots.setdefault(path, _root(pattern))
+    files = _distinct(list(roots))
+    for path in files:
+        _reader(path, reader)
+    return Spec(name, tuple(files), "", tuple(roots[path] for path in files))
+
+
+def _patterns(name: str, where: str) -> Iterator[tuple[str, list[Path]]]:
+    """Yields each pattern with its files; a comma may also be part of a file's name."""
+    parts = where.split(",")
+    while parts:
+        tried = False
+        for end in (len(parts), *range(1, len(parts) + 1)):
+            pattern = ",".join(parts[:end]).strip()
+            # All at once first, but as the name of a file only: else each pattern by itself.
+            is_name = 1 < end == len(parts) and not tried
+            tried = True
+            if found := _matched(pattern, is_name=is_name):
+                break
+        else:
             raise errors.UserError(
-                f"--source {name}: {pattern.strip()!r} matches no file: check the path "
+                f"--source {name}: {parts[0].strip()!r} matches no file: check the path "
                 "(a directory needs a pattern, like DIR/**/*.txt)"
             )
-        files += found
-    files = _distinct(files)
-    for path in files:
-        _reader(path)
-    return Spec(name, tuple(files), "")
+        yield pattern, found
+        parts = parts[end:]
+
+
+def _matched(pattern: str, *, is_name: bool) -> list[Path]:
+    """The files of a pattern; what is a file's name as it stands is that file: text[1].txt."""
+    if Path(pattern).is_file():
+        return [Path(pattern)]
+    found = [] if is_name else glob.glob(pattern, recursive=True)
+    return [path for path in sorted(map(Path, found)) if path.is_file()]
+
+
+def _root(pattern: str) -> Path:
+    """The directory above all that a pattern can match."""
+    if Path(pattern).is_file():
+        return Path(pattern).parent
+    parts = Path(pattern).parts
+    literal = next(number for number, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:literal])
 
 
 def _distinct(files: list[Path]) -> list[Path]:
@@ -76,15 +117,20 @@ def _distinct(files: list[Path]) -> list[Path]:
 
 
 def documents(
-    specs: list[Spec], options: Options, *, groups: dict[str, str]
+    specs: list[Spec],
+    options: Options,
+    *,
+    groups: dict[str, str],
+    account: accounts.Account = accounts.NONE,
 ) -> Iterator[document.Document]:
     """Yields the documents of every spec; `groups` is filled with source name -> spec name.
 
     A record or block that names its own source keeps that name: evaluation is per such name.
+    `account` is told what readers leave out.
     """
     change = _changes(options)
     for spec in specs:
-        for item in _of_spec(spec, options):
+        for item in _of_spec(spec, options, account):
             source = re.sub(r"[^A-Za-z0-9._-]+", "_", item.source).strip("._-") or spec.name
             if groups.setdefault(source, spec.name) != spec.name:
                 raise errors.UserError(
@@ -95,7 +141,9 @@ def documents(
             yield dataclasses.replace(item, source=source, text=text)
 
 
-def _of_spec(spec: Spec, options: Options) -> Iterator[document.Document]:
+def _of_spec(
+    spec: Spec, options: Options, account: accounts.Account
+) -> Iterator[document.Document]:
     if spec.tfds:
         yield from tfds_text.documents(
             spec.tfds,
@@ -104,125 +152,33 @@ def _of_spec(spec: Spec, options: Options) -> Iterator[document.Document]:
             bad_text=options.bad_text,
             rows_per_document=options.rows_per_document,
         )
-    for path in spec.files:
-        yield from _reader(path)(path, options)
-
-
-def _reader(path: Path) -> Callable:
-    suffixes = path.suffixes
-    if suffixes and suffixes[-1] in _COMPRESSED:
-        suffixes = suffixes[:-1]
-    suffix = suffixes[-1].lower() if suffixes else ""
-    if suffix in _TEXT:
-        return _text_file
-    readers = {".jsonl": _jsonl, ".ndjson": _jsonl, ".parquet": _parquet, ".tsv": _tsv}
-    if suffix not in readers:
-        raise errors.UserError(f"{path}: files of this kind are not read {_KNOWN}: convert it")
-    return readers[suffix]
-
-
-def _text_file(path: Path, options: Options) -> Iterator[document.Document]:
-    separator = markers.compile_separator(options.doc_separator) if options.doc_separator else None
-    blocks = textfiles.text_blocks(path, bad_text=options.bad_text)
-    for number, part, source in markers.split(blocks, separator=separator):
-        yield document.Document(id=f"{path}#{number}", text=part, source=source, path=str(path))
-
-
-def _jsonl(path: Path, options: Options) -> Iterator[document.Document]:
-    for number, offset, line in textfiles.lines(path):
-        if not line.strip():
-            continue
-        where = f"{path}, line {number} at byte {offset}"
-        try:
-            record = json.loads(
-                line.decode("utf-8", "strict" if options.bad_text == "error" else "replace")
-            )
-        except UnicodeDecodeError as error:
-            raise textfiles.bad_bytes(path, offset + error.start) from None
-        except (ValueError, RecursionError) as error:
-            raise errors.UserError(f"{where}: not JSON ({error}): mend the line") from None
-        if not isinstance(record, dict):
-            raise errors.UserError(f"{where}: not a JSON object: give one object per line")
-        yield _record(record, where, options, path, number)
-
-
-def _parquet(path: Path, options: Options) -> Iterator[document.Document]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with parquet.ParquetFile(path) as table:
-            names = table.schema_arrow.names
-            if options.text_field not in names:
-                raise errors.UserError(
-                    f"{path} has no column {options.text_field!r} but {', '.join(names)}: "
-                    "pass --text_field"
-                )
-            wanted = [name for name in names if name in (options.text_field, *_FIELDS)]
-            number = 0
-            for batch in table.iter_batches(batch_size=256, columns=wanted):
-                for record in batch.to_pylist():
-                    number += 1
-                    yield _record(record, f"{path}, row {number}", options, path, number)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise errors.UserError(f"{path} is no whole Parquet file ({error}): get it again") from None
-
-
-_FIELDS = ("id", "source", "licence", "license", "split_key", "lang", "origin", "role")
-
-
-def _record(
-    record: dict, where: str, options: Options, path: Path, number: int
-) -> document.Document:
-    text = record.get(options.text_field)
-    if text is None and options.text_field not in record:
-        raise errors.UserError(
-            f"{where}: no field {options.text_field!r} but {', '.join(map(str, record))[:200]}: "
-            "pass --text_field"
+    for path, root in zip(spec.files, spec.roots, strict=True):
+        reader = _reader(path, options.reader)
+        found = table.documents(
+            reader,
+            path,
+            name=str(path),
+            max_bytes=document.MAX_FILE_BYTES,
+            options=options.of(reader),
+            follow_links=True,
+            includes=includes.Includes(root, path.relative_to(root).as_posix()),
+            account=account,
         )
-    if not isinstance(text, str):
+        for item in found:
+            converts = table.READERS[reader].converts
+            yield dataclasses.replace(item, text=marks.unmarked(item.text)) if converts else item
+
+
+def _reader(path: Path, name: str) -> str:
+    """The name of the reader for a file: the one asked for, or that of its suffix."""
+    found = name or table.named_for(path.name)
+    if found is None:
+        known = " ".join(sorted(table.BY_SUFFIX))
         raise errors.UserError(
-            f"{where}: field {options.text_field!r} is {type(text).__name__}, text is wanted: "
-            "mend the record or pass --text_field"
+            f"{path}: files of this kind are not read ({known}, and compressed ones): convert it, "
+            "or name a reader with --reader"
         )
-    fields = {name: str(record[name]) for name in _FIELDS if record.get(name) is not None}
-    return document.Document(
-        id=f"{path}#{number}",
-        text=textfiles.clean(text, where=where, bad_text=options.bad_text),
-        source=fields.get("source", ""),
-        role=fields.get("role", ""),
-        lang=fields.get("lang", ""),
-        licence=fields.get("licence", fields.get("license", "")),
-        origin=fields.get("origin", ""),
-        path=where,
-        split_key=fields.get("split_key", ""),
-    )
-
-
-def _tsv(path: Path, options: Options) -> Iterator[document.Document]:
-    rows: list[str] = []
-    count = 0
-    for number, offset, line in textfiles.lines(path):
-        if options.bad_text == "error":
-            textfiles.check_nul(line, path, offset)
-        try:
-            row = line.decode("utf-8", "strict" if options.bad_text == "error" else "replace")
-        except UnicodeDecodeError as error:
-            raise textfiles.bad_bytes(path, offset + error.start) from None
-        if not row.strip():
-            continue
-        where = f"{path}, line {number} at byte {offset}"
-        row = textfiles.clean(row, where=where, bad_text=options.bad_text)
-        if options.split_tsv:
-            rows += [field for field in row.split("\t") if field.strip()]
-        else:
-            rows.append(row)
-        count += 1
-        if count % options.rows_per_document == 0:
-            yield document.Document(id=f"{path}#{count}", text="\n".join(rows), path=str(path))
-            rows = []
-    if rows:
-        yield document.Document(id=f"{path}#{count}", text="\n".join(rows), path=str(path))
+    return found
 
 
 def _changes(options: Options) -> Callable[[str], str] | None:

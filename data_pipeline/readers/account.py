@@ -25,6 +25,9 @@ class Account:
     def left_out(self, kind: str, text: str) -> None:
         """Some text of a file is in no document; kinds that begin with "markup/" are no loss."""
 
+    def note(self, kind: str, example: str) -> None:
+        """Something was left out of which there are no words to count."""
+
     def read(
         self, raw: str, shown: str, *, where: str, pieces: Callable[[str], Pieces] | None = None
     ) -> None:
@@ -46,7 +49,8 @@ class Words(Account):
     `told` hears of each kind that is no markup, with its text, and of unaccounted words.
     """
 
-    def __init__(self, told: Callable[[str, str], None]):
+    def __init__(self, told: Callable[[str, str], None] = lambda kind, text: None):
+        self.notes: collections.Counter[str] = collections.Counter()
         self.total: collections.Counter[str] = collections.Counter()
         self.reasons: collections.Counter[str] = collections.Counter()
         self._told = told
@@ -56,6 +60,10 @@ class Words(Account):
         self._left_out.append((kind, text))
         if not kind.startswith("markup/"):
             self._told(f"left_out/{kind}", text)
+
+    def note(self, kind: str, example: str) -> None:
+        self.notes[kind] += 1
+        self._told(f"left_out/{kind}", example)
 
     def read(
         self, raw: str, shown: str, *, where: str, pieces: Callable[[str], Pieces] | None = None

@@ -1,7 +1,7 @@
 """Finding documents inside a text file: the original's two block formats, or a user's separator."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from data_pipeline import errors
 from data_pipeline.readers import pieces
@@ -14,7 +14,16 @@ _DOC, _TEXT, _END_DOC = "<|doc|>", "<|text|>", "<|enddoc|>"
 _PROBE_CHARS = 1 << 16
 
 
-def split(blocks: Iterable[str], *, separator: re.Pattern | None) -> Iterator[tuple[int, str, str]]:
+# Told of what stands between documents: a reason and its text.
+Skip = Callable[[str, str], None]
+
+
+def split(
+    blocks: Iterable[str],
+    *,
+    separator: re.Pattern | None,
+    skip: Skip = lambda reason, text: None,
+) -> Iterator[tuple[int, str, str]]:
     """Yields (document number, part of its text, source name in its header or empty).
 
     The parts of a document that is longer than a million characters follow one another.
@@ -27,9 +36,9 @@ def split(blocks: Iterable[str], *, separator: re.Pattern | None) -> Iterator[tu
             break
     rest = _chained(head, blocks)
     if separator is None and _has_blocks(head):
-        documents = _blocks(_lines(rest))
+        documents = _blocks(_lines(rest), skip)
     else:
-        documents = ((number, part, "") for number, part in _separated(rest, separator))
+        documents = ((number, part, "") for number, part in _separated(rest, separator, skip))
     yield from documents
 
 
@@ -69,7 +78,9 @@ def _lines(blocks: Iterator[str]) -> Iterator[str]:
         yield held
 
 
-def _separated(blocks: Iterator[str], separator: re.Pattern | None) -> Iterator[tuple[int, str]]:
+def _separated(
+    blocks: Iterator[str], separator: re.Pattern | None, skip: Skip
+) -> Iterator[tuple[int, str]]:
     number, held, searched = 0, "", 0
     for block in blocks:
         held += block
@@ -80,6 +91,7 @@ def _separated(blocks: Iterator[str], separator: re.Pattern | None) -> Iterator[
                 searched = max(0, len(held) - _PROBE_CHARS) if found is None else found.start()
                 break
             _refuse_empty(found, separator)
+            skip("separators", found.group())
             yield number, held[: found.start()]
             number, held, searched = number + 1, held[found.end() :], 0
         while len(held) > 2 * pieces.MAX_DOCUMENT_CHARS:
@@ -92,6 +104,7 @@ def _separated(blocks: Iterator[str], separator: re.Pattern | None) -> Iterator[
         start = 0
         for found in separator.finditer(held):
             _refuse_empty(found, separator)
+            skip("separators", found.group())
             yield number, held[start : found.start()]
             number, start = number + 1, found.end()
         held = held[start:]
@@ -108,12 +121,14 @@ def _refuse_empty(found: re.Match, separator: re.Pattern) -> None:
         )
 
 
-def _blocks(lines: Iterator[str]) -> Iterator[tuple[int, str, str]]:
+def _blocks(lines: Iterator[str], skip: Skip) -> Iterator[tuple[int, str, str]]:
     """Bodies of the original's blocks; what stands outside of them is a file header and dropped."""
     number, state, source = 0, "outside", ""
     body: list[str] = []
     size = 0
     for line in lines:
+        if state != "body" or line in (_END, _END_DOC, _START, _DOC):
+            skip("markup/block_headers", line)
         if line in (_END, _END_DOC, _START, _DOC):
             # A new start also ends a body whose end mark is missing.
             if state == "body":

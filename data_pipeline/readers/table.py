@@ -1,24 +1,24 @@
-"""The one table of readers: their names, as registries use them, and how they open a file."""
+"""The one table of readers: how a kind of file is read, for every command.
 
-import bz2
+A registry names a reader; a file that nobody names one for is read by its suffix.
+"""
+
+import contextlib
 import dataclasses
-import gzip
 import inspect
-import lzma
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from data_pipeline import document
-from data_pipeline.readers import plain
+from data_pipeline.readers import compression, plain
 from data_pipeline.readers.account import NONE, Account
 from data_pipeline.readers.code_docs import godoc, javadoc
 from data_pipeline.readers.includes import NOTHING, Includes
 from data_pipeline.readers.manpage import man
 from data_pipeline.readers.markup import html, markdown, rst
 from data_pipeline.readers.publications import akoma_ntoso, cwe, rfc, stix
-from data_pipeline.readers.records import jsonl, tsv
+from data_pipeline.readers.records import jsonl, parquet, rows, tsv
 from data_pipeline.readers.wikipedia import mediawiki
 
 
@@ -27,12 +27,15 @@ class Reader:
     """One format: read(stream, path=..., account=..., **options) yields documents.
 
     `takes` is what read is given: a "file", a "pair" of streams, or the (path, stream) of all files
-    of a "source". Files of a reader that `streams` may be of any size.
+    of a "source". Files of a reader that `streams` may be of any size. One that `converts` marks
+    code (marks.py); the others give text as it stands in the file.
     """
 
     read: Callable[..., Iterator[document.Document]]
+    suffixes: tuple[str, ...] = ()
     takes: str = "file"
     streams: bool = False
+    converts: bool = True
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -54,41 +57,44 @@ READERS: dict[str, Reader] = {
     "akn": Reader(akoma_ntoso.read),
     "cwe": Reader(cwe.read, streams=True),
     "godoc": Reader(godoc.read),
-    "html": Reader(html.read),
+    "html": Reader(html.read, (".html", ".htm", ".xhtml")),
     "javadoc": Reader(javadoc.read),
-    "jsonl": Reader(jsonl.read, streams=True),
-    "man": Reader(man.read),
-    "markdown": Reader(markdown.read),
+    "jsonl": Reader(jsonl.read, (".jsonl", ".ndjson"), streams=True, converts=False),
+    "man": Reader(man.read, (".man", ".mdoc")),
+    "markdown": Reader(markdown.read, (".md", ".markdown")),
     "mediawiki": Reader(mediawiki.read, streams=True),
-    "moses": Reader(tsv.read_aligned, takes="pair", streams=True),
-    "plain": Reader(plain.read),
-    "rest": Reader(rst.read),
+    "moses": Reader(tsv.read_aligned, takes="pair", streams=True, converts=False),
+    "parquet": Reader(parquet.read, (".parquet",), streams=True, converts=False),
+    "plain": Reader(plain.read, (".txt", ".text"), streams=True, converts=False),
+    "rest": Reader(rst.read, (".rst",)),
     "rfc": Reader(rfc.read),
+    "rows": Reader(rows.read, (".tsv",), streams=True, converts=False),
     "stix": Reader(stix.read_source, takes="source"),
-    "tsv": Reader(tsv.read, streams=True),
+    "tsv": Reader(tsv.read, streams=True, converts=False),
 }
-_BROKEN = (EOFError, OSError, zlib.error, lzma.LZMAError)
+BY_SUFFIX = {suffix: name for name, each in READERS.items() for suffix in each.suffixes}
 
 
-def open_file(path: Path, *, reader: str, max_bytes: int) -> BinaryIO:
+def named_for(path: str) -> str | None:
+    """Returns the name of the reader for a file by its suffix, before that of its compression."""
+    return BY_SUFFIX.get(Path(compression.stripped(path)).suffix.lower())
+
+
+@contextlib.contextmanager
+def open_file(
+    path: Path, *, reader: str, name: str, max_bytes: int, follow_links: bool = False
+) -> Iterator[BinaryIO]:
     """Opens a file, decompressed by its suffix; a bomb ends in the reader's own size limit.
 
     Raises ReadError for a symbolic link, or a file above `max_bytes` that no reader streams.
     """
-    if path.is_symlink():
-        raise document.ReadError("symlink", f"{path.name}: symbolic links are not followed")
-    size = path.stat().st_size
-    if size > max_bytes and not READERS[reader].streams:
-        raise document.ReadError("too_large", f"{path.name}: {size} bytes, limit {max_bytes}")
-    # By path, so that closing the stream closes the file below it as well.
-    suffix = path.suffix.lower()
-    if suffix == ".gz":
-        return gzip.open(path)
-    if suffix == ".xz":
-        return lzma.open(path)
-    if suffix == ".bz2" and reader != "mediawiki":
-        return bz2.open(path)
-    return open(path, "rb")
+    if path.is_symlink() and not follow_links:
+        raise document.ReadError("symlink", f"{name}: symbolic links are not followed")
+    with compression.opened(path, name=name) as stream:
+        size = path.stat().st_size
+        if size > max_bytes and not READERS[reader].streams:
+            raise document.ReadError("too_large", f"{name}: {size} bytes, limit {max_bytes}")
+        yield stream
 
 
 def documents(
@@ -98,17 +104,22 @@ def documents(
     name: str,
     max_bytes: int,
     options: dict,
+    follow_links: bool = False,
     includes: Includes = NOTHING,
     account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields a file's documents, code marked; damaged compression raises ReadError("truncated")."""
     if READERS[reader].includes:
         options = options | {"includes": includes}
+    limits = {"max_bytes": max_bytes, "follow_links": follow_links}
     try:
-        with open_file(path, reader=reader, max_bytes=max_bytes) as stream:
-            yield from READERS[reader].read(stream, path=name, account=account, **options)
-    except _BROKEN as error:
-        raise document.ReadError("truncated", f"{name}: {error}") from error
+        with open_file(path, reader=reader, name=name, **limits) as stream:
+            has_text = False
+            for found in READERS[reader].read(stream, path=name, account=account, **options):
+                has_text = has_text or bool(found.text.strip())
+                yield found
+            if not has_text:
+                account.note("file_without_text", name)
     except RecursionError as error:
         raise document.ReadError("too_deep", f"{name}: nested too deeply") from error
 
@@ -122,14 +133,9 @@ def aligned_documents(
     account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the documents of two line-aligned files."""
-    try:
-        with (
-            open_file(paths[0], reader="moses", max_bytes=max_bytes) as left,
-            open_file(paths[1], reader="moses", max_bytes=max_bytes) as right,
-        ):
-            yield from tsv.read_aligned((left, right), path=name, account=account, **options)
-    except _BROKEN as error:
-        raise document.ReadError("truncated", f"{name}: {error}") from error
+    limits = {"reader": "moses", "name": name, "max_bytes": max_bytes}
+    with open_file(paths[0], **limits) as left, open_file(paths[1], **limits) as right:
+        yield from tsv.read_aligned((left, right), path=name, account=account, **options)
 
 
 def source_documents(
@@ -144,7 +150,7 @@ def source_documents(
     def streams():
         for name, path in files:
             try:
-                with open_file(path, reader="stix", max_bytes=max_bytes) as stream:
+                with open_file(path, reader="stix", name=name, max_bytes=max_bytes) as stream:
                     yield name, stream
             except document.ReadError as error:
                 on_error(name, error)

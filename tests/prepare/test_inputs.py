@@ -3,6 +3,7 @@
 import bz2
 import gzip
 import json
+import lzma
 import sys
 import tracemalloc
 
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline import errors
-from data_pipeline.prepare import inputs
-from data_pipeline.readers import markers, pieces, textfiles
+from data_pipeline.prepare import build_report, inputs
+from data_pipeline.readers import account, markers, pieces, table, textfiles
 
 
 def options(**changes):
@@ -43,7 +44,7 @@ def test_a_text_file_is_one_document_unchanged(tmp_path):
     text = "\tdef f():\n\n        return 'Ä'  \n"
     (tmp_path / "a.txt").write_text(text)
     (tmp_path / "b.md").write_text("# B\n")
-    assert texts(f"{tmp_path}/*.txt,{tmp_path}/*.md") == [text, "# B\n"]
+    assert texts(f"{tmp_path}/*.txt,{tmp_path}/*.md", reader="plain") == [text, "# B\n"]
 
 
 def test_marks_and_line_ends(tmp_path):
@@ -59,7 +60,8 @@ def test_blocks_of_any_size_read_the_same(tmp_path_factory, data, size):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(textfiles, "_BLOCK_BYTES", size)
         try:
-            got = "".join(textfiles.text_blocks(path, bad_text="error"))
+            with open(path, "rb") as file:
+                got = "".join(textfiles.text_blocks(file, path="a.txt", bad_text="error"))
         except errors.UserError as error:
             assert "not UTF-8" in str(error) or "UTF-16" in str(error)
             with pytest.raises(UnicodeDecodeError) as caught:
@@ -150,6 +152,49 @@ def test_a_compressed_file_that_ends_too_early_is_never_taken_for_a_short_one(tm
         path.write_bytes((packed + packed)[:size])
         with pytest.raises(errors.UserError, match="truncated or damaged"):
             texts(path)
+
+
+def test_suffixes_of_any_case_name_the_reader_and_the_compression(tmp_path):
+    (tmp_path / "A.TXT.GZ").write_bytes(gzip.compress(b"one"))
+    (tmp_path / "b.Md").write_text("# T\n\n- `x  y`\n")
+    (tmp_path / "c.html.xz").write_bytes(lzma.compress(b"<ol><li>a<li>b</ol>"))
+    (tmp_path / "d.rst").write_text("T\n=\n\n.. literalinclude:: code.py\n")
+    (tmp_path / "code.py").write_text("x = 1\n")
+    assert texts(f"{tmp_path}/[A-Z].*") == ["one"]
+    assert texts(f"{tmp_path}/[bcd].*") == ["T\n\n- x  y", "1. a\n2. b", "T\n\nx = 1"]
+    assert texts(f"{tmp_path}/b.Md", reader="plain") == ["# T\n\n- `x  y`\n"]
+
+
+def test_one_table_of_readers_for_every_command():
+    """A file is read alike by a corpus build, whose registry names the reader, and by prepare."""
+    assert table.BY_SUFFIX[".md"] == "markdown" and table.named_for("x.TSV.zst") == "rows"
+    for suffix, name in table.BY_SUFFIX.items():
+        assert suffix in table.READERS[name].suffixes and suffix == suffix.lower()
+    assert sum(len(each.suffixes) for each in table.READERS.values()) == len(table.BY_SUFFIX)
+
+
+@pytest.mark.parametrize(
+    "name", ["text[1].txt", "a,b.txt", "a, b,c.txt", "what?.txt", "x{1,2}.txt", "star*.txt"]
+)
+def test_names_that_look_like_patterns(tmp_path, name):
+    (tmp_path / name).write_text(name)
+    (tmp_path / "text1.txt").write_text("other")
+    assert texts(f"{tmp_path}/{name}") == [name]
+    assert sorted(texts(f"{tmp_path}/text1.txt,{tmp_path}/{name}")) == sorted(["other", name])
+    assert sorted(texts(f"{tmp_path}/{name},{tmp_path}/text1.txt")) == sorted(["other", name])
+
+
+def test_what_readers_leave_out_of_converted_files_is_told(tmp_path):
+    (tmp_path / "a.md").write_text("See [it](http://a.b/c).\n\n<script>no()</script>\n")
+    (tmp_path / "b.md").write_text("<!-- empty -->")
+    counted = account.Words()
+    specs = [inputs.parse(f"s:{tmp_path}/*.md")]
+    assert len(list(inputs.documents(specs, options(), groups={}, account=counted))) == 1
+    assert build_report.left_out(counted) == [
+        "of 10 words, 8 are not text or left out: 4 words markup/link_targets, "
+        "2 words markup/tags, 1 words script, 1 words markup/comments, 1 file_without_text"
+    ]
+    assert build_report.left_out(account.Words()) == []
 
 
 def test_parquet(tmp_path):

@@ -86,6 +86,7 @@ PAGES = {
     "markdown": "---\ntitle: A\nslug: b\n---\n\n<!-- c -->\n# H {#anchor}\n\n1. [link](http://x.y/z 'title')<br/>\n1. `code`\n\n[r]: http://a.b\n",
     "mediawiki": "<mediawiki><page><title>A</title><ns>0</ns><text>'''Bold''' [[B|c]]&lt;ref&gt;note&lt;/ref&gt; {{x|y}}\n== See also ==\n* z\n</text></page><page><title>Talk:A</title><ns>1</ns><text>chat</text></page></mediawiki>",
     "plain": "one two\n",
+    "rows": "one\ttwo\nthree\n",
     "rest": ".. comment here\n\n.. _label:\n\nTitle\n=====\n\n:func:`~a.b` |sub| [1]_\n\n.. |sub| replace:: word\n\n.. raw:: html\n\n   <b>x</b>\n\n.. [1] note\n",
     "rfc": "Text one.\n\nPostel          [Page 1]\n\f\nRFC 1   Title   May 1990\n\nText two.\n",
     "stix": '{"objects": [{"id": "malware--1", "type": "malware", "name": "N", "description": "Bad (Citation: X 1).", "created": "2020", "x_mitre_platforms": ["Linux"]}, {"id": "identity--1", "type": "identity", "name": "MITRE"}]}',
@@ -93,9 +94,18 @@ PAGES = {
 }  # fmt: skip
 
 
+def _page(name):
+    if name != "parquet":
+        return PAGES[name].encode()
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    stream = io.BytesIO()
+    parquet.write_table(pyarrow.table({"text": ["one", "two"], "lang": ["en", "de"]}), stream)
+    return stream.getvalue()
+
+
 @pytest.mark.parametrize("name", fuzz.NAMES)
 def test_a_page_of_each_format_is_accounted_for(name):
     counted, told = _counted()
-    found = _read(name, PAGES[name].encode(), counted)
+    found = _read(name, _page(name), counted)
     assert found and counted.total["out"] and _adds_up(counted)
     assert counted.total["unaccounted"] == 0, told

@@ -31,15 +31,15 @@ def test_moses_files_must_have_equally_many_lines():
     assert caught.value.kind == "not_aligned"
 
 
-@pytest.mark.parametrize("pack", [bytes, zstandard.compress])
-def test_jsonl(pack):
-    rows = [{"id": 7, "text": "one", "lang": "de"}, {"text": "two\nlines"}]
-    data = pack("\n".join(map(json.dumps, rows)).encode())
+def test_jsonl():
+    rows = [{"id": 7, "text": "one", "lang": "de", "licence": "MIT"}, {"text": "two\nlines"}]
+    data = "\n".join(map(json.dumps, rows)).encode()
     found = list(jsonl.read(io.BytesIO(data), path="f.jsonl"))
-    assert [(d.id, d.text, d.lang) for d in found] == [
-        ("7", "one", "de"),
-        ("f.jsonl#1", "two\nlines", ""),
+    assert [(d.id, d.text, d.lang, d.licence, d.path) for d in found] == [
+        ("7", "one", "de", "MIT", "f.jsonl"),
+        ("f.jsonl#2", "two\nlines", "", "", "f.jsonl"),
     ]
+    assert [d.id for d in jsonl.read(io.BytesIO(data), path="f", id_key="")] == ["f#1", "f#2"]
 
 
 def _cut_short(path):
@@ -73,13 +73,13 @@ def test_a_bad_line_is_named(line):
 
 def test_plain_text_keeps_everything_and_refuses_binary():
     (found,) = plain.read(io.BytesIO(b"\xef\xbb\xbfa\r\n\tb  \r\n"), path="p")
-    assert found.text == "a\n\tb  "
+    assert found.text == "a\n\tb  \n"
     for data in (b"\xff\xfe\xff", b"a\0b"):
         with pytest.raises(document.ReadError) as caught:
             list(plain.read(io.BytesIO(data), path="p"))
         assert caught.value.kind == "undecodable"
     found = plain.read(io.BytesIO(b"a\n%\nb\n"), path="p", separator="%")
-    assert [d.text for d in found] == ["a", "b"]
+    assert [d.text for d in found] == ["a\n", "b\n"]
 
 
 def _left_out(reader, data, **options):

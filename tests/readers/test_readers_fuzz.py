@@ -122,7 +122,7 @@ def test_a_decompression_bomb_ends_at_the_limit(tmp_path, suffix):
     data = b"\0" * 80_000_000
     path.write_bytes(gzip.compress(data, 9) if suffix == ".gz" else bz2.compress(data, 9))
     with pytest.raises(document.ReadError) as caught:
-        list(readers.documents("plain", path, name="b", max_bytes=1 << 26, options={}))
+        list(readers.documents("rfc", path, name="b", max_bytes=1 << 26, options={}))
     assert caught.value.kind == "too_large"
 
 

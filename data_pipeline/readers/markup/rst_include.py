@@ -37,8 +37,9 @@ class Included:
 
     def file(self, directive, target: str) -> tuple[str, str] | None:
         """Returns (text, name below the root) of a file named in a directive."""
-        # Without a name of its own, a line is the page's.
+        # A line of the page itself, or one of a file that it has taken in.
         source, _ = directive.state_machine.get_source_and_line(directive.lineno)
+        source = "" if source == directive.state.document["source"] else source
         try:
             return self._includes.text(target.strip(), beside=source or "")
         except NotIncludedError as error:

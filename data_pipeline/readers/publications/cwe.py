@@ -49,7 +49,7 @@ def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[do
         number, name = weakness.get("ID", ""), weakness.get("Name", "")
         raw = f"CWE-{number}: {name}\n{xmlsafe.text(weakness, inline=_INLINE)}"
         if weakness.get("Status") == "Deprecated":
-            account.left_out("deprecated", name)
+            account.note("deprecated", name)
             account.skip("deprecated", raw)
             continue
         text = _text(weakness)

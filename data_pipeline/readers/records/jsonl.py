@@ -1,6 +1,5 @@
-"""JSON lines, plain or Zstandard -> one document per line. Also what a build itself writes."""
+"""JSON lines -> one document for each. Also what a corpus build itself writes."""
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -8,10 +7,7 @@ from typing import BinaryIO
 from data_pipeline import document
 from data_pipeline.readers import textfiles
 from data_pipeline.readers.account import NONE, Account
-
-MAX_LINE_BYTES = 64 * 1024 * 1024
-_ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_FIELDS = tuple(field.name for field in dataclasses.fields(document.Document))
+from data_pipeline.readers.records import fields
 
 
 def read(
@@ -20,73 +16,36 @@ def read(
     path: str,
     text_key: str = "text",
     id_key: str = "id",
+    bad_text: str = "cut",
     account: Account = NONE,
 ) -> Iterator[document.Document]:
-    """Yields the text of each line's object; raises ReadError("json_broken") at the first bad one.
+    """Yields the text of each line's object; its fields with the names of Document's are kept.
 
-    Fields with the names of Document's are taken over where they are strings. Truncated or damaged
-    Zstandard raises EOFError, as the streams of the other compressions do.
+    Without `id_key` a document is named by its line. Raises ReadError: "json_broken" for what is
+    no object with a text, "undecodable" for what no text has.
     """
-    for number, line in enumerate(_lines(stream, path)):
+    for number, offset, line in textfiles.lines(stream, path=path):
         if not line.strip():
             continue
+        where = f"{path}, line {number} at byte {offset}"
+        if bad_text != "replace":
+            textfiles.check_nul(line, path, offset)
+        strict = "error" if bad_text == "cut" else bad_text
+        raw = textfiles.decoded(line, path=path, offset=offset, bad_text=strict)
         try:
-            found = json.loads(document.decode(line, path=path))
+            record = json.loads(raw)
         except (ValueError, RecursionError) as error:
-            if isinstance(error, document.ReadError):
-                raise
-            raise document.ReadError("json_broken", f"{path}:{number + 1}: {error}") from error
-        text = found.get(text_key) if isinstance(found, dict) else None
-        if not isinstance(text, str):
-            raise document.ReadError("json_broken", f"{path}:{number + 1}: no {text_key!r} string")
-        values = {
-            key: found[key] for key in _FIELDS if isinstance(found.get(key), str) and key != "text"
-        }
-        identity = found.get(id_key)
-        values["id"] = str(identity) if identity is not None else f"{path}#{number}"
-        values.setdefault("path", path)
-        values["text"] = text
-        # JSON can write half of a surrogate pair, which no file can hold.
-        whole = {key: value.encode("utf-8", "ignore").decode() for key, value in values.items()}
-        if whole != values:
-            account.left_out("lone_surrogates", whole["id"])
-        fields = _fields(found, without=text_key)
-        raw = "\n".join([text, *(each for _, each in fields)]) if fields else text
-        account.read(raw, whole["text"], where=whole["id"], pieces=lambda _, f=fields: f)
-        yield document.Document(**whole)
-
-
-def _fields(found: dict, *, without: str) -> list[tuple[str, str]]:
-    """The fields of a record that are not its text, each with the reason why it is not shown."""
-    return [
-        (
-            "markup/known_fields" if key in _FIELDS else "other_fields",
-            value if isinstance(value, str) else json.dumps(value, ensure_ascii=False),
+            message = f"{where}: not JSON ({error}): mend the line"
+            raise document.ReadError("json_broken", message) from None
+        if not isinstance(record, dict):
+            message = f"{where}: not a JSON object: give one object per line"
+            raise document.ReadError("json_broken", message)
+        yield fields.taken(
+            record,
+            where=where,
+            name=f"{path}#{number}",
+            text_key=text_key,
+            id_key=id_key,
+            bad_text=bad_text,
+            account=account,
         )
-        for key, value in found.items()
-        if key != without
-    ]
-
-
-def _lines(stream: BinaryIO, path: str) -> Iterator[bytes]:
-    head = stream.read(len(_ZSTD_MAGIC))
-    source, pending = stream, head
-    if head == _ZSTD_MAGIC:
-        source, pending = textfiles.zstandard_reader(_Prepended(head, stream)), b""
-    while chunk := source.read(1 << 18):
-        pending += chunk
-        *lines, pending = pending.split(b"\n")
-        yield from lines
-        if len(pending) > MAX_LINE_BYTES:
-            raise document.ReadError("too_large", f"{path}: a line above {MAX_LINE_BYTES}")
-    if pending:
-        yield pending
-
-
-class _Prepended:
-    def __init__(self, head: bytes, stream: BinaryIO):
-        self._head, self._stream = head, stream
-
-    def read(self, size: int = -1) -> bytes:
-        head, self._head = self._head, b""
-        return head + self._stream.read(size - len(head) if size >= 0 else -1)

@@ -87,7 +87,7 @@ def _lines(stream: BinaryIO, path: str, account: Account) -> Iterator[str | None
         except document.ReadError:
             if number == 1:
                 raise
-            account.left_out("undecodable_line", f"{path}:{number}")
+            account.note("undecodable_line", f"{path}:{number}")
             yield None
 
 
@@ -127,5 +127,5 @@ def _documents(
 
 
 def _left_out(account: Account, kind: str, text: str, where: str) -> None:
-    account.left_out(kind, f"{where}: {text}")
+    account.note(kind, f"{where}: {text}")
     account.skip(kind, text)

@@ -78,7 +78,8 @@ def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[do
         text = wikitext.clean(source, account.left_out)
         if not text:
             kind = "page_too_large" if "too_large" in page else "page_without_text"
-            account.left_out(kind, title)
+            account.note(kind, title)
+            account.left_out("markup/titles", title)
         shown = f"{title}\n\n{text}" if text else ""
         account.read(raw, shown, where=where, pieces=wikitext.MARKUP)
         if shown:
