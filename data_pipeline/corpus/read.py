@@ -150,6 +150,8 @@ def read(part: Part) -> dict:
     done = files.read_json(base / f"{part.key}.json")
     if done is not None and _has_not_changed(done["included"], Path(part.root)):
         return done
+    for stale in Path(part.work_dir).glob(f"against/*/{part.key}.*"):
+        stale.unlink()  # what was found in the part's former text
     report = Report()
     ids, exact, bands, chars, sets = [], [], [], [], []
     with files.replacing(base / f"{part.key}.jsonl.zst") as stream:

@@ -5,37 +5,42 @@ A registry names a reader; a file that nobody names one for is read by its suffi
 
 import contextlib
 import dataclasses
+import functools
+import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from data_pipeline import document
-from data_pipeline.readers import compression, plain
+from data_pipeline import document, errors
+from data_pipeline.readers import compression
 from data_pipeline.readers.account import NONE, Account
-from data_pipeline.readers.code_docs import godoc, javadoc
 from data_pipeline.readers.includes import NOTHING, Includes
-from data_pipeline.readers.manpage import man
-from data_pipeline.readers.markup import html, markdown, rst
-from data_pipeline.readers.publications import akoma_ntoso, cwe, rfc, stix
-from data_pipeline.readers.records import jsonl, parquet, rows, tsv
-from data_pipeline.readers.wikipedia import mediawiki
 
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """One format: read(stream, path=..., account=..., **options) yields documents.
+    """One format, and the module that reads it.
 
-    `takes` is what read is given: a "file", a "pair" of streams, or the (path, stream) of all files
+    `takes` is what it is given: a "file", a "pair" of streams, or the (path, stream) of all files
     of a "source". Files of a reader that `streams` may be of any size. One that `converts` marks
     code (marks.py); the others give text as it stands in the file.
     """
 
-    read: Callable[..., Iterator[document.Document]]
+    module: str
     suffixes: tuple[str, ...] = ()
     takes: str = "file"
     streams: bool = False
     converts: bool = True
+    function: str = "read"
+
+    @property
+    def read(self) -> Callable[..., Iterator[document.Document]]:
+        """read(stream, path=..., account=..., **options), imported when it is first asked for.
+
+        Raises UserError where a package that it needs is not installed.
+        """
+        return _imported(self.module, self.function)
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -52,25 +57,33 @@ class Reader:
         return tuple(inspect.signature(self.read).parameters)[1:]
 
 
+@functools.cache
+def _imported(module: str, function: str) -> Callable:
+    with errors.needs("corpora"):
+        return getattr(importlib.import_module(f"data_pipeline.readers.{module}"), function)
+
+
 _OWN = frozenset(("path", "account", "includes", "on_error"))
 READERS: dict[str, Reader] = {
-    "akn": Reader(akoma_ntoso.read),
-    "cwe": Reader(cwe.read, streams=True),
-    "godoc": Reader(godoc.read),
-    "html": Reader(html.read, (".html", ".htm", ".xhtml")),
-    "javadoc": Reader(javadoc.read),
-    "jsonl": Reader(jsonl.read, (".jsonl", ".ndjson"), streams=True, converts=False),
-    "man": Reader(man.read, (".man", ".mdoc")),
-    "markdown": Reader(markdown.read, (".md", ".markdown")),
-    "mediawiki": Reader(mediawiki.read, streams=True),
-    "moses": Reader(tsv.read_aligned, takes="pair", streams=True, converts=False),
-    "parquet": Reader(parquet.read, (".parquet",), streams=True, converts=False),
-    "plain": Reader(plain.read, (".txt", ".text"), streams=True, converts=False),
-    "rest": Reader(rst.read, (".rst",)),
-    "rfc": Reader(rfc.read),
-    "rows": Reader(rows.read, (".tsv",), streams=True, converts=False),
-    "stix": Reader(stix.read_source, takes="source"),
-    "tsv": Reader(tsv.read, streams=True, converts=False),
+    "akn": Reader("publications.akoma_ntoso"),
+    "cwe": Reader("publications.cwe", streams=True),
+    "godoc": Reader("code_docs.godoc"),
+    "html": Reader("markup.html", (".html", ".htm", ".xhtml")),
+    "javadoc": Reader("code_docs.javadoc"),
+    "jsonl": Reader("records.jsonl", (".jsonl", ".ndjson"), streams=True, converts=False),
+    "man": Reader("manpage.man", (".man", ".mdoc")),
+    "markdown": Reader("markup.markdown", (".md", ".markdown")),
+    "mediawiki": Reader("wikipedia.mediawiki", streams=True),
+    "moses": Reader(
+        "records.tsv", takes="pair", streams=True, converts=False, function="read_aligned"
+    ),
+    "parquet": Reader("records.parquet", (".parquet",), streams=True, converts=False),
+    "plain": Reader("plain", (".txt", ".text"), streams=True, converts=False),
+    "rest": Reader("markup.rst", (".rst",)),
+    "rfc": Reader("publications.rfc"),
+    "rows": Reader("records.rows", (".tsv",), streams=True, converts=False),
+    "stix": Reader("publications.stix", takes="source", function="read_source"),
+    "tsv": Reader("records.tsv", streams=True, converts=False),
 }
 BY_SUFFIX = {suffix: name for name, each in READERS.items() for suffix in each.suffixes}
 
@@ -135,7 +148,7 @@ def aligned_documents(
     """Yields the documents of two line-aligned files."""
     limits = {"reader": "moses", "name": name, "max_bytes": max_bytes}
     with open_file(paths[0], **limits) as left, open_file(paths[1], **limits) as right:
-        yield from tsv.read_aligned((left, right), path=name, account=account, **options)
+        yield from READERS["moses"].read((left, right), path=name, account=account, **options)
 
 
 def source_documents(
@@ -155,4 +168,4 @@ def source_documents(
             except document.ReadError as error:
                 on_error(name, error)
 
-    yield from stix.read_source(streams(), on_error=on_error, account=account)
+    yield from READERS["stix"].read(streams(), on_error=on_error, account=account)

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from data_pipeline import errors
-from data_pipeline.corpus import build, build_report, command, registry
+from data_pipeline import atomic, errors
+from data_pipeline.corpus import build_report, command, registry
 from data_pipeline.readers import account
 from data_pipeline.readers.markup import markdown
 
@@ -160,11 +160,11 @@ def test_the_words_of_each_source_add_up(tree):
     assert "| pages | markdown |" in table and "- words, markup/link_targets: 15" in table
 
 
-def test_a_build_warns_of_words_that_are_lost_without_a_reason(tree, monkeypatch):
+def test_a_build_warns_of_words_that_are_lost_without_a_reason(tree, monkeypatch, capsys):
     arguments = _arguments(tree, "out", "--workers=1", "--min_accounted=0.999")
-    said = []
     monkeypatch.setattr(markdown, "convert", lambda raw, **options: raw.partition("code")[0])
-    command.main(arguments, registry_path=Path("x"), description="", say=said.append)
+    command.main(["domain", *arguments])
+    said = capsys.readouterr().out.splitlines()
     (line,) = [line for line in said if line.startswith("warning: ")]
     assert line.startswith("warning: pages: 0.") and "more than 0.10%" in line
     table = (tree / "out" / "report.md").read_text()
@@ -324,7 +324,8 @@ def test_masking_is_counted(tree):
 
 def test_two_builds_into_one_directory(tree):
     _build(tree, "out", "--workers=1")
-    with build._only_build(tree / "out" / "work"), pytest.raises(errors.UserError, match="another"):
+    lock = atomic.locked(tree / "out" / "work" / "lock")
+    with lock, pytest.raises(errors.UserError, match="another"):
         _build(tree, "out", "--workers=1")
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from data_pipeline import document
+from data_pipeline import document, errors
 from data_pipeline.readers.account import NONE, Account
 from data_pipeline.readers.records import fields
 
@@ -21,8 +21,9 @@ def read(
 
     Raises ReadError: "no_column" where the text's is missing, "truncated" for no whole file.
     """
-    import pyarrow
-    from pyarrow import parquet
+    with errors.needs("corpora"):
+        import pyarrow
+        from pyarrow import parquet
 
     try:
         with parquet.ParquetFile(stream) as table:
