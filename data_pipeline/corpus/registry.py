@@ -209,8 +209,11 @@ def wants(path: str, include: tuple[str, ...], exclude: tuple[str, ...]) -> bool
 
 
 def matches(path: str, globs: tuple[str, ...]) -> bool:
-    """Whether any glob matches the whole path; ** stands for any number of directories."""
-    return any(_compiled(glob).match(path) for glob in globs)
+    """Whether any glob matches the whole path; ** stands for any number of directories.
+
+    A glob that is the path as it stands matches it, whatever signs are in it: text[1].md.
+    """
+    return any(glob == path or _compiled(glob).match(path) for glob in globs)
 
 
 @functools.cache
@@ -223,17 +226,22 @@ def _compiled(glob: str) -> re.Pattern:
         if segment == "**":
             parts.append("(?:.+)" if last else "(?:[^/]+/)*")
             continue
-        for piece in re.split(r"(\*|\?|\[[^\]]+\]|\{[^{}]*\})", segment):
-            if piece == "*":
-                parts.append("[^/]*")
-            elif piece == "?":
-                parts.append("[^/]")
-            elif piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
-                parts.append(piece.replace("[!", "[^"))
-            elif piece.startswith("{") and piece.endswith("}"):
-                parts.append("(?:" + "|".join(map(re.escape, piece[1:-1].split(","))) + ")")
-            else:
-                parts.append(re.escape(piece))
-        if not last:
-            parts.append("/")
+        parts.append(_segment(segment) + ("" if last else "/"))
     return re.compile("".join(parts) + r"\Z")
+
+
+def _segment(segment: str) -> str:
+    """One name of a glob as a pattern; what {a,b} lists may hold signs itself."""
+    parts = []
+    for piece in re.split(r"(\*|\?|\[[^\]]+\]|\{[^{}]*\})", segment):
+        if piece == "*":
+            parts.append("[^/]*")
+        elif piece == "?":
+            parts.append("[^/]")
+        elif piece.startswith("[") and piece.endswith("]") and len(piece) > 2:
+            parts.append(piece.replace("[!", "[^").replace("\\", r"\\"))
+        elif piece.startswith("{") and piece.endswith("}"):
+            parts.append(f"(?:{'|'.join(map(_segment, piece[1:-1].split(',')))})")
+        else:
+            parts.append(re.escape(piece))
+    return "".join(parts)

@@ -402,6 +402,12 @@ def test_the_shipped_registries_are_valid(name):
         ("man9/x.9", "man[1-8]/*.[1-8]*", False),
         ("tools/a/b.md", "{Document,tools}/**/*.md", True),
         ("A/X.MD", "a/*.md", False),
+        ("a/text[1].md", "a/text[1].md", True),
+        ("a/text1.md", "a/text[1].md", True),
+        ("a/b,c.md", "a/b,c.md", True),
+        ("a/b.rst", "a/{*.md,*.rst}", True),
+        ("a/b.txt", "a/{*.md,[x-z].txt}", False),
+        ("a/y.txt", "a/{*.md,[x-z].txt}", True),
     ],
 )
 def test_globs_mean_what_they_say(path, glob, matches):
