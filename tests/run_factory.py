@@ -1,9 +1,13 @@
 """Run directories written by hand, in the format that training leaves behind."""
 
+import hashlib
 import json
 from pathlib import Path
 
+import numpy as np
+
 from configs import base
+from mypt_jax.runs import evaluations, layout
 
 SOURCES = {
     "domain/cwe": {"dataset": "data/d", "share": 0.8, "fingerprint": "f1", "licence": "CWE-ToU"},
@@ -27,6 +31,25 @@ def evaluation(domain: float, general: float) -> dict[str, float]:
     return row | {"eval/domain/bits_per_byte": domain / 2}
 
 
+def measured(loss_D: list[float], text: str, tokens: int = 1000) -> evaluations.Source:
+    """A source with a document for each loss; `text` says which windows those are."""
+    losses = np.array(loss_D, float)
+    return evaluations.Source(
+        sums={"nll": tokens * losses},
+        tokens_D=np.full(len(losses), tokens),
+        doc_D=np.arange(len(losses)),
+        loss_W=losses,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+    )
+
+
+def write_evaluation(run: Path, step: int, losses: dict[str, list[float]], texts=()) -> None:
+    """eval/step_N.npz; a source's text is its name, unless `texts` has another for it."""
+    texts = dict(texts)
+    sources = {key: measured(loss, texts.get(key, key)) for key, loss in losses.items()}
+    evaluations.write(layout.eval_file(str(run), step), sources)
+
+
 def write_run(
     root: Path,
     stage: str,
@@ -39,8 +62,12 @@ def write_run(
     num_steps: int = 20,
     finished: bool = True,
     baseline: tuple[float, float] | None = None,
+    texts: dict[str, str] | None = None,
 ) -> Path:
-    """One run whose (domain, general) losses go from start to final; returns its directory."""
+    """One run whose (domain, general) losses go from start to final; returns its directory.
+
+    `baseline`: what the trainer measured forgetting against; `texts`: as of write_evaluation.
+    """
     run = root / stage
     run.mkdir(parents=True)
     own = config(
@@ -73,10 +100,7 @@ def write_run(
     }
     record["tokens_by_source"] = {"domain/cwe": 800, "general/wiki": 200}
     record["notes"] = []
-    losses = dict(zip(("domain", "general"), baseline or (), strict=False))
-    record["baseline"] = (
-        {"stage": "base", "path": "", "step": 20, "eval": losses} if baseline else None
-    )
+    record["baseline"] = None
     (run / "lineage.json").write_text(json.dumps(record))
     last = num_steps if finished else num_steps // 2
     rows = [{"step": 0, **evaluation(*start)}]
@@ -90,6 +114,9 @@ def write_run(
         forgetting = 100 * (final[1] / baseline[1] - 1)
         rows[0] |= {"forgetting/percent": 0.0}
         rows[-1] |= {"forgetting/percent": forgetting, "eval/general/stderr": 0.004}
+    for step, (domain, general) in ((0, start), (last, final)):
+        losses = {"domain/cwe": [domain], "general/wiki": [general]}
+        write_evaluation(run, step, losses, texts or {})
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     if finished:
         done = {"step": last, "run_id": "r", "params_sha256": f"digest of {stage}"}

@@ -1,6 +1,8 @@
 """The fixed windows that every evaluation of a lineage reads."""
 
 import dataclasses
+import functools
+import hashlib
 from collections.abc import Sequence
 from fractions import Fraction
 
@@ -18,6 +20,16 @@ class EvalWindows:
     tokens: np.ndarray
     doc_WL: np.ndarray
     note: str  # what is worth telling, or empty
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the tokens, and of which targets are of one document: whatever a source is
+        called and however its documents are numbered."""
+        _, rank = np.unique(self.doc_WL, return_inverse=True)
+        digest = hashlib.sha256(f"{self.tokens.shape}\n".encode())
+        digest.update(np.ascontiguousarray(self.tokens, "<i4").data)
+        digest.update(np.ascontiguousarray(rank, "<i8").data)
+        return digest.hexdigest()
 
 
 def eval_windows(source: shards.Source, *, block_size: int, num_windows: int) -> EvalWindows:

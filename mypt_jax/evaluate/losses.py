@@ -18,21 +18,11 @@ from mypt_jax.runs import evaluations
 
 
 @dataclasses.dataclass(frozen=True)
-class Score:
-    """What one source was measured at: sums per document, from which everything else follows."""
+class Score(evaluations.Source):
+    """What one source was measured at, and how much text that was."""
 
-    nll_sum_D: np.ndarray  # float64, nats
-    tokens_D: np.ndarray  # int64, target tokens
-    doc_D: np.ndarray  # int64, which documents of the source's val split
-    loss_W: np.ndarray  # float64, nats/token
     text_nll: float  # nats, of the tokens that stand for text (not EOT)
     text_bytes: int
-    sums: Mapping[str, np.ndarray] = dataclasses.field(default_factory=dict)
-    """float64[D] of every other measure, by name."""
-
-    @property
-    def tokens(self) -> int:
-        return int(self.tokens_D.sum())
 
 
 def eval_batch_size(config: Mapping) -> int:
@@ -92,12 +82,19 @@ def score(
             {name: x_WL[first:last].astype(np.float64) for name, x_WL in measured.items()},
             source.doc_WL,
             token_bytes[source.tokens[:, 1:]],
+            fingerprint=source.fingerprint,
         )
         first = last
     return scores
 
 
-def score_of(measured: Mapping[str, np.ndarray], doc_WL: np.ndarray, bytes_WL: np.ndarray) -> Score:
+def score_of(
+    measured: Mapping[str, np.ndarray],
+    doc_WL: np.ndarray,
+    bytes_WL: np.ndarray,
+    *,
+    fingerprint: str = "",
+) -> Score:
     """Sums what tokens were measured at, float64[W, L] each, `nll` among them, per document;
     bytes_WL are the bytes of text of each target."""
     doc_D, inverse = np.unique(doc_WL, return_inverse=True)
@@ -109,34 +106,19 @@ def score_of(measured: Mapping[str, np.ndarray], doc_WL: np.ndarray, bytes_WL: n
         for name, x_WL in measured.items()
     }
     return Score(
-        nll_sum_D=sums.pop("nll"),
+        sums=sums,
         tokens_D=np.bincount(inverse, minlength=len(doc_D)).astype(np.int64),
         doc_D=doc_D.astype(np.int64),
         loss_W=nll_WL.mean(axis=1),
+        fingerprint=fingerprint,
         text_nll=float(nll_WL[is_text].sum()),
         text_bytes=int(bytes_WL.sum()),
-        sums=sums,
     )
-
-
-def mean_and_stderr(nll_sum_D: np.ndarray, tokens_D: np.ndarray) -> tuple[float, float]:
-    """Mean per token and its standard error with documents as the units that were drawn.
-
-    Tokens of one document are not independent, so the error is that of a ratio of cluster sums
-    (Cochran 1977, "Sampling Techniques", section 3.12). One document: the error is unknown, nan.
-    """
-    tokens = tokens_D.sum()
-    mean = float(nll_sum_D.sum() / tokens)
-    count = len(tokens_D)
-    if count < 2:
-        return mean, math.nan
-    residual_D = nll_sum_D - mean * tokens_D
-    return mean, float(np.sqrt(count / (count - 1) * np.sum(residual_D**2)) / tokens)
 
 
 def figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
     scores = list(scores)
-    mean, stderr = mean_and_stderr(
+    mean, stderr = evaluations.mean_and_stderr(
         np.concatenate([s.nll_sum_D for s in scores]),
         np.concatenate([s.tokens_D for s in scores]),
     )
@@ -148,9 +130,9 @@ def figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
         f"eval/{name}/perplexity": math.exp(mean) if mean < 700 else math.inf,
         f"eval/{name}/bits_per_byte": text_nll / math.log(2) / max(1, text_bytes),
         **{
-            f"eval/{name}/{other}": sum(s.sums[other].sum() for s in scores)
-            / sum(s.tokens for s in scores)
-            for other in scores[0].sums
+            f"eval/{name}/{measure}": evaluations.pooled(scores, measure)
+            for measure in scores[0].sums
+            if measure != "nll"
         },
     }
 
@@ -171,38 +153,3 @@ def rows(scores: Mapping[str, Score], shares: Mapping[str, float]) -> dict[str, 
             sum(share * row[f"eval/{key}/loss"] for key, share in known.items()) / total
         )
     return row
-
-
-def save(path: str, scores: Mapping[str, Score]) -> None:
-    """Writes the sums per document, from which runs are compared in pairs."""
-    arrays = {}
-    for key, source in scores.items():
-        for field in ("nll_sum_D", "tokens_D", "doc_D", "loss_W"):
-            arrays[f"{key}/{field}"] = getattr(source, field)
-        for name, sum_D in source.sums.items():
-            arrays[f"{key}/{name}_sum_D"] = sum_D
-    evaluations.save(path, arrays)
-
-
-def paired_difference(path_a: str, path_b: str, name: str) -> tuple[float, float] | None:
-    """(a - b, standard error), nats/token, over the documents that both evaluations saw alike.
-
-    `name` is a role or "role/source". None when they share no source measured on equal windows, or
-    one of them is damaged (evaluations.fault).
-    """
-    a, b = evaluations.read(path_a), evaluations.read(path_b)
-    if a is None or b is None:
-        return None
-    nll, tokens = [], []
-    for field in a:
-        key, _, kind = field.rpartition("/")
-        if kind != "nll_sum_D" or not f"{key}/".startswith(f"{name}/") or field not in b:
-            continue
-        parts = [f"{key}/doc_D", f"{key}/tokens_D"]
-        there = all(part in a and part in b for part in parts)
-        if there and all(np.array_equal(a[part], b[part]) for part in parts):
-            nll.append(a[field] - b[field])
-            tokens.append(a[f"{key}/tokens_D"])
-    if not nll:
-        return None
-    return mean_and_stderr(np.concatenate(nll), np.concatenate(tokens))

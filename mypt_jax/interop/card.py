@@ -3,8 +3,11 @@
 import os
 from collections.abc import Mapping
 
+from data_pipeline.batches import mixture
 from mypt_jax.interop import runs
-from mypt_jax.runs import layout, lineage
+from mypt_jax.runs import baselines, comparison, evaluations, layout, lineage
+from mypt_jax.runs.comparison import OTHER, Refusal
+from mypt_jax.runs.evaluations import Evaluation
 
 
 def licences(record: Mapping) -> dict[str, str]:
@@ -13,28 +16,54 @@ def licences(record: Mapping) -> dict[str, str]:
     return {key: facts.get("licence") or "not stated" for key, facts in sources.items()}
 
 
-def _stages(record: Mapping, config: Mapping, losses: Mapping) -> list[dict]:
+def _stages(path: str, step: int, record: Mapping, config: Mapping) -> list[dict]:
+    """The ancestors and the run, each with its losses where they are of the run's own text."""
     own = {
         "stage": record["stage"],
         "step": config["num_steps"],
         "peak_lr": config["optim"]["peak_lr"],
         "replay_ratio": config["data"]["replay_ratio"],
-        "eval": losses,
         "tokens_by_source": record["tokens_by_source"],
         "config": config,
     }
-    return [*record["ancestors"], own]
+    mine = evaluations.read(layout.eval_file(path, step))
+    cells = [_cells(mine, one) for one in _measured(path, record, mine)]
+    stages = [*record["ancestors"], own]
+    return [{**stage, "cells": found} for stage, found in zip(stages, cells, strict=True)]
+
+
+def _measured(path: str, record: Mapping, mine: Evaluation) -> list[Evaluation]:
+    """What every ancestor, and the run, was measured at on the windows of the run."""
+    places = [ancestor["path"] for ancestor in record["ancestors"]] + [path]
+    found = []
+    for number, place in enumerate(places[:-1]):
+        candidates = baselines.candidates(
+            record["ancestors"], number, place=place, runs=places[number + 1 :]
+        )
+        found.append(comparison.baseline(mine, candidates)[0])
+    return [*found, mine]
+
+
+def _cells(mine: Evaluation, one: Evaluation) -> list[str]:
+    """Domain and general loss of a stage, or why they do not stand beside those of the run."""
+    found = []
+    for role in mixture.ROLES:
+        change = comparison.compare(mine, one, role)
+        if isinstance(change, Refusal):
+            found.append(change.word if mine.of(role) else "-")
+        else:
+            found.append(OTHER if change.left_out else f"{change.start:.3f}")
+    return found
 
 
 def _row(stage: Mapping) -> str:
     """A line of the training table; of an imported base nothing but its name is known."""
     if runs.imported_from(stage.get("config", {})):
         return f"| {stage['stage']} | imported | - | - | - | - | unknown |"
-    losses = stage.get("eval") or {}
     return (
         f"| {stage['stage']} | {stage['step']:,} | {_number(stage.get('peak_lr'), 'g')} "
         f"| {_number(stage.get('replay_ratio'), '.2f')} "
-        f"| {_number(losses.get('domain'), '.3f')} | {_number(losses.get('general'), '.3f')} "
+        f"| {' | '.join(stage['cells'])} "
         f"| {sum(stage['tokens_by_source'].values()):,} |"
     )
 
@@ -47,7 +76,6 @@ def render(
     *, path: str, step: int, config: Mapping, record: Mapping, parameters: int, remarks: list[str]
 ) -> str:
     """README.md of an exported folder: stages, tokens per source, licences, tokenizer."""
-    finished = layout.finished(path) or {}
     known = licences(record)
     shape = config["model"]
     lines = [
@@ -67,8 +95,12 @@ def render(
         "| stage | steps | peak learning rate | replay | domain loss | general loss | tokens |",
         "|---|---|---|---|---|---|---|",
     ]
-    stages = _stages(record, config, finished.get("eval") or {})
-    lines += [*map(_row, stages), "", "Losses are nats per token on held-out text."]
+    stages = _stages(path, step, record, config)
+    lines += [
+        *map(_row, stages),
+        "",
+        "Losses are nats per token on held-out text, the same in all rows.",
+    ]
     source = runs.imported_from(stages[0].get("config", {}))
     if source:
         name = os.path.basename(os.path.normpath(source))

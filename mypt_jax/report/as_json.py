@@ -1,11 +1,11 @@
 """The report's numbers, unrounded, for other programs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from data_pipeline.batches import mixture
-from mypt_jax.report import rules, tables
-from mypt_jax.report.runs import Difference, Run
+from mypt_jax.report import cells, rules, standing, tables
+from mypt_jax.report.run import MIXTURE, Run
+from mypt_jax.runs.comparison import Refusal
 
 
 def _number(value: object) -> object:
@@ -13,42 +13,55 @@ def _number(value: object) -> object:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _change(change: Difference | None) -> dict | None:
+def _change(change: cells.Change) -> dict | None:
+    """None where the run was not evaluated so; without figures, but with the reason, where they
+    would compare different text."""
     if change is None:
         return None
-    fields = {"start": change.start, "final": change.final, "stderr": change.stderr}
-    fields |= {"nats": change.nats, "percent": change.percent}
-    return {key: _number(value) for key, value in fields.items()}
+    fields = ("start", "final", "stderr", "nats", "percent")
+    if isinstance(change, Refusal):
+        return {**dict.fromkeys(fields), "reason": change.reason}
+    found = {name: _number(getattr(change, name)) for name in fields}
+    return {**found, "sources": list(change.sources), "left_out": dict(change.left_out)}
 
 
 def as_json(groups: Sequence[Sequence[Run]]) -> dict:
     """The content of report.json."""
-    result = []
-    for runs in groups:
-        result.append(
-            {
-                "baseline": {k: _number(v) for k, v in tables.baseline_of(runs).items()},
-                "runs": [_run_json(run) for run in runs],
-                "decision": {p: run and run.name for p, _, run in rules.decide(runs)},
-            }
-        )
-    return {"schema": 1, "lineages": result}
+    return {"schema": 1, "lineages": [_lineage_json(runs) for runs in groups]}
 
 
-def _run_json(run: Run) -> dict:
+def _lineage_json(runs: Sequence[Run]) -> dict:
+    choices = rules.decide(runs)
+    decisions: dict[str, dict] = {}
+    for choice in choices:
+        chosen = choice.run and choice.run.name
+        decisions.setdefault(choice.among.strip(), {})[choice.priority] = chosen
+    apart = {role: standing.apart(runs, role) for role in tables.roles_of(runs)}
+    return {
+        "baseline": {k: _number(v) for k, v in tables.baseline_of(runs).items()},
+        "runs": [_run_json(run, apart) for run in runs],
+        "decision": next(iter(decisions.values())),  # among most runs, where there are several
+        "decisions": decisions,
+    }
+
+
+def _run_json(run: Run, apart: Mapping[str, Mapping[str, str]]) -> dict:
+    roles = tables.roles_of([run])
     return {
         "run": run.name,
         "stage": run.stage,
         "path": str(run.path),
-        "init_from": tables.init_text(run),
+        "init_from": cells.init_text(run),
         "peak_lr": run.peak_lr,
         "replay_ratio": run.replay_ratio,
         "step": run.step,
         "num_steps": run.num_steps,
         "finished": bool(run.finished),
         "losses": {key: _number(value) for key, value in run.final.items()},
-        "from_start": {name: _change(run.against_start(name)) for name in ("val", *mixture.ROLES)},
-        "from_baseline": {role: _change(run.against_baseline(role)) for role in mixture.ROLES},
+        # Why a role's loss is not of the text that most runs were measured on.
+        "apart": {role: why[run.name] for role, why in apart.items() if run.name in why},
+        "from_start": {name: _change(run.against_start(name)) for name in (MIXTURE, *roles)},
+        "from_baseline": {role: _change(run.against_baseline(role)) for role in roles},
         "verdict": rules.verdict(run),
         "advice": rules.advice(run),
         "warnings": rules.warnings(run),

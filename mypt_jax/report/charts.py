@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mypt_jax import guide
-from mypt_jax.report import tables
-from mypt_jax.report.runs import Run
+from mypt_jax.report.run import Run
+from mypt_jax.runs import comparison
 
 # Told apart on white and on near-black, and by most colour-blind readers (after Okabe and Ito).
 COLOURS = ("#8a929e", "#2f7ed8", "#e8820c", "#12a06a", "#c0399f", "#8a63d2", "#c9a400", "#6b7f2a")
@@ -82,6 +82,41 @@ def _curves(runs: Sequence[Run], key: str, scale: float = 1.0, **line) -> list[d
     return traces
 
 
+def _loss_curves(runs: Sequence[Run], role: str) -> list[dict]:
+    """A role's losses; those of other windows than most runs ended with in traces of their own."""
+    found = []
+    newest = [run.result for run in runs]
+    most = next(iter(comparison.alike(newest, role)), [])
+    for index, run in enumerate(runs):
+        curves = _curves([run], f"eval/{role}/loss")
+        for trace in curves:
+            trace["line"]["color"], trace["marker"]["symbol"] = colour(index), symbol(index)
+            start = offset(run)
+            is_apart = [
+                not most or bool(comparison.why_apart(run.at(x - start), newest[most[0]], role))
+                for x in trace["x"]
+            ]
+            found += _parts(trace, is_apart)
+    return found
+
+
+def _parts(trace: dict, is_apart: Sequence[bool]) -> list[dict]:
+    """A curve in two: what stands beside the other curves, and what does not."""
+    parts = []
+    for apart in (False, True):
+        kept = [i for i, one in enumerate(is_apart) if one == apart]
+        if not kept:
+            continue
+        part = {**trace, **{axis: [trace[axis][i] for i in kept] for axis in ("x", "y")}}
+        if apart:
+            part["name"] = f"{trace['name']} ({comparison.OTHER})"
+            part["line"] = {**trace["line"], "dash": "dash"}
+            name = f"{trace['name']}, step"
+            part["hovertemplate"] = trace["hovertemplate"].replace(name, f"{part['name']}, step")
+        parts.append(part)
+    return parts
+
+
 def limit_lines(baseline: float) -> tuple[list[dict], list[dict]]:
     """Lines and labels at the guide's thresholds of the general loss."""
     shapes, labels = [], []
@@ -124,7 +159,7 @@ def curves(runs: Sequence[Run]) -> list[Chart]:
     rate = axes(STEPS, "learning rate")
     rate["yaxis"] |= {"exponentformat": "e", "type": "log"}
     speed = axes(STEPS, "tokens/s")
-    domain, general = _curves(runs, "eval/domain/loss"), _curves(runs, "eval/general/loss")
+    domain, general = _loss_curves(runs, "domain"), _loss_curves(runs, "general")
     trained = _curves(runs, "loss", width=1.2)
     return [
         _losses("domain", "Domain loss", "Held-out domain text, at every evaluation.", domain),
@@ -157,8 +192,7 @@ def shares(runs: Sequence[Run]) -> Chart:
     for run in runs:
         reached = 0.0
         for key in keys:
-            source = run.trained_on.get(key)
-            reached += 100 * tables.share_value(source["share"]) if source else 0.0
+            reached += 100 * run.shares.get(key, 0.0)
             xs.append(reached)
             ys.append(run.name)
     mark = {"symbol": "line-ns-open", "size": 22, "line": {"width": 2}, "color": "#8a929e"}

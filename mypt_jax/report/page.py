@@ -7,6 +7,7 @@ nothing: its content security policy forbids it to.
 import datetime
 import html
 import json
+import math
 import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,9 +18,10 @@ from mypt_jax.report import charts as report_charts
 from mypt_jax.report import plane as report_plane
 from mypt_jax.report import rules
 from mypt_jax.report import tables as report_tables
-from mypt_jax.report.runs import Run
+from mypt_jax.report.run import Run
 from mypt_jax.runs import kinds, lineage
 from mypt_jax.runs import layout as run_files
+from mypt_jax.runs.comparison import Difference
 
 _ASSETS = Path(__file__).parent / "assets"
 _WIDE = ("shares", "epochs")
@@ -60,9 +62,10 @@ def _card_facts(run: Run) -> list[str]:
     facts = []
     for role in mixture.ROLES:
         change = run.against_baseline(role)
-        if change is None:
+        if not isinstance(change, Difference):
             continue
-        bar = "" if change.stderr is None else f" \u00b1 {100 * change.stderr / change.start:.1f}"
+        known = math.isfinite(change.stderr)
+        bar = f" \u00b1 {100 * change.stderr / change.start:.1f}" if known else ""
         losses = f"{role} {change.start:.3f} \u2192 {change.final:.3f}"
         percent = f"({change.percent:+.1f}{bar} %)"
         facts.append(" ".join(part.replace(" ", "\u00a0") for part in (losses, percent)))
@@ -72,7 +75,7 @@ def _card_facts(run: Run) -> list[str]:
 def _cards(runs: Sequence[Run]) -> str:
     """What to take: the decision matrix as three cards, in the colours of the runs."""
     cards = []
-    for priority, limit, run in rules.decide(runs):
+    for priority, limit, run, among in rules.decide(runs):
         name, facts, line = "none qualifies", ["no finished run stays within the limit"], ""
         if run is not None:
             name, facts = run.name, _card_facts(run)
@@ -82,7 +85,7 @@ def _cards(runs: Sequence[Run]) -> str:
             f'<div class="card"{line}><div class="for">{_text(priority)}</div>'
             f'<div class="run">{_text(name)}</div>{lines}'
             '<div class="for">lowest domain loss with forgetting up to '
-            f"{limit:+g}\u00a0%</div></div>"
+            f"{limit:+g}\u00a0%{_text(among)}</div></div>"
         )
     return f'<section class="cards">{"".join(cards)}</section>'
 

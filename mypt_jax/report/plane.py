@@ -1,11 +1,14 @@
 """Two charts of the report page: the lineage as a graph, and domain against general loss."""
 
+import math
 from collections.abc import Sequence
 
 from data_pipeline.batches import mixture
-from mypt_jax.report import rules, tables
+from mypt_jax.report import cells, rules, standing, tables
 from mypt_jax.report.charts import Chart, axes, colour, limit_lines, symbol
-from mypt_jax.report.runs import Run
+from mypt_jax.report.run import Run
+from mypt_jax.runs import comparison
+from mypt_jax.runs.comparison import Difference
 
 HEIGHT = 350  # both charts stand beside each other, on the first screen
 LABEL_PLACES = {
@@ -38,19 +41,21 @@ def _positions(runs: Sequence[Run]) -> dict[str, tuple[float, float]]:
 def lineage_chart(runs: Sequence[Run]) -> Chart:
     places = _positions(runs)
     baseline = tables.baseline_of(runs)
+    apart = {role: standing.apart(runs, role) for role in mixture.ROLES}
     data, notes = [], []
     for index, run in enumerate(runs):
         x, y = places[run.name]
         change = run.against_baseline("general") if run.is_domain_stage else None
-        losses = run.final or run.baseline or baseline  # of an imported base its stages know it
-        text = f"<b>{run.name}</b><br>{tables.loss_text(losses.get('domain'))}"
-        text += f"<br>{tables.percent_text(change)}" if change else "<br>baseline"
+        domain = cells.standing_text(run, "domain", apart["domain"])
+        if not run.final and not run.is_domain_stage:
+            domain = cells.loss_text(baseline.get("domain"))  # of an import its stages know it
+        text = f"<b>{run.name}</b><br>{domain}"
+        text += f"<br>{cells.percent_text(change)}" if change else "<br>baseline"
         hover = [
-            f"<b>{run.name}</b> from {tables.init_text(run)}",
-            f"peak_lr {tables.rate_text(run.peak_lr)}, replay {run.replay_ratio:.0%}",
-            f"steps {tables.steps_text(run)}",
-            f"domain {tables.loss_text(run.final.get('domain'))}",
-            f"general {tables.loss_text(run.final.get('general'))}",
+            f"<b>{run.name}</b> from {cells.init_text(run)}",
+            f"peak_lr {cells.rate_text(run.peak_lr)}, replay {run.replay_ratio:.0%}",
+            f"steps {cells.steps_text(run)}",
+            *(f"{role} {cells.standing_text(run, role, apart[role])}" for role in apart),
             rules.verdict(run),
         ]
         data.append(
@@ -136,10 +141,22 @@ def label_places(points: Sequence[tuple[float, float]]) -> list[str]:
     return places
 
 
+def _points(run: Run) -> list[tuple[float, float, int]]:
+    """(domain, general, step) of the evaluations of the text that the newest one is of; of a base
+    the newest alone, since where it began says nothing here."""
+    if not run.is_domain_stage:
+        return [(*(run.final[role] for role in mixture.ROLES), run.evaluations[-1][0])]
+    found = []
+    for step, _ in run.evaluations:
+        changes = [comparison.compare(run.result, run.at(step), role) for role in mixture.ROLES]
+        if all(isinstance(one, Difference) and not one.left_out for one in changes):
+            found.append((*(one.start for one in changes), step))
+    return found
+
+
 def _path(run: Run, index: int, place: str) -> list[dict]:
     """A run's evaluations on the plane of domain and general loss, the last one named."""
-    pairs = [(e["domain"], e["general"], s) for s, e in run.evaluations if {*e} >= {*mixture.ROLES}]
-    pairs = pairs if run.is_domain_stage else pairs[-1:]  # where base began says nothing here
+    pairs = _points(run)
     if not pairs:
         return []
     xs, ys, steps = (list(values) for values in zip(*pairs, strict=True))
@@ -167,22 +184,25 @@ def _path(run: Run, index: int, place: str) -> list[dict]:
             "color": colour(index),
             "symbol": symbol(index) + ("" if run.finished else "-open"),
         },
-        "hovertemplate": f"<b>{run.name}</b>, {tables.steps_text(run)}<br>domain "
+        "hovertemplate": f"<b>{run.name}</b>, {cells.steps_text(run)}<br>domain "
         "%{x:.3f}, general %{y:.3f}<extra></extra>",
     }
     for axis, role in (("error_x", "domain"), ("error_y", "general")):
         # Of the paired difference: what two losses on the same windows share says nothing here.
         change = run.against_baseline(role) if run.is_domain_stage else None
-        if change is not None and change.stderr is not None:
+        if isinstance(change, Difference) and math.isfinite(change.stderr):
             final[axis] = {"array": [change.stderr], "thickness": 1.2, "width": 3}
     return [path, final]
 
 
 def trade_off(runs: Sequence[Run]) -> Chart:
+    apart = {
+        name: why for role in mixture.ROLES for name, why in standing.apart(runs, role).items()
+    }
     shown = {
         index: (run.final["domain"], run.final["general"])
         for index, run in enumerate(runs)
-        if {*run.final} >= {*mixture.ROLES}
+        if {*run.final} >= {*mixture.ROLES} and run.name not in apart
     }
     places = dict(zip(shown, label_places(list(shown.values())) if shown else (), strict=True))
     data = [trace for index in shown for trace in _path(runs[index], index, places[index])]
@@ -207,4 +227,6 @@ def trade_off(runs: Sequence[Run]) -> Chart:
         "Left: more of the domain learned. Up: more of the general text forgotten. Dashed: "
         "Pareto front. Dotted: the guide's limits. Bars: standard error of the change from base."
     )
+    if apart:
+        note += f" Not here, since measured on other windows: {', '.join(apart)}."
     return Chart("tradeoff", "Learned against forgotten", note, data, layout, HEIGHT)

@@ -6,9 +6,12 @@ used as shares of the baseline, so that they hold for any model and corpus.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from mypt_jax import guide
-from mypt_jax.report.runs import Run
+from mypt_jax.report import standing
+from mypt_jax.report.run import Run
+from mypt_jax.runs.comparison import Difference
 
 # What the user may want, and how much forgetting that allows.
 PRIORITIES = (("preserve general", 1.0), ("balanced", 5.5), ("maximum domain", 8.0))
@@ -18,27 +21,43 @@ MUCH_REPLAY = 0.30  # the guide's largest share, for the foundation
 LITTLE_LEARNED = 2.5
 
 
+class Choice(NamedTuple):
+    """What to take for a priority, of the runs whose domain losses are of the same text."""
+
+    priority: str
+    limit: float  # largest forgetting, %
+    run: Run | None
+    among: str  # "", or of which runs, where not all can be compared
+
+
 def verdict(run: Run) -> str:
     if not run.is_domain_stage:
         return "baseline"
     forgetting = run.against_baseline("general")
     if forgetting is None:
         return "not evaluated"
+    if not isinstance(forgetting, Difference):
+        return forgetting.word
     return guide.verdict(forgetting.percent / 100)
 
 
-def decide(runs: Sequence[Run]) -> list[tuple[str, float, Run | None]]:
-    """(priority, largest forgetting allowed in percent, the run to take or None)."""
-    candidates = []
-    for run in runs:
-        forgetting = run.against_baseline("general")
-        if run.is_domain_stage and run.finished and forgetting and "domain" in run.final:
-            candidates.append((run.final["domain"], forgetting.percent, run))
+def decide(runs: Sequence[Run]) -> list[Choice]:
+    """The decision matrix, once for each group of runs that can be compared."""
+    candidates = [
+        run
+        for run in runs
+        if run.is_domain_stage
+        and run.finished
+        and isinstance(run.against_baseline("general"), Difference)
+    ]
+    groups = standing.groups(candidates, "domain")
     choices = []
-    for priority, limit in PRIORITIES:
-        allowed = [entry for entry in candidates if entry[1] <= limit]
-        best = min(allowed, key=lambda entry: entry[0], default=(0.0, 0.0, None))
-        choices.append((priority, limit, best[2]))
+    for group in groups or [[]]:
+        among = f" among {', '.join(run.name for run in group)}" if len(groups) > 1 else ""
+        for priority, limit in PRIORITIES:
+            inside = [run for run in group if run.against_baseline("general").percent <= limit]
+            best = min(inside, key=lambda run: run.final["domain"], default=None)
+            choices.append(Choice(priority, limit, best, among))
     return choices
 
 
@@ -52,12 +71,16 @@ def advice(run: Run) -> str:
         return f"not finished (step {run.step} of {run.num_steps}): run the same command to go on"
     if learned is None or forgetting is None:
         return "evaluated on one role only: give data.domain and data.general both"
+    for change in (learned, forgetting):
+        if not isinstance(change, Difference):
+            return change.reason
     if forgetting.percent > PRIORITIES[-1][1]:
         return (
             f"rate too high or replay too little for this much forgetting ({now}): add replay first"
         )
     lost = run.against_start("general")
-    if learned.percent > -LITTLE_LEARNED and lost is not None and lost.percent > -learned.percent:
+    has_lost = isinstance(lost, Difference) and lost.percent > -learned.percent
+    if learned.percent > -LITTLE_LEARNED and has_lost:
         parent = run.parent.name if run.parent else "its parent"
         return (
             f"more forgotten than learned here, domain {learned.percent:+.1f} % and general "
@@ -91,7 +114,7 @@ def warnings(run: Run) -> list[str]:
     if run.is_domain_stage and run.parent is None:
         found.append(f"{run.name}: its parent {parent['path']} is not under this directory")
     for reason in run.damaged_evaluations():
-        found.append(f"{run.name}: no standard errors: {reason}")
+        found.append(f"{run.name}: not compared: {reason}")
     if run.damage:
         mended = "" if run.finished else "; the next start of the run removes that"
         found.append(f"{run.name}: {run.damage}{mended}")

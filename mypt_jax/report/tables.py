@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from statistics import median
 
 from data_pipeline.batches import mixture
-from mypt_jax.report import rules
-from mypt_jax.report.runs import Difference, Run, perplexity
-
-NONE = "-"
+from mypt_jax.report import cells, rules, standing
+from mypt_jax.report.cells import NONE
+from mypt_jax.report.run import MIXTURE, Run, perplexity
+from mypt_jax.runs import evaluations
+from mypt_jax.runs.comparison import Difference, Refusal
 
 
 @dataclass(frozen=True)
@@ -27,89 +27,65 @@ class Table:
         return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
 
 
-def _line(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+def _line(row: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
 
 
-def loss_text(value: float | None) -> str:
-    return NONE if value is None else f"{value:.3f}"
+def roles_of(runs: Sequence[Run]) -> list[str]:
+    """What the runs were evaluated on: domain and general first, then what stands for itself."""
+    found = [evaluations.role_of(key) for run in runs for key in run.final if "/" in key]
+    return list(dict.fromkeys((*mixture.ROLES, *sorted(found))))
 
 
-def rate_text(value: float) -> str:
-    """3e-5, 1.5e-4: as the guide writes learning rates."""
-    mantissa, exponent = f"{value:.2e}".split("e")
-    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
-
-
-def percent_text(change: Difference | None) -> str:
-    return NONE if change is None else f"{change.percent:+.1f} %"
-
-
-def nats_text(change: Difference | None) -> str:
-    if change is None:
-        return NONE
-    bar = "" if change.stderr is None else f" +/- {change.stderr:.3f}"
-    return f"{change.nats:+.3f}{bar}"
-
-
-def change_text(change: Difference | None) -> str:
-    return NONE if change is None else f"{percent_text(change)} ({nats_text(change)} nats)"
-
-
-def steps_text(run: Run) -> str:
-    return f"{run.step:,}" if run.finished else f"{run.step:,} of {run.num_steps:,}, unfinished"
-
-
-def init_text(run: Run) -> str:
-    if not run.is_domain_stage:
-        return "scratch" if run.config["init_from"] == "scratch" else run.config["init_from"]
-    return run.parent.name if run.parent else run.record["parent"]["path"]
-
-
-def baseline_of(runs: Sequence[Run]) -> Mapping[str, float]:
-    """The lineage's baseline; an imported base evaluated nothing, but its stages know it."""
-    return next((run.baseline for run in runs if run.baseline), {})
+def baseline_of(runs: Sequence[Run]) -> dict[str, float]:
+    """The base stage's losses on the text that most runs were measured on."""
+    names = dict.fromkeys(name for run in runs for name in run.final if name != MIXTURE)
+    found = {name: standing.baseline(runs, name) for name in names}
+    return {name: loss for name, loss in found.items() if loss is not None}
 
 
 def summary(runs: Sequence[Run]) -> Table:
     header = ("Run", "Init from", "LR", "Replay", "Steps", "Domain", "General")
+    apart = {role: standing.apart(runs, role) for role in mixture.ROLES}
     rows = tuple(
         (
             run.name,
-            init_text(run),
-            rate_text(run.peak_lr),
+            cells.init_text(run),
+            cells.rate_text(run.peak_lr),
             f"{run.replay_ratio:.0%}",
-            steps_text(run),
-            loss_text(run.final.get("domain")),
-            loss_text(run.final.get("general")),
-            change_text(run.against_baseline("general")) if run.is_domain_stage else NONE,
+            cells.steps_text(run),
+            *(cells.standing_text(run, role, apart[role]) for role in mixture.ROLES),
+            cells.change_text(run.against_baseline("general")) if run.is_domain_stage else NONE,
             rules.verdict(run),
         )
         for run in runs
     )
     start = baseline_of(runs)
     note = "Baseline: " + ", ".join(
-        f"{role} {loss_text(start.get(role))}" for role in mixture.ROLES
+        f"{role} {cells.loss_text(start.get(role))}" for role in mixture.ROLES
     )
-    note += " nats/token; general change is forgetting, against that baseline"
-    return Table("Experiment summary", (*header, "General change", "Verdict"), rows, note + ".")
+    note += " nats/token; general change is forgetting, against that baseline."
+    note += cells.reasons(runs, mixture.ROLES)
+    return Table("Experiment summary", (*header, "General change", "Verdict"), rows, note)
 
 
 def run_table(run: Run) -> Table:
     """Metric, start, final, change; then the same against the baseline."""
-    rows = []
-    for name in ("val", *mixture.ROLES):
-        change = run.against_start(name)
-        start, final = loss_text(run.start.get(name)), loss_text(run.final.get(name))
-        rows.append((name, start, final, nats_text(change), percent_text(change)))
-    for role in mixture.ROLES if run.is_domain_stage else ():
+    roles = roles_of([run])
+    rows = [_change_row(name, run, name, run.against_start(name)) for name in (MIXTURE, *roles)]
+    for role in roles if run.is_domain_stage else ():
         change = run.against_baseline(role)
-        start, final = loss_text(run.baseline.get(role)), loss_text(run.final.get(role))
-        rows.append(
-            (f"{role}, from baseline", start, final, nats_text(change), percent_text(change))
-        )
-    header = ("Metric", f"Start ({init_text(run)})", "Final", "Change, nats", "Change")
-    return Table(f"{run.name}: {steps_text(run)} steps", header, tuple(rows))
+        rows.append(_change_row(f"{role}, from baseline", run, role, change))
+    header = ("Metric", f"Start ({cells.init_text(run)})", "Final", "Change, nats", "Change")
+    return Table(f"{run.name}: {cells.steps_text(run)} steps", header, tuple(rows))
+
+
+def _change_row(title: str, run: Run, name: str, change: cells.Change) -> tuple[str, ...]:
+    if isinstance(change, Difference):
+        figures = cells.loss_text(change.start), cells.loss_text(change.final)
+    else:
+        figures = cells.empty_text(change), cells.loss_text(run.final.get(name))
+    return (title, *figures, cells.nats_text(change), cells.percent_text(change))
 
 
 def advices(runs: Sequence[Run]) -> Table:
@@ -119,77 +95,94 @@ def advices(runs: Sequence[Run]) -> Table:
 
 def decision_matrix(runs: Sequence[Run]) -> Table:
     rows = []
-    for priority, limit, run in rules.decide(runs):
-        rule = f"lowest domain loss with forgetting up to {limit:+g} %"
-        if run is None:
-            rows.append((priority, "none qualifies", NONE, NONE, NONE, rule))
+    for choice in rules.decide(runs):
+        rule = f"lowest domain loss with forgetting up to {choice.limit:+g} %{choice.among}"
+        if choice.run is None:
+            rows.append((choice.priority, "none qualifies", NONE, NONE, NONE, rule))
             continue
+        run = choice.run
         general, domain = run.against_baseline("general"), run.against_baseline("domain")
-        loss = loss_text(run.final["domain"])
-        rows.append((priority, run.name, loss, percent_text(general), percent_text(domain), rule))
+        loss = cells.loss_text(run.final["domain"])
+        changes = cells.percent_text(general), cells.percent_text(domain)
+        rows.append((choice.priority, run.name, loss, *changes, rule))
     header = ("Priority", "Run", "Domain loss", "General change", "Domain change", "Rule")
     return Table("Decision matrix", header, tuple(rows), "Changes are against the baseline.")
 
 
 def target_metrics(runs: Sequence[Run]) -> Table:
+    """Side by side; the best of those that were measured on the same text."""
     stages = [run for run in runs if run.is_domain_stage]
-    baseline = baseline_of(runs)
+    baseline, roles = baseline_of(runs), roles_of(stages)
+    apart = {role: standing.apart(runs, role) for role in roles}
 
-    def row(name: str, first: str, cells: list[tuple[float | None, str]]) -> tuple[str, ...]:
-        known = [(value, run.name) for (value, _), run in zip(cells, stages, strict=True)]
-        best = min((k for k in known if k[0] is not None), default=(None, NONE))[1]
-        return (name, first, *(text for _, text in cells), best)
+    def row(title: str, first: str, role: str, value, text) -> tuple[str, ...]:
+        known = [
+            (value(run), run.name)
+            for run in stages
+            if run.name not in apart[role] and value(run) is not None
+        ]
+        return (title, first, *map(text, stages), min(known, default=(None, NONE))[1])
 
-    def losses(role: str) -> tuple[str, ...]:
-        cells = [(run.final.get(role), loss_text(run.final.get(role))) for run in stages]
-        return row(f"eval_{role}", loss_text(baseline.get(role)), cells)
+    def own(role: str, shown=cells.loss_text):
+        def text(run: Run) -> str:
+            if run.name in apart[role]:
+                return Refusal(apart[role][run.name]).word
+            return shown(run.final.get(role))
 
-    def changes(title: str, role: str) -> tuple[str, ...]:
-        found = [run.against_baseline(role) for run in stages]
-        return row(title, NONE, [(c and c.percent, percent_text(c)) for c in found])
+        return role, lambda run: run.final.get(role), text
 
-    def powers() -> tuple[str, ...]:
-        values = [run.final.get("domain") for run in stages]
-        texts = [NONE if v is None else f"{perplexity(v):.1f}" for v in values]
-        start = baseline.get("domain")
-        first = NONE if start is None else f"{perplexity(start):.1f}"
-        return row("Perplexity (domain)", first, list(zip(values, texts, strict=True)))
+    def change(role: str):
+        found = {run.name: run.against_baseline(role) for run in stages}
 
-    rows = (
-        losses("domain"),
-        losses("general"),
-        changes("Domain change", "domain"),
-        changes("General change", "general"),
-        powers(),
-    )
+        def value(run: Run) -> float | None:
+            one = found[run.name]
+            whole = isinstance(one, Difference) and not one.left_out
+            return one.percent if whole else None
+
+        return role, value, lambda run: cells.percent_text(found[run.name])
+
+    def power(loss: float | None) -> str:
+        return NONE if loss is None else f"{perplexity(loss):.1f}"
+
+    rows = [row(f"eval_{role}", cells.loss_text(baseline.get(role)), *own(role)) for role in roles]
+    rows += [row(f"{role.capitalize()} change", NONE, *change(role)) for role in roles]
+    rows.append(row("Perplexity (domain)", power(baseline.get("domain")), *own("domain", power)))
     names = tuple(run.name for run in stages)
-    return Table("Target metrics", ("Metric", "Baseline", *names, "Best"), rows if stages else ())
+    rows = tuple(rows) if stages else ()
+    return Table("Target metrics", ("Metric", "Baseline", *names, "Best"), rows)
 
 
 def perplexities(runs: Sequence[Run]) -> Table:
-    rows = []
+    rows, apart = [], standing.apart(runs, "domain")
     for run in runs:
-        loss, start = run.final.get("domain"), run.start.get("domain")
+        loss = run.final.get("domain")
         if loss is None:
             continue
-        own, bits = perplexity(loss), run.value("eval/domain/bits_per_byte")
-        less = NONE
-        if start is not None and run.is_domain_stage:
-            less = f"{100 * (own / perplexity(start) - 1):+.0f} % against {init_text(run)}"
-        rows.append((run.name, f"{own:.1f}", less, NONE if bits is None else f"{bits:.3f}"))
+        bits, less = run.value("eval/domain/bits_per_byte"), NONE
+        change = run.against_start("domain") if run.is_domain_stage else None
+        if isinstance(change, Difference):
+            share = 100 * (perplexity(change.final) / perplexity(change.start) - 1)
+            less = f"{share:+.0f} % against {cells.init_text(run)}"
+        elif change is not None:
+            less = change.word
+        own = f"{perplexity(loss):.1f}{cells.apart_text(run, apart)}"
+        rows.append((run.name, own, less, NONE if bits is None else f"{bits:.3f}"))
     header = ("Run", "Domain perplexity", "Change", "Bits per byte")
     return Table("Domain perplexity", header, tuple(rows))
 
 
 def by_source(runs: Sequence[Run]) -> Table:
-    keys = dict.fromkeys(key for run in runs for key in run.sources)
-    rows = [(key, *(loss_text(run.final.get(key)) for run in runs)) for key in keys]
+    rows = []
+    for key in dict.fromkeys(key for run in runs for key in run.sources):
+        apart = standing.apart(runs, key)
+        found = (
+            Refusal(apart[run.name]).word
+            if run.name in apart
+            else cells.loss_text(run.final.get(key))
+            for run in runs
+        )
+        rows.append((key, *found))
     return Table("Loss by source", ("Source", *(run.name for run in runs)), tuple(rows))
-
-
-def share_value(share: object) -> float:
-    """A share as the lineage writes it: a number, or a fraction such as "1/5"."""
-    return float(Fraction(share)) if isinstance(share, str) else float(share)
 
 
 def data_seen(runs: Sequence[Run]) -> Table:
@@ -202,7 +195,7 @@ def data_seen(runs: Sequence[Run]) -> Table:
                 (
                     run.name,
                     key,
-                    f"{share_value(source['share']):.1%}",
+                    f"{run.shares[key]:.1%}",
                     NONE if realised is None else f"{realised:.1%}",
                     f"{tokens:,}",
                     NONE if epochs is None else f"{epochs:.2f}",

@@ -151,6 +151,7 @@ RECORD = {
     "ancestors": [
         {
             **_PARENT,
+            "run_id?": OrNull(TEXT),
             "tokens_by_source": {str: COUNT},
             "data_fingerprint?": TEXT,
             "peak_lr": NUMBER,
@@ -163,7 +164,9 @@ RECORD = {
     "tokenizer": {"name": TEXT, "sha256": TEXT},
     "tokens_by_source": {str: COUNT},
     "drawn?": {str: [_SEGMENT]},
-    "baseline": OrNull({"stage": TEXT, "path": TEXT, "step": COUNT, "eval": LOSSES}),
+    "baseline": OrNull(
+        {"stage": TEXT, "path": TEXT, "step": COUNT, "eval": LOSSES, "from?": {str: TEXT}}
+    ),
     "numerics?": OBJECT,
     "teacher?": {"path": TEXT, "step": COUNT, "digest": TEXT},
     "notes": [TEXT],

@@ -6,7 +6,7 @@ import re
 
 from data_pipeline.errors import UserError
 from mypt_jax import shipped
-from mypt_jax.runs import kinds, lineage, metrics_file
+from mypt_jax.runs import comparison, evaluations, kinds, lineage, metrics_file
 
 CONFIG = "config.json"
 CONFIG_DIFF = "config_diff.json"
@@ -28,6 +28,11 @@ def step_dir(workdir: str, step: int) -> str:
 
 def eval_file(workdir: str, step: int) -> str:
     return os.path.join(workdir, EVALUATIONS, f"step_{step:08d}.npz")
+
+
+def baseline_file(workdir: str) -> str:
+    """The base stage on the windows of this run."""
+    return os.path.join(workdir, EVALUATIONS, "baseline.npz")
 
 
 def steps(workdir: str) -> list[int]:
@@ -87,14 +92,18 @@ def has_eval(row: dict) -> bool:
 
 
 def best_steps(workdir: str, saved: list[int], *, max_forgetting: float) -> list[int]:
-    """Of the saved steps those with an allowed forgetting, lowest domain loss first."""
-    candidates = []
+    """Of the saved steps those with an allowed forgetting, lowest domain loss first; of those whose
+    domain losses are of one text, which is that of the newest."""
+    allowed = []
     for row in metrics(workdir):
         domain, percent = row.get("eval/domain/loss"), row.get("forgetting/percent", 0.0)
         if row["step"] in saved and domain is not None and percent is not None:
             if percent <= 100 * max_forgetting:
-                candidates.append((domain, row["step"]))
-    return [step for _, step in sorted(candidates)]
+                allowed.append((domain, row["step"]))
+    records = [evaluations.read(eval_file(workdir, step)) for _, step in allowed]
+    groups = comparison.alike(records, "domain")
+    newest = max(groups, key=max, default=[])
+    return [step for _, step in sorted(allowed[number] for number in newest)]
 
 
 def make_hint(path: str) -> str:

@@ -87,6 +87,7 @@ def child_of(
         "stage": parent["stage"],
         "path": path,
         "step": step,
+        "run_id": parent.get("run_id"),
         "params_sha256": digest,
         "tokens_by_source": parent["tokens_by_source"],
         "data_fingerprint": parent["data"].get("fingerprint", ""),

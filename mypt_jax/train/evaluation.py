@@ -1,7 +1,7 @@
 """The evaluations of a run: every source scored, compared with parent and base, and recorded."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import numpy as np
@@ -9,8 +9,8 @@ import numpy as np
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.monitor import goodput, metrics, preemption
-from mypt_jax.runs import layout
-from mypt_jax.train import averaging, forgetting, parent_check, step
+from mypt_jax.runs import evaluations, layout
+from mypt_jax.train import averaging, baseline, forgetting, parent_check, step
 from mypt_jax.train.run import Run
 
 
@@ -34,6 +34,7 @@ class Evaluation:
         self._token_bytes = token_bytes
         self._ledger, self._interrupts = ledger, interrupts
         self._batch_size = losses.eval_batch_size(run.config)
+        self._baseline = baseline.Baseline(run, program, self._score)
 
     def compile(self, state: Mapping) -> None:
         """Before the first step, so that later no signal waits for a compilation."""
@@ -48,11 +49,15 @@ class Evaluation:
     def __call__(self, state: Mapping, done: int, row: Mapping) -> dict:
         start = time.monotonic()
         with self._ledger.phase("evaluation"):
-            scores = self._score(state["params"], done)
+            scores = self._score(state["params"], self._plan, done)
+            own = evaluations.Evaluation(scores)
             found = losses.rows(scores, self._shares)
             found |= self._beside(state, done)
+            self._run.broadcast("keep the evaluation", lambda: self._keep(own, done))
+            base = self._baseline(own)
             found |= self._run.broadcast(
-                "hear of the evaluation", lambda: self._judge(found, scores, done)
+                "hear of the evaluation",
+                lambda: metrics.finite(forgetting.measure(self._run, own, base)),
             )
             secs = time.monotonic() - start
             row = {"step": done, **row, **found, "eval_secs": secs}
@@ -60,11 +65,13 @@ class Evaluation:
         self._ledger.flush(done)
         return row
 
-    def _score(self, params: Mapping, done: int) -> dict[str, losses.Score]:
+    def _score(
+        self, params: Mapping, keys: Iterable[str], done: int = 0
+    ) -> dict[str, losses.Score]:
         return losses.score(
             self._program.measure,
             params,
-            self._plan,
+            {key: self._plan[key] for key in keys},
             mesh=self._program.mesh,
             batch_size=self._batch_size,
             token_bytes=self._token_bytes,
@@ -78,7 +85,7 @@ class Evaluation:
         if averaging.NAME not in state or done <= begin:
             return {}
         name = "raw" if done == self._run.config["num_steps"] else averaging.NAME
-        found = losses.rows(self._score(state[averaging.NAME], done), self._shares)
+        found = losses.rows(self._score(state[averaging.NAME], self._plan, done), self._shares)
         return {f"{name}/{key.removeprefix('eval/')}": value for key, value in found.items()}
 
     def _between_batches(self, done: int) -> Callable[[], None]:
@@ -89,11 +96,8 @@ class Evaluation:
 
         return between_batches
 
-    def _judge(self, found: Mapping, scores: Mapping, done: int) -> dict:
-        """Saves an evaluation and compares it with those of the ancestors; more of its row."""
-        path = layout.eval_file(self._run.workdir, done)
+    def _keep(self, own: evaluations.Evaluation, done: int) -> None:
         self._run.lease.check()
-        losses.save(path, scores)
+        evaluations.write(layout.eval_file(self._run.workdir, done), own.sources)
         if done == 0 and self._run.parent is not None:
-            parent_check.compare(self._run, self._plan, found, path)
-        return metrics.finite(forgetting.measure(self._run, found, scores, path))
+            parent_check.compare(self._run, own)

@@ -1,44 +1,33 @@
 """The forgetting guard at work: measures at an evaluation, decides, and says where a run ends."""
 
-import os
 from collections.abc import Mapping
 
-import numpy as np
-
 from mypt_jax import exits, guide
-from mypt_jax.evaluate import losses
-from mypt_jax.runs import evaluations, layout
+from mypt_jax.runs import comparison, evaluations, layout
+from mypt_jax.runs.evaluations import Evaluation
 from mypt_jax.train.run import Run
 
 
-def measure(run: Run, row: dict, scores: dict, path: str) -> dict:
+def measure(run: Run, own: Evaluation, base: Evaluation) -> dict:
     """Keys forgetting/* and guard/action of an evaluation's row: against base, and the parent.
 
-    Over the general sources that both runs measured on the same windows, weighted by their tokens;
-    the standard error is that of the difference, paired over documents. An ancestor of which only
-    the losses are left is compared by the names of its sources; one whose evaluation is damaged is
-    not.
+    Over the general sources that both measured on the same windows, weighted by their tokens; the
+    standard error is that of the difference, paired over documents.
     """
-    base = run.record["baseline"]
-    if base and (reason := _damage(base)):
-        run.note(f"warning: forgetting is not measured: {reason}")
+    ancestors = run.record["ancestors"]
+    if not ancestors or not own.of("general"):
         return {}
-    found = _against(base, row, scores, path)
-    if found is None:
-        if base and any(key.startswith("general/") for key in base["eval"]):
-            run.note(
-                f"warning: forgetting is not measured: {base['path']} evaluated other general "
-                "windows than this run (eval.windows, eval.min_windows, the datasets)"
-            )
+    found = comparison.compare(own, base, "general")
+    if isinstance(found, comparison.Refusal):
+        run.note(f"warning: no forgetting, and no guard of it: {found.reason}")
         return {}
-    base_loss, own, stderr = found
-    keys = {**guide.forgetting(own, base_loss), "forgetting/base_loss": base_loss}
-    keys["forgetting/stderr"] = stderr
-    parent = run.record["ancestors"][-1] if run.record["ancestors"] else None
-    found = _against(parent, row, scores, path)
-    if found is not None:
-        keys["forgetting/parent_nats"] = found[1] - found[0]
-        keys["forgetting/parent_stderr"] = found[2]
+    keys = {**guide.forgetting(found.final, found.start), "forgetting/base_loss": found.start}
+    keys["forgetting/stderr"] = found.stderr
+    parent = evaluations.read(layout.eval_file(ancestors[-1]["path"], ancestors[-1]["step"]))
+    found = comparison.compare(own, parent, "general")
+    if isinstance(found, comparison.Difference):
+        keys["forgetting/parent_nats"] = found.nats
+        keys["forgetting/parent_stderr"] = found.stderr
     action, line = decide(run, keys)
     if action:
         since = ""
@@ -46,37 +35,6 @@ def measure(run: Run, row: dict, scores: dict, path: str) -> dict:
             since = f", {keys['forgetting/parent_nats']:+.4f} nats since the parent"
         run.note(f"{'warning' if action == 'warn' else 'guard'}: {line}{since}")
     return {**keys, "guard/action": action}
-
-
-def _damage(ancestor: dict) -> str:
-    """Why the evaluation that an ancestor left behind says nothing; "" also where it left none."""
-    return evaluations.damage(layout.eval_file(ancestor["path"], ancestor["step"]))
-
-
-def _against(ancestor: dict | None, row: dict, scores: dict, path: str):
-    """(its loss, own loss, stderr) over the general sources that both measured, or None."""
-    if not ancestor or _damage(ancestor):
-        return None
-    other = layout.eval_file(ancestor["path"], ancestor["step"])
-    has_sums = os.path.exists(other)
-    common = [
-        key
-        for key in scores
-        if key.startswith("general/")
-        and key in ancestor["eval"]
-        # Another draw of windows differs by more than a stage forgets.
-        and (not has_sums or losses.paired_difference(path, other, key) is not None)
-    ]
-    if not common:
-        return None
-    weights = np.array([scores[key].tokens for key in common], float)
-    weights /= weights.sum()
-    own = float(weights @ [row[f"eval/{key}/loss"] for key in common])
-    theirs = float(weights @ [ancestor["eval"][key] for key in common])
-    if not np.isfinite(own):
-        return None
-    paired = losses.paired_difference(path, other, "general") if has_sums else None
-    return theirs, own, paired[1] if paired else row["eval/general/stderr"]
 
 
 def decide(run: Run, row: dict) -> tuple[str, str]:

@@ -16,6 +16,7 @@ from faults.conftest import assert_equal_runs, state_bytes, unmeasured, valid_st
 from mypt_jax import exits
 from mypt_jax.checkpoint import restore, retention, save
 from mypt_jax.runs import integrity, layout
+from tests import run_factory
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +193,9 @@ def test_best_and_newest_are_kept_apart(tmp_path):
     ]
     rows[0]["forgetting/percent"] = 50.0  # best loss, but forgot too much
     (workdir / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for row in rows:
+        loss = {"domain/cwe": [row["eval/domain/loss"]]}
+        run_factory.write_evaluation(workdir, row["step"], loss)
     keep = retention.keeper(
         {
             "workdir": str(workdir),
@@ -202,6 +206,11 @@ def test_best_and_newest_are_kept_apart(tmp_path):
     )
     # The newest two, the best inside, and the newest inside, to which a rollback would go.
     assert keep(list(range(1, 9))) & set(range(1, 9)) == {2, 5, 7, 8}
+    # After other windows were asked for at a resume, theirs only are compared.
+    for step in (4, 5):
+        other = {"domain/cwe": "other text"}
+        run_factory.write_evaluation(workdir, step, {"domain/cwe": [9.0]}, other)
+    assert layout.best_steps(str(workdir), list(range(1, 9)), max_forgetting=0.05) == [4, 5]
 
 
 # A read that fails halfway leaves Orbax's other reads behind, which complain of their closed loop.

@@ -2,11 +2,11 @@
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
 
-import numpy
 import pytest
 
 from data_pipeline.errors import UserError
@@ -41,6 +41,7 @@ def test_a_rolled_back_run_is_what_was_kept_of_it(guide):
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [0, 5, 10, 15, 20]
     rows[2] |= {**run_factory.evaluation(3.3, 2.24), "forgetting/percent": 0.6}
+    run_factory.write_evaluation(run, 10, {"domain/cwe": [3.3], "general/wiki": [2.24]})
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = json.loads((run / "finished.json").read_text()) | {"step": 10, "rolled_back_from": 20}
     (run / "finished.json").write_text(json.dumps(done))
@@ -190,6 +191,7 @@ def test_imported_base_that_holds_its_stages(tmp_path):
     """runs/gpt2 is a run, and so is runs/gpt2/v3 inside it; it evaluated nothing itself."""
     base = run_factory.write_run(tmp_path, "gpt2", parent=None, start=(5, 3), final=(5, 3))
     (base / "metrics.jsonl").unlink()
+    shutil.rmtree(base / "eval")
     run = run_factory.write_run(
         base, "v3", parent="..", start=(5.0, 3.0), final=(4.0, 3.03), baseline=(5.0, 3.0)
     )
@@ -258,29 +260,17 @@ def test_command_exits_2_with_one_line_without_runs_and_never_imports_jax(tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def write_eval(run, step: int, losses: list[float]) -> None:
-    """The evaluation file of one source: documents of 10 tokens each with these mean losses."""
-    (run / "eval").mkdir(exist_ok=True)
-    count = len(losses)
-    numpy.savez(
-        run / "eval" / f"step_{step:08d}.npz",
-        **{
-            "general/wiki/nll_sum_D": 10 * numpy.array(losses),
-            "general/wiki/tokens_D": numpy.full(count, 10),
-            "general/wiki/doc_D": numpy.arange(count),
-        },
-    )
-
-
 def test_error_bars_are_of_the_paired_difference(guide):
     """Documents differ far more than the two runs do on each of them."""
     base, shift = [1.0, 2.0, 3.0, 4.0], [0.1, 0.2, 0.1, 0.2]
-    write_eval(guide / "base", 20, base)
-    write_eval(guide / "v7", 20, [a + b for a, b in zip(base, shift, strict=True)])
+    for run, losses in (("base", base), ("v7", [a + b for a, b in zip(base, shift, strict=True)])):
+        found = {"domain/cwe": losses, "general/wiki": losses}
+        texts = {key: "more documents" for key in found}
+        run_factory.write_evaluation(guide / run, 20, found, texts)
     text = report.build(guide, guide)
     expected = statistics.stdev(shift) / len(shift) ** 0.5  # 0.029; unpaired it would be 0.65
     summary = {row[0]: row for row in table(text, "Experiment summary")[1:]}
-    assert summary["v7"][7] == f"+2.8 % (+0.063 +/- {expected:.3f} nats)"
+    assert summary["v7"][7] == f"+6.0 % (+0.150 +/- {expected:.3f} nats)"
     assert summary["v8"][7] == "+6.0 % (+0.133 nats)"
 
 

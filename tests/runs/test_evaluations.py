@@ -1,98 +1,67 @@
-"""An evaluation that is not as it was written is not compared with, and stops nothing."""
+"""The file of an evaluation: written, read, damaged."""
 
-import json
-import os
+import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from mypt_jax.runs import evaluations, integrity
-
-ARRAYS = {
-    "general/a/nll_sum_D": np.array([3.5, 2.25]),
-    "general/a/tokens_D": np.array([10, 9]),
-    "general/a/doc_D": np.array([0, 4]),
-}
+from mypt_jax.runs import evaluations
+from tests import run_factory
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory) -> str:
-    path = str(tmp_path_factory.mktemp("run") / "eval" / "step_00000004.npz")
-    evaluations.save(path, ARRAYS)
-    return path
+def test_standard_error_is_that_of_the_mean_when_documents_have_one_token():
+    """One token per document: the textbook standard error of a mean."""
+    values = np.random.default_rng(0).normal(3, 1, 500)
+    mean, stderr = evaluations.mean_and_stderr(values, np.ones(500, int))
+    assert mean == pytest.approx(values.mean())
+    assert stderr == pytest.approx(values.std(ddof=1) / math.sqrt(500))
 
 
-def equal(found) -> bool:
-    return all(np.array_equal(found[key], ARRAYS[key]) for key in found)
+def test_standard_error_sees_that_tokens_of_a_document_are_alike():
+    """Repeating every document's tokens adds no information, and must not shrink the error."""
+    values = np.random.default_rng(1).normal(3, 1, 200)
+    once = evaluations.mean_and_stderr(values, np.ones(200, int))
+    tenfold = evaluations.mean_and_stderr(values * 10, np.full(200, 10))
+    assert tenfold == pytest.approx(once)
 
 
-def test_what_was_written_is_read(path):
+def test_one_document_has_no_standard_error():
+    assert math.isnan(evaluations.mean_and_stderr(np.array([5.0]), np.array([2]))[1])
+
+
+def test_what_is_written_is_read(tmp_path):
+    one = run_factory.measured([2.0, 4.0], "text")
+    path = str(tmp_path / "eval" / "step_00000007.npz")
+    evaluations.write(path, {"general/wiki": one, "extra/domain/law": one})
     found = evaluations.read(path)
-    assert evaluations.fault(path) == "" and equal(found) and sorted(found) == sorted(ARRAYS)
+    assert not found.fault and [*found.sources] == ["general/wiki", "extra/domain/law"]
+    assert found.sources["general/wiki"].fingerprint == one.fingerprint
+    assert found.mean("general") == found.mean("extra/domain") == 3.0
+    assert found.mean("domain") is None and found.mean("general", "drift") is None
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.data(), st.booleans())
-def test_damage_is_a_fault_and_makes_no_other_figure(path, data, has_manifest):
-    """Without a manifest, of an older run, the format's own checks find what counts."""
-    with open(path, "rb") as file:
-        whole = file.read()
-    manifest = f"{path.rpartition('/')[0]}/{integrity.MANIFEST}"
-    with open(manifest) as file:
-        vouched = file.read()
-    kind = data.draw(st.sampled_from(["cut", "flipped", "garbage"]))
-    if kind == "cut":
-        bad = whole[: data.draw(st.integers(0, len(whole) - 1))]
-    elif kind == "flipped":
-        bad = bytearray(whole)
-        bad[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
-    else:
-        bad = data.draw(st.binary(max_size=200))
-    with open(path, "wb") as file:
-        file.write(bad)
-    if not has_manifest:
-        os.remove(manifest)
-    try:
-        reason, found = evaluations.fault(path), evaluations.read(path)
-        assert "\n" not in reason and (found is None) == bool(reason)
-        if has_manifest:
-            assert path in reason
-        elif found is not None:
-            assert equal(found)
-    finally:
-        with open(path, "wb") as file:
-            file.write(whole)
-        with open(manifest, "w") as file:
-            file.write(vouched)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"",
+        lambda data: data[: len(data) // 2],
+        lambda data: bytes(range(256)) * 4,
+        lambda data: data.replace(b"windows_sha256", b"wjndows_sha256"),
+        lambda data: b"\x93NUMPY" + data,
+    ],
+    ids=["empty", "cut", "garbage", "flipped", "another kind"],
+)
+def test_a_damaged_file_says_so_and_nothing_else(tmp_path, damage):
+    run_factory.write_evaluation(tmp_path, 7, {"general/wiki": [2.0, 3.0]})
+    path = tmp_path / "eval" / "step_00000007.npz"
+    path.write_bytes(damage(path.read_bytes()))
+    found = evaluations.read(str(path))
+    assert not found.sources and "is damaged" in found.fault
+    assert "is not there" in evaluations.read(str(tmp_path / "none.npz")).fault
 
 
-def test_a_missing_file_is_damage_only_where_it_was_written(path, tmp_path):
-    assert evaluations.damage(path) == ""
-    other = path.replace("4.npz", "8.npz")
-    assert evaluations.damage(other) == "" and "is missing" in evaluations.fault(other)
-    evaluations.save(other, ARRAYS)
-    os.remove(other)
-    assert "step_00000008.npz is missing" in evaluations.damage(other)
-    nowhere = str(tmp_path / "gone" / "eval" / "step_00000008.npz")
-    assert evaluations.damage(nowhere) == ""
-
-
-def test_an_older_run_gets_a_manifest_of_all_that_is_there(tmp_path):
-    directory = tmp_path / "eval"
-    directory.mkdir()
-    np.savez_compressed(directory / "step_00000002.npz", **ARRAYS)
-    assert evaluations.fault(str(directory / "step_00000002.npz")) == ""
-    evaluations.save(str(directory / "step_00000004.npz"), ARRAYS)
-    files = json.loads((directory / integrity.MANIFEST).read_text())["files"]
-    assert sorted(files) == ["step_00000002.npz", "step_00000004.npz"]
-
-
-def test_a_damaged_manifest_vouches_for_nothing_and_is_made_anew(tmp_path):
-    path = str(tmp_path / "step_00000002.npz")
-    evaluations.save(path, ARRAYS)
-    (tmp_path / integrity.MANIFEST).write_text('{"schema": 1, "files": {"a": 5}}')
-    assert "manifest is unreadable (TypeError)" in evaluations.fault(path)
-    evaluations.save(path, ARRAYS)
-    assert evaluations.fault(path) == ""
+def test_sums_of_other_shapes_are_damage(tmp_path):
+    path = tmp_path / "one.npz"
+    fields = {"nll_sum_D": np.zeros(3), "tokens_D": np.ones(2, int), "doc_D": np.arange(2)}
+    np.savez(path, **{f"general/wiki/{name}": array for name, array in fields.items()})
+    assert "do not fit together" in evaluations.read(str(path)).fault

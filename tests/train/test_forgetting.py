@@ -1,40 +1,41 @@
-"""What forgetting is measured over: the windows that both runs evaluated."""
+"""What the guard measures, and what it makes of a difference that cannot be measured."""
 
-import numpy as np
+from types import SimpleNamespace
+
 import pytest
 
-from mypt_jax.evaluate import losses
-from mypt_jax.runs import layout
+from mypt_jax.runs.evaluations import Evaluation
 from mypt_jax.train import forgetting
+from tests import run_factory
 
 
-def score(loss: float, documents: list[int]) -> losses.Score:
-    nll = np.full((len(documents), 4), loss)
-    docs = np.repeat(np.array(documents)[:, None], 4, axis=1)
-    return losses.score_of({"nll": nll}, docs, np.ones_like(docs))
+def run(tmp_path, notes: list, **guard) -> SimpleNamespace:
+    """What forgetting.measure asks of a run whose parent is its base."""
+    (tmp_path / "base").mkdir(exist_ok=True)
+    run_factory.write_evaluation(tmp_path / "base", 10, {"general/a": [2.0, 2.1, 1.9]})
+    return SimpleNamespace(
+        record={"ancestors": [{"path": str(tmp_path / "base"), "step": 10}]},
+        config={"guard": {"action": "stop", "max_forgetting": 0.12, **guard}},
+        note=notes.append,
+    )
 
 
-def against(tmp_path, scores: dict):
-    """_against for a run that measured `scores`, a base with two sources at 2.0 and 3.0."""
-    base = {"general/a": score(2.0, [0, 1, 2]), "general/b": score(3.0, [0, 1, 2])}
-    losses.save(layout.eval_file(str(tmp_path / "base"), 10), base)
-    losses.save(str(tmp_path / "own.npz"), scores)
-    ancestor = {
-        "path": str(tmp_path / "base"),
-        "step": 10,
-        "eval": {"general/a": 2.0, "general/b": 3.0},
-    }
-    row = losses.rows(scores, {})
-    return forgetting._against(ancestor, row, scores, str(tmp_path / "own.npz"))
+def evaluation(loss_D, text="general/a") -> Evaluation:
+    return Evaluation({"general/a": run_factory.measured(loss_D, text)})
 
 
-def test_a_source_measured_on_other_windows_says_nothing(tmp_path):
-    """Its documents differ by more than a stage forgets."""
-    own = {"general/a": score(2.5, [0, 1, 2]), "general/b": score(9.0, [0, 1, 5])}
-    theirs, mine, _ = against(tmp_path, own)
-    assert (theirs, mine) == pytest.approx((2.0, 2.5))
+def test_the_guard_acts_on_what_both_measured_alike(tmp_path):
+    notes = []
+    base = evaluation([2.0, 2.1, 1.9])
+    row = forgetting.measure(run(tmp_path, notes), evaluation([2.5, 2.6, 2.4]), base)
+    assert row["forgetting/nats"] == pytest.approx(0.5)
+    assert row["forgetting/parent_nats"] == pytest.approx(0.5)
+    assert row["guard/action"] == "stop" and "since the parent" in notes[0]
 
 
-def test_nothing_in_common_is_no_figure(tmp_path):
-    own = {"general/a": score(2.5, [7, 8]), "general/c": score(2.5, [0, 1, 2])}
-    assert against(tmp_path, own) is None
+def test_without_the_same_windows_there_is_no_figure_and_a_reason(tmp_path):
+    notes = []
+    found = forgetting.measure(run(tmp_path, notes), evaluation([9.0], "x"), evaluation([2.0]))
+    assert found == {}
+    (note,) = notes
+    assert "no forgetting, and no guard of it: other windows: general/a" in note

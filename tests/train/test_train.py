@@ -7,8 +7,8 @@ import pytest
 from conftest import train
 
 from mypt_jax.checkpoint import restore
-from mypt_jax.evaluate import command, losses
-from mypt_jax.runs import layout, lineage
+from mypt_jax.evaluate import command
+from mypt_jax.runs import evaluations, layout, lineage
 
 SPEED = (
     "tokens_per_sec device_tokens_per_sec step_secs step_p50_secs step_p95_secs input_wait_share"
@@ -178,21 +178,15 @@ def test_a_finished_run_is_left_alone(chain):
     assert (root / "v3" / "metrics.jsonl").read_bytes() == before
 
 
-def test_paired_difference_of_a_run_with_itself_is_zero(chain):
-    root, *_ = chain
-    path = layout.eval_file(root / "v3", 14)
-    assert losses.paired_difference(path, path, "general") == (0.0, 0.0)
-
-
 def test_a_parent_that_does_not_hold_its_evaluation_is_refused(chain, tmp_path):
-    """Parameters swapped under a parent's metrics: step 0 tells."""
+    """Parameters swapped under a parent's evaluation: step 0 tells."""
     root, child, _ = chain
     forged = tmp_path / "forged"
     shutil.copytree(root / "base", forged)
-    text = (forged / "metrics.jsonl").read_text().splitlines()
-    row = json.loads(text[-1])
-    row["eval/domain/laws/loss"] += 0.01
-    (forged / "metrics.jsonl").write_text("\n".join([*text[:-1], json.dumps(row)]) + "\n")
+    path = layout.eval_file(forged, 12)
+    sources = evaluations.read(path).sources
+    sources["domain/laws"].nll_sum_D[:] += 0.01
+    evaluations.write(path, sources)
     end = train("v3", {**child, "init_from": forged, "workdir": tmp_path / "v3"})
     assert end.returncode == 2
     assert "not the one that the parent saved" in end.stderr.splitlines()[-1]
@@ -204,7 +198,7 @@ def test_evaluation_on_demand_gives_the_runs_own_losses(chain, datasets, tmp_pat
     root, *_ = chain
     v3 = scorer.Scorer(str(root / "v3"), batch_size=8)
     found = v3.score_data(datasets["general"], windows=24)["encyclopedia"]
-    mean, stderr = losses.mean_and_stderr(found.nll_sum_D, found.tokens_D)
+    mean, stderr = evaluations.mean_and_stderr(found.nll_sum_D, found.tokens_D)
     row = layout.metrics(root / "v3")[-1]
     assert mean == pytest.approx(row["eval/general/loss"], rel=1e-6)
     assert stderr == pytest.approx(row["eval/general/stderr"], rel=1e-6)

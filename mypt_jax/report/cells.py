@@ -1,0 +1,83 @@
+"""How figures are written, and what stands where there is none."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from mypt_jax.report import standing
+from mypt_jax.report.run import Run
+from mypt_jax.runs.comparison import Difference, Refusal
+
+Change = Difference | Refusal | None
+
+NONE = "-"
+
+
+def loss_text(value: float | None) -> str:
+    return NONE if value is None else f"{value:.3f}"
+
+
+def rate_text(value: float) -> str:
+    """3e-5, 1.5e-4: as the guide writes learning rates."""
+    mantissa, exponent = f"{value:.2e}".split("e")
+    return f"{mantissa.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
+def percent_text(change: Change) -> str:
+    return empty_text(change) or f"{change.percent:+.1f} %"
+
+
+def nats_text(change: Change) -> str:
+    return empty_text(change) or f"{change.nats:+.3f}{error_text(change)}"
+
+
+def error_text(change: Difference) -> str:
+    return f" +/- {change.stderr:.3f}" if math.isfinite(change.stderr) else ""
+
+
+def change_text(change: Change) -> str:
+    return empty_text(change) or f"{percent_text(change)} ({nats_text(change)} nats)"
+
+
+def empty_text(change: Change) -> str:
+    """What stands where there is no figure."""
+    if change is None:
+        return NONE
+    return change.word if isinstance(change, Refusal) else ""
+
+
+def standing_text(run: Run, name: str, apart: Mapping[str, str]) -> str:
+    """A run's loss among those of other runs; told apart where it is not of the same text."""
+    return loss_text(run.final.get(name)) + apart_text(run, apart)
+
+
+def apart_text(run: Run, apart: Mapping[str, str]) -> str:
+    """Behind a figure that does not stand beside the others."""
+    return f" ({Refusal(apart[run.name]).word})" if run.name in apart else ""
+
+
+def reasons(runs: Sequence[Run], names: Sequence[str]) -> str:
+    """Why figures are missing, or are of a part of the sources only: for below a table."""
+    found = []
+    for run in runs:
+        for name in names:
+            change = run.against_baseline(name) if run.is_domain_stage else None
+            if isinstance(change, Refusal):
+                found.append(f"{run.name}, {name}: {change.reason}")
+            elif change is not None and change.left_out:
+                found.append(
+                    f"{run.name}, {name}: over {', '.join(change.sources)} only "
+                    f"({'; '.join(dict.fromkeys(change.left_out.values()))})"
+                )
+    for name in names:
+        found += [f"{run}, {name}: {why}" for run, why in standing.apart(runs, name).items()]
+    return "".join(f" {one[0].upper()}{one[1:]}." for one in dict.fromkeys(found))
+
+
+def steps_text(run: Run) -> str:
+    return f"{run.step:,}" if run.finished else f"{run.step:,} of {run.num_steps:,}, unfinished"
+
+
+def init_text(run: Run) -> str:
+    if not run.is_domain_stage:
+        return "scratch" if run.config["init_from"] == "scratch" else run.config["init_from"]
+    return run.parent.name if run.parent else run.record["parent"]["path"]

@@ -1,0 +1,181 @@
+"""One run as the report shows it: its losses, and their changes where they may be compared."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import cached_property
+from pathlib import Path
+
+from mypt_jax.runs import baselines, comparison, evaluation_file, evaluations, layout
+from mypt_jax.runs.comparison import Difference, Refusal
+from mypt_jax.runs.evaluations import Evaluation
+
+MIXTURE = "val"  # over all sources that are trained on, by their shares
+
+
+@dataclass
+class Run:
+    """One run directory as it stands; losses in nats/token, times in seconds."""
+
+    path: Path
+    config: Mapping
+    record: Mapping  # lineage.json
+    finished: Mapping | None
+    rows: list[dict]
+    damage: str = ""  # a line on rows that were left out
+    time_spent: Mapping | None = None  # goodput.summarise
+    name: str = ""
+    parent: "Run | None" = None
+    children: list["Run"] = field(default_factory=list)
+
+    @property
+    def stage(self) -> str:
+        return self.config["stage"]
+
+    @property
+    def ancestors(self) -> list[Mapping]:
+        return self.record["ancestors"]
+
+    @property
+    def is_domain_stage(self) -> bool:
+        return self.record["parent"] is not None
+
+    @property
+    def step(self) -> int:
+        return int(self.rows[-1]["step"]) if self.rows else 0
+
+    @property
+    def num_steps(self) -> int:
+        return int(self.config["num_steps"])
+
+    @property
+    def peak_lr(self) -> float:
+        return float(self.config["optim"]["peak_lr"])
+
+    @property
+    def replay_ratio(self) -> float:
+        return float(self.config["data"]["replay_ratio"])
+
+    def value(self, key: str) -> float | None:
+        """The newest logged value of a metric."""
+        return next((row[key] for row in reversed(self.rows) if row.get(key) is not None), None)
+
+    def series(self, key: str) -> tuple[list[int], list[float]]:
+        rows = [row for row in self.rows if row.get(key) is not None]
+        return [int(row["step"]) for row in rows], [float(row[key]) for row in rows]
+
+    @property
+    def trained_on(self) -> Mapping[str, Mapping]:
+        """{role/source: share, licence, ...}; empty where it is unknown, of an imported base."""
+        return self.record["data"].get("sources", {})
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        return {key: share_value(source["share"]) for key, source in self.trained_on.items()}
+
+    @property
+    def sources(self) -> list[str]:
+        """role/source of everything that was evaluated or trained on."""
+        keys = dict.fromkeys(self.trained_on)
+        keys |= dict.fromkeys(key for key in self.final if "/" in key)
+        return list(keys)
+
+    @cached_property
+    def evaluations(self) -> list[tuple[int, dict[str, float]]]:
+        """(step, {"domain": loss, "general/wikipedia": loss, "val": loss}) in order of steps.
+
+        Of a run that the guard rolled back: up to the step that was kept.
+        """
+        last = self.finished["step"] if self.finished else math.inf
+        found = [(int(row["step"]), layout.losses(row)) for row in self.rows]
+        found = [(step, losses) for step, losses in found if losses and step <= last]
+        at_end = (self.finished or {}).get("eval")
+        if at_end and (not found or found[-1][0] != last):  # its row was damaged
+            found.append((last, {key: float(loss) for key, loss in at_end.items()}))
+        return found
+
+    def at(self, step: int) -> Evaluation:
+        """The record of an evaluation."""
+        if step not in self._read:
+            self._read[step] = evaluations.read(layout.eval_file(str(self.path), step))
+        return self._read[step]
+
+    def damaged_evaluations(self) -> list[str]:
+        """Why the first or newest evaluation of this run cannot be compared."""
+        steps = {step for step, _ in (self.evaluations[:1] + self.evaluations[-1:])}
+        paths = [layout.eval_file(str(self.path), step) for step in sorted(steps)]
+        return [reason for path in paths if (reason := evaluation_file.damage(path))]
+
+    @cached_property
+    def _read(self) -> dict[int, Evaluation]:
+        return {}
+
+    @cached_property
+    def result(self) -> Evaluation:
+        """The record of the newest evaluation."""
+        if not self.evaluations:
+            return Evaluation({}, fault=f"{self.path} evaluated nothing")
+        return self.at(self.evaluations[-1][0])
+
+    @cached_property
+    def final(self) -> dict[str, float]:
+        """Losses of the newest evaluation, by role and source."""
+        if self.result.fault:
+            return self.evaluations[-1][1] if self.evaluations else {}
+        names = dict.fromkeys(map(evaluations.role_of, self.result.sources))
+        found = {name: self.result.mean(name) for name in (*names, *self.result.sources)}
+        whole = comparison.compare(self.result, self.result, MIXTURE, shares=self.shares)
+        if isinstance(whole, Difference):
+            found[MIXTURE] = whole.final
+        return {name: loss for name, loss in found.items() if math.isfinite(loss)}
+
+    def against_start(self, name: str) -> Difference | Refusal | None:
+        """None where the run has no such loss."""
+        if name not in self.final:
+            return None
+        return self._against(self.at(0), name)
+
+    def against_baseline(self, name: str) -> Difference | Refusal | None:
+        """None where the run has no such loss."""
+        if name not in self.final:
+            return None
+        return self._against(self.baseline, name)
+
+    def _against(self, other: Evaluation, name: str) -> Difference | Refusal:
+        shares = self.shares if name == MIXTURE else None
+        return comparison.compare(self.result, other, name, shares=shares)
+
+    @cached_property
+    def baseline(self) -> Evaluation:
+        """The base stage on the windows of the newest evaluation."""
+        if not self.ancestors:
+            return self.result
+        *between, base = [*self._above()]
+        candidates = baselines.candidates(
+            self.ancestors, 0, place=base, runs=[str(self.path), *between, *self._siblings()]
+        )
+        return comparison.baseline(self.result, candidates)[0]
+
+    def _above(self) -> Iterator[str]:
+        """Where the ancestors lie now, the nearest first; as recorded where it is not known."""
+        run = self
+        for ancestor in reversed(self.ancestors):
+            run = run.parent if run is not None else None
+            yield ancestor["path"] if run is None else str(run.path)
+
+    def _siblings(self) -> list[str]:
+        """The runs of this lineage that are direct children of its base."""
+        first = self
+        while first.parent is not None:
+            first = first.parent
+        return [] if first.is_domain_stage else [str(child.path) for child in first.children]
+
+
+def share_value(share: object) -> float:
+    """A share as the lineage writes it: a number, or a fraction such as "1/5"."""
+    return float(Fraction(share)) if isinstance(share, str) else float(share)
+
+
+def perplexity(loss: float) -> float:
+    return math.exp(min(loss, 700.0))  # e**700 is the largest that a float holds
