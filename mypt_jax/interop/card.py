@@ -26,7 +26,7 @@ def _stages(path: str, step: int, record: Mapping, config: Mapping) -> list[dict
         "tokens_by_source": record["tokens_by_source"],
         "config": config,
     }
-    mine = evaluations.read(layout.eval_file(path, step))
+    mine = evaluations.read(layout.eval_file(path, step)).reported
     cells = [_cells(mine, one) for one in _measured(path, record, mine)]
     stages = [*record["ancestors"], own]
     return [{**stage, "cells": found} for stage, found in zip(stages, cells, strict=True)]
