@@ -88,6 +88,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     # Token datasets: directories, each a DIR or one source of it, DIR#SOURCE.
     config.data.domain = ("data/itsec_v3_tokenized",)
     config.data.general = tuple(f"data/multilingual_1.5B_wiki90#{s}" for s, _ in common.PHASE1)
+    config.data.elsewhere = ()  # general text of kinds that are never replayed: evaluated only
     config.data.domain_weights = ()  # relative numbers, one per entry; () = by train tokens
     config.data.general_weights = tuple(weight for _, weight in common.PHASE1)  # as domain_weights
     config.data.replay_ratio = 1.0  # share of general windows in training, 0..1
@@ -102,10 +103,13 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
 
     config.eval = ConfigDict()
     config.eval.every_steps = 2000  # and at step 0 and the last
-    config.eval.windows = 1800  # per role: the guide's 150 batches of 12
+    # Per role, and as many of the half that is kept for the report: the guide's 150 batches of 12.
+    config.eval.windows = 1800
     config.eval.min_windows = 32  # per source, where its val split has as many
     config.eval.batch_size = 0  # windows per forward pass, 0 = those of one training pass
-    config.eval.extra = ()  # role=DIR: evaluated, never trained on
+    config.eval.extra = ()  # role=DIR: evaluated, never trained on, beside the role's own text
+    # end | always | off: when KL(base || model) is measured on general text; end: and at step 0.
+    config.eval.drift = "end"
     config.eval.parent_tolerance_nats = 2e-3  # step 0 against the parent's end, on other hardware
 
     config.checkpoint = ConfigDict()

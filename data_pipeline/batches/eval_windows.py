@@ -1,4 +1,9 @@
-"""The fixed windows that every evaluation of a lineage reads."""
+"""The fixed windows that every evaluation of a lineage reads.
+
+Of every source the documents of val are halved by hash. What is chosen (a step, a limit, a point on
+a line) is chosen on one half; what is said at the end is measured on the other, `report/..`, which
+nothing was chosen on.
+"""
 
 import dataclasses
 import functools
@@ -8,9 +13,18 @@ from fractions import Fraction
 
 import numpy as np
 
-from data_pipeline import errors
+from data_pipeline import errors, hashing
 from data_pipeline.batches import mixture
-from data_pipeline.tokens import shards
+from data_pipeline.tokens import shards, streams
+
+# Versions of the plan; a lineage keeps the one that it was begun with.
+WHOLE = 1  # windows over all of val; what is evaluated only counts in its role
+HALVES = 2
+
+REPORT = "report/"  # before the keys of the half that is kept
+EXTRA = "extra/"  # before the keys of what is evaluated only, beside a role of its own windows
+_HALF_SEED = 0x5EED  # of no other order of documents
+_STRETCH_TOKENS = 1 << 14  # what stands for a document where ends are not known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,53 +47,137 @@ class EvalWindows:
 
 
 def eval_windows(source: shards.Source, *, block_size: int, num_windows: int) -> EvalWindows:
-    """Returns windows spread evenly over the whole val split; all of them where it has fewer."""
+    """Returns windows spread evenly over the whole val split; all of them where it has fewer.
+
+    Raises UserError where it has none.
+    """
     stream = source.stream("val")
-    whole = (len(stream) - 1) // block_size
-    if whole < 1:
+    found = _windows(stream, [(0, len(stream))], block_size=block_size, num_windows=num_windows)
+    if found is None:
         raise errors.UserError(
             f"{stream.name} has {len(stream)} tokens, one window needs {block_size + 1}: "
             "prepare it with more text or a larger --val_fraction, or use a smaller block_size"
         )
+    return found
+
+
+def halved_windows(
+    source: shards.Source, *, block_size: int, num_windows: int
+) -> tuple[EvalWindows, EvalWindows | None]:
+    """Returns the windows of both halves of val, as many of each; the second is None, and the first
+    of the whole, where a half has no window."""
+    stream = source.stream("val")
+    found = [
+        _windows(stream, spans, block_size=block_size, num_windows=num_windows)
+        for spans in _halves(stream)
+    ]
+    if None not in found:
+        return tuple(found)
+    whole = eval_windows(source, block_size=block_size, num_windows=num_windows)
+    note = "val is too small to keep half of it for the report"
+    return dataclasses.replace(whole, note="; ".join(filter(None, (whole.note, note)))), None
+
+
+def _halves(stream: streams.TokenStream) -> list[list[tuple[int, int]]]:
+    """The (first, last) tokens of the documents of each half, by a hash of their text."""
+    ends, hashes = stream.doc_ends.astype(np.int64), stream.doc_hashes
+    if len(hashes) != len(ends):  # the original's directories keep neither ends nor hashes
+        ends = np.append(np.arange(_STRETCH_TOKENS, len(stream), _STRETCH_TOKENS), len(stream))
+        hashes = np.arange(len(ends), dtype=np.uint64)
+    starts = np.concatenate([[0], ends[:-1]])
+    is_kept = hashing.order_keys(hashes, _HALF_SEED) >> np.uint64(63) == 1
+    return [list(zip(starts[one], ends[one], strict=True)) for one in (~is_kept, is_kept)]
+
+
+def _windows(
+    stream: streams.TokenStream,
+    spans: Sequence[tuple[int, int]],
+    *,
+    block_size: int,
+    num_windows: int,
+) -> EvalWindows | None:
+    """Windows spread evenly over the tokens of `spans`, one behind the other; None without one."""
+    first_N, last_N = np.array(spans, np.int64).reshape(-1, 2).T
+    joined_N = np.cumsum(last_N - first_N)  # where each span ends among the others
+    whole = (int(joined_N[-1]) - 1) // block_size if len(joined_N) else 0
+    if whole < 1:
+        return None
     count = min(num_windows, whole)
     note = ""
     if count < num_windows:
         note = f"val has {whole} windows, {num_windows} asked for: all are used once"
-    # The middle of each of `count` equal stretches of the split.
+    # The middle of each of `count` equal stretches.
     starts = [(2 * i + 1) * whole // (2 * count) * block_size for i in range(count)]
-    tokens = np.stack([stream.read(start, start + block_size + 1) for start in starts])
-    targets = np.array(starts)[:, None] + np.arange(1, block_size + 1)
+    at_WL = np.array(starts)[:, None] + np.arange(block_size + 1)
+    span_WL = np.searchsorted(joined_N, at_WL, side="right")
+    at_WL += (last_N - joined_N)[span_WL]
     ends = stream.doc_ends.astype(np.int64)
-    return EvalWindows(tokens, np.searchsorted(ends, targets, side="right"), note)
+    return EvalWindows(
+        np.stack([_read(stream, at_L) for at_L in at_WL]),
+        np.searchsorted(ends, at_WL[:, 1:], side="right"),
+        note,
+    )
+
+
+def _read(stream: streams.TokenStream, at_L: np.ndarray) -> np.ndarray:
+    """The tokens at ascending places, read in as few pieces as they have."""
+    cuts = np.flatnonzero(np.diff(at_L) != 1) + 1
+    return np.concatenate([stream.read(p[0], p[-1] + 1) for p in np.split(at_L, cuts)])
 
 
 def plan_eval(
     components: Sequence[mixture.Component],
+    extra: Sequence[mixture.Component] = (),
     *,
     windows_per_role: int,
     min_per_source: int,
     block_size: int,
+    version: int,
 ) -> dict[str, EvalWindows]:
-    """Returns the windows of every source, by key.
+    """Returns the windows of every source, by key: role/source, and behind REPORT the other half.
 
     A role's windows are divided in proportion to val tokens, at least `min_per_source` each: a
     function of the val splits alone, so the same for every stage that evaluates the same sources.
+    `extra`: evaluated only. It is the evaluation of a role that has no other, else stands for
+    itself, behind EXTRA.
     """
-    plan: dict[str, EvalWindows] = {}
-    for role in mixture.ROLES:
-        mine = [one for one in components if one.role == role]
-        # A source prepared without val is trained on but not evaluated, where others can be.
-        mine = [one for one in mine if one.data.tokens["val"]] or mine
+    chosen_on: dict[str, EvalWindows] = {}
+    kept: dict[str, EvalWindows] = {}
+    for group, mine in _groups(components, extra, version).items():
         tokens = [one.data.tokens["val"] for one in mine]
         wanted = _divide(windows_per_role, tokens, min_per_source)
         for one, count in zip(mine, wanted, strict=True):
-            if one.key in plan:
+            key = f"{group}/{one.source}"
+            if key in chosen_on:
                 raise errors.UserError(
-                    f"{one.key} is evaluated twice ({one.dataset.path}): give the sources of "
-                    "eval.extra other names than those of the role"
+                    f"{key} is evaluated twice ({one.dataset.path}): give the sources of "
+                    "eval.extra other names"
                 )
-            plan[one.key] = eval_windows(one.data, block_size=block_size, num_windows=count)
-    return plan
+            sizes = {"block_size": block_size, "num_windows": count}
+            if version == WHOLE:
+                chosen_on[key] = eval_windows(one.data, **sizes)
+                continue
+            chosen_on[key], other = halved_windows(one.data, **sizes)
+            if other is not None:
+                kept[REPORT + key] = other
+    return {**chosen_on, **kept}
+
+
+def _groups(
+    components: Sequence[mixture.Component], extra: Sequence[mixture.Component], version: int
+) -> dict[str, list[mixture.Component]]:
+    """{role, or EXTRA and role: what is evaluated for it}."""
+    groups: dict[str, list[mixture.Component]] = {}
+    for role in mixture.EVALUATED_ROLES:
+        mine = [one for one in components if one.role == role]
+        beside = [one for one in extra if one.role == role]
+        if version == WHOLE:
+            mine, beside = mine + beside, []
+        # A source prepared without val is trained on but not evaluated, where others can be.
+        with_val = [one for one in mine if one.data.tokens["val"]]
+        groups[role] = with_val or beside or mine
+        groups[EXTRA + role] = beside if with_val else []
+    return groups
 
 
 def _divide(total: int, tokens: list[int], least: int) -> list[int]:

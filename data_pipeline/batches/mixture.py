@@ -15,6 +15,8 @@ from data_pipeline import errors
 from data_pipeline.tokens import shards
 
 ROLES = ("domain", "general")
+# Those, and general text of kinds that are never replayed.
+EVALUATED_ROLES = (*ROLES, "elsewhere")
 MANIFEST = "mixture.json"
 SCHEMA = 1
 _DECIMALS = 6
@@ -135,8 +137,8 @@ def build(
 
 def components_of(role: str, directories: Sequence[str]) -> tuple[Component, ...]:
     """Returns the sources of directories that are evaluated but never trained on."""
-    if role not in ROLES:
-        raise errors.UserError(f"role {role!r}: {' or '.join(ROLES)} is wanted")
+    if role not in EVALUATED_ROLES:
+        raise errors.UserError(f"role {role!r}: {' or '.join(EVALUATED_ROLES)} is wanted")
     return tuple(_role_components(role, tuple(directories), (), Fraction(0)))
 
 

@@ -4,6 +4,7 @@ Axes: W windows, L length, D documents. Loss is nats per token; all sums are flo
 """
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Iterable, Mapping
 
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from data_pipeline.batches import mixture
+from data_pipeline.batches.eval_windows import REPORT
 from mypt_jax.distributed import sharding
 from mypt_jax.model import forward, loss
 from mypt_jax.runs import evaluations
@@ -48,6 +49,23 @@ def make_measure(bind: Callable[[Mapping], forward.Forward]) -> Measure:
     return measure
 
 
+def make_drift(bind: Callable[[Mapping], forward.Forward]) -> Callable[..., dict]:
+    """A jitted (params, of a teacher, windows [B, L + 1]) -> {"drift": [B, L]}: KL(teacher ||
+    model) of what follows each token, nats, fp32, without dropout."""
+
+    @jax.jit
+    def measure(params, taught, windows):
+        model, teacher = bind(params), bind(taught)
+        inputs_BL = windows[:, :-1]
+        hidden_BLD, above_BLD = model.hidden(inputs_BL), teacher.hidden(inputs_BL)
+        kl_BL = loss.token_kl(
+            model.head, hidden_BLD, teacher.head, above_BLD, num_chunks=model.num_chunks
+        )
+        return {"drift": kl_BL}
+
+    return measure
+
+
 def score(
     measure: Measure,
     params: Mapping,
@@ -62,30 +80,64 @@ def score(
 
     `between_batches` is called after each batch, so that a signal ends an evaluation early.
     """
+    measured = _measured(
+        functools.partial(measure, params),
+        plan,
+        mesh=mesh,
+        batch_size=batch_size,
+        between_batches=between_batches,
+    )
+    return {
+        key: score_of(
+            measured[key],
+            source.doc_WL,
+            token_bytes[source.tokens[:, 1:]],
+            fingerprint=source.fingerprint,
+        )
+        for key, source in plan.items()
+    }
+
+
+def with_measure(
+    scores: Mapping[str, Score], measure: Callable[[jax.Array], dict], plan: Mapping, **how
+) -> dict[str, Score]:
+    """The scores, and of the sources of `plan` those of another measure of windows [B, L + 1];
+    `how`: as of `score`."""
+    found = dict(scores)
+    for key, measured in _measured(measure, plan, **how).items():
+        _, sums = _by_document(measured, plan[key].doc_WL)
+        found[key] = dataclasses.replace(scores[key], sums={**scores[key].sums, **sums})
+    return found
+
+
+def _measured(
+    measure: Callable[[jax.Array], dict],
+    plan: Mapping,
+    *,
+    mesh: Mesh,
+    batch_size: int,
+    between_batches: Callable[[], None],
+) -> dict[str, dict[str, np.ndarray]]:
+    """{key: {name: float64[W, L]}} of the windows of every source."""
     windows = np.concatenate([source.tokens for source in plan.values()])
     rows = np.arange(-(-len(windows) // batch_size) * batch_size) % len(windows)
     local = sharding.local_rows(mesh, batch_size)
     results = []
     for start in range(0, len(rows), batch_size):
         batch = sharding.global_batch(mesh, windows[rows[start + local]], batch_size)
-        results.append(measure(params, batch))
+        results.append(measure(batch))
         if len(results) > 1:  # so that `between_batches` runs as the device does
             jax.block_until_ready(results[-2])
         between_batches()
-    measured = {
+    whole = {
         name: np.concatenate([sharding.to_host(x[name]) for x in results]) for name in results[0]
     }
-    scores, first = {}, 0
+    found, first = {}, 0
     for key, source in plan.items():
         last = first + len(source.tokens)
-        scores[key] = score_of(
-            {name: x_WL[first:last].astype(np.float64) for name, x_WL in measured.items()},
-            source.doc_WL,
-            token_bytes[source.tokens[:, 1:]],
-            fingerprint=source.fingerprint,
-        )
+        found[key] = {name: x_WL[first:last].astype(np.float64) for name, x_WL in whole.items()}
         first = last
-    return scores
+    return found
 
 
 def score_of(
@@ -97,23 +149,33 @@ def score_of(
 ) -> Score:
     """Sums what tokens were measured at, float64[W, L] each, `nll` among them, per document;
     bytes_WL are the bytes of text of each target."""
-    doc_D, inverse = np.unique(doc_WL, return_inverse=True)
-    inverse = inverse.reshape(-1)
     is_text = bytes_WL > 0
     nll_WL = measured["nll"]
-    sums = {
-        name: np.bincount(inverse, weights=x_WL.reshape(-1), minlength=len(doc_D))
-        for name, x_WL in measured.items()
-    }
+    doc_D, sums = _by_document({**measured, "tokens": np.ones_like(nll_WL)}, doc_WL)
     return Score(
+        tokens_D=sums.pop("tokens").astype(np.int64),
         sums=sums,
-        tokens_D=np.bincount(inverse, minlength=len(doc_D)).astype(np.int64),
         doc_D=doc_D.astype(np.int64),
         loss_W=nll_WL.mean(axis=1),
         fingerprint=fingerprint,
         text_nll=float(nll_WL[is_text].sum()),
         text_bytes=int(bytes_WL.sum()),
     )
+
+
+def _by_document(
+    measured: Mapping[str, np.ndarray], doc_WL: np.ndarray
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """(documents, {name: sum over each of them}) of float64[W, L] by target."""
+    doc_D, inverse = np.unique(doc_WL, return_inverse=True)
+    flat = inverse.reshape(-1)
+    sums = {name: np.bincount(flat, weights=x.reshape(-1)) for name, x in measured.items()}
+    return doc_D, sums
+
+
+def metric(name: str) -> str:
+    """What the figures of a role or source are called: eval/.., or report/.. as it is."""
+    return name if name.startswith(REPORT) else f"eval/{name}"
 
 
 def figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
@@ -124,32 +186,32 @@ def figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
     )
     text_bytes = sum(s.text_bytes for s in scores)
     text_nll = sum(s.text_nll for s in scores)
-    return {
-        f"eval/{name}/loss": mean,
-        f"eval/{name}/stderr": stderr,
-        f"eval/{name}/perplexity": math.exp(mean) if mean < 700 else math.inf,
-        f"eval/{name}/bits_per_byte": text_nll / math.log(2) / max(1, text_bytes),
-        **{
-            f"eval/{name}/{measure}": evaluations.pooled(scores, measure)
-            for measure in scores[0].sums
-            if measure != "nll"
-        },
+    found = {
+        "loss": mean,
+        "stderr": stderr,
+        "perplexity": math.exp(mean) if mean < 700 else math.inf,
+        "bits_per_byte": text_nll / math.log(2) / max(1, text_bytes),
     }
+    for measure in scores[0].sums:
+        if measure != "nll":
+            found[measure] = evaluations.pooled(scores, measure)
+    return {f"{metric(name)}/{key}": value for key, value in found.items()}
 
 
 def rows(scores: Mapping[str, Score], shares: Mapping[str, float]) -> dict[str, float]:
     """Metrics of an evaluation: per role, per source, and `val`, weighted by this mixture."""
     row: dict[str, float] = {}
-    for role in mixture.ROLES:
-        of_role = [s for key, s in scores.items() if key.split("/")[0] == role]
-        if of_role:
-            row.update(figures(role, of_role))
+    roles: dict[str, list[Score]] = {}
+    for key, source in scores.items():
+        roles.setdefault(evaluations.role_of(key), []).append(source)
+    for name, of_role in roles.items():
+        row.update(figures(name, of_role))
     for key, source in scores.items():
         row.update(figures(key, [source]))
-    known = {key: share for key, share in shares.items() if key in scores and share > 0}
-    if known:
-        total = sum(known.values())
-        row["eval/val/loss"] = (
-            sum(share * row[f"eval/{key}/loss"] for key, share in known.items()) / total
-        )
+    for half in ("", REPORT):
+        known = {half + key: share for key, share in shares.items() if share > 0}
+        known = {key: share for key, share in known.items() if key in scores}
+        if known:
+            weighted = sum(share * row[f"{metric(key)}/loss"] for key, share in known.items())
+            row[f"{metric(f'{half}val')}/loss"] = weighted / sum(known.values())
     return row

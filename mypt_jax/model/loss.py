@@ -45,6 +45,26 @@ def token_nll(
     return _from_chunks(nll_CT, *targets_BL.shape)
 
 
+def token_kl(
+    head: Head,
+    hidden_BLD: jax.Array,
+    teacher: Head,
+    teacher_hidden_BLD: jax.Array,
+    *,
+    num_chunks: int,
+) -> jax.Array:
+    """KL(teacher || model) of every position, nats, fp32 [B, L], over the whole vocabulary; for
+    evaluation. In chunks, as token_nll."""
+
+    def one_chunk(_, chunk):
+        own_TV = jax.nn.log_softmax(logits(chunk[0], head))
+        return None, _divergence(jax.nn.log_softmax(logits(chunk[1], teacher)), own_TV)
+
+    chunks = _to_chunks(hidden_BLD, num_chunks), _to_chunks(teacher_hidden_BLD, num_chunks)
+    _, kl_CT = _over_chunks(one_chunk, None, chunks)
+    return _from_chunks(kl_CT, *hidden_BLD.shape[:2])
+
+
 def mean_nll(
     head: Head, hidden_BLD: jax.Array, targets_BL: jax.Array, *, num_chunks: int
 ) -> jax.Array:
@@ -223,9 +243,13 @@ def _taught(softmax: _Softmax, above, of_teacher, tied) -> _Taught:
     hidden_TD, weights_T = of_teacher
     logits_TV = logits(hidden_TD, Head(*above[0], tied))
     log_share_TV = jax.nn.log_softmax(logits_TV)
-    share_TV = jnp.exp(log_share_TV)
     own_TV = softmax.logits_TV - softmax.log_sum_T[:, None]
-    return _Taught(share_TV, (share_TV * (log_share_TV - own_TV)).sum(-1), weights_T)
+    return _Taught(jnp.exp(log_share_TV), _divergence(log_share_TV, own_TV), weights_T)
+
+
+def _divergence(log_share_TV: jax.Array, own_TV: jax.Array) -> jax.Array:
+    """KL of log probabilities from others, [T]."""
+    return (jnp.exp(log_share_TV) * (log_share_TV - own_TV)).sum(-1)
 
 
 def _sum(nll_T, weights_T, taught: _Taught):

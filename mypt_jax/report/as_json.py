@@ -25,6 +25,11 @@ def _change(change: cells.Change) -> dict | None:
     return {**found, "sources": list(change.sources), "left_out": dict(change.left_out)}
 
 
+def _drift(run: Run, role: str) -> dict | None:
+    found = run.drift(role)
+    return found and dict(zip(("mean", "stderr"), map(_number, found), strict=True))
+
+
 def as_json(groups: Sequence[Sequence[Run]]) -> dict:
     """The content of report.json."""
     return {"schema": 1, "lineages": [_lineage_json(runs) for runs in groups]}
@@ -62,6 +67,7 @@ def _run_json(run: Run, apart: Mapping[str, Mapping[str, str]]) -> dict:
         "apart": {role: why[run.name] for role, why in apart.items() if run.name in why},
         "from_start": {name: _change(run.against_start(name)) for name in (MIXTURE, *roles)},
         "from_baseline": {role: _change(run.against_baseline(role)) for role in roles},
+        "drift": {role: _drift(run, role) for role in roles},
         "verdict": rules.verdict(run),
         "advice": rules.advice(run),
         "warnings": rules.warnings(run),

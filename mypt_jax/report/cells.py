@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from mypt_jax.report import standing
 from mypt_jax.report.run import Run
-from mypt_jax.runs.comparison import Difference, Refusal
+from mypt_jax.runs.comparison import UNKNOWN, Difference, Refusal
 
 Change = Difference | Refusal | None
 
@@ -36,6 +36,14 @@ def error_text(change: Difference) -> str:
 
 def change_text(change: Change) -> str:
     return empty_text(change) or f"{percent_text(change)} ({nats_text(change)} nats)"
+
+
+def drift_text(run: Run, role: str) -> str:
+    found = run.drift(role)
+    if found is None:
+        return UNKNOWN if run.is_domain_stage else NONE
+    bar = f" +/- {found[1]:.3f}" if math.isfinite(found[1]) else ""
+    return f"{found[0]:.3f}{bar}"
 
 
 def empty_text(change: Change) -> str:

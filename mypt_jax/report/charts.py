@@ -85,7 +85,7 @@ def _curves(runs: Sequence[Run], key: str, scale: float = 1.0, **line) -> list[d
 def _loss_curves(runs: Sequence[Run], role: str) -> list[dict]:
     """A role's losses; those of other windows than most runs ended with in traces of their own."""
     found = []
-    newest = [run.result for run in runs]
+    newest = [run.newest for run in runs]
     most = next(iter(comparison.alike(newest, role)), [])
     for index, run in enumerate(runs):
         curves = _curves([run], f"eval/{role}/loss")

@@ -7,6 +7,8 @@ from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from mypt_jax.runs import baselines, comparison, evaluation_file, evaluations, layout
 from mypt_jax.runs.comparison import Difference, Refusal
 from mypt_jax.runs.evaluations import Evaluation
@@ -112,11 +114,16 @@ class Run:
         return {}
 
     @cached_property
-    def result(self) -> Evaluation:
+    def newest(self) -> Evaluation:
         """The record of the newest evaluation."""
         if not self.evaluations:
             return Evaluation({}, fault=f"{self.path} evaluated nothing")
         return self.at(self.evaluations[-1][0])
+
+    @property
+    def result(self) -> Evaluation:
+        """Of the newest evaluation the half that nothing was chosen on, where it was measured."""
+        return self.newest.reported
 
     @cached_property
     def final(self) -> dict[str, float]:
@@ -129,6 +136,17 @@ class Run:
         if isinstance(whole, Difference):
             found[MIXTURE] = whole.final
         return {name: loss for name, loss in found.items() if math.isfinite(loss)}
+
+    def drift(self, role: str) -> tuple[float, float] | None:
+        """(KL(base || this model), nats/token on held-out text, its standard error), as measured
+        at the end."""
+        found = [one for one in self.result.of(role).values() if "drift" in one.sums]
+        if not found or len(found) < len(self.result.of(role)):
+            return None
+        return evaluations.mean_and_stderr(
+            np.concatenate([one.sums["drift"] for one in found]),
+            np.concatenate([one.tokens_D for one in found]),
+        )
 
     def against_start(self, name: str) -> Difference | Refusal | None:
         """None where the run has no such loss."""

@@ -45,28 +45,32 @@ def baseline_of(runs: Sequence[Run]) -> dict[str, float]:
 
 
 def summary(runs: Sequence[Run]) -> Table:
-    header = ("Run", "Init from", "LR", "Replay", "Steps", "Domain", "General")
+    header = ["Run", "Init from", "LR", "Replay", "Steps", "Domain", "General", "General change"]
     apart = {role: standing.apart(runs, role) for role in mixture.ROLES}
-    rows = tuple(
-        (
-            run.name,
-            cells.init_text(run),
-            cells.rate_text(run.peak_lr),
-            f"{run.replay_ratio:.0%}",
-            cells.steps_text(run),
-            *(cells.standing_text(run, role, apart[role]) for role in mixture.ROLES),
-            cells.change_text(run.against_baseline("general")) if run.is_domain_stage else NONE,
-            rules.verdict(run),
-        )
-        for run in runs
-    )
+    has_drift = any(run.drift("general") for run in runs)
+    rows = []
+    for run in runs:
+        row = [run.name, cells.init_text(run), cells.rate_text(run.peak_lr)]
+        row += [f"{run.replay_ratio:.0%}", cells.steps_text(run)]
+        row += [cells.standing_text(run, role, apart[role]) for role in mixture.ROLES]
+        change = run.against_baseline("general") if run.is_domain_stage else None
+        row += [cells.change_text(change)]
+        if has_drift:
+            row.append(cells.drift_text(run, "general") + cells.apart_text(run, apart["general"]))
+        rows.append((*row, rules.verdict(run)))
     start = baseline_of(runs)
     note = "Baseline: " + ", ".join(
         f"{role} {cells.loss_text(start.get(role))}" for role in mixture.ROLES
     )
     note += " nats/token; general change is forgetting, against that baseline."
+    if has_drift:
+        note += " Drift: KL(base || model) on held-out general text, nats/token."
+    chosen_on = [r.name for r in runs if r.finished and r.newest.sources and r.result is r.newest]
+    if chosen_on:
+        note += f" On text that steps were chosen on, too: {', '.join(chosen_on)}."
     note += cells.reasons(runs, mixture.ROLES)
-    return Table("Experiment summary", (*header, "General change", "Verdict"), rows, note)
+    header += ["Drift", "Verdict"] if has_drift else ["Verdict"]
+    return Table("Experiment summary", tuple(header), tuple(rows), note)
 
 
 def run_table(run: Run) -> Table:
@@ -76,6 +80,8 @@ def run_table(run: Run) -> Table:
     for role in roles if run.is_domain_stage else ():
         change = run.against_baseline(role)
         rows.append(_change_row(f"{role}, from baseline", run, role, change))
+        if run.drift(role):
+            rows.append((f"{role}, drift", NONE, cells.drift_text(run, role), NONE, NONE))
     header = ("Metric", f"Start ({cells.init_text(run)})", "Final", "Change, nats", "Change")
     return Table(f"{run.name}: {cells.steps_text(run)} steps", header, tuple(rows))
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from data_pipeline.batches.eval_windows import REPORT
 from mypt_jax.runs import evaluation_file
 
 # Names in a file stand behind their source's key; a sum's behind that of the measure.
@@ -45,6 +46,12 @@ class Evaluation:
     def of(self, name: str) -> dict[str, Source]:
         """The sources of a role, or the one with this key."""
         return {key: one for key, one in self.sources.items() if name in (key, role_of(key))}
+
+    @property
+    def reported(self) -> "Evaluation":
+        """The half that nothing was chosen on, under its plain names; all where none was kept."""
+        kept = {k.removeprefix(REPORT): x for k, x in self.sources.items() if k.startswith(REPORT)}
+        return dataclasses.replace(self, sources=kept) if kept else self
 
     def mean(self, name: str, measure: str = "nll") -> float | None:
         """Per token of a role or source; None where it was not measured."""

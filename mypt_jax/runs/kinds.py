@@ -103,6 +103,7 @@ FINISHED = {
     "params_sha256": TEXT,
     "wall_secs?": NUMBER,
     "eval?": LOSSES,
+    "report?": LOSSES,
     "goodput?": OBJECT,
     "rolled_back_from?": COUNT,
 }
@@ -168,6 +169,7 @@ RECORD = {
         {"stage": TEXT, "path": TEXT, "step": COUNT, "eval": LOSSES, "from?": {str: TEXT}}
     ),
     "numerics?": OBJECT,
+    "eval_plan?": COUNT,
     "teacher?": {"path": TEXT, "step": COUNT, "digest": TEXT},
     "notes": [TEXT],
 }

@@ -232,6 +232,7 @@ ROWS: tuple[Key, ...] = (
     Key("data.tokenizer", str, TRAINING, was=("tokenization",)),
     Key("data.domain", tuple[str, ...], TRAINING, was=("dataset_dir",)),
     Key("data.general", tuple[str, ...], TRAINING, was=("dataset_dir",)),
+    Key("data.elsewhere", tuple[str, ...], EVALUATION, absent=()),
     Key("data.domain_weights", tuple[float, ...], TRAINING, absent=()),
     Key("data.general_weights", tuple[float, ...], TRAINING, absent=()),
     Key(
@@ -255,6 +256,7 @@ ROWS: tuple[Key, ...] = (
     Key(
         "eval.extra", tuple[str, ...], EVALUATION, absent=(), was=("eval_sets", "eval_dataset_dir")
     ),
+    Key("eval.drift", str, EVALUATION, choices=("end", "always", "off"), absent="off"),
     Key("eval.parent_tolerance_nats", float, EVALUATION, least=0, absent=2e-3),
     Key("checkpoint.every_secs", float, RESUME, least=0, absent=900.0),
     Key("checkpoint.every_steps", int, RESUME, least=0, absent=0),

@@ -8,6 +8,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+from data_pipeline.batches import eval_windows
 from data_pipeline.batches import mixture as mixtures
 from data_pipeline.errors import UserError
 from data_pipeline.prepare.contamination import checks
@@ -40,7 +41,9 @@ class Validated(NamedTuple):
 
     config: dict
     mixture: mixtures.Mixture
-    extra: list[mixtures.Component]  # evaluated, never trained on
+    elsewhere: list[mixtures.Component]  # evaluated, never trained on, as `extra`
+    extra: list[mixtures.Component]
+    eval_plan: int  # version of eval_windows
     tokenizer: tokenizers.Tokenizer
     parent: Parent | None
     teacher: Teacher | None
@@ -61,10 +64,12 @@ def validate(
     values.check_values(config)
     _check_workdir(config["workdir"])
     mixture = _open_mixture(config, overridden)
+    elsewhere = list(mixtures.components_of("elsewhere", config["data"]["elsewhere"]))
     extra = _open_extra(config["eval"]["extra"])
-    components = [*mixture.components, *extra]
+    components = [*mixture.components, *elsewhere, *extra]
     tokenizer = _check_tokenizer(config, components)
     mixtures.check_overlap(components)
+    _check_elsewhere(elsewhere, mixture)
     notes = duration.resolve(config, _domain_tokens(mixture), overridden)
     _check_recorded_parent(config)
     parent = _open_parent(config, tokenizer)
@@ -85,7 +90,18 @@ def validate(
     notes += duration.coverage(config, mixture, drawn)
     _check_moments(config, parent)
     teacher = _find_teacher(config, parent)
-    return Validated(config, mixture, extra, tokenizer, parent, teacher, drawn, notes)
+    return Validated(
+        config,
+        mixture,
+        elsewhere,
+        extra,
+        _eval_plan(config["workdir"], parent),
+        tokenizer,
+        parent,
+        teacher,
+        drawn,
+        notes,
+    )
 
 
 def _check_moments(config: dict, parent: Parent | None) -> None:
@@ -170,7 +186,7 @@ def _check_workdir(workdir: str) -> None:
 
 def _check_directories(data: dict) -> None:
     """Raises UserError that names the command which makes a missing default dataset."""
-    for role in mixtures.ROLES:
+    for role in mixtures.EVALUATED_ROLES:
         for entry in data[role]:
             directory = entry.partition("#")[0]
             if "://" in directory or os.path.exists(directory):
@@ -229,6 +245,30 @@ def _open_extra(entries: tuple[str, ...]) -> list[mixtures.Component]:
         role, _, directory = entry.partition("=")
         components += mixtures.components_of(role, (directory,))
     return components
+
+
+def _check_elsewhere(elsewhere: list[mixtures.Component], mixture: mixtures.Mixture) -> None:
+    """Raises UserError for a source of data.elsewhere that is trained on."""
+    trained = {
+        (one.dataset.fingerprint, one.source): one for one in mixture.components if one.share
+    }
+    for one in elsewhere:
+        same = trained.get((one.dataset.fingerprint, one.source))
+        if same is not None:
+            raise UserError(
+                f"data.elsewhere has {one.dataset.path}#{one.source}, which is trained on as "
+                f"{same.key}: it is for text of kinds that are never trained on"
+            )
+
+
+def _eval_plan(workdir: str, parent: Parent | None) -> int:
+    """How windows of evaluation are chosen: a lineage goes on with what it has measured."""
+    if layout.steps(workdir) and os.path.exists(layout.join(workdir, lineage.FILE)):
+        return layout.record(workdir).get("eval_plan", eval_windows.WHOLE)
+    if parent is None or "eval_plan" in parent.record:
+        return parent.record["eval_plan"] if parent else eval_windows.HALVES
+    measured = any(map(layout.has_eval, layout.metrics(parent.path)))
+    return eval_windows.WHOLE if measured else eval_windows.HALVES
 
 
 def _check_tokenizer(config: dict, components: list[mixtures.Component]) -> tokenizers.Tokenizer:

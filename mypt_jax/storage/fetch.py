@@ -38,7 +38,7 @@ def _placed(config: Mapping, dataset: Callable, parent: Callable, workdir: Calla
     """The config with its paths as these functions give them."""
     config = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
     data, evaluation = config["data"], config["eval"]
-    for key in ("domain", "general"):
+    for key in ("domain", "general", "elsewhere"):
         data[key] = tuple(dataset(entry) for entry in data[key])
     data["mixture"] = dataset(data["mixture"])
     evaluation["extra"] = tuple(

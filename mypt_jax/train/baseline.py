@@ -34,22 +34,37 @@ class Baseline:
             self._establish(own)
         return self._found
 
+    def parameters(self, dtype: str = "") -> Mapping | None:
+        """Those of the base, placed like this run's; None where its checkpoint is gone, changed or
+        damaged. Called by all processes. `dtype`: instead of its own."""
+        if not self._run.record["ancestors"]:
+            return None
+        base = self._run.record["ancestors"][0]
+        own = self._run.broadcast("see whether the base is there", lambda: _dtype_at_hand(base))
+        if not own:
+            return None
+        places = jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, dtype or own, sharding=x.sharding),
+            self._program.abstract_state["params"],
+        )
+        return restore.restore_params(base["path"], base["step"], places, allow_cast=bool(dtype))
+
     def _establish(self, own: Evaluation) -> None:
         run, base = self._run, self._run.record["ancestors"][0]
         place = f"{base['path']}@{base['step']}"
         origin: dict[str, str] = {}  # on process 0, as `_found`
 
-        def find() -> list:
+        def find() -> list[str]:
             self._found, names = comparison.baseline(own, self._candidates())
             origin.update(names)
-            lacking = sorted(self._found.absent)
-            return [lacking, self._dtype_at_hand(base) if lacking else ""]
+            return sorted(self._found.absent)
 
-        lacking, dtype = run.broadcast("find what the base was measured at", find)
+        lacking = run.broadcast("find what the base was measured at", find)
+        params = self.parameters() if lacking else None
         measured = {}
-        if dtype:
+        if params is not None:
             run.note(f"{', '.join(lacking)}: {place} is evaluated on the windows of this run")
-            measured = self._score(self._load(base, dtype), lacking)
+            measured = self._score(params, lacking)
 
         def keep() -> dict:
             absent = {key: why for key, why in self._found.absent.items() if key not in measured}
@@ -69,23 +84,6 @@ class Baseline:
         runs = [*others, self._run.workdir]
         return baselines.candidates(ancestors, 0, place=base, runs=runs)
 
-    def _dtype_at_hand(self, base: Mapping) -> str:
-        """Of the base's parameters; "" where its checkpoint is gone, changed or damaged."""
-        path, number = base["path"], base["step"]
-        if number not in layout.steps(path) or not baselines.is_same(path, base):
-            return ""
-        if integrity.fault(layout.step_dir(path, number)):
-            return ""
-        return recorded.config(path)["model"]["param_dtype"]
-
-    def _load(self, base: Mapping, dtype: str) -> Mapping:
-        """The base's parameters as it had them, placed like this run's."""
-        places = jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, dtype, sharding=x.sharding),
-            self._program.abstract_state["params"],
-        )
-        return restore.restore_params(base["path"], base["step"], places)
-
     def _record(self, base: Mapping, origin: Mapping[str, str]) -> dict:
         """What the lineage says of it: losses, and where each source was measured."""
         before = (self._run.record["baseline"] or {}).get("from", {})
@@ -99,3 +97,13 @@ class Baseline:
             "eval": {name: mean for name, mean in means.items() if math.isfinite(mean)},
             "from": {key: before.get(key, own) if at == own else at for key, at in origin.items()},
         }
+
+
+def _dtype_at_hand(base: Mapping) -> str:
+    """Of the base's parameters; "" where its checkpoint is not what it was."""
+    path, number = base["path"], base["step"]
+    if number not in layout.steps(path) or not baselines.is_same(path, base):
+        return ""
+    if integrity.fault(layout.step_dir(path, number)):
+        return ""
+    return recorded.config(path)["model"]["param_dtype"]

@@ -1,11 +1,13 @@
 """The evaluations of a run: every source scored, compared with parent and base, and recorded."""
 
+import functools
 import time
 from collections.abc import Callable, Iterable, Mapping
 
 import jax
 import numpy as np
 
+from data_pipeline.batches.eval_windows import REPORT
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.monitor import goodput, metrics, preemption
@@ -48,22 +50,51 @@ class Evaluation:
 
     def __call__(self, state: Mapping, done: int, row: Mapping) -> dict:
         start = time.monotonic()
+        is_end = done in (0, self._run.config["num_steps"])
         with self._ledger.phase("evaluation"):
-            scores = self._score(state["params"], self._plan, done)
-            own = evaluations.Evaluation(scores)
+            scores = self._measure(state["params"], done, is_end=is_end)
             found = losses.rows(scores, self._shares)
             found |= self._beside(state, done)
-            self._run.broadcast("keep the evaluation", lambda: self._keep(own, done))
-            base = self._baseline(own)
-            found |= self._run.broadcast(
-                "hear of the evaluation",
-                lambda: metrics.finite(forgetting.measure(self._run, own, base)),
-            )
+            found |= self._compare(evaluations.Evaluation(scores), done)
             secs = time.monotonic() - start
             row = {"step": done, **row, **found, "eval_secs": secs}
             self._run.write_row(row)
         self._ledger.flush(done)
         return row
+
+    def complete(self, params: Mapping, done: int) -> None:
+        """Measures of a step that has become the result what is measured at the end only."""
+        with self._ledger.phase("evaluation"):
+            scores = self._measure(params, done, is_end=True)
+            self._run.broadcast("keep the evaluation", lambda: self._keep(scores, done))
+
+    def _measure(self, params: Mapping, done: int, *, is_end: bool) -> dict[str, losses.Score]:
+        """What is kept for the report is measured at the end, and at the start, with which that is
+        compared; how far the model has moved from the base by eval.drift."""
+        keys = [key for key in self._plan if is_end or not key.startswith(REPORT)]
+        scores = self._score(params, keys, done)
+        when = self._run.config["eval"]["drift"]
+        if when == "off" or when == "end" and not is_end:
+            return scores
+        drifting = _general(keys, kept_only=when == "end")
+        if not drifting:
+            return scores
+        return self._with_drift(params, scores, drifting, done)
+
+    def _compare(self, own: evaluations.Evaluation, done: int) -> dict:
+        """Keeps an evaluation, and compares it with those of parent and base."""
+
+        def keep() -> None:
+            self._keep(own.sources, done)
+            if done == 0 and self._run.parent is not None:
+                parent_check.compare(self._run, own)
+
+        self._run.broadcast("keep the evaluation", keep)
+        base = self._baseline(own)
+        return self._run.broadcast(
+            "hear of the evaluation",
+            lambda: metrics.finite(forgetting.measure(self._run, own, base)),
+        )
 
     def _score(
         self, params: Mapping, keys: Iterable[str], done: int = 0
@@ -78,6 +109,23 @@ class Evaluation:
             between_batches=self._between_batches(done),
         )
 
+    def _with_drift(
+        self, params: Mapping, scores: dict[str, losses.Score], keys: list[str], done: int
+    ) -> dict[str, losses.Score]:
+        base = self._baseline.parameters(self._program.model_config["compute_dtype"])
+        if base is None:
+            if self._run.record["ancestors"]:
+                self._run.note("drift is not measured: the base's checkpoint is gone or changed")
+            return scores
+        return losses.with_measure(
+            scores,
+            functools.partial(self._program.drift, params, base),
+            {key: self._plan[key] for key in keys},
+            mesh=self._program.mesh,
+            batch_size=self._batch_size,
+            between_batches=self._between_batches(done),
+        )
+
     def _beside(self, state: Mapping, done: int) -> dict[str, float]:
         """Scores of the mean of the parameters as average/..; at the end, where the mean is what
         is evaluated, those of the last parameters as raw/.."""
@@ -85,7 +133,8 @@ class Evaluation:
         if averaging.NAME not in state or done <= begin:
             return {}
         name = "raw" if done == self._run.config["num_steps"] else averaging.NAME
-        found = losses.rows(self._score(state[averaging.NAME], self._plan, done), self._shares)
+        keys = [key for key in self._plan if not key.startswith(REPORT)]
+        found = losses.rows(self._score(state[averaging.NAME], keys, done), self._shares)
         return {f"{name}/{key.removeprefix('eval/')}": value for key, value in found.items()}
 
     def _between_batches(self, done: int) -> Callable[[], None]:
@@ -96,8 +145,14 @@ class Evaluation:
 
         return between_batches
 
-    def _keep(self, own: evaluations.Evaluation, done: int) -> None:
+    def _keep(self, sources: Mapping[str, evaluations.Source], done: int) -> None:
         self._run.lease.check()
-        evaluations.write(layout.eval_file(self._run.workdir, done), own.sources)
-        if done == 0 and self._run.parent is not None:
-            parent_check.compare(self._run, own)
+        evaluations.write(layout.eval_file(self._run.workdir, done), sources)
+
+
+def _general(keys: Iterable[str], *, kept_only: bool) -> list[str]:
+    """The sources of general text; with `kept_only` of the half for the report, if there is one."""
+    roles = {key: evaluations.role_of(key).removeprefix(REPORT) for key in keys}
+    found = [key for key, role in roles.items() if role in ("general", "elsewhere")]
+    kept = [key for key in found if key.startswith(REPORT)]
+    return kept if kept and kept_only else found

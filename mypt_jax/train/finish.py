@@ -1,10 +1,14 @@
 """A run's result: the step that is pinned, finished.json, and what stays on the disk."""
 
+import math
+from collections.abc import Mapping
+
+from data_pipeline.batches.eval_windows import REPORT
 from data_pipeline.errors import UserError
 from mypt_jax.checkpoint import restore, retention
 from mypt_jax.distributed import coordination
 from mypt_jax.monitor import goodput, metrics
-from mypt_jax.runs import layout, lineage
+from mypt_jax.runs import evaluations, layout, lineage
 from mypt_jax.schema import changes, recorded
 from mypt_jax.storage import mirror
 from mypt_jax.train import provenance
@@ -68,7 +72,7 @@ def _write_finished(loop: Loop, kept: int, last: int) -> None:
     digest = lineage.params_sha256(restore.restore_params(run.workdir, kept, None))
     provenance.count_windows(run, loop.loader, kept)
     run.write_lineage()
-    summary = loop.ledger.summary()
+    summary, reported = loop.ledger.summary(), _reported(run.workdir, kept)
     finished = {
         "step": kept,
         "run_id": run.record["run_id"],
@@ -76,10 +80,31 @@ def _write_finished(loop: Loop, kept: int, last: int) -> None:
         "wall_secs": run.wall_secs(),
         "goodput": summary,
         "eval": layout.losses(row),
+        "report": reported,
     }
     if kept < last:
         finished["rolled_back_from"] = last
     lineage.write_json(layout.join(run.workdir, layout.FINISHED), finished)
-    for line in (loop.saver.cost(), goodput.line(summary)):
+    for line in (_line(reported), loop.saver.cost(), goodput.line(summary)):
         if line:
             run.note(line)
+
+
+def _reported(workdir: str, step: int) -> dict[str, float]:
+    """{"domain": loss, "domain/cwe": .., "general/drift": ..} on the windows that nothing was
+    chosen on; {} of a run that kept none."""
+    found = evaluations.read(layout.eval_file(workdir, step))
+    kept = {key for key in found.sources if key.startswith(REPORT)}
+    means = {}
+    for name in sorted({*map(evaluations.role_of, kept), *kept}):
+        plain = name.removeprefix(REPORT)
+        means[plain] = found.mean(name)
+        means[f"{plain}/drift"] = found.mean(name, "drift")
+    return {n: mean for n, mean in means.items() if mean is not None and math.isfinite(mean)}
+
+
+def _line(reported: Mapping[str, float]) -> str:
+    roles = [name for name in reported if "/" not in name]
+    shown = [f"{role} {reported[role]:.4f}" for role in roles]
+    shown += [f"{r} drift {reported[f'{r}/drift']:.4f}" for r in roles if f"{r}/drift" in reported]
+    return f"on text that nothing was chosen on: {', '.join(shown)} nats/token" if shown else ""

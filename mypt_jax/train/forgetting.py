@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from data_pipeline.batches.eval_windows import REPORT
 from mypt_jax import exits, guide
 from mypt_jax.runs import comparison, evaluations, layout
 from mypt_jax.runs.evaluations import Evaluation
@@ -34,7 +35,16 @@ def measure(run: Run, own: Evaluation, base: Evaluation) -> dict:
         if "forgetting/parent_nats" in keys:
             since = f", {keys['forgetting/parent_nats']:+.4f} nats since the parent"
         run.note(f"{'warning' if action == 'warn' else 'guard'}: {line}{since}")
-    return {**keys, "guard/action": action}
+    return {**keys, **_reported(own, base), "guard/action": action}
+
+
+def _reported(own: Evaluation, base: Evaluation) -> dict[str, float]:
+    """Forgetting on the half that is kept for the report, where it was evaluated."""
+    found = comparison.compare(own.reported, base, "general")
+    if own.reported is own or isinstance(found, comparison.Refusal):
+        return {}
+    keys = guide.forgetting(found.final, found.start) | {"forgetting/stderr": found.stderr}
+    return {f"{REPORT}{key}": value for key, value in keys.items()}
 
 
 def decide(run: Run, row: dict) -> tuple[str, str]:

@@ -38,6 +38,7 @@ def new(
         tokenizer={"name": tokenizer.name, "sha256": tokenizer.sha256},
     )
     record["numerics"] = numerics(config, program)
+    record["eval_plan"] = validated.eval_plan
     if config["optim"]["average_ratio"]:
         record[averaging.BEGIN] = averaging.begin_of(config)
     if validated.teacher is not None:

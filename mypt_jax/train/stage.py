@@ -3,6 +3,7 @@
 import contextlib
 
 from mypt_jax import exits
+from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import coordination, heartbeat, hosts
 from mypt_jax.model import attention_check
 from mypt_jax.monitor import preemption
@@ -38,6 +39,9 @@ def run_stage(validated: Validated, interrupts: preemption.Interrupts) -> None:
         if kept is None:
             state, done, row = loop.train(work, state, done, row)
             kept = forgetting.act(work.run, done, row)
+        if kept is not None and kept != done:
+            places = program.abstract_state["params"]
+            work.evaluate.complete(restore.restore_params(work.run.workdir, kept, places), kept)
         finish.pin(work, done if kept is None else kept, done)
 
 

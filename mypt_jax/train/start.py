@@ -295,10 +295,12 @@ def _open_loader(
 def _plan_evaluation(validated: Validated) -> dict[str, loaders.EvalWindows]:
     config = validated.config
     return loaders.plan_eval(
-        [*validated.mixture.components, *validated.extra],
+        [*validated.mixture.components, *validated.elsewhere],
+        validated.extra,
         windows_per_role=config["eval"]["windows"],
         min_per_source=config["eval"]["min_windows"],
         block_size=config["model"]["block_size"],
+        version=validated.eval_plan,
     )
 
 

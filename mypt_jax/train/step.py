@@ -61,6 +61,7 @@ class Program(NamedTuple):
     rates: optim.Rates
     step: Callable[..., tuple[dict, dict]]  # (state, batch, control, teacher) -> (state, figures)
     measure: losses.Measure
+    drift: Callable[..., dict]  # (params, of a teacher, windows) -> {"drift": [B, L]}
     notes: list[str]
 
 
@@ -161,6 +162,7 @@ def build(
             out_shardings=(shardings, replicated),
         ),
         measure=losses.make_measure(bind),
+        drift=losses.make_drift(bind),
         notes=[line for line in (note, gpt.device_note(resolved, devices[0])) if line],
     )
 

@@ -5,8 +5,6 @@ import threading
 import numpy as np
 import pytest
 from conftest import build_dataset
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from data_pipeline import errors
 from data_pipeline.batches import loader, mixture
@@ -166,68 +164,3 @@ def test_a_source_of_barely_one_window(tmp_path):
         made = make(of, batch_size=1, block_size=block_size)
         for step in range(5):
             assert made.batch(step).tokens.shape == (1, block_size + 1)
-
-
-def test_eval_windows_are_fixed_and_spread(datasets):
-    source = mixed(datasets).components[0].data
-    got = loader.eval_windows(source, block_size=BLOCK, num_windows=10)
-    stream = source.stream("val")
-    assert got.tokens.shape == (10, BLOCK + 1) and got.doc_WL.shape == (10, BLOCK)
-    starts = [find(contents(stream), row) for row in got.tokens]
-    assert starts == sorted(set(starts))
-    assert starts[0] < len(stream) / 10 and starts[-1] > len(stream) * 0.85
-    # The document of a target is the one whose end lies behind it.
-    ends = stream.doc_ends.astype(np.int64)
-    for start, docs in zip(starts, got.doc_WL, strict=True):
-        for offset in (0, BLOCK // 2, BLOCK - 1):
-            document = docs[offset]
-            position = start + 1 + offset
-            assert position < ends[document]
-            assert document == 0 or ends[document - 1] <= position
-    again = loader.eval_windows(source, block_size=BLOCK, num_windows=10)
-    assert np.array_equal(got.tokens, again.tokens)
-
-
-def test_too_few_eval_windows_are_all_used_once(datasets):
-    source = mixed(datasets).components[0].data
-    got = loader.eval_windows(source, block_size=BLOCK, num_windows=10**6)
-    whole = (source.tokens["val"] - 1) // BLOCK
-    assert len(got.tokens) == whole
-    assert "all are used once" in got.note
-
-
-def test_plan_divides_by_val_tokens_with_a_floor(datasets):
-    components = mixed(datasets).components
-    plan = loader.plan_eval(components, windows_per_role=30, min_per_source=4, block_size=32)
-    assert set(plan) == {one.key for one in components}
-    by_role = {}
-    for key, windows in plan.items():
-        role = key.split("/")[0]
-        by_role[role] = by_role.get(role, 0) + len(windows.tokens)
-    assert by_role == {"domain": 30, "general": 30}
-    # A stage with another ratio evaluates the same windows.
-    other = mixed(datasets, ratio=0).components
-    again = loader.plan_eval(other, windows_per_role=30, min_per_source=4, block_size=32)
-    for key, windows in plan.items():
-        assert np.array_equal(windows.tokens, again[key].tokens)
-
-
-def test_plan_refuses_a_key_twice(datasets):
-    components = mixed(datasets).components
-    extra = mixture.components_of("domain", [datasets["domain"]])
-    with pytest.raises(errors.UserError, match="evaluated twice"):
-        loader.plan_eval([*components, *extra], windows_per_role=9, min_per_source=1, block_size=32)
-
-
-@given(
-    tokens=st.lists(st.integers(1, 10**8), min_size=1, max_size=8),
-    total=st.integers(1, 3000),
-    least=st.integers(1, 64),
-)
-@settings(max_examples=100, deadline=None)
-def test_division_of_windows(tokens, total, least):
-    from data_pipeline.batches import eval_windows
-
-    parts = eval_windows._divide(total, tokens, least)
-    assert min(parts) >= least
-    assert sum(parts) == max(total, least * len(tokens)) or max(parts) == least

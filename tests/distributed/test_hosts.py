@@ -114,7 +114,7 @@ def test_two_processes_train_as_one_and_one_resumes_what_two_saved(
     child = overrides | {"workdir": two / "v3", "init_from": two / "base"}
     (code, stdout, stderr), other = ends(start_processes("v3", [child, child], 120))
     assert (code, other[0]) == (0, 0), stderr + other[2]
-    assert "step 0 equals the parent's end on 3 sources" in stdout
+    assert "step 0 equals the parent's end on 6 sources" in stdout
     assert restore.load_params(str(two / "v3")).step == 12
     # What only process 0 sees in the workdir ends both alike.
     changed = overrides | {"workdir": two / "base", "num_steps": 18, "model.dropout": 0.0}

@@ -89,6 +89,9 @@ def test_divergence_from_a_teacher_against_float64(num_chunks, tied):
     kl_B = (np.exp(theirs) * (theirs - own)).sum(-1).mean(-1)
     np.testing.assert_allclose(rows.nll_B, nll_B, rtol=1e-5)
     np.testing.assert_allclose(rows.kl_B, kl_B, rtol=1e-5)
+    heads = loss.Head(kernel, bias_V, tied), loss.Head(t_kernel, t_bias, tied)
+    kl_BL = loss.token_kl(heads[0], hidden, heads[1], t_hidden, num_chunks=num_chunks)
+    np.testing.assert_allclose(kl_BL.mean(-1), kl_B, rtol=1e-5)
     np.testing.assert_allclose(got, weights @ nll_B + kl_weights @ kl_B, rtol=1e-5)
     one_hot = np.eye(plain.shape[1])[targets]
     w, k = weights[:, None, None] / L, kl_weights[:, None, None] / L

@@ -8,7 +8,7 @@ import pytest
 from conftest import train
 
 from mypt_jax.report import command as report
-from mypt_jax.runs import layout
+from mypt_jax.runs import integrity, layout
 
 FIRST, LATER = {"eval.windows": 12}, {"eval.windows": 16}
 
@@ -72,7 +72,7 @@ def test_the_report_has_the_trainers_figures(runs):
     for run in lineage["runs"][1:]:
         last = layout.metrics(root / run["run"])[-1]
         found = run["from_baseline"]["general"]
-        assert found["nats"] == pytest.approx(last["forgetting/nats"])
+        assert found["nats"] == pytest.approx(last["report/forgetting/nats"])
         assert run["from_baseline"]["domain"]["nats"] is not None
 
 
@@ -88,7 +88,7 @@ def test_without_the_base_nothing_is_measured_and_nothing_fails(runs, tmp_path):
         name.write_text(json.dumps(text))
     for manifest in moved.glob("checkpoints/*/manifest.json"):
         manifest.unlink()
-        __import__("mypt_jax.runs.integrity").runs.integrity.write_manifest(str(manifest.parent))
+        integrity.write_manifest(str(manifest.parent))
     own = {"workdir": tmp_path / "v7", "init_from": moved, "eval.windows": 20}
     done = train("v7", {**overrides, **own})
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,8 @@ import shutil
 import pytest
 from conftest import train
 
+from data_pipeline.batches import eval_windows
+from data_pipeline.tokens import shards
 from mypt_jax.checkpoint import restore
 from mypt_jax.evaluate import command
 from mypt_jax.runs import evaluations, layout, lineage
@@ -75,8 +77,31 @@ def test_the_child_starts_exactly_where_its_parent_ended(chain):
     end, start = layout.metrics(root / "base")[-1], layout.metrics(root / "v3")[0]
     for key in ("domain/manuals", "domain/laws", "general/encyclopedia"):
         assert start[f"eval/{key}/loss"] == end[f"eval/{key}/loss"]
-    assert "step 0 equals the parent's end on 3 sources (tolerance 0 nats)" in stdout
+    assert "step 0 equals the parent's end on 6 sources (tolerance 0 nats)" in stdout
     assert start["forgetting/nats"] == 0.0
+
+
+def test_half_of_val_is_kept_for_the_report(chain):
+    """It is measured at the start and at the end, and nothing is chosen on it."""
+    root, *_ = chain
+    rows = layout.metrics(root / "v3")
+    assert [row["step"] for row in rows if "report/general/loss" in row] == [0, 14]
+    first, last = rows[0], rows[-1]
+    assert first["report/forgetting/nats"] == 0
+    assert last["report/domain/loss"] != last["eval/domain/loss"]
+    kept = {k: v for k, v in last.items() if k.startswith("report/") and k.endswith("/loss")}
+    kept.pop("report/val/loss")
+    finished = layout.finished(root / "v3")["report"]
+    drift = {name: finished.pop(name) for name in [*finished] if name.endswith("/drift")}
+    assert drift["general/drift"] == last["report/general/drift"] > 0
+    assert first["report/general/drift"] == pytest.approx(0, abs=1e-6)
+    assert set(drift) == {"general/drift", "general/encyclopedia/drift"}
+    assert {f"report/{name}/loss": loss for name, loss in finished.items()} == pytest.approx(kept)
+    end = evaluations.read(layout.eval_file(root / "base", 12)).sources
+    start = evaluations.read(layout.eval_file(root / "v3", 0)).sources
+    assert len(start) == 6 and {k: s.fingerprint for k, s in end.items()} == {
+        k: s.fingerprint for k, s in start.items()
+    }
 
 
 def test_val_is_weighted_by_the_mixture(chain):
@@ -197,11 +222,15 @@ def test_evaluation_on_demand_gives_the_runs_own_losses(chain, datasets, tmp_pat
 
     root, *_ = chain
     v3 = scorer.Scorer(str(root / "v3"), batch_size=8)
-    found = v3.score_data(datasets["general"], windows=24)["encyclopedia"]
-    mean, stderr = evaluations.mean_and_stderr(found.nll_sum_D, found.tokens_D)
+    data = shards.open_dataset(datasets["general"]).sources["encyclopedia"]
     row = layout.metrics(root / "v3")[-1]
-    assert mean == pytest.approx(row["eval/general/loss"], rel=1e-6)
-    assert stderr == pytest.approx(row["eval/general/stderr"], rel=1e-6)
+    halves = eval_windows.halved_windows(data, block_size=32, num_windows=24)
+    for name, windows in zip(("eval", "report"), halves, strict=True):
+        own = v3.nll(windows.tokens).mean(dtype=float)
+        assert own == pytest.approx(row[f"{name}/general/loss"], rel=1e-6)
+    whole = eval_windows.eval_windows(data, block_size=32, num_windows=24)
+    found = v3.score_data(datasets["general"], windows=24)["encyclopedia"]
+    assert found.nll_sum_D.sum() == pytest.approx(v3.nll(whole.tokens).sum(dtype=float), rel=1e-6)
 
     text = tmp_path / "text.txt"
     text.write_text("one two three " * 40)
