@@ -4,6 +4,7 @@ Those of the same windows of the same text, by the evaluations' own records, and
 draw of windows differs by more than a stage forgets.
 """
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -123,7 +124,8 @@ def why_apart(one: Evaluation, other: Evaluation, name: str) -> str:
     """Why the losses of a role or source, as a whole, are not of the same text; "" where they
     are."""
     for own, theirs in ((one, other), (other, one)):
-        found = compare(own, theirs, name)
+        # Within the role: text that the other has in another one is not in its mean.
+        found = compare(own, dataclasses.replace(theirs, sources=theirs.of(name)), name)
         if isinstance(found, Refusal):
             return found.reason
         if found.left_out:

@@ -158,7 +158,7 @@ def lineage(draw) -> list[Stage]:
 
 
 @given(stages=lineage())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_no_figure_compares_different_text_and_what_can_be_compared_is(stages):
     with tempfile.TemporaryDirectory() as directory:
         root = Path(directory)

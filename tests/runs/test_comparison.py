@@ -73,6 +73,14 @@ def test_a_source_is_known_by_its_text_whatever_it_is_called():
     assert comparison.compare(own, other, "domain").nats == -1.0
 
 
+def test_a_role_as_a_whole_is_of_its_own_sources():
+    """Text that another run has in another role is compared, but not a part of the mean."""
+    one = evaluation(domain__a=source([2.0], "a"), domain__b=source([3.0], "b"))
+    other = evaluation(domain__a=source([1.0], "a"), general__b=source([2.0], "b"))
+    assert comparison.compare(one, other, "domain").nats == 1.0
+    assert comparison.why_apart(one, other, "domain").startswith(comparison.OTHER)
+
+
 def test_older_files_are_known_by_their_documents():
     own = evaluation(general__a=source([2.5, 2.5], "a"))
     assert comparison.compare(own, evaluation(general__a=source([2.0, 2.0], "")), "general").nats
