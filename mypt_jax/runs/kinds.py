@@ -176,4 +176,6 @@ RECORD = {
 
 SAMPLES = {str: {str: TEXT}}
 
-META = {"lineage": RECORD, "tree": {"params": OBJECT, "rest": OBJECT}}
+# Of a checkpoint's arrays; a step of a run has its lineage beside them.
+META = {"lineage?": RECORD, "tree": {"params": OBJECT, "rest": OBJECT}}
+STEP_META = {**META, "lineage": RECORD}

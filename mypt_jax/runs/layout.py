@@ -58,7 +58,7 @@ def record_at(workdir: str, step: int) -> dict:
     path = join(step_dir(workdir, step), META)
     if not os.path.exists(path):
         return record(workdir)
-    return lineage.read_json(path, what=f"run {workdir}", wanted=kinds.META)["lineage"]
+    return lineage.read_json(path, what=f"run {workdir}", wanted=kinds.STEP_META)["lineage"]
 
 
 def finished(workdir: str) -> dict | None:
