@@ -141,16 +141,16 @@ def _fetch_parent(url: str, local: str, which: str) -> None:
 
 
 def _fetch_evaluations(record: Mapping) -> None:
-    """The evaluations of older ancestors, against which forgetting is measured in pairs."""
-    for ancestor in (*record["ancestors"], record["baseline"]):
-        url = url_of(ancestor["path"]) if ancestor else ""
-        if not url:
+    """What older ancestors were measured at, and the base by them, where it is not here."""
+    for ancestor in record["ancestors"]:
+        url, path = url_of(ancestor["path"]), ancestor["path"]
+        own = layout.eval_file("", ancestor["step"])
+        known = os.path.isfile(layout.join(path, lineage.FILE))
+        if not url or known and not evaluations.read(layout.join(path, own)).fault:
             continue
-        if not evaluations.fault(layout.eval_file(ancestor["path"], ancestor["step"])):
-            continue
+        measured = [own, layout.eval_file("", 0), layout.baseline_file("")]
+        measured.append(layout.join(layout.EVALUATIONS, integrity.MANIFEST))
         bucket = Bucket(url)
         there = bucket.sizes()
-        name = layout.eval_file("", ancestor["step"])
-        for one in (name, layout.join(layout.EVALUATIONS, integrity.MANIFEST)):
-            if one in there:
-                bucket.get(one, layout.join(ancestor["path"], one))
+        names = [name for name in (*_RUN_FILES, *measured) if name in there]
+        bucket.fetch(path, names, there)
