@@ -80,6 +80,10 @@ def test_an_old_run_is_a_parent(resumed, train, parent, stage):
     child = {"workdir": f"runs/{stage}", "init_from": f"runs/{parent}"}
     stdout = train(stage, directory, num_steps=2, **child, **{"optim.warmup_steps": 1})
     assert "step 0 equals the parent's end on 3 sources" in stdout
+    # The lineage goes on with the windows that it was begun with: nothing is kept for the report.
+    record = json.loads((directory / "runs" / stage / "lineage.json").read_text())
+    assert record["eval_plan"] == 1
+    assert not [key for row in rows(directory / "runs" / stage) for key in row if "report/" in key]
     first, end = rows(directory / "runs" / stage)[0], rows(directory / "runs" / parent)[-1]
     assert first["step"] == 0
     assert {key: first[key] for key in LOSSES[1:]} == {

@@ -162,6 +162,14 @@ def test_a_document_in_train_and_val_is_found(make, tmp_path):
         validation.validate(make(eval__extra=(f"domain={again}",), data__replay_ratio=0.5))
 
 
+def test_text_that_is_trained_on_is_not_elsewhere(make, datasets):
+    with pytest.raises(UserError, match="which is trained on as general/encyclopedia"):
+        validation.validate(make(data__elsewhere=(datasets["general"],)))
+    found = validation.validate(make(data__elsewhere=(datasets["domain"],), data__domain=()))
+    assert {one.key for one in found.elsewhere} == {"elsewhere/manuals", "elsewhere/laws"}
+    assert not [one for one in found.elsewhere if one.share]
+
+
 def finished_run(path, made, *, tokenizer_sha256, step=12):
     path.mkdir()
     (path / "config.json").write_text(json.dumps(made))

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import train
+from conftest import build_dataset, train
 
 from mypt_jax.report import command as report
 from mypt_jax.runs import integrity, layout
@@ -27,12 +27,14 @@ def runs(datasets, compile_cache, tmp_path_factory) -> tuple[Path, dict]:
         "num_steps": 2,
         "optim.warmup_steps": 1,
     }
+    fiction = build_dataset(root / "fiction", {"fiction": 120})
     base = {"data.domain": "()", "workdir": root / "base"}
+    beside = {"data.elsewhere": fiction, "eval.extra": f"('general={fiction}',)"}
     overrides["data.domain"] = datasets["domain"]
     for stage, own in (
         ("base", base),
         ("v3", {**FIRST, "workdir": root / "v3", "init_from": root / "base"}),
-        ("v5", {**LATER, "workdir": root / "v5", "init_from": root / "v3"}),
+        ("v5", {**LATER, **beside, "workdir": root / "v5", "init_from": root / "v3"}),
     ):
         done = train(stage, {**overrides, **own})
         assert done.returncode == 0, done.stderr
@@ -63,6 +65,22 @@ def test_later_the_base_is_evaluated_once_on_windows_that_nobody_saw(runs):
     # v3 learned for two steps: that is what lies between the base and the start of v5.
     assert first["forgetting/nats"] != 0
     assert abs(first["forgetting/nats"]) < 0.1
+
+
+def test_what_is_only_evaluated_moves_no_mean(runs):
+    root, _ = runs
+    last = layout.metrics(root / "v5")[-1]
+    assert last["eval/general/loss"] == last["eval/general/encyclopedia/loss"]
+    assert last["eval/extra/general/loss"] == last["eval/elsewhere/fiction/loss"]
+    trained = layout.record(root / "v5")["data"]["sources"]
+    assert not [key for key in trained if "fiction" in key]
+    assert last["report/elsewhere/drift"] > 0 and "report/extra/general/drift" not in last
+    report.main([str(root)])
+    (lineage,) = json.loads((root / "report.json").read_text())["lineages"]
+    v5 = lineage["runs"][-1]
+    assert v5["from_baseline"]["elsewhere"]["nats"] is not None
+    assert v5["from_baseline"]["extra/general"]["nats"] is not None
+    assert v5["drift"]["general"]["mean"] == last["report/general/drift"]
 
 
 def test_the_report_has_the_trainers_figures(runs):
