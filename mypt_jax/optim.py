@@ -12,7 +12,7 @@ import optax
 _BLOCK = 65_536  # updates whose rates are computed at a time
 
 
-def only(group: Mapping, function: Callable) -> dict:
+def only(group: Mapping, function: Any) -> dict:
     """The entries of a config group that `function` takes by name."""
     code = function.__code__
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
@@ -75,7 +75,7 @@ def wsd(
     """Constant, then linear to final_lr_ratio * peak_lr over the last decay_ratio of num_steps
     (warmup-stable-decay, Hu et al. 2024, arXiv 2404.06395)."""
     steps = max(1.0, decay_ratio * num_steps)
-    rise = optax.linear_schedule(final_lr_ratio * peak_lr, peak_lr, steps)
+    rise = optax.linear_schedule(final_lr_ratio * peak_lr, peak_lr, steps)  # ty: ignore[invalid-argument-type]
     # Counted from the end, since the decay need not begin at a whole step.
     return lambda count: rise(jnp.maximum(0, num_steps - warmup_steps - count))
 

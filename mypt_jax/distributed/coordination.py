@@ -81,7 +81,7 @@ def broadcast(what: str, decide: Callable[[], Any], *, timeout_secs: float) -> A
         with lost_peer_after(timeout_secs, what):
             text = client().blocking_key_value_get(key, round(1000 * timeout_secs))
         value, told = json.loads(text)
-        error = _end_of(told)
+        error = None if told is None else _end_of(told)
     if error is not None:
         raise shared(error, timeout_secs)
     return value
@@ -111,7 +111,7 @@ def all_gather(text: str, what: str, timeout_secs: float) -> list[str]:
         ]
 
 
-def _try(act: Callable[[], Any]) -> tuple[Any, Exception | None]:
+def _try(act: Callable[[], Any]) -> tuple[Any, UserError | exits.RunEnd | None]:
     try:
         with exits.storage():
             return act(), None
@@ -126,17 +126,15 @@ def _told(error: Exception | None) -> list[str] | None:
     return [name, str(error)]
 
 
-def _end_of(told: list[str] | None) -> Exception | None:
-    if told is None:
-        return None
+def _end_of(told: list[str]) -> UserError | exits.RunEnd:
     name, text = told
     return UserError(text) if name == "UserError" else getattr(exits, name)(text)
 
 
-def shared(error: Exception, timeout_secs: float) -> Exception:
+def shared(error: UserError | exits.RunEnd, timeout_secs: float) -> Exception:
     """Marks an end that all processes reach; none leaves, and takes the coordinator along, before
     all know."""
-    error.shared = True
+    error.shared = True  # ty: ignore[invalid-assignment]
     barrier("hear of an error", timeout_secs=timeout_secs)
     return error
 

@@ -102,7 +102,8 @@ def resolve_mesh(
                 raise UserError(
                     f"mesh: {name} {value} is not divisible by mesh.{axis} {size}; {FITTING}"
                 )
-    return tuple(sizes), ""
+    data, fsdp, tensor = sizes
+    return (data, fsdp, tensor), ""
 
 
 def _auto(
@@ -216,7 +217,8 @@ def _global_array(mesh: Mesh, rows: np.ndarray, batch_size: int) -> jax.Array:
     if len(rows) != len(numbers):
         raise ValueError(f"got {len(rows)} rows, wanted the {len(numbers)} of this process")
 
-    def of_device(index: tuple[slice, ...]) -> np.ndarray:
+    def of_device(index: tuple[slice, ...] | None) -> np.ndarray:
+        assert index is not None
         return rows[np.searchsorted(numbers, np.arange(batch_size)[index[0]])]
 
     return jax.make_array_from_callback(
@@ -227,6 +229,7 @@ def _global_array(mesh: Mesh, rows: np.ndarray, batch_size: int) -> jax.Array:
 def to_first(x: jax.Array) -> np.ndarray | None:
     """The whole array as NumPy on process 0, None on the others, which must call it too."""
     if not x.is_fully_replicated:
+        assert isinstance(x.sharding, NamedSharding)
         x = _replicate(x.sharding.mesh)(x)
     # All of them wait, so that no device holds more than one whole array at a time.
     x = jax.block_until_ready(x)

@@ -111,7 +111,7 @@ def render(
         ]
     lines += ["", "## Data", ""]
     lines += ["| source | tokens seen | licence |", "|---|---|---|"]
-    for source, tokens in sorted(lineage.total_tokens_by_source(record).items()):
+    for source, tokens in sorted(lineage.total_tokens_by_source(dict(record)).items()):
         lines.append(f"| {source} | {tokens:,} | {known.get(source, 'not stated')} |")
     tokenizer = record["tokenizer"]
     lines += ["", "## Tokenizer", "", f"{tokenizer['name']}, SHA-256 `{tokenizer['sha256']}`.", ""]

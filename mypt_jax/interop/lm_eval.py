@@ -22,6 +22,7 @@ def main(argv: list[str] | None = None) -> int:
     from mypt_jax.interop import harness  # here, so that --help waits for no jax
 
     model = harness.RunLM(args.run, batch_size=args.batch_size)
+    assert harness.simple_evaluate and harness.TaskManager  # RunLM has looked
     found = harness.simple_evaluate(
         model=model,
         tasks=args.tasks,

@@ -159,8 +159,9 @@ def import_folder(directory: str, workdir: str) -> None:
         )
     path = os.path.join(directory, "model.pt")
     state = _state_dict(path)
-    if settings["tied_embeddings"] and np.array_equal(state.get(HEAD), state.get(TOKENS)):
-        state.pop(HEAD, None)  # the same tensor twice
+    if settings["tied_embeddings"] and HEAD in state and TOKENS in state:
+        if np.array_equal(state[HEAD], state[TOKENS]):
+            del state[HEAD]  # the same tensor twice
     params = tensors.to_ours(state, table(settings), settings, where=path)
     runs.write(
         workdir,

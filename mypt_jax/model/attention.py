@@ -171,12 +171,12 @@ def _cudnn(q_BLHK, k_BLGK, v_BLGK, segments_BL):
 def _splash(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, mesh: Mesh | None, interpret: bool = False):
     """Splash attention, mapped by hand over the mesh, since XLA cannot split a Pallas kernel."""
     run = functools.partial(_splash_local, interpret=interpret)
-    axes = () if mesh is None else mesh.axis_names
-    batch_axes = tuple(a for a in sharding.BATCH_AXES if a in axes and mesh.shape[a] > 1)
-    head_axis = "tensor" if mesh is not None and mesh.shape["tensor"] > 1 else None
+    sizes = {} if mesh is None else mesh.shape
+    batch_axes = tuple(a for a in sharding.BATCH_AXES if sizes.get(a, 1) > 1)
+    head_axis = "tensor" if sizes.get("tensor", 1) > 1 else None
     if not batch_axes and head_axis is None:
         return run(q_BLHK, k_BLGK, v_BLGK, segments_BL)
-    if head_axis is not None and k_BLGK.shape[2] % mesh.shape[head_axis]:
+    if head_axis is not None and k_BLGK.shape[2] % sizes[head_axis]:
         # Fewer key heads than tensor shards: give each query head its own copy of its key head.
         repeats = q_BLHK.shape[2] // k_BLGK.shape[2]
         k_BLGK, v_BLGK = (jnp.repeat(x, repeats, axis=2) for x in (k_BLGK, v_BLGK))

@@ -54,7 +54,7 @@ def check_attention(
     leaks happen: https://github.com/AI-Hypercomputer/maxtext/issues/4476.
     """
     function = _named(backend) if isinstance(backend, str) else backend
-    name = function.__name__
+    name = getattr(function, "__name__", str(function))
     heads = n_head // n_kv_head * min(n_kv_head, 2)
     keys = jax.random.split(jax.random.key(0), 4)
     shapes = [(2, length, h, head_size) for h in (heads, min(n_kv_head, 2), min(n_kv_head, 2))]

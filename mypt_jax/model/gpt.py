@@ -137,16 +137,16 @@ class GPT(nnx.Module):
             dropout = functools.partial(layers.dropout, rate=c.dropout, key=key, rows_B=dropout_B)
             return block(x_BLD, rope=rope, attend=attend, dropout=dropout, constrain=constrain)
 
+        step = one_layer
         if c.remat != "none":
-            one_layer = jax.checkpoint(
-                one_layer, policy=REMAT_POLICIES[c.remat], prevent_cse=not c.scan_layers
-            )
+            policy = REMAT_POLICIES[c.remat]
+            step = jax.checkpoint(one_layer, policy=policy, prevent_cse=not c.scan_layers)
         numbered = (stacked, jnp.arange(c.n_layer))
         if c.scan_layers:
-            x_BLD, _ = jax.lax.scan(one_layer, x_BLD, numbered)
+            x_BLD, _ = jax.lax.scan(step, x_BLD, numbered)
         else:
             for i in range(c.n_layer):
-                x_BLD, _ = one_layer(x_BLD, jax.tree.map(lambda leaf, i=i: leaf[i], numbered))
+                x_BLD, _ = step(x_BLD, jax.tree.map(lambda leaf, i=i: leaf[i], numbered))
         return self.ln_f(x_BLD)
 
     def logits(self, hidden: jax.Array) -> jax.Array:

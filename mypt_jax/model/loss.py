@@ -129,7 +129,8 @@ def weighted_loss(
     def by_row(loss_CT):
         return _from_chunks(loss_CT, B, L).mean(-1)
 
-    return total, RowLosses(*(None if x is None else by_row(x) for x in losses))
+    nll_CT, kl_CT = losses
+    return total, RowLosses(by_row(nll_CT), None if kl_CT is None else by_row(kl_CT))
 
 
 def _to_chunks(x_BL, num_chunks):
@@ -254,7 +255,9 @@ def _divergence(log_share_TV: jax.Array, own_TV: jax.Array) -> jax.Array:
 
 def _sum(nll_T, weights_T, taught: _Taught):
     total = (nll_T * weights_T).sum()
-    return total if taught.kl_T is None else total + (taught.kl_T * taught.weights_T).sum()
+    if taught.kl_T is None or taught.weights_T is None:
+        return total
+    return total + (taught.kl_T * taught.weights_T).sum()
 
 
 def _logit_gradients(softmax: _Softmax, targets_T, weights_T, taught: _Taught):
@@ -263,7 +266,7 @@ def _logit_gradients(softmax: _Softmax, targets_T, weights_T, taught: _Taught):
     column_V = jnp.arange(softmax.exp_TV.shape[-1], dtype=targets_T.dtype)
     wanted_TV = jnp.where(targets_T[:, None] == column_V, weights_T[:, None], 0)
     whole_T = weights_T
-    if taught.weights_T is not None:
+    if taught.share_TV is not None and taught.weights_T is not None:
         wanted_TV += taught.share_TV * taught.weights_T[:, None]
         whole_T = weights_T + taught.weights_T
     return softmax.exp_TV * (whole_T / softmax.sum_T)[:, None] - wanted_TV

@@ -51,7 +51,8 @@ PARAMETERS = {
 def of(path: tuple[str, ...]) -> Parameter:
     """The parameter at `path`, e.g. ("blocks", "attn", "qkv", "kernel"), its layer axis included.
     KeyError for one that is not in the table."""
-    known = PARAMETERS[tuple(path[-2:])]
+    group, leaf = path[-2:]
+    known = PARAMETERS[group, leaf]
     return known._replace(axes=("layer", *known.axes)) if path[0] == "blocks" else known
 
 

@@ -22,9 +22,8 @@ def fingerprint(device: jax.Device) -> str:
             lines = file.read().splitlines()
     except OSError:
         return f"{platform.machine()} {platform.processor()}"
-    of_first = dict(
-        (part.strip() for part in line.split(":", 1)) for line in reversed(lines) if ":" in line
-    )
+    parts = (line.partition(":") for line in reversed(lines) if ":" in line)
+    of_first = {name.strip(): value.strip() for name, _, value in parts}
     flags = of_first.get("flags", of_first.get("Features", ""))
     digest = hashlib.sha256(flags.encode()).hexdigest()[:8]
     return f"{of_first.get('model name', platform.machine())}, instructions {digest}"

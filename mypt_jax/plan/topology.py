@@ -9,7 +9,7 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -83,7 +83,7 @@ def devices(name: str) -> list:
     """The chips of a topology such as v5e:2x4. Raises UserError when there is no such thing."""
     match = check_name(name)
     generation, layout, slices = match[1], match[2], int(match[3] or 1)
-    options = {"num_slices": slices} if slices > 1 else {}
+    options: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
     if generation == "v4":  # without it every core counts as a device
         options["chip_config_name"] = "megacore"
     if layout == "1x1":  # a host with one chip; the default host has 2 x 2
@@ -118,7 +118,7 @@ def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
         usable,
     )
     try:
-        compiled = program.step.lower(
+        compiled = program.step.lower(  # ty: ignore[missing-attribute]
             program.abstract_state,
             program.abstract_batch,
             step.Control(step.dropout_key(0, 0), *np.zeros(3, np.float32)),

@@ -27,7 +27,7 @@ FREE = "free"
 REQUIRED = object()  # instead of `absent`: no run was ever written without this key
 
 # One value of a type in words, and several.
-_WORDS = {
+_WORDS: dict[type, tuple[str, str]] = {
     int: ("a whole number", "whole numbers"),
     float: ("a number", "numbers"),
     bool: ("True or False", "True or False"),

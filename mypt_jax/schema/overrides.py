@@ -99,7 +99,7 @@ def _illegal(message: str, config: ConfigDict) -> str:
     """A line on a value that is not of its key's type, of what absl says of it."""
     found = re.match(r"flag --config\.(\S+?)=(.*?): ", message, re.DOTALL)
     row = keys.BY_NAME.get(found[1]) if found else None
-    if row is None:
+    if found is None or row is None:
         return message
-    like = "" if row.type is bool else f" like {tree.get(config, row.name)!r}"
+    like = "" if row.type is bool else f" like {tree.get(config.to_dict(), row.name)!r}"
     return f"{row.name} is {found[2]!r}, wanted {row.type_in_words}{like}"

@@ -3,7 +3,12 @@
 from mypt_jax.runs import kinds, layout, lineage
 from mypt_jax.schema import keys, tree
 
-_ENTRIES = {int: kinds.WHOLE, float: kinds.NUMBER, bool: kinds.FLAG, str: kinds.TEXT}
+_ENTRIES: dict[type, kinds.Value] = {
+    int: kinds.WHOLE,
+    float: kinds.NUMBER,
+    bool: kinds.FLAG,
+    str: kinds.TEXT,
+}
 
 
 def _kind() -> dict:

@@ -29,7 +29,7 @@ def load(spec: str) -> ConfigDict:
         _say_ours(os.path.dirname(path))
     _bind(shipped.package_of(path))
     module_spec = importlib.util.spec_from_file_location("stage_file_config", path)
-    if module_spec is None:
+    if module_spec is None or module_spec.loader is None:
         raise UserError(f"config file {path} is no Python file; wanted one like configs/v8.py")
     module = importlib.util.module_from_spec(module_spec)
     try:

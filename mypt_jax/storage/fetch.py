@@ -56,8 +56,9 @@ def _workdir(path: str) -> str:
 
 def _local_name(entry: str) -> str:
     """DIR, DIR#SOURCE or RUN@STEP below its mirror."""
-    path, mark, inside = re.match(r"([^#@]*)(#|@|)(.*)", entry, re.DOTALL).groups()
-    return f"{local_path(path)}{mark}{inside}" if "://" in path else entry
+    path = re.split("[#@]", entry, maxsplit=1)[0]
+    rest = entry[len(path) :]
+    return f"{local_path(path)}{rest}" if "://" in path else entry
 
 
 def _dataset(entry: str) -> str:

@@ -78,12 +78,17 @@ class Mirror:
         return self.bucket is not None
 
     @property
+    def _remote(self) -> Bucket:
+        assert self.bucket is not None
+        return self.bucket
+
+    @property
     def is_newest(self) -> bool:
-        return self.is_remote and is_newest(self.bucket, self._workdir)
+        return self.is_remote and is_newest(self._remote, self._workdir)
 
     def holds(self, prefix: str) -> bool:
         """Whether the bucket has files of the run that begin so; steps come with `take_over`."""
-        return self.is_remote and any(n.startswith(prefix) for n in self.bucket.sizes())
+        return self.is_remote and any(n.startswith(prefix) for n in self._remote.sizes())
 
     def take_over(self) -> None:
         """Fetches all unless this mirror is the newest, and makes it that; by process 0, when it
@@ -93,12 +98,12 @@ class Mirror:
         os.makedirs(self._workdir, exist_ok=True)
         with locked(self._workdir):
             if not self.is_newest:
-                sizes = self.bucket.sizes()
+                sizes = self._remote.sizes()
                 self._fetch([name for name in sizes if _is_of_run(name)], sizes)
                 name = _name(self._workdir) or uuid.uuid4().hex
                 lineage.write_json(os.path.join(self._workdir, MARKER), {"owner": name})
-                self.bucket.put(os.path.join(self._workdir, MARKER), MARKER)
-            for name, size in self.bucket.sizes().items():
+                self._remote.put(os.path.join(self._workdir, MARKER), MARKER)
+            for name, size in self._remote.sizes().items():
                 path = os.path.join(self._workdir, name)
                 if _of_step(name) and os.path.isfile(path) and os.path.getsize(path) == size:
                     self._pushed[name] = _state(path)
@@ -118,7 +123,7 @@ class Mirror:
                 return
             # Steps of an earlier start are of no use to a process that does not write.
             shutil.rmtree(layout.join(self._workdir, layout.CHECKPOINTS), ignore_errors=True)
-            sizes = self.bucket.sizes()
+            sizes = self._remote.sizes()
             prefix = layout.step_dir("", step) + "/"
             self._fetch([name for name in sizes if name.startswith(prefix)], sizes)
             reason = integrity.fault(directory)
@@ -127,8 +132,8 @@ class Mirror:
 
     def _fetch(self, names: list[str], sizes: Mapping[str, int]) -> None:
         manifests = [name for name in names if name.endswith(f"/{integrity.MANIFEST}")]
-        self.bucket.fetch(self._workdir, [n for n in names if n not in manifests], sizes)
-        self.bucket.fetch(self._workdir, manifests, sizes)
+        self._remote.fetch(self._workdir, [n for n in names if n not in manifests], sizes)
+        self._remote.fetch(self._workdir, manifests, sizes)
 
     def push(self, check_owner: Callable[[], None]) -> None:
         """Uploads what changed and removes steps that are gone; `check_owner` is called before
@@ -165,16 +170,16 @@ class Mirror:
             self._put(changed[rank], check_owner)
             if rank == 0:
                 self._check_arrived(changed[rank])
-        remote = self.bucket.sizes()
+        remote = self._remote.sizes()
         gone = [name for name in remote if _of_step(name) and name not in kept]
         # The manifest first: from then on the step is none.
         for name in sorted(gone, key=lambda name: not name.endswith(integrity.MANIFEST)):
             check_owner()
-            self.bucket.remove(name)
+            self._remote.remove(name)
 
     def _check_arrived(self, names: list[str]) -> None:
         """Raises OSError when files of a step, which never change, are of another size there."""
-        remote = self.bucket.sizes()
+        remote = self._remote.sizes()
         for name in names:
             if remote.get(name) != self._pushed[name][0]:
                 raise OSError(
@@ -184,7 +189,7 @@ class Mirror:
     def _put(self, names: list[str], check_owner: Callable[[], None]) -> None:
         paths = {name: os.path.join(self._workdir, name) for name in names}
         states = {name: _state(path) for name, path in paths.items()}
-        self.bucket.put_all(paths, check_owner)
+        self._remote.put_all(paths, check_owner)
         self._pushed.update(states)
 
 
