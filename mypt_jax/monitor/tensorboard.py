@@ -1,28 +1,72 @@
 """TensorBoard: rows as event files in the workdir, written without TensorFlow."""
 
+import contextlib
 import os
+import socket
+import time
 from collections.abc import Mapping
 
 from mypt_jax.monitor import observer
 from mypt_jax.monitor.tracked import Tracked, scalars
 
 EVENTS = "events"
+_FLUSH_SECS = 10.0
 
 
 class TensorBoard(observer.Observer):
-    """Event files under <workdir>/events, written without TensorFlow."""
+    """Event files under <workdir>/events, written without TensorFlow.
+
+    By the thread that hands over the row: tensorboardX's own dies on a full disk, and whoever
+    waits for it then waits for ever.
+    """
 
     def __init__(self, run: Tracked):
-        # Not at the top: it loads torch where that is installed, which takes seconds.
-        from tensorboardX import SummaryWriter
+        self._directory = os.path.join(run.workdir, EVENTS)
+        os.makedirs(self._directory, exist_ok=True)
+        self._files = 0
+        self._flushed = time.monotonic()
+        self._writer = self._open(run.first_step)
 
-        self._writer = SummaryWriter(
-            os.path.join(run.workdir, EVENTS), purge_step=run.first_step or None, flush_secs=10
-        )
+    def _open(self, first_step: int):
+        # Not at the top: it loads torch where that is installed, which takes seconds.
+        from tensorboardX import record_writer
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+        self._files += 1  # of one process, which may open two in a second
+        name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
+        path = os.path.join(self._directory, f"{name}.{os.getpid()}.{self._files}")
+        writer = record_writer.RecordWriter(path)
+        version = Event(wall_time=time.time(), step=first_step, file_version="brain.Event:2")
+        writer.write(version.SerializeToString())
+        if first_step:  # hides what was written of this step and later ones
+            log = SessionLog(status=SessionLog.START)
+            writer.write(Event(step=first_step, session_log=log).SerializeToString())
+        return writer
 
     def at_row(self, row: Mapping) -> None:
-        for key, value in scalars(row).items():
-            self._writer.add_scalar(key, value, row["step"])
+        """Raises OSError, and goes on in another file: half a record may stand in this one."""
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        figures = scalars(row).items()
+        values = [Summary.Value(tag=key, simple_value=value) for key, value in figures]
+        event = Event(wall_time=time.time(), step=row["step"], summary=Summary(value=values))
+        try:
+            self._writer = self._writer or self._open(0)
+            self._writer.write(event.SerializeToString())
+            if time.monotonic() - self._flushed > _FLUSH_SECS:
+                self._flushed = time.monotonic()
+                self._writer.flush()
+        except OSError:
+            self._drop()
+            raise
+
+    def _drop(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with contextlib.suppress(OSError):
+                writer.close()
 
     def close(self) -> None:
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()

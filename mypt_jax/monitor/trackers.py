@@ -4,7 +4,7 @@ Names of figures are those of metrics.jsonl. Trackers are observers, on the firs
 is needed to resume: metrics.jsonl stays the record.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from mypt_jax.monitor import observer
 from mypt_jax.monitor.tensorboard import TensorBoard
@@ -18,6 +18,29 @@ TRACKERS: dict[str, Callable[[Tracked], observer.Observer]] = {
 }
 
 
+class Unfailing(observer.Observer):
+    """A tracker whose failures end nothing: the first one is told, as `name`."""
+
+    def __init__(self, name: str, tracker: observer.Observer, say: Callable[[str], None]):
+        self._name, self._tracker, self._say = name, tracker, say
+        self._told = False
+
+    def at_row(self, row: Mapping) -> None:
+        self._attempt(lambda: self._tracker.at_row(row))
+
+    def close(self) -> None:
+        self._attempt(self._tracker.close)
+
+    def _attempt(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # each library has exceptions of its own
+            if not self._told:
+                self._say(f"warning: log.trackers: {self._name} lacks rows: {error}")
+            self._told = True
+
+
 def start(run: Tracked) -> list[observer.Observer]:
     """The trackers that config.log.trackers names. Raises UserError when one cannot be had."""
-    return [TRACKERS[name](run) for name in run.config["log"]["trackers"]]
+    names = run.config["log"]["trackers"]
+    return [Unfailing(name, TRACKERS[name](run), run.say) for name in names]

@@ -231,7 +231,9 @@ def _write_records(run: Run, *, first_step: int) -> None:
     passed."""
     config = run.config
     # First, since one that does not start leaves the run as it was: finished, if it was.
-    told = tracked.Tracked(run.workdir, redact.tree(config), run.record["run_id"], first_step)
+    told = tracked.Tracked(
+        run.workdir, redact.tree(config), run.record["run_id"], first_step, run.note
+    )
     for tracker in trackers.start(told):
         run.observers.add(tracker)
     provenance.write(run.workdir, config, run.record, run.parent)

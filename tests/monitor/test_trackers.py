@@ -8,7 +8,7 @@ import pytest
 from tensorboardX.proto.event_pb2 import Event
 
 from data_pipeline.errors import UserError
-from mypt_jax.monitor import tracked, trackers
+from mypt_jax.monitor import tensorboard, tracked, trackers
 
 ROW = {
     "step": 10,
@@ -21,10 +21,11 @@ ROW = {
 }
 
 
-def start(tmp_path, *, first_step=0, project=""):
+def start(tmp_path, *, first_step=0, project="", said=None):
+    said = [] if said is None else said
     log = {"trackers": ("wandb" if project else "tensorboard",), "wandb_project": project}
     config = {"size": "tiny", "stage": "v3", "log": log}
-    return trackers.start(tracked.Tracked(str(tmp_path), config, "abc", first_step))
+    return trackers.start(tracked.Tracked(str(tmp_path), config, "abc", first_step, said.append))
 
 
 def events(directory) -> list[Event]:
@@ -63,6 +64,22 @@ def test_a_resumed_run_hides_what_came_after_its_checkpoint(tmp_path):
         tracker.close()
     restarts = [event.step for event in events(tmp_path / "events") if event.session_log.status]
     assert restarts == [8]
+
+
+def test_a_full_disk_stops_no_training_and_later_rows_are_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensorboard, "_FLUSH_SECS", -1.0)
+    said = []
+    (tracker,) = start(tmp_path, said=said)
+    with open("/dev/full", "wb") as full:
+        os.dup2(full.fileno(), tracker._tracker._writer._writer.fileno())
+    for step in (10, 20, 30):
+        tracker.at_row(ROW | {"step": step})
+    tracker.close()
+    assert said == [
+        "warning: log.trackers: tensorboard lacks rows: [Errno 28] No space left on device"
+    ]
+    steps = {event.step for event in events(tmp_path / "events") if event.summary.value}
+    assert steps == {20, 30}
 
 
 def test_wandb_missing_is_one_line(tmp_path, monkeypatch):
