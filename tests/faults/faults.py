@@ -38,6 +38,13 @@ def wait_at(step: int, path: str) -> None:
     loop._observe = observe
 
 
+def every_record() -> None:
+    """goodput.json is written after every step, and not once a second."""
+    from mypt_jax.monitor import goodput
+
+    goodput._FLUSH_SECS = -1.0
+
+
 def slow_evaluation(secs: float) -> None:
     """Every batch of an evaluation takes `secs` longer."""
     from mypt_jax.evaluate import losses
