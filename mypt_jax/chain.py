@@ -153,25 +153,25 @@ def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | None:
     return None
 
 
+def has_parent(stage: Stage) -> bool:
+    """Whether what a stage starts from is there: a finished run, or a named step of one that never
+    finishes (a guard stopped it)."""
+    if finished(stage.parent) or not stage.parent_step.isdecimal():
+        return finished(stage.parent)
+    number = f"{int(stage.parent_step):08d}"
+    return _exists(stage.parent, "checkpoints", number, "manifest.json")
+
+
 def plan(names: list[str], load: Callable[[str], Stage]) -> list[Stage]:
     """The named stages with their unfinished ancestors, parents first."""
     ordered: dict[str, Stage] = {}
-
-    def ready(stage: Stage) -> bool:
-        # A named step of a run that never finishes (a guard stopped it) is a parent, too.
-        return finished(stage.parent) or (
-            stage.parent_step.isdecimal()
-            and _exists(
-                stage.parent, "checkpoints", f"{int(stage.parent_step):08d}", "manifest.json"
-            )
-        )
 
     def add(stage: Stage, children: tuple[str, ...]) -> None:
         if stage.workdir in children:
             raise errors.UserError(
                 f"stages start from each other: {' <- '.join((*children, stage.workdir))}"
             )
-        if stage.parent and not finished(stage.workdir) and not ready(stage):
+        if stage.parent and not finished(stage.workdir) and not has_parent(stage):
             parent = find_stage(stage.parent, load)
             if parent is None:
                 raise errors.UserError(

@@ -23,6 +23,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "main": Command("mypt_jax.main:run", "train one stage"),
     "chain": Command("mypt_jax.chain:main", "train a chain of stages, each from its parent"),
+    "sweep": Command("mypt_jax.sweep.command:main", "train a stage with several values and seeds"),
     "plan": Command("mypt_jax.plan.command:main", "what a stage will be and cost, before it runs"),
     "report": Command("mypt_jax.report.command:main", "the guide's tables from what was trained"),
     "generate": Command("mypt_jax.generate:main", "continue prompts with a run's model"),

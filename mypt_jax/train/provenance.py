@@ -16,7 +16,7 @@ from mypt_jax.distributed import coordination, sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.monitor import device as devices
 from mypt_jax.monitor import metrics
-from mypt_jax.runs import drawn, layout, lineage
+from mypt_jax.runs import code, drawn, layout, lineage
 from mypt_jax.schema import keys, tree
 from mypt_jax.schema.validation import Parent, Validated
 from mypt_jax.train import averaging, step
@@ -37,6 +37,7 @@ def new(
         data=data(validated.mixture, loader),
         tokenizer={"name": tokenizer.name, "sha256": tokenizer.sha256},
     )
+    record["code"] = code.digest()
     record["numerics"] = numerics(config, program)
     record["eval_plan"] = validated.eval_plan
     if config["optim"]["average_ratio"]:

@@ -1,0 +1,91 @@
+"""mypt sweep: the runs it plans, what it refuses, and real runs that finish and are skipped."""
+
+import csv
+import itertools
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_pipeline.errors import UserError
+from mypt_jax.runs import layout
+from mypt_jax.sweep import command, trials
+
+V8 = "configs/v8.py:tiny"
+
+
+def test_every_combination_with_every_seed():
+    grid = trials.read_grid(["optim.peak_lr=3e-4,9e-4", "data.replay_ratio=.1,.2,.3"])
+    planned = trials.plan(V8, [], grid, seeds=2, out_dir="sweep")
+    settings = [tuple(one.settings.values()) for one in planned]
+    assert settings == [*itertools.product(("3e-4", "9e-4"), (".1", ".2", ".3"), ("1337", "1338"))]
+    assert len({one.workdir for one in planned}) == len(planned)
+    for one in planned:
+        config = one.stage.config
+        assert config["optim"]["peak_lr"] == float(one.settings["optim.peak_lr"])
+        assert config["data"]["replay_ratio"] == float(one.settings["data.replay_ratio"])
+        assert config["workdir"] == one.workdir == f"sweep/{one.workdir.rpartition('/')[2]}"
+
+
+@given(st.lists(st.sampled_from("0123456789e.-+,= "), max_size=12).map("".join))
+def test_a_grid_is_read_or_refused(listed):
+    try:
+        grid = trials.read_grid([f"optim.peak_lr={listed}"])
+    except UserError:
+        return
+    assert [*grid] == ["optim.peak_lr"] and all(grid["optim.peak_lr"])
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--grid", "optim.peek_lr=1,2"], "did you mean --config.optim.peak_lr"),
+        (["--grid", "optim.peak_lr"], "wanted KEY=VALUE,VALUE"),
+        (["--grid", "workdir=a,b"], "a workdir of its own"),
+        (["--grid", "data.domain=a,b"], "sweep another key"),
+        (["--grid", "optim.peak_lr=1e-3,x"], "wanted a number"),
+        (["--grid", "optim.peak_lr=1e-3,-1"], "optim.peak_lr"),
+        (["--grid", "optim.peak_lr=1,1"], "stands there twice"),
+        (["--grid", "seed=1,2", "--seeds=2"], "leave one out"),
+        (["--grid", "optim.peak_lr=1e-3,2e-3", "--config.optim.peak_lr=1"], "is given"),
+        (["--seeds=2", "--config.workdir=x"], "is given"),
+        (["--seeds=2", "--learning_rate=1"], "--config.optim.peak_lr"),
+        (["--seeds=2", "--parallel=0"], "at least 1"),
+        (["--seeds=2", "--out_dir=gs://bucket/x"], "lies on a disk"),
+        (["--seeds=2"], "not a finished run"),
+        ([], "nothing to sweep"),
+    ],
+)
+def test_what_cannot_be_swept_is_one_line(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=".*".join(said.split("*"))):
+        command.main([f"--config={V8}", *arguments])
+    assert not [*tmp_path.iterdir()]
+
+
+def test_runs_finish_are_told_and_skipped(small, tmp_path, capfd):
+    flags = [f"--config.{key}={value}" for key, value in small.items()]
+    flags += ["--config.num_steps=3", "--config.optim.warmup_steps=1"]
+    out_dir = tmp_path / "sweep"
+    given_twice = ["--config=configs/base.py:tiny", "--seeds=2", f"--out_dir={out_dir}", *flags]
+
+    assert command.main([*given_twice, "--print"]) == 0
+    assert capfd.readouterr().out.count("-m mypt_jax.main --config=configs/base.py:tiny") == 2
+    assert not out_dir.exists()
+
+    assert command.main([*given_twice, "--parallel=2"]) == 0
+    with open(out_dir / "trials.csv", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [row["state"] for row in rows] == ["finished"] * 2
+    assert [row["seed"] for row in rows] == ["1337", "1338"]
+    assert len({row["params"] for row in rows}) == 2 and len({row["data"] for row in rows}) == 2
+    for row in rows:
+        assert math.isfinite(float(row["general"]))
+        assert row["code"] == layout.record(row["run"])["code"]
+
+    capfd.readouterr()
+    assert command.main(given_twice) == 0
+    assert "2 finished before" in capfd.readouterr().out
+    with pytest.raises(UserError, match="optim.clip_norm"):
+        command.main([*given_twice, "--config.optim.clip_norm=2"])
