@@ -1,4 +1,6 @@
-"""Makes the demo's token datasets, data/demo/domain and data/demo/general, without a network.
+"""Makes the demo's token datasets, data/demo/domain, general and elsewhere, without a network.
+
+`elsewhere` is general text of another kind (news), evaluated where data.elsewhere names it.
 
 mypt demo
 mypt chain --size=tiny
@@ -11,8 +13,6 @@ from data_pipeline import arguments, errors
 from data_pipeline.prepare import budget, build, build_report, near_duplicates
 from data_pipeline.prepare.contamination import checks
 from data_pipeline.tokens import shards, tokenizer
-
-_ROLES = ("domain", "general")
 
 
 def main(argv=None) -> int:
@@ -28,7 +28,7 @@ def main(argv=None) -> int:
     with errors.needs("demo"):
         from data_pipeline.corpus import demo
     vocabulary = tokenizer.get(args.tokenizer)
-    for role in _ROLES:
+    for role in demo.ROLES:
         out_dir = args.out_dir / role
         if (out_dir / shards.MANIFEST).is_file():
             dataset = shards.open_dataset(out_dir)

@@ -13,7 +13,8 @@ from data_pipeline.readers.code_docs import pydoc
 from data_pipeline.readers.publications import cwe
 from data_pipeline.readers.wikipedia import mediawiki
 
-ROLES = ("domain", "general")
+ROLES = ("domain", "general", "elsewhere")
+_NEWS = "lee_background.cor"
 _WIKIPEDIA_GLOB = "enwiki-latest-pages-articles1.xml-*-shortened.bz2"
 _CWE_GLOB = "cwec_v*.xml"
 _INSTALL = "pip install -r requirements-demo.txt"
@@ -22,11 +23,12 @@ _MIN_CHARS = 200
 
 
 def documents(role: str) -> Iterator[document.Document]:
-    """Yields the demo's documents of `role`: "domain" (cwe, python_docs), "general" (wikipedia).
+    """Yields the demo's documents of `role`: "domain" (cwe, python_docs), "general" (wikipedia),
+    "elsewhere" (news).
 
     Raises UserError when a package or its text file is missing.
     """
-    readers = {"domain": (_cwe, _python_docs), "general": (_wikipedia,)}
+    readers = {"domain": (_cwe, _python_docs), "general": (_wikipedia,), "elsewhere": (_news,)}
     if role not in readers:
         raise errors.UserError(f"got role {role!r}, wanted one of {', '.join(ROLES)}")
     for reader in readers[role]:
@@ -62,6 +64,20 @@ def _wikipedia() -> Iterator[document.Document]:
                 source="wikipedia",
                 licence="CC-BY-SA-3.0",
                 origin=f"English Wikipedia, dump extract in the gensim {version} package",
+            )
+
+
+def _news() -> Iterator[document.Document]:
+    """A line each; terms that the carrier does not state, so evaluated only (ATTRIBUTION.md)."""
+    file, version = _packaged("gensim", _NEWS)
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            yield document.Document(
+                id=f"{number}",
+                text=line,
+                source="news",
+                licence="LicenseRef-unstated",
+                origin=f"Lee background corpus (ABC news), in the gensim {version} package",
             )
 
 
