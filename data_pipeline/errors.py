@@ -15,6 +15,16 @@ class UserError(ValueError):
     """Bad input: one line that says what was got, what was wanted and what to do."""
 
 
+class MissingExtra(UserError):
+    """A package is not installed; `extra` names the requirements file that has it."""
+
+    def __init__(self, package: str | None, extra: str):
+        super().__init__(
+            f"this needs {package}, which is not installed: pip install -r requirements-{extra}.txt"
+        )
+        self.extra = extra
+
+
 class Stop(Exception):
     """A planned end of a command with an exit code of its own."""
 
@@ -43,11 +53,8 @@ def run(main: Callable[[], int]) -> int:
 
 @contextlib.contextmanager
 def needs(extra: str) -> Iterator[None]:
-    """Around imports that only an extra of the project makes possible. Raises UserError."""
+    """Around imports that only an extra of the project makes possible. Raises MissingExtra."""
     try:
         yield
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"this needs {error.name}, which is not installed: pip install -r "
-            f"requirements-{extra}.txt"
-        ) from error
+        raise MissingExtra(error.name, extra) from error

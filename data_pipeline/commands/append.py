@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_pipeline import arguments, errors
 from data_pipeline.commands import options
-from data_pipeline.prepare import append, budget, build_report, inputs
+from data_pipeline.prepare import append, budget, build_report, inputs, not_read
 from data_pipeline.prepare.contamination import checks
 from data_pipeline.readers import account
 from data_pipeline.tokens import shards, tokenizer
@@ -25,7 +25,8 @@ def main(argv=None) -> int:
     options.add_inputs(parser)
     args = parser.parse_args(argv)
     dataset = shards.open_dataset(args.dataset_dir)
-    specs = options.parse_specs(args.source, reader=args.reader)
+    refused = not_read.NotRead(strict=args.strict)
+    specs = options.parse_specs(args.source, reader=args.reader, counted=refused)
     chosen = options.input_options(args)
     fraction = args.val_fraction
     if fraction is None:  # the dataset's own, so that its split rule goes on
@@ -37,7 +38,7 @@ def main(argv=None) -> int:
     groups: dict[str, str] = {}
     counted = account.Words()
     reports = append.append_documents(
-        inputs.documents(specs, chosen, groups=groups, account=counted),
+        inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused),
         dataset_dir=args.dataset_dir,
         vocabulary=tokenizer.get(args.tokenizer or dataset.tokenizer),
         settings=budget.Settings(
@@ -53,7 +54,11 @@ def main(argv=None) -> int:
         excluded=options.excluded_hashes(args.exclude_dir),
         exclude_dirs=args.exclude_dir,
     )
-    for line in (*build_report.describe(reports), *build_report.left_out(counted)):
+    for line in (
+        *build_report.describe(reports),
+        *build_report.left_out(counted),
+        *refused.lines(),
+    ):
         print(line)
     now = shards.open_dataset(args.dataset_dir)
     total = sum(source.tokens["train"] for source in now.sources.values())

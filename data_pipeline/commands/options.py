@@ -9,7 +9,7 @@ import numpy as np
 
 from data_pipeline import errors
 from data_pipeline.corpus import runner
-from data_pipeline.prepare import inputs
+from data_pipeline.prepare import inputs, not_read
 from data_pipeline.readers import table
 from data_pipeline.tokens import shards
 
@@ -21,6 +21,7 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Adds how files become documents."""
     kinds = sorted(name for name, each in table.READERS.items() if each.takes == "file")
     parser.add_argument("--reader", choices=kinds, default="", help="for all files, not by suffix")
+    parser.add_argument("--strict", action="store_true", help="stop at a file that is not read")
     parser.add_argument("--bad_text", choices=("error", "replace"), default="error")
     parser.add_argument("--text_field", default="text", help="of .jsonl, .parquet, TFDS records")
     parser.add_argument("--doc_separator", default="", help="a regex that splits text files")
@@ -74,9 +75,11 @@ def excluded_hashes(directories: list[Path]) -> np.ndarray:
     return np.unique(np.concatenate(tables))
 
 
-def parse_specs(texts: list[str], *, reader: str = "") -> list[inputs.Spec]:
+def parse_specs(
+    texts: list[str], *, reader: str = "", counted: not_read.NotRead | None = None
+) -> list[inputs.Spec]:
     """Returns the parsed --source options; raises UserError when a name comes twice."""
-    specs = [inputs.parse(text, reader=reader) for text in texts]
+    specs = [inputs.parse(text, reader=reader, counted=counted) for text in texts]
     names = [spec.name for spec in specs]
     for name in names:
         if names.count(name) > 1:
@@ -109,9 +112,6 @@ def parse_weights(texts: list[str]) -> dict[str, Fraction]:
 def recorded_inputs(specs: list[inputs.Spec], chosen: inputs.Options) -> dict:
     """Returns what the manifest keeps of the input: names of files, not where they stood."""
     return {
-        "inputs": {
-            spec.name: [f"tfds:{spec.tfds}"] if spec.tfds else [path.name for path in spec.files]
-            for spec in specs
-        },
+        "inputs": {spec.name: spec.recorded for spec in specs},
         "input_options": vars(chosen),
     }

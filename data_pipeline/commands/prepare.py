@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data_pipeline import arguments, atomic, errors
 from data_pipeline.commands import options
-from data_pipeline.prepare import budget, build, build_report, inputs
+from data_pipeline.prepare import budget, build, build_report, inputs, not_read
 from data_pipeline.prepare.contamination import checks
 from data_pipeline.readers import account
 from data_pipeline.tokens import mypt_format, shards, tokenizer
@@ -25,7 +25,7 @@ def main(argv=None) -> int:
         "--source",
         action="append",
         required=True,
-        help="NAME:glob,glob or NAME:tfds:builder/config:split (repeatable)",
+        help="NAME:folder, archive, file or glob, or NAME:tfds:builder/config:split (repeatable)",
     )
     parser.add_argument("--weight", action="append", default=[], help="NAME:w (repeatable)")
     parser.add_argument("--total_tokens", type=int, help="default: everything")
@@ -39,7 +39,8 @@ def main(argv=None) -> int:
     options.add_inputs(parser)
     args = parser.parse_args(argv)
     atomic.check_free(args.out_dir)
-    specs = options.parse_specs(args.source, reader=args.reader)
+    refused = not_read.NotRead(strict=args.strict)
+    specs = options.parse_specs(args.source, reader=args.reader, counted=refused)
     chosen = options.input_options(args)
     vocabulary = tokenizer.get(args.tokenizer)
     if args.layout == "mypt" and vocabulary.name != "gpt2":
@@ -61,7 +62,7 @@ def main(argv=None) -> int:
         shutil.rmtree(native, ignore_errors=True)
     started, groups, counted = time.monotonic(), {}, account.Words()
     reports = build.build_dataset(
-        inputs.documents(specs, chosen, groups=groups, account=counted),
+        inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused),
         out_dir=native,
         vocabulary=vocabulary,
         settings=settings,
@@ -72,7 +73,11 @@ def main(argv=None) -> int:
     )
     if args.layout == "mypt":
         _write_original(native, args.out_dir, settings, specs)
-    for line in (*build_report.describe(reports), *build_report.left_out(counted)):
+    for line in (
+        *build_report.describe(reports),
+        *build_report.left_out(counted),
+        *refused.lines(),
+    ):
         print(line)
     tokens = sum(sum(one.tokens.values()) for one in reports)
     if args.total_tokens and tokens < args.total_tokens:
@@ -97,7 +102,7 @@ def _write_original(
             },
             tokens_per_shard=settings.tokens_per_shard,
             val_fraction=settings.val_fraction,
-            sources={spec.name: [path.name for path in spec.files] for spec in specs},
+            sources={spec.name: spec.recorded for spec in specs},
             targets={name: sum(one.tokens.values()) for name, one in dataset.sources.items()},
         )
     shutil.rmtree(native)

@@ -1,13 +1,14 @@
 """`--source NAME:paths` -> documents, from files of every kind in the table and TFDS datasets."""
 
+import contextlib
 import dataclasses
-import glob
 import os
 import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from data_pipeline import document, errors
+from data_pipeline.prepare import places
+from data_pipeline.prepare.not_read import NotRead
 from data_pipeline.readers import account as accounts
 from data_pipeline.readers import includes, marks, table
 from data_pipeline.readers.records import tfds_text
@@ -41,79 +42,46 @@ class Options:
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """One --source: its name, and its files, each with the root of its pattern, or its dataset."""
+    """One --source: its name, and its files or its dataset."""
 
     name: str
-    files: tuple[Path, ...]
+    files: tuple[places.File, ...]
     tfds: str  # builder/config:split, or empty
-    roots: tuple[Path, ...] = ()
+
+    @property
+    def recorded(self) -> list[str]:
+        """What a manifest says of it: names, not where they stood; of a folder its own."""
+        if self.tfds:
+            return [f"tfds:{self.tfds}"]
+        return list(dict.fromkeys(file.given for file in self.files))
 
 
-def parse(text: str, *, reader: str = "") -> Spec:
-    """Reads `NAME:glob,glob` or `NAME:tfds:builder/config:split`; finds the files, sorted.
+def parse(text: str, *, reader: str = "", counted: NotRead | None = None) -> Spec:
+    """Reads `NAME:path,path` or `NAME:tfds:builder/config:split`; finds the files, sorted.
 
-    Raises UserError for a glob that matches nothing and for files of an unknown kind.
+    A path is a folder, an archive, a file or a glob. `counted` is told of what is not read.
+    Raises UserError for a path where nothing is, or of which nothing is read.
     """
     name, colon, where = text.partition(":")
     if not colon or not name or not where:
-        raise errors.UserError(f"--source {text!r}: NAME:paths is wanted, like wiki:texts/*.txt")
+        raise errors.UserError(f"--source {text!r}: NAME:paths is wanted, like wiki:texts/")
     if where.startswith("tfds:"):
         return Spec(name, (), where.removeprefix("tfds:"))
-    roots: dict[Path, Path] = {}
-    for pattern, found in _patterns(name, where):
-        for path in found:
-            roots.setdefault(path, _root(pattern))
-    files = _distinct(list(roots))
-    for path in files:
-        _reader(path, reader)
-    return Spec(name, tuple(files), "", tuple(roots[path] for path in files))
+    counted = NotRead() if counted is None else counted
+    files = _distinct(list(places.find(name, where, reader=reader, counted=counted)))
+    if not files:
+        raise errors.UserError(
+            f"--source {name}: nothing in {where} is read: {counted.of(name) or 'it is empty'}"
+        )
+    return Spec(name, tuple(files), "")
 
 
-def _patterns(name: str, where: str) -> Iterator[tuple[str, list[Path]]]:
-    """Yields each pattern with its files; a comma may also be part of a file's name."""
-    parts = where.split(",")
-    while parts:
-        tried = False
-        for end in (len(parts), *range(1, len(parts) + 1)):
-            pattern = ",".join(parts[:end]).strip()
-            # All at once first, but as the name of a file only: else each pattern by itself.
-            is_name = 1 < end == len(parts) and not tried
-            tried = True
-            if found := _matched(pattern, is_name=is_name):
-                break
-        else:
-            raise errors.UserError(
-                f"--source {name}: {parts[0].strip()!r} matches no file: check the path "
-                "(a directory needs a pattern, like DIR/**/*.txt)"
-            )
-        yield pattern, found
-        parts = parts[end:]
-
-
-def _matched(pattern: str, *, is_name: bool) -> list[Path]:
-    """The files of a pattern; what is a file's name as it stands is that file: text[1].txt."""
-    if Path(pattern).is_file():
-        return [Path(pattern)]
-    found = [] if is_name else glob.glob(pattern, recursive=True)
-    return [path for path in sorted(map(Path, found)) if path.is_file()]
-
-
-def _root(pattern: str) -> Path:
-    """The directory above all that a pattern can match."""
-    if Path(pattern).is_file():
-        return Path(pattern).parent
-    parts = Path(pattern).parts
-    literal = next(number for number, part in enumerate(parts) if glob.has_magic(part))
-    return Path(*parts[:literal])
-
-
-def _distinct(files: list[Path]) -> list[Path]:
+def _distinct(files: list[places.File]) -> list[places.File]:
     """Each file once, by its shortest path: a link to a directory above leads to it again."""
-    paths: dict[str, Path] = {}
-    for path in sorted(files, key=lambda path: len(path.parts)):
-        paths.setdefault(os.path.realpath(path), path)
-    kept = set(paths.values())
-    return [path for path in dict.fromkeys(files) if path in kept]
+    kept: dict[str, places.File] = {}
+    for file in sorted(files, key=lambda file: len(file.path.parts)):
+        kept.setdefault(os.path.realpath(file.path), file)
+    return [file for file in files if kept[os.path.realpath(file.path)] is file]
 
 
 def documents(
@@ -122,15 +90,20 @@ def documents(
     *,
     groups: dict[str, str],
     account: accounts.Account = accounts.NONE,
+    counted: NotRead | None = None,
 ) -> Iterator[document.Document]:
     """Yields the documents of every spec; `groups` is filled with source name -> spec name.
 
     A record or block that names its own source keeps that name: evaluation is per such name.
-    `account` is told what readers leave out.
+    `account` is told what readers leave out, `counted` which files are not read; a file that is
+    named on the command line must be.
     """
     change = _changes(options)
+    counted = NotRead() if counted is None else counted
     for spec in specs:
-        for item in _of_spec(spec, options, account):
+        is_empty = True
+        for item in _of_spec(spec, options, account, counted):
+            is_empty = False
             source = re.sub(r"[^A-Za-z0-9._-]+", "_", item.source).strip("._-") or spec.name
             if groups.setdefault(source, spec.name) != spec.name:
                 raise errors.UserError(
@@ -139,10 +112,17 @@ def documents(
                 )
             text = change(item.text) if change else item.text
             yield dataclasses.replace(item, source=source, text=text)
+        if is_empty:
+            raise errors.UserError(f"--source {spec.name}: {_no_document(spec, counted)}")
+
+
+def _no_document(spec: Spec, counted: NotRead) -> str:
+    said = counted.of(spec.name)
+    return f"no text in {', '.join(spec.recorded)}" + (f"; not read: {said}" if said else "")
 
 
 def _of_spec(
-    spec: Spec, options: Options, account: accounts.Account
+    spec: Spec, options: Options, account: accounts.Account, counted: NotRead
 ) -> Iterator[document.Document]:
     if spec.tfds:
         yield from tfds_text.documents(
@@ -152,33 +132,61 @@ def _of_spec(
             bad_text=options.bad_text,
             rows_per_document=options.rows_per_document,
         )
-    for path, root in zip(spec.files, spec.roots, strict=True):
-        reader = _reader(path, options.reader)
-        found = table.documents(
-            reader,
-            path,
-            name=str(path),
-            max_bytes=document.MAX_FILE_BYTES,
-            options=options.of(reader),
-            follow_links=True,
-            includes=includes.Includes(root, path.relative_to(root).as_posix()),
-            account=account,
-        )
+    for file in spec.files:
+        if file.reader:
+            yield from _of_file(file, spec, options, account, counted)
+        else:
+            yield from _of_archive(file, spec, options, account, counted)
+
+
+def _of_archive(
+    file: places.File,
+    spec: Spec,
+    options: Options,
+    account: accounts.Account,
+    counted: NotRead,
+) -> Iterator[document.Document]:
+    with contextlib.ExitStack() as stack:
+        unpacked = places.unpacked(file, source=spec.name, reader=options.reader, counted=counted)
+        try:
+            members = stack.enter_context(unpacked)
+        except document.ReadError as error:
+            _refuse(file, error, spec, counted)
+            return
+        for member in members:
+            yield from _of_file(member, spec, options, account, counted)
+
+
+def _of_file(
+    file: places.File,
+    spec: Spec,
+    options: Options,
+    account: accounts.Account,
+    counted: NotRead,
+) -> Iterator[document.Document]:
+    found = table.documents(
+        file.reader,
+        file.path,
+        name=file.name,
+        max_bytes=document.MAX_FILE_BYTES,
+        options=options.of(file.reader),
+        follow_links=True,
+        includes=includes.Includes(file.root, file.path.relative_to(file.root).as_posix()),
+        account=account,
+    )
+    try:
         for item in found:
-            converts = table.READERS[reader].converts
+            converts = table.READERS[file.reader].converts
             yield dataclasses.replace(item, text=marks.unmarked(item.text)) if converts else item
+    except (document.ReadError, errors.MissingExtra) as error:
+        _refuse(file, error, spec, counted)
 
 
-def _reader(path: Path, name: str) -> str:
-    """The name of the reader for a file: the one asked for, or that of its suffix."""
-    found = name or table.named_for(path.name)
-    if found is None:
-        known = " ".join(sorted(table.BY_SUFFIX))
-        raise errors.UserError(
-            f"{path}: files of this kind are not read ({known}, and compressed ones): convert it, "
-            "or name a reader with --reader"
-        )
-    return found
+def _refuse(file: places.File, error: errors.UserError, spec: Spec, counted: NotRead) -> None:
+    """Counts a file that is not read; one that is named on the command line ends the command."""
+    if file.is_named:
+        raise error
+    counted.add_error(spec.name, file.name, error)
 
 
 def _changes(options: Options) -> Callable[[str], str] | None:

@@ -1,0 +1,59 @@
+"""What stood in the paths of a --source and was not read: counted by kind, with a remedy."""
+
+import collections
+from pathlib import PurePath
+
+from data_pipeline import document, errors
+from data_pipeline.readers import compression
+
+# Names that begin with a dot: no pattern matches them either, and nobody means them as text.
+HIDDEN = "hidden"
+
+
+class NotRead:
+    """Counts by source and kind, with one example each; if `strict`, the first ends the command."""
+
+    def __init__(self, *, strict: bool = False):
+        self._strict = strict
+        self._counts: dict[str, collections.Counter[str]] = {}
+        self._said: dict[tuple[str, str], str] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._counts)
+
+    def add(self, source: str, kind: str, said: str, *, remedy: str = "") -> None:
+        """Counts a file; `remedy` is shown with its kind, else `said`, which names the file."""
+        if self._strict and kind != HIDDEN:
+            raise errors.UserError(f"--source {source}: {said} (--strict)")
+        self._counts.setdefault(source, collections.Counter())[kind] += 1
+        self._said.setdefault((source, kind), remedy or said)
+
+    def add_error(self, source: str, name: str, error: errors.UserError) -> None:
+        """Counts a file whose reader refused it, or needs a package that is not installed."""
+        if isinstance(error, errors.MissingExtra):
+            remedy = f"pip install -r requirements-{error.extra}.txt reads them"
+            self.add(source, suffix_of(name), f"{name}: {error}", remedy=remedy)
+        elif isinstance(error, document.ReadError):
+            self.add(source, error.kind, str(error))
+        else:
+            raise error
+
+    def by_kind(self) -> dict[str, dict[str, int]]:
+        """Returns the counts: source -> kind -> number."""
+        return {source: dict(sorted(found.items())) for source, found in self._counts.items()}
+
+    def lines(self) -> list[str]:
+        """Returns a line for each source of which something was not read."""
+        return [f"{source}: not read: {self.of(source)}" for source in self._counts]
+
+    def of(self, source: str) -> str:
+        """Returns the kinds of a source, the most frequent first."""
+        found = self._counts.get(source, collections.Counter())
+        return ", ".join(
+            f"{number} {kind} ({self._said[source, kind]})" for kind, number in found.most_common()
+        )
+
+
+def suffix_of(name: str) -> str:
+    """Returns under which kind a file that nothing reads is counted: its suffix, as `.xyz`."""
+    return PurePath(compression.stripped(name)).suffix.lower() or "without suffix"
