@@ -78,6 +78,15 @@ def halved_windows(
     return dataclasses.replace(whole, note="; ".join(filter(None, (whole.note, note)))), None
 
 
+def kept_documents(source: shards.Source) -> list[tuple[int, int, int]]:
+    """(number, first, last token) of the documents of val that are kept for the report."""
+    stream = source.stream("val")
+    starts = np.concatenate([[0], stream.doc_ends.astype(np.int64)[:-1]])
+    kept = _halves(stream)[1]
+    numbers = np.searchsorted(starts, [first for first, _ in kept], side="right") - 1
+    return [(int(n), int(a), int(b)) for n, (a, b) in zip(numbers, kept, strict=True)]
+
+
 def _halves(stream: streams.TokenStream) -> list[list[tuple[int, int]]]:
     """The (first, last) tokens of the documents of each half, by a hash of their text."""
     ends, hashes = stream.doc_ends.astype(np.int64), stream.doc_hashes
