@@ -13,6 +13,9 @@ MAX_FILE_BYTES = 64 * 1024 * 1024
 class Document:
     """One text and where it comes from; readers fill `id` and `text`, the build the rest.
 
+    `kind` is the format that it was read from, like markdown, of code with its language, like
+    code/python; `title` is empty where the format names none.
+
     `split_key` is the name of the document's near-duplicate cluster: documents that share it must
     land on the same side of a train/val split.
     """
@@ -26,6 +29,8 @@ class Document:
     origin: str = ""
     path: str = ""
     split_key: str = ""
+    kind: str = ""
+    title: str = ""
 
 
 # Told of what a reader leaves out of a file that it otherwise reads: its kind and an example.

@@ -25,7 +25,7 @@ from data_pipeline.readers import table as readers
 from data_pipeline.similarity import minhash
 
 # Part of every key: raise it when a reader or a rule changes what it writes.
-VERSION = 4
+VERSION = 5
 PART_FILES = 64
 PART_BYTES = 8 * 1024 * 1024
 EXAMPLES = 10
@@ -242,6 +242,8 @@ def _cleaned(part: Part, report: Report) -> Iterator[document.Document]:
             licence=found.licence or source["licence"],
             origin=source["origin"],
             path=clean.normalise(found.path),
+            kind=found.kind or source["reader"],
+            title=clean.normalise(found.title).replace("\n", " "),
         )
 
 

@@ -57,7 +57,7 @@ def find(source: str, where: str, *, reader: str, counted: NotRead) -> Iterator[
             if named is not None:
                 yield File(path, str(path), path.name, root, named, is_named)
             elif is_named:
-                raise errors.UserError(f"{path}: {_unknown(path.name)}")
+                raise errors.UserError(f"{path}: {_unknown()}")
             else:
                 _count_unknown(source, str(path), counted)
 
@@ -77,15 +77,14 @@ def in_folder(
         for name in sorted([*names, *links, *hidden]):
             path = Path(directory, name)
             called = os.path.join(shown, path.relative_to(folder))
-            named = _reader(path, reader)
             if name.startswith("."):
                 counted.add(source, HIDDEN, called, remedy="names that begin with a dot")
             elif path.is_symlink():
                 said = f"{called}: links are not followed, name what it leads to"
                 counted.add(source, "symlink", said)
-            elif not path.is_file():
+            elif not path.is_file():  # and never opened: a pipe would wait for its other end
                 counted.add(source, "no file", f"{called}: a pipe, socket or device")
-            elif named == "" and inside:
+            elif (named := _reader(path, reader)) == "" and inside:
                 counted.add(source, "archive", f"{called}: an archive in an archive, unpack it")
             elif named is None:
                 _count_unknown(source, called, counted)
@@ -126,20 +125,20 @@ def _reader(path: Path, reader: str) -> str | None:
     """The name of a file's reader: the one asked for, or that of its suffix; "" for an archive."""
     if Path(compression.stripped(path.name)).suffix.lower() in _ARCHIVES:
         return ""
-    return reader or table.named_for(path.name)
+    return reader or table.reader_of(path)
 
 
-def _unknown(name: str) -> str:
-    known = " ".join(sorted(table.BY_SUFFIX))
+def _unknown() -> str:
+    known = " ".join(sorted({*table.BY_SUFFIX} - {*table.READERS["code"].suffixes}))
     return (
-        f"files of this kind are not read ({known}, archives, and compressed ones): convert it, "
-        "or name a reader with --reader"
+        f"files of this kind are not read ({known}, code, archives, and compressed ones): convert "
+        "it, or name a reader with --reader"
     )
 
 
 def _count_unknown(source: str, name: str, counted: NotRead) -> None:
     kind = not_read.suffix_of(name)
-    counted.add(source, kind, f"{name}: {_unknown(name)}", remedy="no reader")
+    counted.add(source, kind, f"{name}: {_unknown()}", remedy="no reader")
 
 
 def _patterns(source: str, where: str) -> Iterator[tuple[str, list[Path]]]:

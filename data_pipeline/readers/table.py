@@ -8,19 +8,20 @@ import dataclasses
 import functools
 import importlib
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from data_pipeline import document, errors
-from data_pipeline.readers import compression
+from data_pipeline.readers import compression, languages
 from data_pipeline.readers.account import NONE, Account
 from data_pipeline.readers.includes import NOTHING, Includes
 
 
 @dataclasses.dataclass(frozen=True)
 class Reader:
-    """One format, and the module that reads it.
+    """One format, and the module that reads it; `names` are of whole files, in lower case.
 
     `takes` is what it is given: a "file", a "pair" of streams, or the (path, stream) of all files
     of a "source". Files of a reader that `streams` may be of any size. One that `converts` marks
@@ -29,6 +30,7 @@ class Reader:
 
     module: str
     suffixes: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     takes: str = "file"
     streams: bool = False
     converts: bool = True
@@ -63,22 +65,34 @@ def _imported(module: str, function: str) -> Callable:
         return getattr(importlib.import_module(f"data_pipeline.readers.{module}"), function)
 
 
+_SECTION = re.compile(r"\.[1-9][a-z]{0,4}\Z")
+_ROFF = re.compile(rb"^(?:[.']\s*(?:TH|Dd|so)\s|\.\\\"|'\\\")", re.MULTILINE)
+_HEAD_BYTES = 1 << 12
 _OWN = frozenset(("path", "account", "includes", "on_error"))
 READERS: dict[str, Reader] = {
     "akn": Reader("publications.akoma_ntoso"),
+    "code": Reader(
+        "source_code", tuple(languages.BY_SUFFIX), tuple(languages.BY_NAME), converts=False
+    ),
     "cwe": Reader("publications.cwe", streams=True),
     "godoc": Reader("code_docs.godoc"),
     "html": Reader("markup.html", (".html", ".htm", ".xhtml")),
     "javadoc": Reader("code_docs.javadoc"),
     "jsonl": Reader("records.jsonl", (".jsonl", ".ndjson"), streams=True, converts=False),
     "man": Reader("manpage.man", (".man", ".mdoc")),
-    "markdown": Reader("markup.markdown", (".md", ".markdown")),
+    "markdown": Reader("markup.markdown", (".md", ".markdown", ".mdx", ".rmd", ".qmd")),
     "mediawiki": Reader("wikipedia.mediawiki", streams=True),
     "moses": Reader(
         "records.tsv", takes="pair", streams=True, converts=False, function="read_aligned"
     ),
     "parquet": Reader("records.parquet", (".parquet",), streams=True, converts=False),
-    "plain": Reader("plain", (".txt", ".text"), streams=True, converts=False),
+    "plain": Reader(
+        "plain",
+        (".txt", ".text", ".log", ".org", ".adoc", ".asciidoc"),
+        tuple("readme license licence copying authors changes changelog news notice todo".split()),
+        streams=True,
+        converts=False,
+    ),
     "rest": Reader("markup.rst", (".rst",)),
     "rfc": Reader("publications.rfc"),
     "rows": Reader("records.rows", (".tsv",), streams=True, converts=False),
@@ -86,11 +100,30 @@ READERS: dict[str, Reader] = {
     "tsv": Reader("records.tsv", streams=True, converts=False),
 }
 BY_SUFFIX = {suffix: name for name, each in READERS.items() for suffix in each.suffixes}
+BY_NAME = {found: name for name, each in READERS.items() for found in each.names}
 
 
 def named_for(path: str) -> str | None:
-    """Returns the name of the reader for a file by its suffix, before that of its compression."""
-    return BY_SUFFIX.get(Path(compression.stripped(path)).suffix.lower())
+    """Returns the name of the reader for a file by its name, less the suffix of its compression."""
+    name = Path(compression.stripped(path)).name.lower()
+    return BY_NAME.get(name) or BY_SUFFIX.get(Path(name).suffix)
+
+
+def reader_of(path: Path) -> str | None:
+    """Returns the name of the reader for a file: by its name, of a man page (ls.1) by its text."""
+    found = named_for(path.name)
+    if found is None and _SECTION.search(compression.stripped(path.name)) and _is_roff(path):
+        return "man"
+    return found
+
+
+def _is_roff(path: Path) -> bool:
+    """Whether a file has a man page's first macro near its beginning: access.log.1 has not."""
+    try:
+        with compression.opened(path, name=path.name) as stream:
+            return _ROFF.search(stream.read(_HEAD_BYTES)) is not None
+    except document.ReadError:
+        return False
 
 
 @contextlib.contextmanager
@@ -130,7 +163,7 @@ def documents(
             has_text = False
             for found in READERS[reader].read(stream, path=name, account=account, **options):
                 has_text = has_text or bool(found.text.strip())
-                yield found
+                yield found if found.kind else dataclasses.replace(found, kind=reader)
             if not has_text:
                 account.note("file_without_text", name)
     except RecursionError as error:

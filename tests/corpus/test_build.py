@@ -112,8 +112,10 @@ def test_documents_reports_and_reasons(tree):
     report = _build(tree, "out", "--workers=1")
     rows = _documents(tree / "out")
     assert {tuple(sorted(row)) for row in rows} == {
-        ("id", "lang", "licence", "origin", "path", "role", "sha256", "source", "split_key", "text")
+        tuple("id kind lang licence origin path role sha256 source split_key text title".split())
     }
+    assert {row["kind"] for row in rows} == {"markdown", "plain"}
+    assert any(row["title"] for row in rows if row["kind"] == "markdown")
     for row in rows:
         assert row["sha256"] == hashlib.sha256(row["text"].encode()).hexdigest()
     pages, texts = report["sources"]["pages"], report["sources"]["texts"]
@@ -162,7 +164,7 @@ def test_the_words_of_each_source_add_up(tree):
 
 def test_a_build_warns_of_words_that_are_lost_without_a_reason(tree, monkeypatch, capsys):
     arguments = _arguments(tree, "out", "--workers=1", "--min_accounted=0.999")
-    monkeypatch.setattr(markdown, "convert", lambda raw, **options: raw.partition("code")[0])
+    monkeypatch.setattr(markdown, "titled", lambda raw, **options: (raw.partition("code")[0], ""))
     command.main(["domain", *arguments])
     said = capsys.readouterr().out.splitlines()
     (line,) = [line for line in said if line.startswith("warning: ")]

@@ -42,6 +42,7 @@ def folder(tmp_path):
     (root / "inner" / "x.xyz").write_text("unknown")
     (root / "inner" / "y.xyz").write_text("unknown")
     (root / "noise").write_bytes(b"\x00")
+    os.mkfifo(root / "pipe.1")
     (root / "bad.txt").write_bytes(b"ab\xff")
     (root / ".git" / "config.txt").write_text("hidden")
     (root / ".hidden.txt").write_text("hidden")
@@ -57,8 +58,8 @@ COUNTED = {".xyz": 2, "without suffix": 1, "undecodable": 1, "hidden": 2, "symli
 
 
 def test_a_folder_is_read_whole_and_what_is_not_is_counted(folder):
-    assert read(folder) == (WANTED, COUNTED | {"no file": 1})
-    assert read(f"{folder}/") == (WANTED, COUNTED | {"no file": 1})
+    assert read(folder) == (WANTED, COUNTED | {"no file": 2})
+    assert read(f"{folder}/") == (WANTED, COUNTED | {"no file": 2})
 
 
 def test_what_is_not_read_is_said_with_a_remedy(folder):
@@ -75,6 +76,7 @@ def test_strict_stops_at_the_first_that_is_not_read(folder):
         (folder / "bad.txt").unlink()
         (folder / "link.txt").unlink()
         (folder / "pipe.txt").unlink()
+        (folder / "pipe.1").unlink()
         read(folder, strict=True)
     (folder / "noise").unlink()
     with pytest.raises(errors.UserError, match="links are not followed"):
@@ -129,6 +131,33 @@ def test_what_an_extra_would_read_is_counted_with_it(tmp_path, monkeypatch):
     assert len(list(inputs.documents([spec], options(), groups={}, counted=counted))) == 1
     said = "1 .later (pip install -r requirements-corpora.txt reads them)"
     assert counted.lines() == [f"s: not read: {said}"]
+
+
+def test_kinds_and_titles(tmp_path):
+    files = {
+        "a.md": "# The `A`\n\ntext",
+        "b.html": "<head><title>B</title></head><p>text",
+        "c.py": "x = 1\n",
+        "README": "read me",
+        "d.jsonl": '{"text": "x", "title": "T", "kind": "law"}\n',
+        "ls.1": ".TH LS 1\n.SH NAME\nls \\- list\n",
+        "access.log.1": "127.0.0.1 GET\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    counted = not_read.NotRead()
+    spec = inputs.parse(f"s:{tmp_path}", counted=counted)
+    found = inputs.documents([spec], options(), groups={}, counted=counted)
+    names = {os.path.basename(item.path): (item.kind, item.title) for item in found}
+    assert names == {
+        "a.md": ("markdown", "The A"),
+        "b.html": ("html", "B"),
+        "c.py": ("code/python", ""),
+        "README": ("plain", ""),
+        "d.jsonl": ("law", "T"),
+        "ls.1": ("man", ""),
+    }
+    assert counted.by_kind() == {"s": {".1": 1}}
 
 
 def zipped(path, members):

@@ -77,6 +77,7 @@ def test_every_reader_accounts_for_the_words_of_its_documents(name, data):
 # A page of each format, none of whose words may be without a reason.
 PAGES = {
     "akn": "<akomaNtoso><act><meta><x>m</x></meta><body><p>Der Bund<authorialNote><p>Fassung</p></authorialNote> regelt m<sup>2</sup>.</p></body></act></akomaNtoso>",
+    "code": "def f(x):\n\treturn 'Ä'  \n",
     "cwe": '<c><Weakness ID="1" Name="N"><Description>Bad.</Description><Content_History><Submission_Name>PL</Submission_Name></Content_History></Weakness><Categories><Category>Other text</Category></Categories></c>',
     "godoc": "// Copyright X.\n\npackage p\n\n// F does.\nfunc F(a int) { run(a) }\n",
     "html": "<head><title>T</title></head><nav>menu</nav><h1>A &amp; B</h1><p class='x'>Text <a href='http://x.y/z'>link</a><sup><a href='#n'>3</a></sup>.",

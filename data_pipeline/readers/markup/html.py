@@ -56,10 +56,11 @@ def read(
     """Yields the page as one document, without elements of the classes in `skip`."""
     data = document.read_bytes(stream, path=path, max_bytes=MAX_CHARS)
     raw = document.decode(data, path=path, encodings=_encodings(data))
-    text = convert(raw, skip=skip, left_out=account.left_out)
+    extractor = _Extractor(skip, is_fragment=False, left_out=account.left_out)
+    text = extractor.convert(raw)
     account.read(unescaped(raw), text, where=path, pieces=lambda _: _MARKUP_WORDS(raw))
     if text:
-        yield document.Document(id=path, text=text, path=path)
+        yield document.Document(id=path, text=text, path=path, title=extractor.title)
 
 
 def unescaped(raw: str) -> str:
@@ -90,10 +91,7 @@ def convert(
         # Most documentation comments: nothing to parse.
         blocks = re.split(r"\n[ \t]*\n", html.unescape(raw))
         return "\n\n".join(b for b in (_SPACES.sub(" ", b).strip() for b in blocks) if b)
-    extractor = _Extractor(skip, is_fragment=fragment, left_out=left_out)
-    extractor.feed(raw)
-    extractor.close()
-    return extractor.text()
+    return _Extractor(skip, is_fragment=fragment, left_out=left_out).convert(raw)
 
 
 class _Extractor(html.parser.HTMLParser):
@@ -109,13 +107,19 @@ class _Extractor(html.parser.HTMLParser):
         self._gone: dict[str, list[str]] = {}
         self._title: list[str] = []
 
-    def text(self) -> str:
+    @property
+    def title(self) -> str:
+        """What the page's head calls it."""
+        return " ".join("".join(self._title).split())
+
+    def convert(self, raw: str) -> str:
         """Returns the page's text, below its title where it has no heading of the first rank."""
-        title = " ".join("".join(self._title).split())
-        if title and not self._writer.has_title:
-            return f"{title}\n\n{self._text()}".strip("\n")
-        if title:
-            self._gone.setdefault("head", []).append(title)
+        self.feed(raw)
+        self.close()
+        if self.title and not self._writer.has_title:
+            return f"{self.title}\n\n{self._text()}".strip("\n")
+        if self.title:
+            self._gone.setdefault("head", []).append(self.title)
         return self._text()
 
     def _text(self) -> str:

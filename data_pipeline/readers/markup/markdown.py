@@ -88,18 +88,23 @@ def read(
     if mdbook:
         raw = book.expanded(raw, includes, account.left_out)
     try:
-        text = convert(raw, macros=macros, left_out=account.left_out)
+        text, title = titled(raw, macros=macros, left_out=account.left_out)
     except document.ReadError as error:
         raise document.ReadError(error.kind, f"{path}: {error}") from error
     account.read(html.unescaped(raw), text, where=path, pieces=_MARKUP_WORDS)
     if text:
-        yield document.Document(id=path, text=text, path=path)
+        yield document.Document(id=path, text=text, path=path, title=title)
 
 
 def convert(
     raw: str, *, macros: bool = False, left_out: document.LeftOut = document.uncounted
 ) -> str:
     """Returns the text of a Markdown document, blocks separated by a blank line, code marked."""
+    return titled(raw, macros=macros, left_out=left_out)[0]
+
+
+def titled(raw: str, *, macros: bool, left_out: document.LeftOut) -> tuple[str, str]:
+    """Returns (text, title): the front matter's, else the first heading of the first rank."""
     title, raw = _front_matter(raw)
     writer = _Writer(left_out)
     for token in _parser(macros).parse(raw):
@@ -108,9 +113,9 @@ def convert(
             raise document.ReadError("too_deep", f"nested deeper than {_MAX_NESTING} levels")
         writer.add(token)
     text = writer.text()
-    if title and not writer.has_title:
+    if title and not writer.title:
         text = f"{title}\n\n{text}" if text else title
-    return text
+    return text, title or marks.unmarked(writer.title)
 
 
 def _front_matter(raw: str) -> tuple[str, str]:
@@ -181,11 +186,11 @@ class _Writer:
     """Handlers of markdown-it's block tokens."""
 
     def __init__(self, left_out: document.LeftOut):
-        self.has_title = False
+        self.title = ""  # the first heading of the first rank
         self._left_out = left_out
         self._blocks = blocks.Blocks()
         self._row: list[str] | None = None
-        self._is_heading = False
+        self._heading = ""  # h1 to h6
 
     def text(self) -> str:
         return self._blocks.text()
@@ -202,8 +207,10 @@ class _Writer:
             self._row.append(text)
             return
         text = _ALERT.sub(lambda m: m.group(1).capitalize() + ": ", text.strip())
-        if self._is_heading:
+        if self._heading:
             text = _ATTRIBUTES.sub("", text)
+            if self._heading == "h1":
+                self.title = self.title or text
         elif self._blocks.item_is_empty:
             text = _TASK.sub("", text)
         self._blocks.add(text)
@@ -217,11 +224,10 @@ class _Writer:
         self._blocks.add(html.convert(token.content, fragment=True, left_out=self._left_out))
 
     def _on_heading_open(self, token):
-        self.has_title = self.has_title or token.tag == "h1"
-        self._is_heading = True
+        self._heading = token.tag
 
     def _on_heading_close(self, token):
-        self._is_heading = False
+        self._heading = ""
 
     def _on_bullet_list_open(self, token):
         self._blocks.open_list("-")

@@ -55,7 +55,7 @@ def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[do
         text = _text(weakness)
         where = f"{path}#CWE-{number}"
         account.read(raw, text, where=where, pieces=lambda _, w=weakness: _pieces(w))
-        yield document.Document(id=where, text=text, path=path)
+        yield document.Document(id=where, text=text, path=path, title=name)
 
 
 def _pieces(weakness: Element) -> Iterator[tuple[str, str]]:

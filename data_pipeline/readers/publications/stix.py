@@ -102,7 +102,9 @@ def read_source(
         pieces = functools.partial(_pieces, (found, *related), text)
         account.read(raw, text, where=key, pieces=pieces)
         if text:
-            yield document.Document(id=key, text=text, path=newest[key][2])
+            yield document.Document(
+                id=key, text=text, path=newest[key][2], title=str(found.get("name", ""))
+            )
 
 
 def _strings(value) -> str:

@@ -6,7 +6,18 @@ from data_pipeline import document
 from data_pipeline.readers import textfiles
 from data_pipeline.readers.account import Account
 
-NAMES = ("id", "source", "licence", "license", "split_key", "lang", "origin", "role", "path")
+NAMES = (
+    "id",
+    "source",
+    "licence",
+    "license",
+    "split_key",
+    "lang",
+    "origin",
+    "role",
+    "path",
+    "kind",
+)
 
 
 def taken(
@@ -34,7 +45,9 @@ def taken(
             "record or pass --text_field"
         )
         raise document.ReadError("json_broken", message)
-    given = {key: str(record[key]) for key in (*NAMES, id_key) if record.get(key) is not None}
+    given = {
+        key: str(record[key]) for key in (*NAMES, id_key, "title") if record.get(key) is not None
+    }
     values = {
         "id": given.get(id_key, name),
         "source": given.get("source", ""),
@@ -44,6 +57,8 @@ def taken(
         "origin": given.get("origin", ""),
         "path": given.get("path", name.rpartition("#")[0]),
         "split_key": given.get("split_key", ""),
+        "kind": given.get("kind", ""),
+        "title": given.get("title", ""),
     }
     values = {
         key: textfiles.clean(each, where=where, bad_text="cut") for key, each in values.items()

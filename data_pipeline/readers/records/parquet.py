@@ -31,7 +31,7 @@ def read(
             if text_key not in names:
                 message = f"{path} has no column {text_key!r} but {', '.join(names)}: "
                 raise document.ReadError("no_column", f"{message}pass --text_field")
-            wanted = [name for name in names if name in (text_key, id_key, *fields.NAMES)]
+            wanted = [name for name in names if name in (text_key, id_key, "title", *fields.NAMES)]
             number = 0
             for batch in table.iter_batches(batch_size=256, columns=wanted):
                 for record in batch.to_pylist():

@@ -83,7 +83,7 @@ def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[do
         shown = f"{title}\n\n{text}" if text else ""
         account.read(raw, shown, where=where, pieces=wikitext.MARKUP)
         if shown:
-            yield document.Document(id=where, text=shown, path=path)
+            yield document.Document(id=where, text=shown, path=path, title=title.strip())
 
 
 def _is_article(page: dict[str, str]) -> bool:

@@ -1,0 +1,52 @@
+"""Source code is kept to the character, and its language is told by the file's name."""
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_pipeline import document
+from data_pipeline.readers import languages, source_code, table
+
+
+def read(data, path):
+    return list(source_code.read(io.BytesIO(data), path=path))
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("a/b.py", "code/python"),
+        ("B.CPP.gz", "code/cpp"),
+        ("src/Makefile", "code/makefile"),
+        ("CMakeLists.txt", "code/cmake"),
+        ("what", "code/other"),
+    ],
+)
+def test_code_as_it_stands_with_its_language(path, kind):
+    text = "\tdef f():\n\n        return 'Ä'  # x  \n"
+    (found,) = read(text.encode(), path)
+    assert (found.text, found.kind, found.path) == (text, kind, path)
+
+
+def test_names_go_before_suffixes_and_no_suffix_is_two_languages():
+    assert table.named_for("docs/CMakeLists.txt") == table.named_for("x.Rs") == "code"
+    assert table.named_for("README") == "plain" and table.named_for("README.md") == "markdown"
+    assert len(languages.BY_SUFFIX) == len({*languages.BY_SUFFIX})
+    assert not {*languages.BY_SUFFIX} & {".md", ".txt", ".html", ".json", ".csv", ".m"}
+
+
+@given(st.text(max_size=80).filter(lambda text: "\0" not in text and text.isprintable()))
+def test_any_text_is_kept(text):
+    found = read(text.encode(), "a.go")
+    assert [each.text for each in found] == ([text.removeprefix("\ufeff")] if text.strip() else [])
+
+
+def test_what_no_hand_wrote_is_refused():
+    with pytest.raises(document.ReadError) as caught:
+        read(b"x" * (source_code.MAX_BYTES + 1), "a.js")
+    assert caught.value.kind == "too_large"
+    with pytest.raises(document.ReadError) as caught:
+        read(b"G\x40\x00\x10 transport stream", "a.ts")
+    assert caught.value.kind == "undecodable"
