@@ -5,8 +5,15 @@ learning rates, FLOPs, memory, disk, days per accelerator. Needs neither data no
     python -m mypt_jax.plan --config=configs/v8.py:tiny --config.optim.peak_lr=8e-5
     python -m mypt_jax.plan --config=configs/v8.py --topology=v5e:2x4 --search
 
---topology compiles the real train step for that TPU slice (requirements-tpu.txt).
+    python -m mypt_jax.plan --config=configs/v8.py:750m,batch=96 --topology=v5e:2x4 --explain \\
+        --compare model.remat=dots model.loss_chunks=8
+
+--topology compiles the real train step for that TPU slice (requirements-tpu.txt). --explain reads
+the compiled program: where the compiler expects the cycles to go; --compare sets variants beside
+it. Compiled programs are kept in config.compile_cache.
 """
+
+import json
 
 from data_pipeline import arguments, errors
 from mypt_jax.schema import hints, overrides
@@ -23,6 +30,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--topology", default="", help="v5e:2x4 and the like")
     parser.add_argument("--search", action="store_true", help="with --topology: what fits")
+    parser.add_argument("--explain", action="store_true", help="with --topology: where cycles go")
+    parser.add_argument(
+        "--compare", nargs="+", default=[], metavar="KEY=VALUE", help="with --topology: variants"
+    )
+    parser.add_argument("--json", action="store_true", help="what --explain found, as JSON")
     parser.add_argument("--utilisation", type=float, default=UTILISATION, help="share of peak")
     known, rest = parser.parse_known_args(argv)
     given = overrides.read(rest)
@@ -33,8 +45,15 @@ def main(argv: list[str] | None = None) -> int:
         )
     if not 0 < known.utilisation <= 1:
         raise errors.UserError(f"--utilisation is {known.utilisation}, wanted a share in (0, 1]")
-    if known.search and not known.topology:
-        raise errors.UserError("--search wants --topology=NAME, for example --topology=v5e:2x4")
+    for option in ("search", "explain", "compare"):
+        if getattr(known, option) and not known.topology:
+            raise errors.UserError(
+                f"--{option} wants --topology=NAME, for example --topology=v5e:2x4"
+            )
+    if known.search and (known.explain or known.compare):
+        raise errors.UserError("--search is a command of its own: leave --explain, --compare out")
+    if known.json and not (known.explain or known.compare):
+        raise errors.UserError("--json wants --explain or --compare, and --topology=NAME")
     from mypt_jax.plan import describe  # here, so that --help waits for no jax
 
     if known.topology:
@@ -43,7 +62,27 @@ def main(argv: list[str] | None = None) -> int:
         topology.prepare()
         topology.devices(known.topology)  # refused, if so, before anything is printed
     config = describe.resolve(given)
-    print("\n".join(describe.plan(config, given.spec, known.utilisation)), flush=True)
-    if known.topology:
+    variants = [_variant(rest, change) for change in known.compare]
+    if not known.json:
+        print("\n".join(describe.plan(config, given.spec, known.utilisation)), flush=True)
+    if known.topology and not (known.explain or known.compare):
         print("\n".join(describe.compiled(config, known.topology, search=known.search)))
+    if known.explain or known.compare:
+        from mypt_jax.plan import explain
+
+        explained = {
+            name: explain.explain(one, known.topology)
+            for name, one in {explain.OWN: config, **dict(variants)}.items()
+        }
+        if known.json:
+            print(json.dumps(explain.as_json(explained), indent=1, sort_keys=True))
+        else:
+            print("\n".join(explain.lines(explained, known.topology)))
     return 0
+
+
+def _variant(arguments: list[str], change: str) -> tuple[str, dict]:
+    """(KEY=VALUE, the config with it)."""
+    from mypt_jax.plan import describe
+
+    return change, describe.resolve(overrides.read([*arguments, f"--config.{change}"]))

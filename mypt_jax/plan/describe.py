@@ -24,7 +24,7 @@ def resolve(given: overrides.Given) -> dict:
     return config
 
 
-def _table(rows: list[tuple], header: tuple[str, ...]) -> list[str]:
+def table(rows: list[tuple], header: tuple[str, ...]) -> list[str]:
     cells = [header, *[tuple(str(value) for value in row) for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     return [
@@ -67,7 +67,7 @@ def _lineage(stages: list[costs.Stage], note: str) -> list[str]:
         for stage in stages
     ]
     header = ("lineage", "from", "steps", "peak_lr", "replay", "tokens", "run")
-    return ["", *_table(rows, header), *([f"  {note}"] if note else [])]
+    return ["", *table(rows, header), *([f"  {note}"] if note else [])]
 
 
 def _tokens(parts: list[costs.Part], total: int, past: Mapping[str, int]) -> list[str]:
@@ -97,7 +97,7 @@ def _tokens(parts: list[costs.Part], total: int, past: Mapping[str, int]) -> lis
         for role in mixture.ROLES
     ]
     expected = any(part.expected for part in parts)
-    lines = ["", *_table(rows, header), f"  together {total:,} tokens: {', '.join(roles)}"]
+    lines = ["", *table(rows, header), f"  together {total:,} tokens: {', '.join(roles)}"]
     lines += warnings
     if expected:
         lines.append("  expected: no manifest there yet, size from data.expected_*_tokens")
@@ -131,7 +131,7 @@ def _operations(config, parts, total: int, utilisation: float) -> list[str]:
         *_teacher(config),
         f"{flops.per_token(model) * total:.3g} FLOPs for {total:,} tokens, and evaluations of "
         f"{evaluated:,}; at an assumed {utilisation:.0%} of peak:",
-        *_table(rows, header),
+        *table(rows, header),
     ]
 
 
@@ -167,7 +167,7 @@ def _memory(config: Mapping, size: costs.Bytes) -> list[str]:
         )
 
     fits = f"1 device: {with_room(1) or 'none'}; 8 devices: {with_room(8) or 'none'}"
-    return ["", *_table(rows, header), f"  has room on {fits}"]
+    return ["", *table(rows, header), f"  has room on {fits}"]
 
 
 def _disk(config, size, stages: list[costs.Stage], parts) -> list[str]:
@@ -177,7 +177,7 @@ def _disk(config, size, stages: list[costs.Stage], parts) -> list[str]:
     total = sum(value for name, value in need.items() if not name.startswith("one checkpoint"))
     return [
         "",
-        *_table(rows, ("disk", "GB")),
+        *table(rows, ("disk", "GB")),
         f"  the chain of {len(stages)} stages needs at most {total / 1e9:.1f} GB",
     ]
 
@@ -192,7 +192,7 @@ def compiled(config: dict, name: str, *, search: bool) -> list[str]:
     if not search:
         rows = [topology.attempt(config, name, eot=eot)]
     header = ("remat", "batch", "chips", "mesh", "state+batch", "aliased", "temporaries", "peak")
-    table = [
+    cells = [
         (
             row.remat,
             row.batch_size,
@@ -208,5 +208,5 @@ def compiled(config: dict, name: str, *, search: bool) -> list[str]:
         )
         for row in rows
     ]
-    lines += _table(table, (*header, "usable GiB", "verdict", "compiled in"))
+    lines += table(cells, (*header, "usable GiB", "verdict", "compiled in"))
     return lines + ([topology.advice(config, rows)] if search else [])

@@ -16,8 +16,9 @@ import numpy as np
 from jax.experimental import topologies
 
 from data_pipeline.errors import UserError
+from mypt_jax.distributed import sharding
 from mypt_jax.model import flops
-from mypt_jax.plan import costs
+from mypt_jax.plan import costs, program_cache
 from mypt_jax.train import step
 
 EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16")
@@ -105,10 +106,29 @@ def devices(name: str) -> list:
     return list(topology.devices)
 
 
+class Compiled(NamedTuple):
+    """What the compiler made of a train step; `text` is "" where it gave up."""
+
+    memory: Memory
+    text: str
+    slice_size: int  # chips of one slice
+
+
 def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
-    """Compiles the real train step of a config for a topology."""
+    """The memory of the real train step of a config on a topology."""
+    return compile_step(config, name, eot=eot).memory
+
+
+def compile_step(config: Mapping, name: str, *, eot: int) -> Compiled:
+    """Compiles the real train step of a config for a topology, or takes what the same program gave
+    before, from config.compile_cache."""
     program = step.build(config, eot=eot, devices=devices(name))
-    start = time.monotonic()
+    lowered = program.step.lower(  # ty: ignore[missing-attribute]
+        program.abstract_state,
+        program.abstract_batch,
+        step.Control(step.dropout_key(0, 0), *np.zeros(3, np.float32)),
+        program.abstract_teacher,
+    )
     usable = flops.CHIPS[name.partition(":")[0]].memory_gib
     known = (
         config["model"]["remat"],
@@ -117,28 +137,37 @@ def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
         program.mesh.devices.shape,
         usable,
     )
-    try:
-        compiled = program.step.lower(  # ty: ignore[missing-attribute]
-            program.abstract_state,
-            program.abstract_batch,
-            step.Control(step.dropout_key(0, 0), *np.zeros(3, np.float32)),
-            program.abstract_teacher,
-        ).compile()
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        needed = _needed(str(error))
-        return Memory(*known, 0, 0, 0, needed, time.monotonic() - start, "does not fit")
-    found = compiled.memory_analysis()
-    return Memory(
-        *known,
-        found.argument_size_in_bytes,
-        found.alias_size_in_bytes,
-        found.temp_size_in_bytes,
-        found.peak_memory_in_bytes,
-        time.monotonic() - start,
-        "fits" if found.peak_memory_in_bytes <= usable * costs.GIB else "does not fit",
-    )
+    slice_size = program.mesh.size // sharding.num_slices(list(program.mesh.devices.flat))
+    key = program_cache.key(lowered, name)
+    made = program_cache.load(config["compile_cache"], key)
+    if made is None:
+        start = time.monotonic()
+        try:
+            made = _made(lowered.compile(), start)
+        except jax.errors.JaxRuntimeError as error:
+            if "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+            needed, secs = _needed(str(error)), time.monotonic() - start
+            memory = Memory(*known, 0, 0, 0, needed, secs, "does not fit")
+            return Compiled(memory, "", slice_size)
+        program_cache.keep(config["compile_cache"], key, made)
+    verdict = "fits" if made["bytes"][-1] <= usable * costs.GIB else "does not fit"
+    memory = Memory(*known, *made["bytes"], made["secs"], verdict)
+    return Compiled(memory, made["text"], slice_size)
+
+
+def _made(compiled: jax.stages.Compiled, start: float) -> dict:
+    found: Any = compiled.memory_analysis()
+    return {
+        "bytes": [
+            found.argument_size_in_bytes,
+            found.alias_size_in_bytes,
+            found.temp_size_in_bytes,
+            found.peak_memory_in_bytes,
+        ],
+        "secs": time.monotonic() - start,
+        "text": compiled.as_text(),
+    }
 
 
 def _needed(message: str) -> int:

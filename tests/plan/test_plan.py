@@ -1,6 +1,7 @@
 """The plan of a stage: what it says, without data and with it, and how wrong input ends."""
 
 import importlib.util
+import json
 import re
 import subprocess
 import sys
@@ -148,6 +149,10 @@ def test_days_by_hand(guide):
         (["--config.eval.extra=bla"], "eval.extra has 'bla'"),
         (["--config.data.domain_weights=(-1.0,)"], "no negative number"),
         (["--search"], "--search wants --topology"),
+        (["--explain"], "--explain wants --topology"),
+        (["--compare", "model.remat=full"], "--compare wants --topology"),
+        (["--json"], "--json wants --explain"),
+        (["--topology=v5e:2x2", "--search", "--explain"], "--search is a command of its own"),
         (["--utilisation=40"], "wanted a share in"),
         (["--config.optim.peak_rl=1"], "did you mean --config.optim.peak_lr"),
         (["--config.batch_size=many"], "batch_size is 'many', wanted a whole number like 16"),
@@ -223,6 +228,7 @@ def test_a_step_compiles_for_a_tpu_slice_that_is_not_here():
             sys.executable,
             *("-m", "mypt_jax.plan", "--config=configs/v8.py:tiny", "--topology=v5e:2x2"),
             *("--config.model.n_layer=2", "--config.model.loss_chunks=4"),
+            "--config.compile_cache=",  # compiled, not remembered
         ],
         capture_output=True,
         text=True,
@@ -233,6 +239,27 @@ def test_a_step_compiles_for_a_tpu_slice_that_is_not_here():
     assert "fits" in row
     state, aliased = row.split()[4:6]
     assert state == aliased
+
+
+@pytest.mark.full
+def test_a_compiled_step_is_explained_and_compared(tmp_path, capsys):
+    """In JSON; the second time from the cache, with the same figures."""
+    pytest.importorskip("libtpu")
+    argv = [
+        *(sys.executable, "-m", "mypt_jax.plan", "--config=configs/v8.py:tiny"),
+        *("--topology=v5e:2x2", f"--config.compile_cache={tmp_path}", "--config.model.n_layer=2"),
+        *("--explain", "--json", "--compare", "model.remat=full"),
+    ]
+    first, second = (json.loads(subprocess.check_output(argv, text=True)) for _ in range(2))
+    assert first == second and len(list((tmp_path / "text").iterdir())) == 2
+    own, full = first["explain"], first["compare"]["model.remat=full"]
+    for figures in (own, full):
+        assert 0 < figures["product_ideal_mcycles"] < figures["product_mcycles"]
+        assert figures["product_mcycles"] < figures["total_mcycles"]
+        assert 0 < figures["peak_gib"] < 1 and figures["fits"]
+        assert figures["logits_arrays"] == []
+    # Two layers, whose backward pass needs attention's output again with `full` alone.
+    assert (own["attention_forward_again"], full["attention_forward_again"]) == (0, 2)
 
 
 SLICES = """
