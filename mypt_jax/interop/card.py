@@ -11,9 +11,12 @@ from mypt_jax.runs.evaluations import Evaluation
 
 
 def licences(record: Mapping) -> dict[str, str]:
-    """{source: licence} of what this run was trained or evaluated on."""
+    """{source: licence} of what this run, or the runs that it is the sum of, were trained on."""
     sources = record["data"].get("sources", {})
-    return {key: facts.get("licence") or "not stated" for key, facts in sources.items()}
+    found = {key: facts.get("licence") for key, facts in sources.items()}
+    for one in record.get("merged_from", ()):
+        found = {**one["licences"], **found}
+    return {key: licence or "not stated" for key, licence in found.items()}
 
 
 def _stages(path: str, step: int, record: Mapping, config: Mapping) -> list[dict]:
@@ -25,6 +28,7 @@ def _stages(path: str, step: int, record: Mapping, config: Mapping) -> list[dict
         "replay_ratio": config["data"]["replay_ratio"],
         "tokens_by_source": record["tokens_by_source"],
         "config": config,
+        "merged_from": record.get("merged_from", []),
     }
     mine = evaluations.read(layout.eval_file(path, step)).reported
     cells = [_cells(mine, one) for one in _measured(path, record, mine)]
@@ -57,9 +61,13 @@ def _cells(mine: Evaluation, one: Evaluation) -> list[str]:
 
 
 def _row(stage: Mapping) -> str:
-    """A line of the training table; of an imported base nothing but its name is known."""
+    """A line of the training table; of an imported base nothing but its name is known, and a merged
+    run was not trained."""
     if runs.imported_from(stage.get("config", {})):
         return f"| {stage['stage']} | imported | - | - | - | - | unknown |"
+    if stage.get("merged_from"):
+        parts = " ".join(f"{x['weight']:+.3g} {x['stage']}" for x in stage["merged_from"])
+        return f"| {stage['stage']} | merged: {parts} | - | - | {' | '.join(stage['cells'])} | - |"
     return (
         f"| {stage['stage']} | {stage['step']:,} | {_number(stage.get('peak_lr'), 'g')} "
         f"| {_number(stage.get('replay_ratio'), '.2f')} "

@@ -5,3 +5,4 @@
 ROPE_BLOCK_TOKENS = 2048
 # Of exported weights, by the names of jax and torch.
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
+ORIGIN = "the run that it was made from elsewhere, with which it can be merged"

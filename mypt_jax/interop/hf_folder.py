@@ -79,8 +79,11 @@ def _normalised(found: Mapping, settings: Mapping, kind: str) -> dict[str, np.nd
     return dict(found)
 
 
-def import_folder(directory: str, workdir: str, *, block_size: int, tokenizer: str) -> None:
-    """Reads a Hugging Face folder and writes it as a finished base run."""
+def import_folder(
+    directory: str, workdir: str, *, block_size: int, tokenizer: str, origin: str
+) -> None:
+    """Reads a Hugging Face folder and writes it as a finished base run; `origin`: the run that it
+    was made from, or ""."""
     runs.check_target(workdir)
     where = os.path.join(directory, "config.json")
     config = lineage.read_json(where, what="checkpoint", wanted={})
@@ -94,6 +97,7 @@ def import_folder(directory: str, workdir: str, *, block_size: int, tokenizer: s
         )
     found = _normalised(read_tensors(directory), settings, kind)
     params = tensors.to_ours(found, hf_config.table(settings, kind), settings, where=directory)
+    family = runs.family_of(origin, settings=settings, tokenizer_name=name, source=directory)
     if name.startswith("hf:"):  # the run keeps its own copy
         copied = os.path.join(workdir, "tokenizer")
         hf_tokenizer.copy(name.removeprefix("hf:"), copied)
@@ -105,6 +109,7 @@ def import_folder(directory: str, workdir: str, *, block_size: int, tokenizer: s
         tokenizer_name=name,
         source=directory,
         note=f"imported from the Hugging Face checkpoint {directory} ({kind})",
+        origin=family,
     )
 
 

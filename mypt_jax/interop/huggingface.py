@@ -28,6 +28,7 @@ def main(argv=None) -> int:
         help=f"context of a rotary model; 0: its own, at most {choices.ROPE_BLOCK_TOKENS}",
     )
     reader.add_argument("--tokenizer", default="", help="gpt2 or hf:DIR; empty: the folder's")
+    reader.add_argument("--origin", default="", help=choices.ORIGIN)
     writer = commands.add_parser("export", text=__doc__, help="a run becomes a folder")
     writer.add_argument("run", help="PATH[@STEP|@best]")
     writer.add_argument("directory")
@@ -43,6 +44,7 @@ def main(argv=None) -> int:
             given.run,
             block_size=given.block_size,
             tokenizer=given.tokenizer,
+            origin=given.origin,
         )
         print(f"wrote {given.run}; train from it: --config=configs/v3.py:{given.run}")
         return 0

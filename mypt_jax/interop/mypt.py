@@ -21,6 +21,7 @@ def main(argv=None) -> int:
     reader = commands.add_parser("import", text=__doc__, help="a folder becomes a base run")
     reader.add_argument("directory")
     reader.add_argument("run")
+    reader.add_argument("--origin", default="", help=choices.ORIGIN)
     writer = commands.add_parser("export", text=__doc__, help="a run becomes a folder")
     writer.add_argument("run", help="PATH[@STEP|@best]")
     writer.add_argument("directory")
@@ -29,7 +30,7 @@ def main(argv=None) -> int:
     from mypt_jax.interop import mypt_folder  # here, so that --help waits for no jax
 
     if given.command == "import":
-        mypt_folder.import_folder(given.directory, given.run)
+        mypt_folder.import_folder(given.directory, given.run, origin=given.origin)
         print(f"wrote {given.run}; train from it: --config=configs/v3.py:{given.run}")
     else:
         mypt_folder.export_folder(given.run, given.directory, dtype=given.dtype)

@@ -146,8 +146,9 @@ def _state_dict(path: str) -> dict[str, np.ndarray]:
     return {str(name): value.float().numpy() for name, value in content.items()}
 
 
-def import_folder(directory: str, workdir: str) -> None:
-    """Reads a MyPT folder and writes it as a finished base run."""
+def import_folder(directory: str, workdir: str, *, origin: str) -> None:
+    """Reads a MyPT folder and writes it as a finished base run; `origin`: the run that it was made
+    from, or ""."""
     runs.check_target(workdir)
     where = os.path.join(directory, "config.json")
     settings = settings_of(_json(directory, "config.json"), where=where)
@@ -170,6 +171,7 @@ def import_folder(directory: str, workdir: str) -> None:
         tokenizer_name="gpt2",
         source=directory,
         note=f"imported from the MyPT checkpoint {directory}",
+        origin=runs.family_of(origin, settings=settings, tokenizer_name="gpt2", source=directory),
     )
 
 

@@ -9,7 +9,7 @@ from data_pipeline import errors
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.checkpoint import restore, save
 from mypt_jax.runs import layout, lineage
-from mypt_jax.schema import stage_file
+from mypt_jax.schema import changes, keys, stage_file
 
 _IMPORT_OF = "import of "  # in the place of init_from
 
@@ -32,9 +32,19 @@ def base_model() -> dict:
 
 
 def write(
-    workdir: str, *, params: Mapping, settings: Mapping, tokenizer_name: str, source: str, note: str
+    workdir: str,
+    *,
+    params: Mapping,
+    settings: Mapping,
+    tokenizer_name: str,
+    source: str,
+    note: str,
+    origin: list[Mapping],
 ) -> None:
-    """Writes a finished base run at step 0. Its own training is unknown: peak_lr 0, no tokens."""
+    """Writes a finished base run at step 0. Its own training is unknown: peak_lr 0, no tokens.
+
+    `origin`: the run that it was made from elsewhere, with its ancestors (family_of).
+    """
     tokenizer = tokenizers.get(tokenizer_name)
     if tokenizer.vocab_size > settings["vocab_size"]:
         raise errors.UserError(
@@ -59,7 +69,40 @@ def write(
         tokenizer={"name": tokenizer_name, "sha256": tokenizer.sha256},
     )
     record["notes"] = [note]
+    if origin:
+        record["origin"] = origin
     save.write_finished_run(workdir, params, config, record)
+
+
+def family_of(spec: str, *, settings: Mapping, tokenizer_name: str, source: str) -> list[Mapping]:
+    """A run with its ancestors, as the origin of what `source` holds; [] for "".
+
+    Raises UserError where it has another architecture or tokenizer.
+    """
+    if not spec:
+        return []
+    loaded = restore.load_params(spec)
+    imported = {**loaded.config, "model": dict(settings)}
+    for key, (theirs, own) in changes.between(loaded.config, imported, keys.ARCHITECTURE).items():
+        raise errors.UserError(
+            f"--origin={spec} has {key} {theirs}, {source} has {own}: it was made from another "
+            "model"
+        )
+    tokenizer = tokenizers.get(tokenizer_name)
+    theirs = loaded.record["tokenizer"]
+    if theirs["sha256"] != tokenizer.sha256:
+        raise errors.UserError(
+            f"--origin={spec} has tokenizer {theirs['name']} ({theirs['sha256'][:12]}), {source} "
+            f"has {tokenizer.name} ({tokenizer.sha256[:12]}): it was made from another model"
+        )
+    itself = layout.as_ancestor(
+        loaded.record,
+        loaded.config,
+        path=loaded.path,
+        step=loaded.step,
+        digest=lineage.params_sha256(loaded.params),
+    )
+    return [*loaded.record["ancestors"], itself]
 
 
 def read(spec: str) -> restore.Loaded:

@@ -114,11 +114,11 @@ class Metrics:
             print(text, flush=True)
             return
         width = max(10, min(30, shutil.get_terminal_size().columns - len(text) - 3))
-        done = round(width * row["step"] / self._num_steps)
         if any(key.startswith("eval/") for key in row):
             self._close_bar()
             print(text, file=sys.stderr, flush=True)
             return
+        done = round(width * row["step"] / self._num_steps)
         bar = "#" * done + "." * (width - done)
         print(f"\r\033[K[{bar}] {text}", end="", file=sys.stderr, flush=True)
         self._bar_open = True

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from mypt_jax.report import cells, rules, standing, tables
 from mypt_jax.report.run import MIXTURE, Run
+from mypt_jax.runs import lineage
 from mypt_jax.runs.comparison import Refusal
 
 
@@ -57,6 +58,9 @@ def _run_json(run: Run, apart: Mapping[str, Mapping[str, str]]) -> dict:
         "stage": run.stage,
         "path": str(run.path),
         "init_from": cells.init_text(run),
+        "merged_from": [
+            {**lineage.identity(one), "weight": one["weight"]} for one in run.merged_from
+        ],
         "peak_lr": run.peak_lr,
         "replay_ratio": run.replay_ratio,
         "step": run.step,

@@ -86,6 +86,28 @@ def steps_text(run: Run) -> str:
 
 
 def init_text(run: Run) -> str:
+    """Where the run came from."""
+    if run.merged_from:
+        return " ".join(_part_text(*one) for one in zip(run.merged_from, run.merged, strict=True))
     if not run.is_domain_stage:
         return "scratch" if run.config["init_from"] == "scratch" else run.config["init_from"]
+    return start_text(run)
+
+
+def start_text(run: Run) -> str:
+    """What a run's changes are against: its parent, of a merged run the last shared ancestor."""
+    if not run.is_domain_stage:
+        return init_text(run)
     return run.parent.name if run.parent else run.record["parent"]["path"]
+
+
+def _part_text(recorded: Mapping, run: Run | None) -> str:
+    """+0.33 v5: a part of a merged run, with its weight."""
+    return f"{recorded['weight']:+.3g} {run.name if run else recorded['path']}"
+
+
+def recipe_texts(run: Run) -> tuple[str, str]:
+    """(peak_lr, replay ratio); a merged run has none."""
+    if run.merged_from:
+        return NONE, NONE
+    return rate_text(run.peak_lr), f"{run.replay_ratio:.0%}"

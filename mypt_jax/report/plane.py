@@ -35,7 +35,21 @@ def _positions(runs: Sequence[Run]) -> dict[str, tuple[float, float]]:
         return row
 
     place(runs[0], 0)
+    for run in runs:
+        # Behind all that it is the sum of, and its children behind it.
+        behind = [places[one.name][0] for one in run.merged if one and one.name in places]
+        short = max((x + 1 - places[run.name][0] for x in behind), default=0.0)
+        if short > 0:
+            _move(run, short, places)
     return places
+
+
+def _move(run: Run, right: float, places: dict[str, tuple[float, float]]) -> None:
+    """A run and its descendants."""
+    x, y = places[run.name]
+    places[run.name] = (x + right, y)
+    for child in run.children:
+        _move(child, right, places)
 
 
 def lineage_chart(runs: Sequence[Run]) -> Chart:
@@ -53,7 +67,7 @@ def lineage_chart(runs: Sequence[Run]) -> Chart:
         text += f"<br>{cells.percent_text(change)}" if change else "<br>baseline"
         hover = [
             f"<b>{run.name}</b> from {cells.init_text(run)}",
-            f"peak_lr {cells.rate_text(run.peak_lr)}, replay {run.replay_ratio:.0%}",
+            "peak_lr {}, replay {}".format(*cells.recipe_texts(run)),
             f"steps {cells.steps_text(run)}",
             *(f"{role} {cells.standing_text(run, role, apart[role])}" for role in apart),
             rules.verdict(run),
@@ -77,8 +91,8 @@ def lineage_chart(runs: Sequence[Run]) -> Chart:
                 "hovertemplate": "<br>".join(hover) + "<extra></extra>",
             }
         )
-        if run.parent is not None:
-            notes.append(_arrow(places[run.parent.name], (x, y)))
+        sources = run.merged or [run.parent]
+        notes += [_arrow(places[one.name], (x, y)) for one in sources if one and one.name in places]
     depth = max(x for x, _ in places.values())
     rows = max(y for _, y in places.values())
     hidden = {"visible": False, "fixedrange": True}

@@ -74,6 +74,8 @@ def advice(run: Run) -> str:
     for change in (learned, forgetting):
         if not isinstance(change, Difference):
             return change.reason
+    if run.merged_from:
+        return "a weighted sum of runs, nothing was trained: the decision matrix has it among them"
     if forgetting.percent > PRIORITIES[-1][1]:
         return (
             f"rate too high or replay too little for this much forgetting ({now}): add replay first"
@@ -98,19 +100,21 @@ def advice(run: Run) -> str:
 def warnings(run: Run) -> list[str]:
     """What a reader of this run's numbers should know."""
     found = []
-    if run.is_domain_stage and run.replay_ratio < guide.LOW_REPLAY:
+    is_trained = run.is_domain_stage and not run.merged_from
+    if is_trained and run.replay_ratio < guide.LOW_REPLAY:
         found.append(
             f"{run.name}: replay_ratio {run.replay_ratio:g} is under {guide.LOW_REPLAY:g}: "
             "risk of catastrophic forgetting"
         )
     parent = run.record["parent"]
-    if run.parent is not None and run.parent.finished:
-        done = run.parent.finished
+    for recorded, one in [(parent, run.parent), *zip(run.merged_from, run.merged, strict=True)]:
+        done = one.finished if one is not None else None
         if (
-            done.get("step") == parent["step"]
-            and done.get("params_sha256") != parent["params_sha256"]
+            done
+            and done.get("step") == recorded["step"]
+            and done.get("params_sha256") != recorded["params_sha256"]
         ):
-            found.append(f"{run.name}: its parent {run.parent.name} was trained again since")
+            found.append(f"{run.name}: its parent {one.name} was trained again since")
     if run.is_domain_stage and run.parent is None:
         found.append(f"{run.name}: its parent {parent['path']} is not under this directory")
     for reason in run.damaged_evaluations():

@@ -29,6 +29,9 @@ class Run:
     time_spent: Mapping | None = None  # goodput.summarise
     name: str = ""
     parent: "Run | None" = None
+    # Of a merged run, as its lineage has them: the runs that it is the sum of, None where one is
+    # not under this directory.
+    merged: list["Run | None"] = field(default_factory=list)
     children: list["Run"] = field(default_factory=list)
 
     @property
@@ -42,6 +45,11 @@ class Run:
     @property
     def is_domain_stage(self) -> bool:
         return self.record["parent"] is not None
+
+    @property
+    def merged_from(self) -> list[Mapping]:
+        """Of a merged run what its lineage says of the runs that it is the sum of."""
+        return self.record.get("merged_from", [])
 
     @property
     def step(self) -> int:
@@ -149,9 +157,12 @@ class Run:
         )
 
     def against_start(self, name: str) -> Difference | Refusal | None:
-        """None where the run has no such loss."""
+        """None where the run has no such loss. A merged run starts from the ancestor that the runs
+        share."""
         if name not in self.final:
             return None
+        if self.merged_from:
+            return self._against(self._measured(len(self.ancestors) - 1), name)
         return self._against(self.at(0), name)
 
     def against_baseline(self, name: str) -> Difference | Refusal | None:
@@ -167,11 +178,17 @@ class Run:
     @cached_property
     def baseline(self) -> Evaluation:
         """The base stage on the windows of the newest evaluation."""
-        if not self.ancestors:
-            return self.result
-        *between, base = [*self._above()]
+        return self._measured(0) if self.ancestors else self.result
+
+    def _measured(self, number: int) -> Evaluation:
+        """An ancestor, by its number from the base, on the windows of the newest evaluation."""
+        places = [*self._above()][::-1]
+        others = [str(run.path) for run in self.merged if run is not None]
         candidates = baselines.candidates(
-            self.ancestors, 0, place=base, runs=[str(self.path), *between, *self._siblings()]
+            self.ancestors,
+            number,
+            place=places[number],
+            runs=[str(self.path), *places[number + 1 :][::-1], *others, *self._siblings()],
         )
         return comparison.baseline(self.result, candidates)[0]
 

@@ -5,7 +5,7 @@ and nothing else, so that a report needs neither the data nor an accelerator.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from data_pipeline.errors import UserError
@@ -41,18 +41,25 @@ def _run_directories(root: Path) -> Iterator[Path]:
             yield Path(directory)
 
 
-def _kinship(candidate: Run, run: Run) -> int:
-    """How surely a run is the parent: 0 not, 1 by recorded name, 2 by parameters, 3 by place."""
-    parent = run.record["parent"]
+def _kinship(candidate: Run, run: Run, recorded: Mapping) -> int:
+    """How surely a run is what another recorded of it: 0 not, 1 by name, 2 by parameters, 3 by
+    place."""
     if candidate is run:
         return 0
-    if os.path.realpath(parent["path"]) == os.path.realpath(candidate.path):
+    if os.path.realpath(recorded["path"]) == os.path.realpath(candidate.path):
         return 3
     # Runs that were moved or downloaded since: the same parameters are the same parent.
-    if (candidate.finished or {}).get("params_sha256") == parent["params_sha256"]:
+    if (candidate.finished or {}).get("params_sha256") == recorded["params_sha256"]:
         return 2
-    recorded = os.path.normpath(str(candidate.config.get("workdir", "")))
-    return int(os.path.normpath(parent["path"]) == recorded)
+    workdir = os.path.normpath(str(candidate.config.get("workdir", "")))
+    return int(os.path.normpath(recorded["path"]) == workdir)
+
+
+def _find(recorded: Mapping, run: Run, runs: list[Run]) -> Run | None:
+    """The run that another one recorded as its parent, or as a part of its sum."""
+    # Of copies, the one nearby: runs that were archived as a whole keep to themselves.
+    nearest = max(runs, key=lambda one: (_kinship(one, run, recorded), _nearness(one, run)))
+    return nearest if _kinship(nearest, run, recorded) else None
 
 
 def _nearness(one: Run, other: Run) -> int:
@@ -77,9 +84,8 @@ def read_runs(root: Path) -> list[Run]:
         unique = stages.count(run.stage) == 1
         run.name = run.stage if unique else os.path.relpath(run.path, root)
         if run.is_domain_stage:
-            # Of copies, the one nearby: runs that were archived as a whole keep to themselves.
-            nearest = max(runs, key=lambda o, run=run: (_kinship(o, run), _nearness(o, run)))
-            run.parent = nearest if _kinship(nearest, run) else None
+            run.parent = _find(run.record["parent"], run, runs)
+        run.merged = [_find(one, run, runs) for one in run.merged_from]
     for run in sorted(runs, key=lambda run: (str(run.record.get("created", "")), run.name)):
         if run.parent is not None:
             run.parent.children.append(run)

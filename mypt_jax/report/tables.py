@@ -50,8 +50,7 @@ def summary(runs: Sequence[Run]) -> Table:
     has_drift = any(run.drift("general") for run in runs)
     rows = []
     for run in runs:
-        row = [run.name, cells.init_text(run), cells.rate_text(run.peak_lr)]
-        row += [f"{run.replay_ratio:.0%}", cells.steps_text(run)]
+        row = [run.name, cells.init_text(run), *cells.recipe_texts(run), cells.steps_text(run)]
         row += [cells.standing_text(run, role, apart[role]) for role in mixture.ROLES]
         change = run.against_baseline("general") if run.is_domain_stage else None
         row += [cells.change_text(change)]
@@ -82,7 +81,7 @@ def run_table(run: Run) -> Table:
         rows.append(_change_row(f"{role}, from baseline", run, role, change))
         if run.drift(role):
             rows.append((f"{role}, drift", NONE, cells.drift_text(run, role), NONE, NONE))
-    header = ("Metric", f"Start ({cells.init_text(run)})", "Final", "Change, nats", "Change")
+    header = ("Metric", f"Start ({cells.start_text(run)})", "Final", "Change, nats", "Change")
     return Table(f"{run.name}: {cells.steps_text(run)} steps", header, tuple(rows))
 
 
@@ -168,7 +167,7 @@ def perplexities(runs: Sequence[Run]) -> Table:
         change = run.against_start("domain") if run.is_domain_stage else None
         if isinstance(change, Difference):
             share = 100 * (perplexity(change.final) / perplexity(change.start) - 1)
-            less = f"{share:+.0f} % against {cells.init_text(run)}"
+            less = f"{share:+.0f} % against {cells.start_text(run)}"
         elif change is not None:
             less = change.word
         own = f"{perplexity(loss):.1f}{cells.apart_text(run, apart)}"

@@ -1,7 +1,8 @@
 """Where an ancestor was measured: the evaluations of its parameters, by whichever run.
 
 An ancestor that saw other windows than a run is replaced by the step 0 of a direct child of it,
-whose parameters are the same; the base also by what the start of a run measured of it.
+whose parameters are the same (a merged run's are its own); the base also by what the start of a run
+measured of it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -24,12 +25,12 @@ def candidates(
         own = Evaluation({}, fault=f"{place} is not the run that it was")
     yield f"{place}@{ancestor['step']}", own
     for path in runs:
-        stages = _stages_from(path, ancestor, number)
+        stages, begins_as_it = _stages_from(path, ancestor, number)
         if stages and number == 0:
             recorded = evaluations.read(layout.baseline_file(path))
             if not recorded.fault:
                 yield layout.baseline_file(path), recorded
-        if stages == 1:
+        if begins_as_it:
             yield f"step 0 of {path}", evaluations.read(layout.eval_file(path, 0))
 
 
@@ -46,19 +47,21 @@ def is_same(path: str, ancestor: Mapping) -> bool:
     return finished.get("params_sha256") == ancestor["params_sha256"]
 
 
-def _stages_from(path: str, ancestor: Mapping, number: int) -> int:
-    """How many stages the run at `path` is from this ancestor; 0 where it is not from it, or began
-    with its parameters in another dtype."""
+def _stages_from(path: str, ancestor: Mapping, number: int) -> tuple[int, bool]:
+    """(how many stages the run at `path` is from this ancestor, whether it began with its
+    parameters); 0 where it is not from it, or began with them in another dtype."""
     try:
-        ancestors, config = layout.record(path)["ancestors"], layout.config(path)
+        record, config = layout.record(path), layout.config(path)
     except UserError:
-        return 0
-    digests = [one.get("params_sha256") for one in ancestors]
+        return 0, False
+    digests = [one.get("params_sha256") for one in record["ancestors"]]
     if ancestor["params_sha256"] not in digests[number : number + 1]:
-        return 0
-    stages = len(ancestors) - number
+        return 0, False
+    stages = len(digests) - number
+    if stages > 1 or "merged_from" in record:
+        return stages, False
     was_cast = _dtype(config) != _dtype(ancestor.get("config", {}))
-    return 0 if stages == 1 and was_cast else stages
+    return (0, False) if was_cast else (1, True)
 
 
 def _dtype(config: Mapping) -> str:

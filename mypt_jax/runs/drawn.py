@@ -1,6 +1,6 @@
 """Which windows of each text a run's ancestors drew: where its own batches go on."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from data_pipeline.batches import mixture, window_order
 from data_pipeline.batches.window_order import FROM_THE_START
@@ -41,6 +41,21 @@ def _add(drawn: dict, text: str, key: str, tokens: int, config: Mapping, version
     if windows:
         segment = {"seed": config["seed"], "key": key, "windows": windows, "version": version}
         drawn.setdefault(text, []).append(segment)
+
+
+def furthest(tables: Sequence[Mapping]) -> dict[str, list[dict]]:
+    """One table of several runs': of each text the windows of the run that came furthest in it."""
+    texts = dict.fromkeys(text for one in tables for text in one)
+    return {text: max((one[text] for one in tables if text in one), key=_reach) for text in texts}
+
+
+def _reach(segments: Sequence[Mapping]) -> int:
+    """Windows drawn of a text, those of a run that began at the first again counted once."""
+    reach = 0
+    for one in segments:
+        begun = 0 if one["version"] == FROM_THE_START else reach
+        reach = max(reach, begun + one["windows"])
+    return reach
 
 
 def past(drawn: Mapping, component: mixture.Component) -> list[window_order.Segment]:

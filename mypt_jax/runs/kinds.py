@@ -141,6 +141,21 @@ _SOURCE = {
 }
 _PARENT = {"path": TEXT, "stage": TEXT, "step": COUNT, "params_sha256": TEXT}
 _SEGMENT = {"seed": WHOLE, "key": TEXT, "windows": COUNT, "version": COUNT}
+_ANCESTOR: dict = {
+    **_PARENT,
+    "run_id?": OrNull(TEXT),
+    "tokens_by_source": {str: COUNT},
+    "data_fingerprint?": TEXT,
+    "peak_lr": NUMBER,
+    "replay_ratio": NUMBER,
+    "eval": LOSSES,
+    "config": CONFIG,
+}
+# Of an import: the run that it was made from elsewhere, and the ancestors of that.
+_ANCESTOR["origin?"] = [_ANCESTOR]
+# Of a merged run: what it is the sum of, and their ancestors after the last that all share.
+_MERGED = {**_ANCESTOR, "weight": NUMBER, "since": [_ANCESTOR], "licences": {str: TEXT}}
+_MERGED["merged_from?"] = _ANCESTOR["merged_from?"] = [_MERGED]
 
 RECORD = {
     "schema": Schema(1),
@@ -149,18 +164,9 @@ RECORD = {
     "run_id": TEXT,
     "created": TEXT,
     "parent": OrNull(_PARENT),
-    "ancestors": [
-        {
-            **_PARENT,
-            "run_id?": OrNull(TEXT),
-            "tokens_by_source": {str: COUNT},
-            "data_fingerprint?": TEXT,
-            "peak_lr": NUMBER,
-            "replay_ratio": NUMBER,
-            "eval": LOSSES,
-            "config": CONFIG,
-        }
-    ],
+    "ancestors": [_ANCESTOR],
+    "merged_from?": [_MERGED],
+    "origin?": _ANCESTOR["origin?"],
     "data": {"fingerprint?": TEXT, "order?": COUNT, "sources?": {str: _SOURCE}},
     "tokenizer": {"name": TEXT, "sha256": TEXT},
     "tokens_by_source": {str: COUNT},

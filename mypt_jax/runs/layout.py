@@ -15,6 +15,7 @@ FINISHED = "finished.json"
 CHECKPOINTS = "checkpoints"
 META = "meta.json"  # of a checkpoint
 EVALUATIONS = "eval"
+MERGE_OF = "merge of "  # in the place of init_from
 SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}, beside the runs
 
 
@@ -85,6 +86,14 @@ def losses(row: dict) -> dict[str, float]:
         if name and value is not None and math.isfinite(value):
             found[name[1]] = value
     return found
+
+
+def as_ancestor(record: dict, config: dict, *, path: str, step: int, digest: str) -> dict:
+    """lineage.as_ancestor, with the losses that the run at `path` logged at `step`."""
+    row = next((row for row in metrics(path) if row["step"] == step), {})
+    return lineage.as_ancestor(
+        record, config, path=path, step=step, digest=digest, losses=losses(row)
+    )
 
 
 def has_eval(row: dict) -> bool:

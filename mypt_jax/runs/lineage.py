@@ -7,7 +7,7 @@ data of this run, tokens seen per source so far, the windows that the ancestors 
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -75,34 +75,46 @@ def new(*, config: Mapping, run_id: str, created: str, data: dict, tokenizer: di
     }
 
 
-def child_of(
-    parent: dict, record: dict, *, path: str, step: int, digest: str, drawn: dict, **facts
+def as_ancestor(
+    record: Mapping, config: Mapping, *, path: str, step: int, digest: str, losses: Mapping
 ) -> dict:
-    """`record` with its parent: the run at `path`, whose lineage is `parent`, at `step`.
-
-    `drawn`: what the parent and its ancestors drew (drawn.table). `facts`: the parent's peak_lr,
-    replay_ratio, config and eval ({name: nats/token}, may be empty).
-    """
-    own = {
-        "stage": parent["stage"],
+    """What descendants keep of the run at `path`, at `step`; `losses`: of its evaluation there,
+    {name: nats/token}, may be empty."""
+    return {
+        "stage": record["stage"],
         "path": path,
         "step": step,
-        "run_id": parent.get("run_id"),
+        "run_id": record.get("run_id"),
         "params_sha256": digest,
-        "tokens_by_source": parent["tokens_by_source"],
-        "data_fingerprint": parent["data"].get("fingerprint", ""),
-        **facts,
+        "tokens_by_source": record["tokens_by_source"],
+        "data_fingerprint": record["data"].get("fingerprint", ""),
+        "peak_lr": config["optim"]["peak_lr"],
+        "replay_ratio": config["data"]["replay_ratio"],
+        "eval": dict(losses),
+        "config": config,
+        # Of a merged run, and of an import whose origin is known.
+        **{key: record[key] for key in ("merged_from", "origin") if key in record},
     }
+
+
+def child_of(parent: Mapping, record: dict, own: Mapping, *, drawn: dict) -> dict:
+    """`record` with its parent: the run whose lineage is `parent`, and which is `own` to its
+    descendants (as_ancestor). `drawn`: what the parent and its ancestors drew (drawn.table)."""
     baseline = parent["baseline"]
-    if baseline is None and facts["eval"]:
-        baseline = {"stage": parent["stage"], "path": path, "step": step, "eval": facts["eval"]}
+    if baseline is None and own["eval"]:
+        baseline = {key: own[key] for key in ("stage", "path", "step", "eval")}
     return {
         **record,
-        "parent": {key: own[key] for key in ("path", "stage", "step", "params_sha256")},
+        "parent": identity(own),
         "ancestors": [*parent["ancestors"], own],
         "drawn": drawn,
         "baseline": baseline,
     }
+
+
+def identity(ancestor: Mapping) -> dict:
+    """Of an ancestor what says which run and step it is."""
+    return {key: ancestor[key] for key in ("path", "stage", "step", "params_sha256")}
 
 
 def count_windows(record: dict, counts: Mapping[str, int], block_size: int) -> None:
@@ -112,13 +124,23 @@ def count_windows(record: dict, counts: Mapping[str, int], block_size: int) -> N
         entry["windows"] = int(counts[key])
 
 
-def total_tokens_by_source(record: dict) -> dict[str, int]:
-    """Tokens seen per source by this run and all its ancestors."""
+def total_tokens_by_source(record: Mapping) -> dict[str, int]:
+    """Tokens seen per source by this run and all its ancestors, those of merged runs once each."""
     total: dict[str, int] = {}
-    for seen in [a["tokens_by_source"] for a in record["ancestors"]] + [record["tokens_by_source"]]:
-        for key, tokens in seen.items():
+    above = {(one["path"], one["step"], one["params_sha256"]): one for one in _all_above(record)}
+    for tokens_by_source in [one["tokens_by_source"] for one in (*above.values(), record)]:
+        for key, tokens in tokens_by_source.items():
             total[key] = total.get(key, 0) + tokens
     return total
+
+
+def _all_above(record: Mapping) -> Iterator[Mapping]:
+    """The ancestors of a run, and where it or one of them was merged those of what it was merged
+    from."""
+    for name in ("ancestors", "merged_from", "since"):
+        for one in record.get(name, ()):
+            yield one
+            yield from _all_above(one)
 
 
 def read_json(path: str, *, what: str, wanted: Mapping) -> dict:

@@ -63,9 +63,7 @@ def validate(
     config = tree.plain(config)
     values.check_values(config)
     _check_workdir(config["workdir"])
-    mixture = _open_mixture(config, overridden)
-    elsewhere = list(mixtures.components_of("elsewhere", config["data"]["elsewhere"]))
-    extra = _open_extra(config["eval"]["extra"])
+    mixture, elsewhere, extra = open_data(config, overridden)
     components = [*mixture.components, *elsewhere, *extra]
     tokenizer = _check_tokenizer(config, components)
     mixtures.check_overlap(components)
@@ -214,6 +212,15 @@ def open_view(data: dict, overridden: Collection[str]) -> mixtures.Mixture:
         )
     data["replay_ratio"] = ratio
     return mixture
+
+
+def open_data(
+    config: dict, overridden: Collection[str] = ()
+) -> tuple[mixtures.Mixture, list[mixtures.Component], list[mixtures.Component]]:
+    """(what a config is trained and evaluated on, data.elsewhere, eval.extra). Raises UserError."""
+    mixture = _open_mixture(config, overridden)
+    elsewhere = list(mixtures.components_of("elsewhere", config["data"]["elsewhere"]))
+    return mixture, elsewhere, _open_extra(config["eval"]["extra"])
 
 
 def _open_mixture(config: dict, overridden: Collection[str]) -> mixtures.Mixture:

@@ -72,7 +72,7 @@ def _write_finished(loop: Loop, kept: int, last: int) -> None:
     digest = lineage.params_sha256(restore.restore_params(run.workdir, kept, None))
     provenance.count_windows(run, loop.loader, kept)
     run.write_lineage()
-    summary, reported = loop.ledger.summary(), _reported(run.workdir, kept)
+    summary, on_report = loop.ledger.summary(), reported(run.workdir, kept)
     finished = {
         "step": kept,
         "run_id": run.record["run_id"],
@@ -80,17 +80,17 @@ def _write_finished(loop: Loop, kept: int, last: int) -> None:
         "wall_secs": run.wall_secs(),
         "goodput": summary,
         "eval": layout.losses(row),
-        "report": reported,
+        "report": on_report,
     }
     if kept < last:
         finished["rolled_back_from"] = last
     lineage.write_json(layout.join(run.workdir, layout.FINISHED), finished)
-    for line in (_line(reported), loop.saver.cost(), goodput.line(summary)):
+    for line in (reported_line(on_report), loop.saver.cost(), goodput.line(summary)):
         if line:
             run.note(line)
 
 
-def _reported(workdir: str, step: int) -> dict[str, float]:
+def reported(workdir: str, step: int) -> dict[str, float]:
     """{"domain": loss, "domain/cwe": .., "general/drift": ..} on the windows that nothing was
     chosen on; {} of a run that kept none."""
     found = evaluations.read(layout.eval_file(workdir, step))
@@ -103,8 +103,10 @@ def _reported(workdir: str, step: int) -> dict[str, float]:
     return {n: mean for n, mean in means.items() if mean is not None and math.isfinite(mean)}
 
 
-def _line(reported: Mapping[str, float]) -> str:
-    roles = [name for name in reported if "/" not in name]
-    shown = [f"{role} {reported[role]:.4f}" for role in roles]
-    shown += [f"{r} drift {reported[f'{r}/drift']:.4f}" for r in roles if f"{r}/drift" in reported]
+def reported_line(found: Mapping[str, float]) -> str:
+    """What `reported` found, for the user; "" for nothing."""
+    roles = [name for name in found if "/" not in name]
+    shown = [f"{role} {found[role]:.4f}" for role in roles]
+    moved = [role for role in roles if f"{role}/drift" in found]
+    shown += [f"{role} drift {found[f'{role}/drift']:.4f}" for role in moved]
     return f"on text that nothing was chosen on: {', '.join(shown)} nats/token" if shown else ""

@@ -55,19 +55,11 @@ def new(
         digest = finished["params_sha256"]
     else:
         digest = lineage.params_sha256(jax.tree.map(sharding.to_host, dict(state["params"])))
-    row = next((r for r in layout.metrics(parent.path) if r["step"] == parent.step), {})
-    return lineage.child_of(
-        parent.record,
-        record,
-        path=parent.path,
-        step=parent.step,
-        digest=digest,
-        drawn=drawn.table(parent.record, parent.config),
-        peak_lr=parent.config["optim"]["peak_lr"],
-        replay_ratio=parent.config["data"]["replay_ratio"],
-        eval=layout.losses(row),
-        config=parent.config,
+    own = layout.as_ancestor(
+        parent.record, parent.config, path=parent.path, step=parent.step, digest=digest
     )
+    table = drawn.table(parent.record, parent.config)
+    return lineage.child_of(parent.record, record, own, drawn=table)
 
 
 def data(mixture: mixtures.Mixture, loader: loaders.TrainLoader) -> dict:
