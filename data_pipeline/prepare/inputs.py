@@ -33,6 +33,8 @@ class Options:
         records = {"text_key": self.text_field, "id_key": "", "bad_text": self.bad_text}
         rows = {"rows": self.rows_per_document, "split_fields": self.split_tsv}
         return {
+            "csv": records | {"rows": self.rows_per_document},
+            "json": records,
             "jsonl": records,
             "parquet": records,
             "plain": {"pattern": self.doc_separator, "bad_text": self.bad_text},

@@ -74,17 +74,22 @@ READERS: dict[str, Reader] = {
     "code": Reader(
         "source_code", tuple(languages.BY_SUFFIX), tuple(languages.BY_NAME), converts=False
     ),
+    "csv": Reader("records.csv_table", (".csv",), streams=True, converts=False),
     "cwe": Reader("publications.cwe", streams=True),
     "godoc": Reader("code_docs.godoc"),
     "html": Reader("markup.html", (".html", ".htm", ".xhtml")),
     "javadoc": Reader("code_docs.javadoc"),
+    "json": Reader("records.json_file", (".json",), streams=True, converts=False),
     "jsonl": Reader("records.jsonl", (".jsonl", ".ndjson"), streams=True, converts=False),
+    "mail": Reader("mail", (".eml",)),
+    "mailbox": Reader("mail", (".mbox",), streams=True, function="read_mailbox"),
     "man": Reader("manpage.man", (".man", ".mdoc")),
     "markdown": Reader("markup.markdown", (".md", ".markdown", ".mdx", ".rmd", ".qmd")),
     "mediawiki": Reader("wikipedia.mediawiki", streams=True),
     "moses": Reader(
         "records.tsv", takes="pair", streams=True, converts=False, function="read_aligned"
     ),
+    "notebook": Reader("notebook", (".ipynb",)),
     "parquet": Reader("records.parquet", (".parquet",), streams=True, converts=False),
     "plain": Reader(
         "plain",

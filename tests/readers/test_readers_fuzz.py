@@ -40,6 +40,10 @@ PIECES = """
 |<!DOCTYPE a [<!ENTITY b "c">]>|&b;|&amp;|&#0;|&#xD800;|&#1114112;|<mediawiki>|<page>|</page>|<text>|</text>
 |<Weakness ID="1">|</Weakness>|<Description>|</Description>|/**|*/|{@code |@param x |class A {|func f() {
 |package a|//|{||}|[[File:|[[a|]]|<ref>|</ref>|<ref/>|'''|==a==|{{convert|1|km}}|<table>|<tr>|<td>|<li>|<pre>|a\tb
+|Subject: |Content-Type: text/html|Content-Type: multipart/mixed; boundary=b
+|\n--b
+|\nFrom a
+|=?utf-8?q?=C3?=|charset=|base64|"cells":[|"cell_type":"code"|"markdown"|"source":|"outputs":|;|""
 |word|Wort|\u00e4|\u2028|\U0001f600|\u0301|-|.|'| |
 """.strip("\n").split("|")
 
@@ -95,6 +99,14 @@ HOSTILE = {
     "akn": [b"<a>" * 50_000, b"<akomaNtoso>" * 10_000],
     "cwe": [b"<Weakness>" * 10_000],
     "tsv": [b"a\t" * 50_000, b"\n" * 50_000],
+    "json": [b"[" * 50_000, b'{"text":' * 20_000],
+    "csv": [b'"' * 50_000, b"," * 50_000, b"a,b\n" * 20_000],
+    "mail": [
+        b"a: b\n" * 20_000,
+        b"Content-Type: multipart/mixed; boundary=b\n\n" + b"--b\n" * 9_000,
+    ],
+    "mailbox": [b"From a\n\n" * 9_000],
+    "notebook": [b'{"cells":[' * 20_000, b'{"cells":[' + b"{}," * 20_000 + b"{}]}"],
     "jsonl": [b"[" * 50_000 + b"\n"],
     "plain": [b"\n" * 100_000],
 }

@@ -42,7 +42,7 @@ _CHARSET = re.compile(
     re.IGNORECASE,
 )
 # What is no text in HTML: whose words may be missing from it.
-_MARKUP_WORDS = Markup(comments=r"<!--(?:.|\n)*?-->", tags=r"<[!?/]?[A-Za-z][^<>]*>")
+MARKUP = Markup(comments=r"<!--(?:.|\n)*?-->", tags=r"<[!?/]?[A-Za-z][^<>]*>")
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
 
 
@@ -58,7 +58,7 @@ def read(
     raw = document.decode(data, path=path, encodings=_encodings(data))
     extractor = _Extractor(skip, is_fragment=False, left_out=account.left_out)
     text = extractor.convert(raw)
-    account.read(unescaped(raw), text, where=path, pieces=lambda _: _MARKUP_WORDS(raw))
+    account.read(unescaped(raw), text, where=path, pieces=lambda _: MARKUP(raw))
     if text:
         yield document.Document(id=path, text=text, path=path, title=extractor.title)
 

@@ -56,7 +56,7 @@ _BADGES = {
 }  # fmt: skip
 _ELEMENT = frozenset({"htmlelement", "svgelement", "mathmlelement"})
 # What is no text in Markdown: whose words may be missing from it.
-_MARKUP_WORDS = Markup(
+MARKUP = Markup(
     front_matter=r"\A---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*$",
     comments=r"<!--(?:.|\n)*?-->",
     tags=r"</?[A-Za-z][^<>]*>",
@@ -91,7 +91,7 @@ def read(
         text, title = titled(raw, macros=macros, left_out=account.left_out)
     except document.ReadError as error:
         raise document.ReadError(error.kind, f"{path}: {error}") from error
-    account.read(html.unescaped(raw), text, where=path, pieces=_MARKUP_WORDS)
+    account.read(html.unescaped(raw), text, where=path, pieces=MARKUP)
     if text:
         yield document.Document(id=path, text=text, path=path, title=title)
 
