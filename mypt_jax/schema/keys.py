@@ -228,6 +228,8 @@ ROWS: tuple[Key, ...] = (
     Key("optim.clip_norm", float, TRAINING, above=0, single=True, absent=1.0, was=("grad_clip",)),
     Key("objective.replay", str, TRAINING, choices=("ce", "kl", "ce+kl"), absent="ce"),
     Key("objective.replay_weight", float, TRAINING, least=0, single=True, absent=3.0),
+    Key("objective.max_forgetting", float, TRAINING, least=0, absent=0.0),
+    Key("objective.limit_on", str, TRAINING, choices=("general", "drift"), absent="general"),
     Key("objective.teacher", str, TRAINING, choices=("base", "parent"), absent="base"),
     Key("data.tokenizer", str, TRAINING, was=("tokenization",)),
     Key("data.domain", tuple[str, ...], TRAINING, was=("dataset_dir",)),

@@ -88,6 +88,7 @@ def validate(
     notes += duration.coverage(config, mixture, drawn)
     _check_moments(config, parent)
     teacher = _find_teacher(config, parent)
+    _check_limit(config, teacher)
     return Validated(
         config,
         mixture,
@@ -162,6 +163,27 @@ def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
             f"(parameters {digest[:12]}, recorded {recorded['digest'][:12]}): bring it back"
         )
     return Teacher(path, step, digest)
+
+
+def _check_limit(config: dict, teacher: Teacher | None) -> None:
+    """Raises UserError for objective.max_forgetting where nothing would follow or show it."""
+    wanted = config["objective"]
+    if not wanted["max_forgetting"]:
+        return
+    told = f"objective.max_forgetting={wanted['max_forgetting']:g}"
+    if teacher is None:
+        raise UserError(
+            f"{told} is held by the weight of a teacher's words: set objective.replay=kl"
+        )
+    if wanted["teacher"] != "base":
+        raise UserError(
+            f"{told} is held on the line to the base: set objective.teacher=base, not "
+            f"{wanted['teacher']}"
+        )
+    if not wanted["replay_weight"]:
+        raise UserError(f"{told} multiplies objective.replay_weight, which is 0: give it a start")
+    if wanted["limit_on"] == "drift" and config["eval"]["drift"] != "always":
+        raise UserError(f"{told} on drift wants it at every evaluation: set eval.drift=always")
 
 
 def _drawn(workdir: str, parent: Parent | None) -> dict:

@@ -8,10 +8,12 @@ import jax
 import numpy as np
 
 from data_pipeline.batches.eval_windows import REPORT
+from data_pipeline.errors import UserError
+from mypt_jax import exits
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.monitor import goodput, metrics, preemption
-from mypt_jax.runs import evaluations, layout
+from mypt_jax.runs import comparison, evaluations, layout
 from mypt_jax.train import averaging, baseline, forgetting, parent_check, step
 from mypt_jax.train.run import Run
 
@@ -67,6 +69,35 @@ class Evaluation:
         with self._ledger.phase("evaluation"):
             scores = self._measure(params, done, is_end=True)
             self._run.broadcast("keep the evaluation", lambda: self._keep(scores, done))
+
+    def base(self) -> Mapping:
+        """The base's parameters, placed like the run's. Raises NoValidState where they are gone."""
+        found = self._baseline.parameters()
+        if found is None:
+            base = self._run.record["ancestors"][0]
+            raise exits.NoValidState(
+                f"the base {base['path']}@{base['step']}, to which the limit of forgetting is "
+                "held, is gone or changed: bring it back"
+            )
+        return found
+
+    def limited(self, params: Mapping) -> float:
+        """What objective.limit_on names, on the half that is chosen on: general loss over the
+        base's as a share of it, or drift, nats/token."""
+        keys = [key for key in self._plan if evaluations.role_of(key) == "general"]
+        own = evaluations.Evaluation(self._score(params, keys))
+        if self._run.config["objective"]["limit_on"] == "drift":
+            own = evaluations.Evaluation(self._with_drift(params, dict(own.sources), keys, 0))
+            return own.mean("general", "drift")
+        base = self._baseline(own)
+
+        def share() -> float:
+            found = comparison.compare(own, base, "general")
+            if isinstance(found, comparison.Refusal):
+                raise UserError(f"the limit of forgetting cannot be held: {found.reason}")
+            return found.nats / found.start
+
+        return self._run.broadcast("hear of the limit", share)
 
     def _measure(self, params: Mapping, done: int, *, is_end: bool) -> dict[str, losses.Score]:
         """What is kept for the report is measured at the end, and at the start, with which that is

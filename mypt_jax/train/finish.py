@@ -11,7 +11,7 @@ from mypt_jax.monitor import goodput, metrics
 from mypt_jax.runs import evaluations, layout, lineage
 from mypt_jax.schema import changes, recorded
 from mypt_jax.storage import mirror
-from mypt_jax.train import provenance
+from mypt_jax.train import limit, provenance
 from mypt_jax.train.loop import Loop
 
 
@@ -25,6 +25,7 @@ def is_there(config: dict) -> bool:
     if changes.asks_for_more(finished, config):
         rest = layout.join(layout.step_dir("", finished["step"]), "rest", "")
         if retention.has_optimizer(config["workdir"], finished["step"]) or link.holds(rest):
+            limit.check_longer(layout.record(config["workdir"]), config["workdir"])
             return False  # it was finished with checkpoint.keep_optimizer: it can go on
         raise UserError(
             f"run {config['workdir']} finished at step {finished['step']} without keeping its "
@@ -85,7 +86,8 @@ def _write_finished(loop: Loop, kept: int, last: int) -> None:
     if kept < last:
         finished["rolled_back_from"] = last
     lineage.write_json(layout.join(run.workdir, layout.FINISHED), finished)
-    for line in (reported_line(on_report), loop.saver.cost(), goodput.line(summary)):
+    held = limit.line(run.workdir, kept, run.record)
+    for line in (reported_line(on_report), held, loop.saver.cost(), goodput.line(summary)):
         if line:
             run.note(line)
 

@@ -15,7 +15,16 @@ from data_pipeline.errors import UserError
 from mypt_jax import exits
 from mypt_jax.checkpoint import save
 from mypt_jax.monitor import goodput, preemption, timing
-from mypt_jax.train import averaging, evaluation, forgetting, provenance, rows, update, wishes
+from mypt_jax.train import (
+    averaging,
+    evaluation,
+    forgetting,
+    limit,
+    provenance,
+    rows,
+    update,
+    wishes,
+)
 from mypt_jax.train.run import Run
 
 
@@ -28,6 +37,7 @@ class Loop:
     update: update.Update
     rows: rows.Rows
     wishes: wishes.Wishes
+    limit: limit.Limit
     saver: save.Checkpointer
     evaluate: evaluation.Evaluation
     ledger: goodput.Ledger
@@ -54,12 +64,32 @@ def train(loop: Loop, state: dict, done: int, row: dict) -> tuple[dict, int, dic
                 continue
             row, sent = _observe(loop, *sent), None
             if done == loop.run.config["num_steps"]:
-                state = averaging.result(state)
+                state = _result(loop, state)
             with loop.watch.pause():
                 row = _act(loop, wish, state, done, row)
             if wish.evaluate and forgetting.is_over(loop.run, row):
                 break
     return state, done, row
+
+
+def _result(loop: Loop, state: dict) -> dict:
+    """The state as the run ends: the mean of its parameters, and inside its limit, as is wanted."""
+    state, run = dict(averaging.result(state)), loop.run
+    if not loop.limit.budget:
+        return state
+    with loop.watch.pause(), loop.ledger.phase("evaluation"):
+        params, base = state["params"], loop.evaluate.base()
+        state["params"], share, found = limit.hold(
+            params, base, loop.evaluate.limited, loop.limit.budget
+        )
+    run.record[limit.NAME] = {
+        "budget": loop.limit.budget,
+        "on": run.config["objective"]["limit_on"],
+        "found": found,
+        "share": share,
+        "weight": float(loop.limit.weight(run.config["num_steps"])),
+    }
+    return state
 
 
 def _batches(loop: Loop, done: int) -> Iterator[Batch]:
@@ -88,10 +118,14 @@ def _observe(loop: Loop, done: int, figures: Mapping[str, Any]) -> dict:
     return row
 
 
+def _meta(loop: Loop, done: int, row: dict) -> dict:
+    return {**provenance.meta(loop.run, loop.rows, done, row), limit.NAME: loop.limit.state()}
+
+
 def _act(loop: Loop, wish: wishes.Wish, state: dict, done: int, row: dict) -> dict:
     """Saves, then stops or evaluates as is wished; the row of the step. Raises Preempted."""
     with loop.ledger.phase("save"):
-        loop.saver.save(done, state, provenance.meta(loop.run, loop.rows, done, row))
+        loop.saver.save(done, state, _meta(loop, done, row))
         loop.wishes.saved()
         if wish.stop:
             loop.saver.wait_together()

@@ -35,6 +35,7 @@ from mypt_jax.storage import mirror
 from mypt_jax.train import (
     averaging,
     evaluation,
+    limit,
     provenance,
     rows,
     step,
@@ -124,7 +125,13 @@ def _make_loop(
         say=run.note,
         name_batch=lambda number: rows.name_batch(loader, number),
     )
-    for one in (watch, guard, profiler.Profiler(run.workdir, say=run.note, **config["profile"])):
+    weights = limit.Limit(config)
+    for one in (
+        watch,
+        guard,
+        weights,
+        profiler.Profiler(run.workdir, say=run.note, **config["profile"]),
+    ):
         run.observers.add(one)
     return Loop(
         run=run,
@@ -134,6 +141,7 @@ def _make_loop(
             control=_control(config, run.record, loader.version),
             teacher=_load_teacher(program, validated.teacher),
             guard=guard,
+            limit=weights,
             ledger=ledger,
             watch=watch,
             interrupts=interrupts,
@@ -142,6 +150,7 @@ def _make_loop(
         wishes=wishes.Wishes(
             config, requests=coordination.Requests(program.mesh), interrupts=interrupts
         ),
+        limit=weights,
         saver=saver,
         evaluate=evaluation.Evaluation(
             run,
@@ -314,7 +323,7 @@ def _control(config: Mapping, record: Mapping, version: int) -> step.Control:
         dropout_key=step.dropout_key(config["seed"], depth),
         lr=np.float32(0),
         max_loss=np.float32(np.inf),
-        replay_weight=np.float32(config["objective"]["replay_weight"]),
+        replay_weight=np.float32(0),
         average_from=np.int32(averaging.begin_of(config) or 0),
     )
 
@@ -353,12 +362,15 @@ def _resume(
     notes += provenance.check_numerics(run.record, config, program, done)
     averaging.check_resume(run.record, config, done)
     loop.rows.guard.restore(meta["guard"])
+    loop.limit.restore(meta.get(limit.NAME, {}))
     found = run.broadcast(
         "see the run's rows",
         lambda: [
             r for r in layout.metrics(run.workdir) if r["step"] == done and layout.has_eval(r)
         ],
     )
+    for row in found:
+        loop.limit.at_row(row)  # of an evaluation after the step was saved
     # A row that waits for its evaluation is written again, with it.
     kept = done if found or not wishes.evaluation_due(config, done) else done - 1
     return found[0] if found else dict(meta["row"]), kept, notes

@@ -8,7 +8,7 @@ import numpy as np
 from data_pipeline.batches.batch import Batch
 from mypt_jax.distributed import sharding
 from mypt_jax.monitor import goodput, preemption, step_guard, timing
-from mypt_jax.train import step
+from mypt_jax.train import limit, step
 
 
 class Update:
@@ -21,25 +21,31 @@ class Update:
         control: step.Control,
         teacher: dict,
         guard: step_guard.StepGuard,
+        limit: limit.Limit,
         ledger: goodput.Ledger,
         watch: timing.Timing,
         interrupts: preemption.Interrupts,
     ):
         """`control`: what stays the same in all updates; `teacher`: parameters, {} for none."""
         self._program, self._control, self._teacher = program, control, teacher
-        self._guard, self._ledger, self._watch = guard, ledger, watch
+        self._guard, self._limit, self._ledger, self._watch = guard, limit, ledger, watch
         self._interrupts = interrupts
         self._is_compiled = False
         self._batch_size = program.abstract_batch.source.shape[0]
 
     def __call__(self, state: dict, batch: Batch, done: int) -> tuple[dict, dict[str, Any]]:
         control = self._control._replace(
-            lr=self._program.rates(done), max_loss=np.float32(self._guard.threshold(done + 1))
+            lr=self._program.rates(done),
+            max_loss=np.float32(self._guard.threshold(done + 1)),
+            replay_weight=self._limit.weight(done + 1),
         )
         on_devices = sharding.global_batch(self._program.mesh, batch, self._batch_size)
         with contextlib.nullcontext() if self._is_compiled else self._compiling():
             state, figures = self._program.step(state, on_devices, control, self._teacher)
-        return state, {**figures, "lr": control.lr}
+        own = {"lr": control.lr}
+        if self._limit.budget:
+            own["replay_weight"] = control.replay_weight
+        return state, {**figures, **own}
 
     @contextlib.contextmanager
     def _compiling(self):
