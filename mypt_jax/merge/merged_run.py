@@ -12,6 +12,7 @@ import numpy as np
 from data_pipeline.errors import UserError
 from mypt_jax import exits
 from mypt_jax.checkpoint import save
+from mypt_jax.merge import line as lines
 from mypt_jax.merge import parents as merged_parents
 from mypt_jax.merge import weights
 from mypt_jax.merge.evaluation import Evaluator
@@ -33,10 +34,13 @@ def check_out(out: str) -> None:
         raise UserError(f"--out={out} exists: name another directory, or remove it")
 
 
-def write(out: str, parents: Sequence[Parent], evaluator: Evaluator) -> dict:
+def write(
+    out: str, parents: Sequence[Parent], evaluator: Evaluator, *, line: lines.Line | None
+) -> dict:
     """Merges the parents by their weights, evaluates and writes the run; returns its finished.json.
 
-    Until that file is there the run is not finished, and no stage starts from it.
+    `line`: one that the run is a point of, kept with it. Until finished.json is there the run is
+    not finished, and no stage starts from it.
     """
     params = weights.combine([(one.weight, one.params) for one in parents])
     config = _config(out, parents, evaluator)
@@ -47,6 +51,8 @@ def write(out: str, parents: Sequence[Parent], evaluator: Evaluator) -> dict:
         stack.enter_context(exits.storage())
         run = _open(config, record, stack)
         row = _evaluate(run, evaluator, params, interrupts)
+        if line is not None:
+            lines.keep(out, line)
         checkpointer = save.Checkpointer(out, keep=lambda steps: {*steps})
         stack.callback(checkpointer.close)
         state = {"params": params, "step": np.int32(STEP)}

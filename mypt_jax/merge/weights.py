@@ -40,8 +40,10 @@ def parse(given: Sequence[str]) -> list[tuple[str, float]]:
 def combine(parts: Sequence[tuple[float, Mapping]]) -> dict:
     """The sum of weight x parameters, host arrays of equal trees, in the dtype of the first.
 
-    Summed in float64, so that one run alone, or with itself, is that run to the last bit.
+    Summed in float64, so that one run alone, or with itself, is that run to the last bit; what has
+    no weight is left out.
     """
+    parts = [one for one in parts if one[0]]
 
     def add(*leaves: np.ndarray) -> np.ndarray:
         total = parts[0][0] * leaves[0].astype(np.float64)

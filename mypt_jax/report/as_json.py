@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from data_pipeline.batches import mixture
 from mypt_jax.report import cells, rules, standing, tables
 from mypt_jax.report.run import MIXTURE, Run
 from mypt_jax.runs import lineage
@@ -60,6 +61,10 @@ def _run_json(run: Run, apart: Mapping[str, Mapping[str, str]]) -> dict:
         "init_from": cells.init_text(run),
         "merged_from": [
             {**lineage.identity(one), "weight": one["weight"]} for one in run.merged_from
+        ],
+        "line": [
+            {"at": at, **{role: point.mean(role) for role in mixture.ROLES}}
+            for at, point in run.line
         ],
         "peak_lr": run.peak_lr,
         "replay_ratio": run.replay_ratio,

@@ -168,6 +168,32 @@ def _points(run: Run) -> list[tuple[float, float, int]]:
     return found
 
 
+def _line(run: Run, index: int) -> list[dict]:
+    """The line that a merged run is a point of."""
+    found = []
+    for at, point in run.line:
+        changes = [comparison.compare(run.result, point, role) for role in mixture.ROLES]
+        if all(isinstance(one, Difference) and not one.left_out for one in changes):
+            found.append((*(one.start for one in changes), at))
+    if not found:
+        return []
+    xs, ys, ats = (list(values) for values in zip(*found, strict=True))
+    return [
+        {
+            "type": "scatter",
+            "meta": {"run": run.name},
+            "mode": "lines+markers",
+            "x": xs,
+            "y": ys,
+            "customdata": ats,
+            "line": {"color": colour(index), "width": 1.2, "dash": "dot"},
+            "marker": {"size": 4, "color": colour(index), "symbol": "circle-open"},
+            "hovertemplate": f"line of {run.name}, at %{{customdata:.3g}}<br>domain %{{x:.3f}}, "
+            "general %{y:.3f}<extra></extra>",
+        }
+    ]
+
+
 def _path(run: Run, index: int, place: str) -> list[dict]:
     """A run's evaluations on the plane of domain and general loss, the last one named."""
     pairs = _points(run)
@@ -219,7 +245,11 @@ def trade_off(runs: Sequence[Run]) -> Chart:
         if {*run.final} >= {*mixture.ROLES} and run.name not in apart
     }
     places = dict(zip(shown, label_places(list(shown.values())) if shown else (), strict=True))
-    data = [trace for index in shown for trace in _path(runs[index], index, places[index])]
+    data = [
+        trace
+        for index in shown
+        for trace in (*_line(runs[index], index), *_path(runs[index], index, places[index]))
+    ]
     front = pareto(list(shown.values()))
     line = {"dash": "dash", "width": 1.5, "color": "#8a929e"}
     data.insert(

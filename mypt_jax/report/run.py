@@ -134,6 +134,15 @@ class Run:
         return self.newest.reported
 
     @cached_property
+    def line(self) -> list[tuple[float, Evaluation]]:
+        """Of a merged run that is a point of a line its points: where, and their evaluations."""
+        found = layout.line(str(self.path))
+        return [
+            (one["at"], evaluations.read(layout.line_file(str(self.path), number)).reported)
+            for number, one in enumerate(found["points"] if found else ())
+        ]
+
+    @cached_property
     def final(self) -> dict[str, float]:
         """Losses of the newest evaluation, by role and source."""
         if self.result.fault:

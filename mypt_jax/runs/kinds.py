@@ -180,6 +180,8 @@ RECORD = {
     "notes": [TEXT],
 }
 
+LINE = {"schema": Schema(1), "toward": _PARENT, "points": [{"at": NUMBER}]}
+
 SAMPLES = {str: {str: TEXT}}
 
 # Of a checkpoint's arrays; a step of a run has its lineage beside them.

@@ -15,6 +15,7 @@ FINISHED = "finished.json"
 CHECKPOINTS = "checkpoints"
 META = "meta.json"  # of a checkpoint
 EVALUATIONS = "eval"
+LINE = "line.json"  # of a merged run: the points of the line that it is one of
 MERGE_OF = "merge of "  # in the place of init_from
 SAMPLES = "samples.json"  # {"prompt": {"run": "continuation"}}, beside the runs
 
@@ -34,6 +35,19 @@ def eval_file(workdir: str, step: int) -> str:
 def baseline_file(workdir: str) -> str:
     """The base stage on the windows of this run."""
     return os.path.join(workdir, EVALUATIONS, "baseline.npz")
+
+
+def line_file(workdir: str, number: int) -> str:
+    """What a point of the line was measured at."""
+    return os.path.join(workdir, EVALUATIONS, f"line_{number:04d}.npz")
+
+
+def line(workdir: str) -> dict | None:
+    """line.json of a merged run; None where it is of no line."""
+    path = join(workdir, LINE)
+    if not os.path.exists(path):
+        return None
+    return lineage.read_json(path, what=f"run {workdir}", wanted=kinds.LINE)
 
 
 def steps(workdir: str) -> list[int]:
