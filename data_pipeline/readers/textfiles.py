@@ -20,7 +20,7 @@ _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def text_blocks(stream: BinaryIO, *, path: str, bad_text: str) -> Iterator[str]:
     """Yields UTF-8 text in blocks, without byte order mark, line ends as LF."""
     decoder = codecs.getincrementaldecoder("utf-8")(_handler(bad_text))
-    offset, held = 0, ""
+    offset, held, is_start = 0, "", True
     while True:
         block = stream.read(_BLOCK_BYTES)
         if offset == 0 and block.startswith(_WIDE_MARKS):
@@ -34,8 +34,8 @@ def text_blocks(stream: BinaryIO, *, path: str, bad_text: str) -> Iterator[str]:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             raise bad_bytes(path, offset - pending + error.start) from None
-        if offset == 0:
-            text = text.removeprefix("\ufeff")
+        if is_start and text:  # which a short first block may not have given
+            text, is_start = text.removeprefix("\ufeff"), False
         offset += len(block)
         text, held = held + text, ""
         if block and text.endswith("\r"):

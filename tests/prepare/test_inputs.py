@@ -8,7 +8,7 @@ import sys
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data_pipeline import errors
@@ -53,6 +53,7 @@ def test_marks_and_line_ends(tmp_path):
 
 
 @given(data=st.binary(max_size=60).filter(lambda b: b"\0" not in b), size=st.integers(1, 7))
+@example(data=b"\xef\xbb\xbf", size=1)
 @settings(max_examples=200, deadline=None)
 def test_blocks_of_any_size_read_the_same(tmp_path_factory, data, size):
     path = tmp_path_factory.mktemp("blocks") / "a.txt"
