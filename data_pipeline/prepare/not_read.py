@@ -8,6 +8,7 @@ from data_pipeline.readers import compression
 
 # Names that begin with a dot: no pattern matches them either, and nobody means them as text.
 HIDDEN = "hidden"
+_SHOWN = 12  # kinds, in a line
 
 
 class NotRead:
@@ -47,11 +48,14 @@ class NotRead:
         return [f"{source}: not read: {self.of(source)}" for source in self._counts]
 
     def of(self, source: str) -> str:
-        """Returns the kinds of a source, the most frequent first."""
+        """Returns the most frequent kinds of a source, with what would read them."""
         found = self._counts.get(source, collections.Counter())
-        return ", ".join(
-            f"{number} {kind} ({self._said[source, kind]})" for kind, number in found.most_common()
-        )
+        shown = found.most_common(_SHOWN)
+        said = [f"{number} {kind} ({self._said[source, kind]})" for kind, number in shown]
+        if others := len(found) - len(shown):
+            number = found.total() - sum(number for _, number in shown)
+            said.append(f"{number} of {others} other kinds")
+        return ", ".join(said)
 
 
 def suffix_of(name: str) -> str:

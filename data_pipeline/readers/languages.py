@@ -1,4 +1,4 @@
-"""Programming languages by the suffix or the name of a file."""
+"""Programming languages by the suffix or the name of a file, or by what runs it."""
 
 # Suffixes that mean one thing in nearly every folder; .m, .d, .pro and the like do not.
 BY_SUFFIX = {
@@ -6,6 +6,7 @@ BY_SUFFIX = {
     for language, suffixes in {
         "ada": "adb ads",
         "assembly": "asm s",
+        "awk": "awk",
         "batch": "bat cmd",
         "bibtex": "bib",
         "c": "c h",
@@ -43,7 +44,7 @@ BY_SUFFIX = {
         "nix": "nix",
         "ocaml": "ml mli mll mly",
         "pascal": "pas",
-        "perl": "pl pm t",
+        "perl": "perl pl pm t",
         "php": "php",
         "powershell": "ps1 psm1 psd1",
         "protobuf": "proto",
@@ -86,4 +87,15 @@ BY_NAME = {
     "makefile": "makefile",
     "rakefile": "ruby",
     "vagrantfile": "ruby",
+}
+# Other interpreters are called like their language.
+BY_INTERPRETER = {
+    **dict.fromkeys(("sh", "bash", "dash", "zsh", "ksh", "fish", "ash"), "shell"),
+    **dict.fromkeys(("node", "nodejs", "deno", "bun"), "javascript"),
+    **dict.fromkeys(("tclsh", "wish", "expect"), "tcl"),
+    **dict.fromkeys(("pypy", "python"), "python"),
+    **dict.fromkeys(("gawk", "mawk", "nawk"), "awk"),
+    "make": "makefile",
+    "Rscript": "r",
+    "pwsh": "powershell",
 }

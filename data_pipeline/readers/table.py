@@ -3,6 +3,7 @@
 A registry names a reader; a file that nobody names one for is read by its suffix.
 """
 
+import codecs
 import contextlib
 import dataclasses
 import functools
@@ -65,7 +66,8 @@ def _imported(module: str, function: str) -> Callable:
         return getattr(importlib.import_module(f"data_pipeline.readers.{module}"), function)
 
 
-_SECTION = re.compile(r"\.[1-9][a-z]{0,4}\Z")
+_SECTION = re.compile(r"\A\.[1-9][a-z]{0,4}\Z")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _ROFF = re.compile(rb"^(?:[.']\s*(?:TH|Dd|so)\s|\.\\\"|'\\\")", re.MULTILINE)
 _HEAD_BYTES = 1 << 12
 _OWN = frozenset(("path", "account", "includes", "on_error"))
@@ -94,7 +96,6 @@ READERS: dict[str, Reader] = {
     "plain": Reader(
         "plain",
         (".txt", ".text", ".log", ".org", ".adoc", ".asciidoc"),
-        tuple("readme license licence copying authors changes changelog news notice todo".split()),
         streams=True,
         converts=False,
     ),
@@ -115,20 +116,39 @@ def named_for(path: str) -> str | None:
 
 
 def reader_of(path: Path) -> str | None:
-    """Returns the name of the reader for a file: by its name, of a man page (ls.1) by its text."""
+    """Returns the name of the reader for a file: by its name, else by its first bytes.
+
+    These tell a man page (ls.1, where access.log.1 is none), a script, and text without a suffix.
+    """
     found = named_for(path.name)
-    if found is None and _SECTION.search(compression.stripped(path.name)) and _is_roff(path):
-        return "man"
-    return found
+    name = Path(compression.stripped(path.name))
+    is_section = _SECTION.search(name.suffix) is not None
+    if found is not None or (name.suffix and not is_section):
+        return found
+    head = _head(path)
+    if is_section:
+        return "man" if _ROFF.search(head) else None
+    if head.startswith(b"#!"):
+        return "code"
+    return "plain" if _is_text(head) else None
 
 
-def _is_roff(path: Path) -> bool:
-    """Whether a file has a man page's first macro near its beginning: access.log.1 has not."""
+def _head(path: Path) -> bytes:
+    """The first bytes of a file, decompressed; none of one that cannot be read."""
     try:
         with compression.opened(path, name=path.name) as stream:
-            return _ROFF.search(stream.read(_HEAD_BYTES)) is not None
+            return stream.read(_HEAD_BYTES)
     except document.ReadError:
+        return b""
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether bytes begin a text: UTF-8, cut off anywhere, without control characters."""
+    try:
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
         return False
+    return bool(text.strip()) and not _CONTROL.search(text)
 
 
 @contextlib.contextmanager

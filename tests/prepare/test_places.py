@@ -1,5 +1,6 @@
 """A folder, an archive, a glob as a source: what is read, what is counted, what is refused."""
 
+import gzip
 import io
 import os
 import tarfile
@@ -69,6 +70,13 @@ def test_what_is_not_read_is_said_with_a_remedy(folder):
     (line,) = counted.lines()
     assert line.startswith("s: not read: 2 ") and "2 .xyz (no reader)" in line
     assert "bad.txt, byte 2: not UTF-8" in line and "links are not followed" in line
+
+
+def test_a_line_shows_the_most_frequent_kinds():
+    counted = not_read.NotRead()
+    for number in range(20):
+        counted.add("s", f".{number}", "x", remedy="no reader")
+    assert counted.lines()[0].endswith(".11 (no reader), 8 of 8 other kinds")
 
 
 def test_strict_stops_at_the_first_that_is_not_read(folder):
@@ -142,9 +150,13 @@ def test_kinds_and_titles(tmp_path):
         "d.jsonl": '{"text": "x", "title": "T", "kind": "law"}\n',
         "ls.1": ".TH LS 1\n.SH NAME\nls \\- list\n",
         "access.log.1": "127.0.0.1 GET\n",
+        "run": "#!/usr/bin/perl -w\n",
+        "data": "a\1b",
+        "empty": "",
     }
     for name, text in files.items():
         (tmp_path / name).write_text(text)
+    (tmp_path / "NEWS.gz").write_bytes(gzip.compress(("ä" * 5000).encode()))
     counted = not_read.NotRead()
     spec = inputs.parse(f"s:{tmp_path}", counted=counted)
     found = inputs.documents([spec], options(), groups={}, counted=counted)
@@ -154,10 +166,12 @@ def test_kinds_and_titles(tmp_path):
         "b.html": ("html", "B"),
         "c.py": ("code/python", ""),
         "README": ("plain", ""),
+        "NEWS.gz": ("plain", ""),
+        "run": ("code/perl", ""),
         "d.jsonl": ("law", "T"),
         "ls.1": ("man", ""),
     }
-    assert counted.by_kind() == {"s": {".1": 1}}
+    assert counted.by_kind() == {"s": {".1": 1, "without suffix": 2}}
 
 
 def zipped(path, members):

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline import document
-from data_pipeline.readers import account, textfiles
+from data_pipeline.readers import account, source_code, textfiles
 from data_pipeline.readers.records import csv_table, json_file
 
 
@@ -96,6 +96,14 @@ def test_other_json_stands_as_it_is():
     data = '{\n  "a": [1, "zwei"]\n}\n'
     (found,) = read(json_file, data)
     assert (found.text, found.kind) == (data, "code/json")
+
+
+def test_large_json_without_texts_is_data(monkeypatch):
+    monkeypatch.setattr(source_code, "MAX_BYTES", 99)
+    assert len(texts(json_file, json.dumps([{"text": "x" * 99}]))) == 1
+    with pytest.raises(document.ReadError) as caught:
+        read(json_file, json.dumps({"data": [0] * 99}))
+    assert caught.value.kind == "too_large"
 
 
 @pytest.mark.parametrize("data", ["{", "", '{"text": "a"}\nx\n', "[" * 100_000])

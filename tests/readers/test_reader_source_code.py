@@ -22,17 +22,22 @@ def read(data, path):
         ("src/Makefile", "code/makefile"),
         ("CMakeLists.txt", "code/cmake"),
         ("what", "code/other"),
+        ("run#!/usr/bin/env -S python3.11 -u", "code/python"),
+        ("run#!/bin/bash", "code/shell"),
+        ("run#! /usr/local/bin/Rscript", "code/r"),
+        ("run#!ruby", "code/ruby"),
     ],
 )
 def test_code_as_it_stands_with_its_language(path, kind):
-    text = "\tdef f():\n\n        return 'Ä'  # x  \n"
+    path, sign, line = path.partition("#")
+    text = f"{sign}{line}\n\tdef f():\n\n        return 'Ä'  # x  \n"
     (found,) = read(text.encode(), path)
     assert (found.text, found.kind, found.path) == (text, kind, path)
 
 
 def test_names_go_before_suffixes_and_no_suffix_is_two_languages():
     assert table.named_for("docs/CMakeLists.txt") == table.named_for("x.Rs") == "code"
-    assert table.named_for("README") == "plain" and table.named_for("README.md") == "markdown"
+    assert table.named_for("README") is None and table.named_for("README.md") == "markdown"
     assert len(languages.BY_SUFFIX) == len({*languages.BY_SUFFIX})
     assert not {*languages.BY_SUFFIX} & {".md", ".txt", ".html", ".json", ".csv", ".m"}
 

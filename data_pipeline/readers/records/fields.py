@@ -30,7 +30,7 @@ def taken(
     bad_text: str,
     account: Account,
 ) -> document.Document:
-    """Returns a record's document; raises ReadError("json_broken") where it has no text.
+    """Returns a record's document; raises ReadError("no_text_field") where it has no text.
 
     `name` is its id where it gives none; `where` stands for it in errors.
     """
@@ -38,13 +38,13 @@ def taken(
     if text_key not in record:
         listed = ", ".join(map(str, record))[:200]
         message = f"{where}: no field {text_key!r} but {listed}: pass --text_field"
-        raise document.ReadError("json_broken", message)
+        raise document.ReadError("no_text_field", message)
     if not isinstance(text, str):
         message = (
             f"{where}: field {text_key!r} is {type(text).__name__}, text is wanted: mend the "
             "record or pass --text_field"
         )
-        raise document.ReadError("json_broken", message)
+        raise document.ReadError("no_text_field", message)
     given = {
         key: str(record[key]) for key in (*NAMES, id_key, "title") if record.get(key) is not None
     }

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from data_pipeline import document
+from data_pipeline.readers import source_code
 from data_pipeline.readers.account import NONE, Account
 from data_pipeline.readers.records import fields, jsonl
 
@@ -21,7 +22,7 @@ def read(
     """Yields the text of each object of a list, or of a single one; other JSON is code/json.
 
     JSON lines under this name are read as such. Raises ReadError("json_broken") for what is
-    neither, "too_large" above 64 MiB of what is no JSON lines.
+    neither, "too_large" above 64 MiB of what is no JSON lines, 8 MiB of what holds no texts.
     """
     options = {"text_key": text_key, "id_key": id_key, "bad_text": bad_text, "account": account}
     first = stream.readline(document.MAX_FILE_BYTES + 1)
@@ -38,6 +39,10 @@ def read(
         raise document.ReadError("json_broken", f"{path}: not JSON ({error})") from None
     records = found if isinstance(found, list) else [found]
     if not records or not all(isinstance(each, dict) and text_key in each for each in records):
+        if len(data) > source_code.MAX_BYTES:
+            raise document.ReadError(
+                "too_large", f"{path}: {len(data)} bytes of JSON without texts"
+            )
         account.read(raw, raw, where=path)
         yield document.Document(id=path, text=raw, path=path, kind="code/json")
         return

@@ -19,7 +19,7 @@ def read(
 ) -> Iterator[document.Document]:
     """Yields the text of each row; its columns with the names of Document's fields are kept.
 
-    Raises ReadError: "no_column" where the text's is missing, "truncated" for no whole file.
+    Raises ReadError: "no_text_field" where the text's is missing, "truncated" for no whole file.
     """
     with errors.needs("corpora"):
         import pyarrow
@@ -30,7 +30,7 @@ def read(
             names = table.schema_arrow.names
             if text_key not in names:
                 message = f"{path} has no column {text_key!r} but {', '.join(names)}: "
-                raise document.ReadError("no_column", f"{message}pass --text_field")
+                raise document.ReadError("no_text_field", f"{message}pass --text_field")
             wanted = [name for name in names if name in (text_key, id_key, "title", *fields.NAMES)]
             number = 0
             for batch in table.iter_batches(batch_size=256, columns=wanted):
