@@ -34,6 +34,7 @@ class Options:
         rows = {"rows": self.rows_per_document, "split_fields": self.split_tsv}
         return {
             "csv": records | {"rows": self.rows_per_document},
+            "html": {"main_content": True},
             "json": records,
             "jsonl": records,
             "parquet": records,

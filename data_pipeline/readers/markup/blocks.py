@@ -30,6 +30,17 @@ class Blocks:
         """Returns what was added, blocks separated by a blank line."""
         return "".join(self._parts).strip("\n")
 
+    def place(self) -> int:
+        """Where the text is now; `cut` takes away what follows."""
+        return len(self._parts)
+
+    def cut(self, place: int) -> str:
+        """Takes away and returns what was added since a place."""
+        text = "".join(self._parts[place:]).strip("\n")
+        del self._parts[place:]
+        self._ends_in_list = self._ends_in_table = False
+        return text
+
     def open_list(self, style: str, number: int = 1) -> None:
         """Begins a list of bullets ("-") or of numbers written like `style`."""
         if len(self._lists) < _MAX_LISTS:

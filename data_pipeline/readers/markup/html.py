@@ -44,6 +44,12 @@ _CHARSET = re.compile(
 # What is no text in HTML: whose words may be missing from it.
 MARKUP = Markup(comments=r"<!--(?:.|\n)*?-->", tags=r"<[!?/]?[A-Za-z][^<>]*>")
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
+_MAIN = {
+    "main": re.compile(r"<main\b|<\w[^<>]*\srole=[\"']?main\b", re.IGNORECASE),
+    "article": re.compile(r"<article\b", re.IGNORECASE),
+}
+_MIN_MAIN_CHARS = 200
+_OUTSIDE, _MAIN_ENDS = "outside_main", "end of main"
 
 
 def read(
@@ -51,13 +57,25 @@ def read(
     *,
     path: str,
     skip: tuple[str, ...] = (),
+    main_content: bool = False,
     account: Account = NONE,
 ) -> Iterator[document.Document]:
-    """Yields the page as one document, without elements of the classes in `skip`."""
+    """Yields the page as one document, without elements of the classes in `skip`.
+
+    With `main_content`, for pages of any layout, menus are left out, and all that stands outside
+    of the one element of a page that says it is the main one (<main>, role=main, <article>).
+    """
     data = document.read_bytes(stream, path=path, max_bytes=MAX_CHARS)
     raw = document.decode(data, path=path, encodings=_encodings(data))
-    extractor = _Extractor(skip, is_fragment=False, left_out=account.left_out)
-    text = extractor.convert(raw)
+    extractor, text = _Extractor(skip), ""
+    if main_content and (main := _main_element(raw)):
+        extractor = _Extractor(skip, main=main, cuts_menus=True)
+        text = extractor.convert(raw)
+    if len(text) < _MIN_MAIN_CHARS:  # a page whose main element is empty until a script fills it
+        extractor = _Extractor(skip, cuts_menus=main_content)
+        text = extractor.convert(raw)
+    for reason, words in extractor.left_out:
+        account.left_out(reason, words)
     account.read(unescaped(raw), text, where=path, pieces=lambda _: MARKUP(raw))
     if text:
         yield document.Document(id=path, text=text, path=path, title=extractor.title)
@@ -91,21 +109,45 @@ def convert(
         # Most documentation comments: nothing to parse.
         blocks = re.split(r"\n[ \t]*\n", html.unescape(raw))
         return "\n\n".join(b for b in (_SPACES.sub(" ", b).strip() for b in blocks) if b)
-    return _Extractor(skip, is_fragment=fragment, left_out=left_out).convert(raw)
+    extractor = _Extractor(skip, is_fragment=fragment)
+    text = extractor.convert(raw)
+    for reason, words in extractor.left_out:
+        left_out(reason, words)
+    return text
+
+
+def _main_element(raw: str) -> str:
+    """The kind of element that holds a page's own text, where there is one such element only."""
+    for name, pattern in _MAIN.items():
+        if found := pattern.findall(raw):
+            return name if len(found) == 1 else ""
+    return ""
 
 
 class _Extractor(html.parser.HTMLParser):
-    def __init__(self, skip: tuple[str, ...], *, is_fragment: bool, left_out: document.LeftOut):
+    def __init__(
+        self,
+        skip: tuple[str, ...],
+        *,
+        is_fragment: bool = False,
+        main: str = "",
+        cuts_menus: bool = False,
+    ):
         super().__init__(convert_charrefs=True)
         self._skipped = _UNSHOWN if is_fragment else _UNSHOWN | _ASIDE
         self._skipped_classes = frozenset(skip) if is_fragment else _SKIPPED_CLASSES.union(skip)
         self._is_fragment = is_fragment
-        self._left_out = left_out
-        self._writer = html_text.Writer(left_out)
+        self.left_out: list[tuple[str, str]] = []
+        self._writer = html_text.Writer(self._leave_out, cuts_menus=cuts_menus)
         self._open: list[tuple[str, str]] = []  # element, why it is skipped
-        self._skipping: list[str] = []  # reasons, the outermost first
+        # Reasons, the outermost first; outside of the main element all is skipped.
+        self._main = main
+        self._skipping: list[str] = [_OUTSIDE] if main else []
         self._gone: dict[str, list[str]] = {}
         self._title: list[str] = []
+
+    def _leave_out(self, reason: str, text: str) -> None:
+        self.left_out.append((reason, text))
 
     @property
     def title(self) -> str:
@@ -125,7 +167,7 @@ class _Extractor(html.parser.HTMLParser):
     def _text(self) -> str:
         for reason, parts in self._gone.items():
             if text := " ".join(" ".join(parts).split()):
-                self._left_out(reason, text)
+                self._leave_out(reason, text)
         return self._writer.text()
 
     def handle_starttag(self, tag, attributes):
@@ -136,6 +178,10 @@ class _Extractor(html.parser.HTMLParser):
             return
         if tag in _SELF_CLOSING:
             self._close_same(tag)
+        if self._skipping == [_OUTSIDE] and _is_main(self._main, tag, attributes):
+            self._skipping.clear()
+            self._open.append((tag, _MAIN_ENDS))
+            return
         reason = self._reason(tag, attributes)
         # Deeper elements are not remembered, but for a while those that hide their text.
         is_hidden = bool(reason or self._skipping)
@@ -160,7 +206,10 @@ class _Extractor(html.parser.HTMLParser):
             return
         while self._open:
             name, reason = self._open.pop()
-            if reason:
+            if reason == _MAIN_ENDS:
+                self._writer.separate(name)
+                self._skipping = [_OUTSIDE]
+            elif reason:
                 self._skipping.pop()
                 if not self._skipping:
                     self._writer.separate(name)
@@ -172,10 +221,12 @@ class _Extractor(html.parser.HTMLParser):
     def handle_data(self, data):
         if not self._skipping:
             self._writer.data(data)
-        elif self._open[-1][0] == "title" and self._skipping[0] == "head":
+        elif self._open and self._open[-1][0] == "title" and "head" in self._skipping[:2]:
             self._title.append(data)
         else:
-            self._gone.setdefault(self._skipping[0], []).append(data)
+            # What is skipped anyway is so for its own reason.
+            own = [reason for reason in self._skipping[:2] if reason != _OUTSIDE]
+            self._gone.setdefault((own or [_OUTSIDE])[0], []).append(data)
 
     def _reason(self, tag, attributes) -> str:
         """Why an element is skipped; "" where it is not."""
@@ -204,6 +255,10 @@ class _Extractor(html.parser.HTMLParser):
                 return
             if name in boundary:
                 return
+
+
+def _is_main(main: str, tag: str, attributes) -> bool:
+    return tag == main or (main == "main" and ("role", "main") in attributes)
 
 
 def _is_text(attributes) -> bool:

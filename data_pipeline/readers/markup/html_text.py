@@ -1,5 +1,6 @@
 """Elements of HTML, as a parser meets them -> blocks of text: paragraphs, lists, rows, code."""
 
+import dataclasses
 import re
 
 from data_pipeline import document
@@ -17,15 +18,42 @@ _CODE = frozenset("code kbd samp tt".split())
 _PRE = frozenset("pre listing xmp".split())
 _STYLES = frozenset("1aAiI")
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
+# A list of links is a menu from so many items on, of so many characters at most in the mean.
+_MENU_ITEMS, _MENU_ITEM_CHARS = 4, 60
 _BREAK = "\x00"  # the parser gives no NUL
 
 
-class Writer:
-    """The text so far, and what of it is still open."""
+@dataclasses.dataclass
+class _List:
+    """What an outermost list holds: where it begins, and how much of its text is links."""
 
-    def __init__(self, left_out: document.LeftOut):
+    place: int
+    items: int = 0
+    chars: int = 0
+    link_chars: int = 0
+
+    def count(self, chars: int, *, is_link: bool) -> None:
+        self.chars += chars
+        self.link_chars += chars if is_link else 0
+
+    def is_menu(self) -> bool:
+        """Whether nearly all is links, several of them, none as long as a sentence."""
+        is_short = self.link_chars < _MENU_ITEM_CHARS * self.items
+        return self.items >= _MENU_ITEMS and is_short and self.link_chars > 0.9 * self.chars
+
+
+class Writer:
+    """The text so far, and what of it is still open.
+
+    With `cuts_menus`, lists of which nearly all text is links are left out.
+    """
+
+    def __init__(self, left_out: document.LeftOut, *, cuts_menus: bool = False):
         self.has_title = False
         self._left_out = left_out
+        self._cuts_menus = cuts_menus
+        self._open_links = 0
+        self._list = _List(0)  # the outermost open one
         self._blocks = blocks.Blocks()
         self._current: list[str] = []
         self._pieces: list[list] = []  # open code: [element, where it begins in _current]
@@ -44,6 +72,8 @@ class Writer:
 
     def data(self, text: str) -> None:
         """Adds characters."""
+        if self._lists:
+            self._list.count(len(text.strip()), is_link=self._open_links > 0)
         self._current.append(text if self._pre else _SPACES.sub(" ", text))
 
     def void(self, tag: str, attributes: dict) -> None:
@@ -72,6 +102,7 @@ class Writer:
         """Begins an element; one that is not remembered has no end."""
         self.has_title = self.has_title or tag == "h1"
         self.separate(tag)
+        self._open_links += tag == "a" and is_remembered
         if tag == "sup":
             self._current.append(superscripts.START)
         elif tag == "a" and self._current and self._current[-1] == superscripts.START:
@@ -93,9 +124,12 @@ class Writer:
         elif tag in _LISTS:
             self._start_list(tag, attributes)
         elif tag == "li" and self._lists[-1:] == [True]:
+            self._list.items += 1
             self._blocks.open_item(_number(attributes.get("value"), None))
 
     def _start_list(self, tag: str, attributes: dict) -> None:
+        if not self._lists:
+            self._list = _List(self._blocks.place())
         self._lists.append(not self._is_in_cell())
         if self._lists[-1] and tag == "ol":
             style = attributes.get("type")
@@ -120,8 +154,11 @@ class Writer:
             self._blocks.end_table()
         else:
             self.separate(tag)
+            self._open_links -= tag == "a"
             if tag in _LISTS and self._lists and self._lists.pop():
                 self._blocks.close_list()
+                if self._cuts_menus and not self._lists and self._list.is_menu():
+                    self._left_out("menu", self._blocks.cut(self._list.place))
             elif tag == "li" and self._lists[-1:] == [True]:
                 self._blocks.close_item()
 
