@@ -33,6 +33,7 @@ class Options:
         records = {"text_key": self.text_field, "id_key": "", "bad_text": self.bad_text}
         rows = {"rows": self.rows_per_document, "split_fields": self.split_tsv}
         return {
+            "arrow": records,
             "csv": records | {"rows": self.rows_per_document},
             "html": {"main_content": True},
             "json": records,

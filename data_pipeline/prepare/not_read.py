@@ -8,6 +8,8 @@ from data_pipeline.readers import compression
 
 # Names that begin with a dot: no pattern matches them either, and nobody means them as text.
 HIDDEN = "hidden"
+# What Hugging Face's datasets writes beside a data set.
+METADATA = "metadata"
 _SHOWN = 12  # kinds, in a line
 
 
@@ -24,7 +26,7 @@ class NotRead:
 
     def add(self, source: str, kind: str, said: str, *, remedy: str = "") -> None:
         """Counts a file; `remedy` is shown with its kind, else `said`, which names the file."""
-        if self._strict and kind != HIDDEN:
+        if self._strict and kind not in (HIDDEN, METADATA):
             raise errors.UserError(f"--source {source}: {said} (--strict)")
         self._counts.setdefault(source, collections.Counter())[kind] += 1
         self._said.setdefault((source, kind), remedy or said)

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import glob
+import json
 import os
 import tempfile
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from pathlib import Path
 from data_pipeline import document, errors
 from data_pipeline.corpus.fetch import archives
 from data_pipeline.prepare import not_read
-from data_pipeline.prepare.not_read import HIDDEN, NotRead
+from data_pipeline.prepare.not_read import HIDDEN, METADATA, NotRead
 from data_pipeline.readers import compression, table
 
 _ARCHIVES = frozenset((".zip", ".tar", ".tgz", ".tbz", ".tbz2", ".txz"))
+_DATA_SET = frozenset(("dataset_info.json", "dataset_dict.json"))
 # What an archive may unpack to: text compresses to a tenth, a bomb to a thousandth.
 _MAX_RATIO = 100
 _SMALL_BYTES = 256 << 20
@@ -74,6 +76,7 @@ def in_folder(
         links = [name for name in subdirectories if os.path.islink(os.path.join(directory, name))]
         hidden = [name for name in subdirectories if name.startswith(".")]
         subdirectories[:] = sorted(set(subdirectories) - {*links, *hidden})
+        metadata = _metadata(directory, names)
         for name in sorted([*names, *links, *hidden]):
             path = Path(directory, name)
             called = os.path.join(shown, path.relative_to(folder))
@@ -82,6 +85,8 @@ def in_folder(
             elif path.is_symlink():
                 said = f"{called}: links are not followed, name what it leads to"
                 counted.add(source, "symlink", said)
+            elif name in metadata:
+                counted.add(source, METADATA, called, remedy="of a Hugging Face data set")
             elif not path.is_file():  # and never opened: a pipe would wait for its other end
                 counted.add(source, "no file", f"{called}: a pipe, socket or device")
             elif (named := _reader(path, reader)) == "" and inside:
@@ -90,6 +95,20 @@ def in_folder(
                 _count_unknown(source, called, counted)
             else:
                 yield File(path, called, f"{Path(shown).name}/", folder, named)
+
+
+def _metadata(directory: str, names: list[str]) -> set[str]:
+    """Files of a data set on disk that are none of its data: descriptions, and cached results."""
+    if not _DATA_SET.intersection(names):
+        return set()
+    found = {"dataset_info.json", "dataset_dict.json", "state.json"}.intersection(names)
+    try:
+        with open(os.path.join(directory, "state.json"), "rb") as file:
+            listed = json.load(file)["_data_files"]
+        data = {each["filename"] for each in listed}
+    except (OSError, ValueError, KeyError, TypeError):  # no data set's state, or a damaged one
+        return found
+    return found | {name for name in names if name.endswith(".arrow") and name not in data}
 
 
 @contextlib.contextmanager

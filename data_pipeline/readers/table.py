@@ -73,6 +73,13 @@ _HEAD_BYTES = 1 << 12
 _OWN = frozenset(("path", "account", "includes", "on_error"))
 READERS: dict[str, Reader] = {
     "akn": Reader("publications.akoma_ntoso"),
+    "arrow": Reader(
+        "records.columns",
+        (".arrow", ".feather"),
+        streams=True,
+        converts=False,
+        function="read_arrow",
+    ),
     "code": Reader(
         "source_code", tuple(languages.BY_SUFFIX), tuple(languages.BY_NAME), converts=False
     ),
@@ -92,7 +99,7 @@ READERS: dict[str, Reader] = {
         "records.tsv", takes="pair", streams=True, converts=False, function="read_aligned"
     ),
     "notebook": Reader("notebook", (".ipynb",)),
-    "parquet": Reader("records.parquet", (".parquet",), streams=True, converts=False),
+    "parquet": Reader("records.columns", (".parquet",), streams=True, converts=False),
     "plain": Reader(
         "plain",
         (".txt", ".text", ".log", ".org", ".adoc", ".asciidoc"),

@@ -213,6 +213,27 @@ def test_parquet(tmp_path):
         read(f"{tmp_path}/a.parquet")
 
 
+def test_arrow_files_and_streams(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    made = pyarrow.table({"body": ["a", None, "b"], "title": ["A", None, "B"], "n": [1, 2, 3]})
+    for name, writer in (("s", pyarrow.ipc.new_stream), ("f", pyarrow.ipc.new_file)):
+        with writer(tmp_path / f"{name}.arrow", made.schema) as stream:
+            stream.write_table(made.slice(0, 1), max_chunksize=1)
+            stream.write_table(made.slice(2, 1))
+        got = read(f"{tmp_path}/{name}.arrow", text_field="body")
+        assert [(item.text, item.title, item.kind) for item in got] == [
+            ("a", "A", "arrow"),
+            ("b", "B", "arrow"),
+        ]
+        data = (tmp_path / f"{name}.arrow").read_bytes()
+        for size in (0, 7, len(data) // 2):
+            (tmp_path / "cut.arrow").write_bytes(data[:size])
+            with pytest.raises(errors.UserError, match="no whole Arrow file"):
+                read(f"{tmp_path}/cut.arrow", text_field="body")
+    with pytest.raises(errors.UserError, match="no column 'text' but body, title, n"):
+        read(f"{tmp_path}/s.arrow")
+
+
 def test_tsv_rows_stay_with_their_neighbours(tmp_path):
     (tmp_path / "a.tsv").write_text("".join(f"de{i}\ten{i}\n" for i in range(4)))
     assert texts(f"{tmp_path}/a.tsv") == ["de0\ten0\nde1\ten1\nde2\ten2", "de3\ten3"]

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import json
 import os
 import tarfile
 import zipfile
@@ -172,6 +173,33 @@ def test_kinds_and_titles(tmp_path):
         "ls.1": ("man", ""),
     }
     assert counted.by_kind() == {"s": {".1": 1, "without suffix": 2}}
+
+
+def test_a_data_set_of_hugging_face_on_disk(tmp_path):
+    """Laid out as datasets.save_to_disk does it, and as a hub's folder of Parquet."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    def arrow(path, text):
+        made = pyarrow.table({"text": [text]})
+        with pyarrow.ipc.new_stream(path, made.schema) as stream:
+            stream.write_table(made)
+
+    (tmp_path / "dataset_dict.json").write_text('{"splits": ["train"]}')
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "dataset_info.json").write_text('{"features": {}}')
+    state = {"_data_files": [{"filename": "data-00000-of-00001.arrow"}]}
+    (tmp_path / "train" / "state.json").write_text(json.dumps(state))
+    arrow(tmp_path / "train" / "data-00000-of-00001.arrow", "one")
+    arrow(tmp_path / "train" / "cache-1f3a.arrow", "mapped from one")
+    (tmp_path / "hub" / "data").mkdir(parents=True)
+    (tmp_path / "hub" / "README.md").write_text("card")
+    made = pyarrow.table({"text": ["two"]})
+    parquet.write_table(made, tmp_path / "hub" / "data" / "train-00000.parquet")
+    texts, counted = read(tmp_path, strict=True)
+    assert sorted(texts.values()) == ["card", "one", "two"] and counted == {"metadata": 4}
+    (tmp_path / "train" / "state.json").write_text("[]")
+    assert len(read(tmp_path)[0]) == 4
 
 
 def zipped(path, members):

@@ -101,11 +101,15 @@ PAGES = {
 
 
 def _page(name):
-    if name != "parquet":
+    if name not in ("arrow", "parquet"):
         return PAGES[name].encode()
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    stream = io.BytesIO()
-    parquet.write_table(pyarrow.table({"text": ["one", "two"], "lang": ["en", "de"]}), stream)
+    stream, table = io.BytesIO(), pyarrow.table({"text": ["one", "two"], "lang": ["en", "de"]})
+    if name == "parquet":
+        parquet.write_table(table, stream)
+    else:
+        with pyarrow.ipc.new_stream(stream, table.schema) as writer:
+            writer.write_table(table)
     return stream.getvalue()
 
 
