@@ -3,7 +3,8 @@
 --config=configs/v8.py:tiny                    a row of SIZES
 --config=configs/v8.py:750m,batch=96           the same tokens in larger batches
 --config=configs/v8.py:750m,batch=96,lr_scaling=none
---config=configs/v3.py:runs/gpt2               architecture and tokenizer of an existing run
+--config=configs/v3.py:runs/gpt2               architecture and tokenizer of an existing run, and
+                                               where its size is a row of SIZES, that row
 """
 
 import json
@@ -95,7 +96,9 @@ def _row(name: str, config: ConfigDict) -> dict:
     config.data.tokenizer = parent["data"]["tokenizer"]
     # By train tokens, so that a general directory of one's own needs no weights beside it.
     config.data.general_weights = ()
-    return dict(_FULL, **{key: parent["model"][key] for key in _SHAPE_KEYS})
+    # A run of one of our sizes keeps its steps and rates; of another model, the guide's are taken.
+    row = SIZES.get(parent.get("size"), _FULL)
+    return dict(row, **{key: parent["model"][key] for key in _SHAPE_KEYS})
 
 
 def _scale(config: ConfigDict, row: dict, batch: int | None, lr_scaling: str, lr: float) -> None:

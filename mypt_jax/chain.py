@@ -51,6 +51,7 @@ class Stage:
     parent: str  # run path, "" for scratch
     parent_step: str  # what stands behind the path's @, "" for the final step
     config: dict  # with the overrides
+    overridden: frozenset[str] = frozenset()
 
 
 def _exists(path: str, *names: str) -> bool:
@@ -97,9 +98,10 @@ def as_recorded(stage: Stage, before: dict) -> dict:
     config = {**tree.plain(stage.config), "workdir": stage.workdir, "init_from": start}
     config = fetch.local_names(config)
     # What follows from the datasets is as it was, where what it follows from is.
-    for key, source in (("num_steps", "domain_epochs"), ("data.replay_ratio", "data.mixture")):
-        if tree.get(config, source) and tree.get(config, source) == tree.get(before, source):
-            tree.put(config, key, tree.get(before, key))
+    if config["domain_epochs"] and config["domain_epochs"] == before["domain_epochs"]:
+        duration.lengthen(config, before["num_steps"], stage.overridden)
+    if config["data"]["mixture"] and config["data"]["mixture"] == before["data"]["mixture"]:
+        config["data"]["replay_ratio"] = before["data"]["replay_ratio"]
     duration.resolve_warmup(config)
     return config
 
@@ -137,7 +139,7 @@ def load_stage(name: str, argument: str, runs_dir: str, flags: list[str]) -> Sta
     # An imported base, --size=runs/gpt2, stays where it is.
     base = argument.partition(",")[0].rstrip("/")
     workdir, parent = (p if p == base else _placed(p, runs_dir) for p in (config.workdir, parent))
-    return Stage(name, workdir, parent, step, tree.plain(config.to_dict()))
+    return Stage(name, workdir, parent, step, tree.plain(config.to_dict()), overridden)
 
 
 def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | None:

@@ -97,7 +97,7 @@ def test_a_run_directory_gives_architecture_tokenizer_and_parent(tmp_path):
     run = tmp_path / "gpt2"
     run.mkdir()
     config = base.get_config("tiny").to_dict()
-    config["model"]["tied_embeddings"] = True
+    config["model"]["tied_embeddings"], config["size"] = True, "gpt2"
     import json
 
     (run / "config.json").write_text(json.dumps(config))
@@ -108,6 +108,9 @@ def test_a_run_directory_gives_architecture_tokenizer_and_parent(tmp_path):
     assert stage.optim.peak_lr == 3e-5 and stage.size == "gpt2"
     assert stage.data.general_weights == (), "one's own general directory needs no weights"
     assert v5.get_config(str(run)).init_from == str(run / "v3")
+    (run / "config.json").write_text(json.dumps({**config, "size": "tiny"}))
+    small = v3.get_config(str(run))  # a run of one of our sizes keeps its steps and rates
+    assert (small.optim.peak_lr, small.num_steps) == (3e-4, v3.get_config("tiny").num_steps)
 
 
 def test_only_base_starts_from_scratch():

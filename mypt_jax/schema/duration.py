@@ -31,7 +31,7 @@ def resolve(config: dict, domain_tokens: int, overridden: Collection[str]) -> li
             raise UserError(
                 f"domain_epochs {config['domain_epochs']:g} would take {steps:.3g} steps"
             )
-        config["num_steps"] = max(1, round(steps))
+        lengthen(config, max(1, round(steps)), overridden)
         notes.append(
             f"num_steps {config['num_steps']}: {config['domain_epochs']:g} epochs of "
             f"{domain_tokens:,} domain tokens at {share:.0%} of {per_step:,} tokens/step"
@@ -40,6 +40,17 @@ def resolve(config: dict, domain_tokens: int, overridden: Collection[str]) -> li
     _check_decay(config["num_steps"], **config["optim"])
     _check_profile(config)
     return notes
+
+
+def lengthen(config: dict, num_steps: int, overridden: Collection[str]) -> None:
+    """Sets num_steps, and in proportion the warmup and the interval of evaluations, unless they are
+    given: those of a stage file belong to its length."""
+    factor = num_steps / config["num_steps"]
+    config["num_steps"] = num_steps
+    for group, key in (("optim", "warmup_steps"), ("eval", "every_steps")):
+        before = config[group][key]
+        if f"{group}.{key}" not in overridden and before >= 1:
+            config[group][key] = type(before)(max(1, round(before * factor)))
 
 
 def resolve_warmup(config: dict) -> list[str]:
@@ -113,9 +124,15 @@ def coverage(config: Mapping, mixture: mixtures.Mixture, drawn: Mapping) -> list
 def judged(told: str, role: str, epochs: float) -> str:
     """A line on how often a source is gone through, with the guide's judgement for the domain."""
     if role != "domain":
+        if epochs > MANY_EPOCHS:
+            return (
+                f"warning: {told}: replayed until it is known by heart; more of it, or less often"
+            )
         return told
     if epochs > MEMORISATION_EPOCHS:
         return f"warning: {told}: memorisation; fewer steps or more text"
     if epochs > MANY_EPOCHS:
         return f"warning: {told}: above {MANY_EPOCHS:g} (2 to 5 is good)"
+    if epochs < 1:
+        return f"{told} (not all of it is read; 2 to 5 is good)"
     return f"{told} (2 to 5 is good)"

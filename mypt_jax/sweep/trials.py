@@ -86,8 +86,10 @@ def _trial(spec: str, flags: Sequence[str], settings: Mapping[str, str], out_dir
     workdir = layout.join(out_dir, re.sub(r"[^\w.,=+-]", "_", name) or "only")
     own = [f"--config.{key}={value}" for key, value in settings.items()]
     arguments = (f"--config={spec}", *flags, *own, f"--config.workdir={workdir}")
-    config = overrides.read(arguments).config
+    given = overrides.read(arguments)
+    config = given.config
     values.check_values(config)
     start = "" if config["init_from"] == "scratch" else config["init_from"]
     parent, _, step = start.partition("@")
-    return Trial(chain.Stage(config["stage"], workdir, parent, step, config), settings, arguments)
+    stage = chain.Stage(config["stage"], workdir, parent, step, config, given.overridden)
+    return Trial(stage, settings, arguments)

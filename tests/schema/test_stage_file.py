@@ -56,7 +56,9 @@ def test_a_stage_file_that_is_not_here_is_the_project_s(tmp_path, monkeypatch, c
     assert stage_file.load("./configs/v7.py").stage == "v7"
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and shipped.STAGES in said
-    with pytest.raises(UserError, match=r"configs/v9.py does not exist; configs has base.py, .*v8"):
+    with pytest.raises(
+        UserError, match=r"configs/v9.py does not exist; configs has adapt.py, base.py, .*v8"
+    ):
         stage_file.load("configs/v9.py")
     with pytest.raises(UserError, match="other/v8.py does not exist"):
         stage_file.load("other/v8.py")
@@ -72,7 +74,7 @@ def test_copied_stage_files_stand_on_their_own(tmp_path, monkeypatch, capsys):
         base.write_text(re.sub(r"config\.seed = \d+", f"config.seed = {seed}", base.read_text()))
     for name, seed in (("mine", 12), ("configs", 11), ("mine", 12)):
         assert stage_file.load(f"{name}/v8.py:tiny").to_dict() == {**before, "seed": seed}
-    with pytest.raises(UserError, match="mine has base.py"):
+    with pytest.raises(UserError, match="mine has adapt.py, base.py"):
         stages.main(["mine"])
     # One's own file alone: what it builds on is the project's, and others are beside it.
     (tmp_path / "configs" / "base.py").unlink()

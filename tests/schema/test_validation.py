@@ -9,7 +9,7 @@ from conftest import SMALL, build_dataset
 from configs import base, v3
 from data_pipeline.errors import UserError
 from mypt_jax.runs import lineage
-from mypt_jax.schema import validation
+from mypt_jax.schema import duration, validation
 
 
 def settings(datasets, tmp_path, stage=base, **overrides):
@@ -137,6 +137,35 @@ def test_domain_epochs_set_the_length(make, datasets):
     assert trained == pytest.approx(2 * tokens, rel=0.01)
     with pytest.raises(UserError, match="both given"):
         validation.validate(make(domain_epochs=2.0), overridden={"num_steps", "domain_epochs"})
+
+
+def test_warmup_and_evaluation_follow_the_length_unless_given(make):
+    """Both were left at those of the stage file: 53 steps with 48 of warmup, no evaluation."""
+    before, values = make(), dict(domain_epochs=2.0, data__replay_ratio=0.2)
+    found = validation.validate(make(**values)).config
+    factor = found["num_steps"] / before["num_steps"]
+    assert factor > 2
+    assert found["eval"]["every_steps"] == round(before["eval"]["every_steps"] * factor)
+    assert found["optim"]["warmup_steps"] == round(before["optim"]["warmup_steps"] * factor)
+    given = {"optim.warmup_steps", "eval.every_steps"}
+    kept = validation.validate(make(**values), overridden=given).config
+    assert kept["eval"]["every_steps"] == before["eval"]["every_steps"]
+    assert kept["optim"]["warmup_steps"] == before["optim"]["warmup_steps"]
+
+
+@pytest.mark.parametrize(
+    "role, epochs, said",
+    [
+        ("domain", 0.2, "not all of it is read"),
+        ("domain", 3.0, "(2 to 5 is good)"),
+        ("domain", 6.0, "warning: x: above 5"),
+        ("domain", 11.0, "memorisation"),
+        ("general", 0.1, "x"),
+        ("general", 203.0, "warning: x: replayed until it is known by heart"),
+    ],
+)
+def test_how_often_text_is_read_is_judged(role, epochs, said):
+    assert said in duration.judged("x", role, epochs)
 
 
 def test_warmup_below_one_is_a_share(make):

@@ -239,7 +239,7 @@ def test_a_signal_reaches_the_stage_once_and_is_waited_for(tree, signum):
     [
         (
             ["--stages=v9"],
-            "configs/v9.py does not exist; configs has base.py",
+            "configs/v9.py does not exist; configs has adapt.py",
         ),
         (["--size=huge"], "'huge' is neither a size (tiny, 150m, 350m, 750m)"),
         (["--config.workdir=x"], "--runs_dir"),
