@@ -16,9 +16,10 @@ from data_pipeline.tokens import shards
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import sharding
-from mypt_jax.evaluate import losses
+from mypt_jax.evaluate import losses, tasks
 from mypt_jax.model import attention, forward
 from mypt_jax.model import gpt as model
+from mypt_jax.runs import evaluations
 
 
 class Scorer:
@@ -52,6 +53,15 @@ class Scorer:
     def _token_bytes(self) -> np.ndarray:
         return self.tokenizer.token_bytes()
 
+    def _open(self, data: str) -> shards.Dataset:
+        dataset = shards.open_dataset(data)
+        if dataset.tokenizer_sha256 != self.tokenizer.sha256:
+            raise UserError(
+                f"dataset {data} was made with tokenizer {dataset.tokenizer}, the run "
+                f"{self.path} has {self.tokenizer.name}; prepare it again or give the text itself"
+            )
+        return dataset
+
     def score_data(self, data: str, *, windows: int) -> dict[str, losses.Score]:
         """Scores the val splits of a token dataset, by source, or a text file, whole.
 
@@ -61,19 +71,13 @@ class Scorer:
             raise UserError(f"{data} does not exist; wanted a token dataset or a text file")
         if not os.path.isdir(data):
             return {os.path.basename(data): self.score_text(_read_text(data))}
-        dataset = shards.open_dataset(data)
-        if dataset.tokenizer_sha256 != self.tokenizer.sha256:
-            raise UserError(
-                f"dataset {data} was made with tokenizer {dataset.tokenizer}, the run "
-                f"{self.path} has {self.tokenizer.name}; prepare it again or give the text itself"
-            )
         plan = {
             name: loaders.eval_windows(
                 source,
                 block_size=self.block_size,
                 num_windows=windows or max(1, source.tokens["val"] // self.block_size),
             )
-            for name, source in dataset.sources.items()
+            for name, source in self._open(data).sources.items()
         }
         return losses.score(
             self._measure,
@@ -83,6 +87,20 @@ class Scorer:
             batch_size=self.batch_size,
             token_bytes=self._token_bytes,
         )
+
+    def score_tasks(self, data: str, *, most: int) -> dict[str, dict[str, evaluations.Source]]:
+        """{source: {"choice": .., "recall": ..}} of a token dataset, from the half of val that is
+        kept for the report, at most so many questions of each. Raises UserError."""
+        if not os.path.isdir(data):
+            raise UserError(f"{data}: tasks are made from a token dataset, see mypt prepare")
+        found: dict[str, dict[str, evaluations.Source]] = {}
+        for name, source in self._open(data).sources.items():
+            made = {
+                key: make(source, block_size=self.block_size, most=most)
+                for key, make in tasks.TASKS.items()
+            }
+            found[name] = {k: tasks.score(self.nll, one) for k, one in made.items() if one}
+        return found
 
     def score_text(self, text: str) -> losses.Score:
         """Scores every token of a text that follows an EOT, in windows one after another."""

@@ -55,14 +55,18 @@ def choice(source: shards.Source, *, block_size: int, most: int) -> Task | None:
 
 def recall(source: shards.Source, *, block_size: int, most: int) -> Task | None:
     """A string, what follows it for 200 tokens (or as the context allows), and the string again or
-    another of the document. None where no document is long enough."""
+    another of the document; questions as those of choice."""
     between = min(_RECALL_TOKENS, block_size - 2 * ANSWER_TOKENS)
 
     def question(ids: np.ndarray, start: int, others: Sequence[int]) -> np.ndarray:
         prompt = ids[start : start + ANSWER_TOKENS + between]
         return np.stack([np.concatenate([prompt, _answer(ids, at)]) for at in (start, *others)])
 
-    return _task(source, question, span=ANSWER_TOKENS + between, most=most)
+    # What follows the prompt in the document is skipped: it would be a better answer than the true.
+    return _task(source, question, span=2 * ANSWER_TOKENS + between, most=most)
+
+
+TASKS = {"choice": choice, "recall": recall}
 
 
 def score(nll: Callable[[np.ndarray], np.ndarray], task: Task) -> evaluations.Source:

@@ -28,6 +28,7 @@ def test_all_answers_are_of_the_document_and_the_first_is_true(source, make):
         prompts = {row[: -tasks.ANSWER_TOKENS].tobytes() for row in windows}
         assert len(prompts) == 1 and prompts.pop() in text
         assert all(row[-tasks.ANSWER_TOKENS :].tobytes() in text for row in windows)
+        assert not any(row.tobytes() in text for row in windows[1:]), "a wrong one that is right"
         true = windows[0]
         if make is tasks.choice:
             assert true.tobytes() in text
