@@ -27,6 +27,7 @@ COMMANDS = {
     "plan": Command("mypt_jax.plan.command:main", "what a stage will be and cost, before it runs"),
     "report": Command("mypt_jax.report.command:main", "the guide's tables from what was trained"),
     "merge": Command("mypt_jax.merge.command:main", "several runs' weights into one run"),
+    "sample": Command("mypt_jax.sample.command:main", "a token dataset of a run's own text"),
     "generate": Command("mypt_jax.generate:main", "continue prompts with a run's model"),
     "evaluate": Command("mypt_jax.evaluate.command:main", "score a run on a dataset or text"),
     "interop.huggingface": Command(

@@ -21,7 +21,11 @@ def load(spec: str) -> tuple[sampling.Generator, tokenizers.Tokenizer]:
 
     Raises UserError when there is no such run or its tokenizer is not the recorded one.
     """
-    loaded = restore.load_params(spec)
+    return of_loaded(restore.load_params(spec))
+
+
+def of_loaded(loaded: restore.Loaded) -> tuple[sampling.Generator, tokenizers.Tokenizer]:
+    """As `load`, of what was read."""
     tokenizer = tokenizers.get(loaded.config["data"]["tokenizer"])
     recorded = loaded.record["tokenizer"]
     if recorded["sha256"] != tokenizer.sha256:

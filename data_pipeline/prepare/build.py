@@ -122,7 +122,7 @@ def write_sources(
     every_val = np.unique(np.concatenate([one.val_docs for one in chosen.values()]))
     entries = {}
     for source in sources:
-        written = _write_source(
+        written = write_source(
             chosen[source],
             target=targets[source],
             store=store,
@@ -215,7 +215,7 @@ class _Written:
     passes: int
 
 
-def _write_source(
+def write_source(
     chosen: selection.Selection,
     *,
     target: int | None,

@@ -38,8 +38,9 @@ _BLOCK = 1 << 14  # ids decoded per step: its arrays stay in the processor's cac
 class Tokenizer:
     """A vocabulary with its end-of-text id; `eot` is never produced from text.
 
-    Attributes: name, eot, vocab_size (ids in use), padded_vocab_size, sha256 (of ranks, pattern and
-    eot, or of tokenizer.json).
+    Attributes: name, eot, bos (what a text begins with; None for a tokenizer that has no such
+    token), vocab_size (ids in use), padded_vocab_size, sha256 (of ranks, pattern and eot, or of
+    tokenizer.json).
     """
 
     def __init__(
@@ -53,9 +54,11 @@ class Tokenizer:
         decode: Callable[[np.ndarray], str],
         token_bytes: Callable[[], np.ndarray],
         encoding,
+        bos: int | None = None,
     ):
         self.name = name
         self.eot = eot
+        self.bos = bos
         self.vocab_size = vocab_size
         self.padded_vocab_size = -(-vocab_size // _VOCAB_MULTIPLE) * _VOCAB_MULTIPLE
         self.sha256 = sha256
@@ -232,23 +235,35 @@ def _from_hugging_face(name: str, directory: Path) -> Tokenizer:
         decode=lambda ids: inner.decode(ids.tolist(), skip_special_tokens=False),
         token_bytes=token_bytes,
         encoding=None,
+        bos=_hugging_face_bos(inner, directory),
     )
+
+
+def _named(directory: Path, key: str) -> str:
+    """A token that tokenizer_config.json names; "" where it names none."""
+    config = directory / "tokenizer_config.json"
+    if not config.is_file():
+        return ""
+    try:
+        found = json.loads(config.read_bytes()).get(key)
+    except (ValueError, AttributeError) as error:
+        raise errors.UserError(f"{config} is not a JSON object: {error}") from None
+    named = found.get("content") if isinstance(found, dict) else found
+    if named and not isinstance(named, str):
+        raise errors.UserError(f"{config}: {key} is {named!r}, wanted a text")
+    return named or ""
+
+
+def _hugging_face_bos(inner, directory: Path) -> int | None:
+    named = _named(directory, "bos_token")
+    return inner.token_to_id(named) if named else None
 
 
 def _hugging_face_eot(inner, directory: Path) -> int:
     """The end-of-text id: tokenizer_config.json's eos_token, else a usual name of one."""
     names = [_END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]"]
-    config = directory / "tokenizer_config.json"
-    if config.is_file():
-        try:
-            eos = json.loads(config.read_bytes()).get("eos_token")
-        except (ValueError, AttributeError) as error:
-            raise errors.UserError(f"{config} is not a JSON object: {error}") from None
-        named = eos.get("content") if isinstance(eos, dict) else eos
-        if named and not isinstance(named, str):
-            raise errors.UserError(f"{config}: eos_token is {named!r}, wanted a text")
-        names = [named, *names] if named else names
-    for candidate in names:
+    named = _named(directory, "eos_token")
+    for candidate in [named, *names] if named else names:
         eot = inner.token_to_id(candidate)
         if eot is not None:
             return eot

@@ -121,6 +121,16 @@ class Generator:
         decode_secs = time.perf_counter() - start
         return Generated(outputs, decode_secs, compile_secs, sum(map(len, outputs)))
 
+    def block(self, rows_B: np.ndarray, *, seed: int, start: int) -> np.ndarray:
+        """Documents as the model writes them unasked: tokens int32[B, L], L the whole context.
+
+        A row is a function of its number, uint32, and the seed. Its documents begin with `start`,
+        which is not in them, and see nothing of each other; the last one of a row may lack its EOT.
+        Temperature 1, and nothing is cut off the distribution. Compiled once for each B.
+        """
+        ids = {"start": start, "eot": self.eot, "vocab_size": self.vocab_size}
+        return np.asarray(_block(self.gpt, jax.random.key(seed), rows_B, **ids))
+
     def _check(self, prompts, max_new_tokens):
         for number, prompt in enumerate(prompts, 1):
             if len(prompt) + max_new_tokens > self.block_size:
@@ -173,6 +183,29 @@ def _recompute(gpt, cache, state, *, choose):
     rows_B = jnp.arange(len(new_B))
     tokens_BP = state["tokens_BP"].at[rows_B, at_B + 1].set(new_B)
     return new_B, cache, {**state, "tokens_BP": tokens_BP}
+
+
+@functools.partial(jax.jit, static_argnames=("start", "eot", "vocab_size"))
+def _block(gpt, key, rows_B, *, start: int, eot: int, vocab_size: int):
+    """Generator.block."""
+    length = gpt.config.block_size
+    keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, rows_B)
+    used_V = jnp.arange(gpt.config.vocab_size) < vocab_size
+
+    def one_token(carry, index):
+        cache, last_B, at_B = carry
+        hidden_B1D, cache = gpt.decode_step(last_B[:, None], at_B, cache)
+        logits_BV = jnp.where(used_V, gpt.logits(hidden_B1D[:, 0]), -jnp.inf)
+        now_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, index)
+        new_B = jax.vmap(jax.random.categorical)(now_B, logits_BV).astype(jnp.int32)
+        # A new document is at position 0 again, where what is cached behind it is masked.
+        ended_B = new_B == eot
+        return (cache, jnp.where(ended_B, start, new_B), jnp.where(ended_B, 0, at_B + 1)), new_B
+
+    cache = gpt.init_cache(len(rows_B), length)
+    first = (cache, jnp.full_like(rows_B, start, jnp.int32), jnp.zeros_like(rows_B, jnp.int32))
+    _, tokens_LB = jax.lax.scan(one_token, first, jnp.arange(length))
+    return tokens_LB.T
 
 
 def _advance(gpt, hidden_BLD, at_B, state, choose):

@@ -102,6 +102,17 @@ def test_hugging_face(hugging_face):
     assert got.token_bytes()[got.eot] == 0
 
 
+def test_a_text_begins_with_what_the_tokenizer_names(hugging_face):
+    assert tokenizer.get("gpt2").bos is None
+    config = {"eos_token": "<eos>", "bos_token": {"content": "<unused300>"}}
+    (hugging_face / "tokenizer_config.json").write_text(json.dumps(config))
+    assert tokenizer.get(f"hf:{hugging_face}").bos == 300
+    (hugging_face / "tokenizer_config.json").write_text(json.dumps({**config, "bos_token": 3}))
+    tokenizer.get.cache_clear()
+    with pytest.raises(errors.UserError, match="bos_token is 3, wanted a text"):
+        tokenizer.get(f"hf:{hugging_face}")
+
+
 def test_hugging_face_without_end_of_text(hugging_face):
     (hugging_face / "tokenizer_config.json").unlink()
     content = json.loads((hugging_face / "tokenizer.json").read_text())

@@ -1,0 +1,129 @@
+"""Sampled blocks as a token dataset: cut into documents, counted, built."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipeline import errors
+from data_pipeline.prepare import budget, encoded, tokenise
+from data_pipeline.tokens import tokenizer as tokenizers
+from mypt_jax import continuation
+from mypt_jax.checkpoint import restore
+from mypt_jax.runs import lineage
+from mypt_jax.sample import blocks as kept_blocks
+
+SOURCE = "samples"
+# Blocks without one new document, one after another, after which the model is taken to repeat
+# itself: more would not end.
+MOST_BARREN = 8
+
+
+class Model(NamedTuple):
+    """A run's model, ready to be sampled from; `identity`: which run, step and parameters."""
+
+    sample: Callable[[int], np.ndarray]  # block's number -> tokens [B, L]
+    vocabulary: tokenizers.Tokenizer
+    identity: dict
+
+
+class Block(NamedTuple):
+    """What became of a block."""
+
+    number: int
+    sampled: int  # tokens
+    secs: float  # that took, with compilation in the first; 0 where it was sampled before
+    tokens: int  # in distinct documents so far, up to what is wanted
+
+
+def open_model(spec: str, *, seed: int, block_rows: int) -> Model:
+    """Loads a run, PATH, PATH@STEP or PATH@best, on the first device. Raises UserError."""
+    loaded = restore.load_params(spec)
+    generator, vocabulary = continuation.of_loaded(loaded)
+    start = vocabulary.eot if vocabulary.bos is None else vocabulary.bos
+
+    def sample(number: int) -> np.ndarray:
+        rows_B = number * block_rows + np.arange(block_rows, dtype=np.uint32)
+        return generator.block(rows_B, seed=seed, start=start)
+
+    identity = {
+        "run": loaded.path,
+        "step": loaded.step,
+        "run_id": loaded.record["run_id"],
+        "params_sha256": lineage.params_sha256(loaded.params),
+        "begins_with": start,
+    }
+    return Model(sample, vocabulary, identity)
+
+
+def documents(tokens_BL: np.ndarray, eot: int) -> list[np.ndarray]:
+    """Documents with EOT at their end, in the order of rows; empty ones are none."""
+    found = []
+    for row_L in tokens_BL:
+        row_L = row_L if row_L[-1] == eot else np.append(row_L, row_L.dtype.type(eot))
+        ends = np.flatnonzero(row_L == eot) + 1
+        found += [piece for piece in np.split(row_L, ends[:-1]) if len(piece) > 1]
+    return found
+
+
+def build(
+    model: Model,
+    *,
+    out_dir: Path,
+    settings: budget.Settings,
+    block_rows: int,
+    on_block: Callable[[Block], None],
+) -> dict[str, int]:
+    """Writes settings.total_tokens sampled tokens as a dataset; returns those of each split.
+
+    `on_block` is called after each block.
+    """
+    identity = {
+        "params_sha256": model.identity["params_sha256"],
+        "tokenizer_sha256": model.vocabulary.sha256,
+        "seed": settings.seed,
+        "block_rows": block_rows,
+    }
+    dtype = model.vocabulary.dtype
+    with kept_blocks.kept(out_dir, identity, model.sample, dtype) as blocks:
+        return encoded.build_encoded(
+            _batches(blocks, model.vocabulary, settings.total_tokens or 0, on_block),
+            out_dir=out_dir,
+            source=SOURCE,
+            vocabulary=model.vocabulary,
+            settings=settings,
+            recorded={"command": "sample", "block_rows": block_rows, **model.identity},
+        )
+
+
+def _batches(
+    blocks: kept_blocks.Blocks,
+    vocabulary: tokenizers.Tokenizer,
+    wanted: int,
+    on_block: Callable[[Block], None],
+) -> Iterator[tokenise.Encoded]:
+    """Documents of one block after another, until the distinct ones have the tokens wanted."""
+    known: set[int] = set()
+    number = tokens = barren = 0
+    while tokens < wanted:
+        start = 0.0 if number in blocks else time.monotonic()
+        block_BL = blocks[number]
+        secs = time.monotonic() - start if start else 0.0
+        batch = encoded.encoded(SOURCE, documents(block_BL, vocabulary.eot), vocabulary)
+        before = tokens
+        for row in batch.table:
+            if int(row["doc"]) not in known:
+                known.add(int(row["doc"]))
+                tokens += int(row["tokens"])
+        barren = 0 if tokens > before else barren + 1
+        if barren == MOST_BARREN:
+            raise errors.UserError(
+                f"after {tokens:,} tokens the model writes nothing new: {MOST_BARREN} blocks of "
+                f"{block_BL.size:,} tokens held no other document; ask for fewer --tokens"
+            )
+        on_block(Block(number, block_BL.size, secs, min(tokens, wanted)))
+        number += 1
+        if len(batch.table):
+            yield batch
