@@ -24,6 +24,7 @@ COMMANDS = {
     "main": Command("mypt_jax.main:run", "train one stage"),
     "chain": Command("mypt_jax.chain:main", "train a chain of stages, each from its parent"),
     "sweep": Command("mypt_jax.sweep.command:main", "train a stage with several values and seeds"),
+    "frontier": Command("mypt_jax.frontier.command:main", "compare recipes of adaptation"),
     "plan": Command("mypt_jax.plan.command:main", "what a stage will be and cost, before it runs"),
     "report": Command("mypt_jax.report.command:main", "the guide's tables from what was trained"),
     "merge": Command("mypt_jax.merge.command:main", "several runs' weights into one run"),

@@ -14,7 +14,8 @@ from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.monitor import goodput, metrics, preemption
 from mypt_jax.runs import comparison, evaluations, layout
-from mypt_jax.train import averaging, baseline, forgetting, parent_check, step
+from mypt_jax.train import averaging, parent_check, step
+from mypt_jax.train.forgetting import baseline, guard
 from mypt_jax.train.run import Run
 
 
@@ -124,7 +125,7 @@ class Evaluation:
         base = self._baseline(own)
         return self._run.broadcast(
             "hear of the evaluation",
-            lambda: metrics.finite(forgetting.measure(self._run, own, base)),
+            lambda: metrics.finite(guard.measure(self._run, own, base)),
         )
 
     def _score(

@@ -11,7 +11,8 @@ from mypt_jax.monitor import goodput, metrics
 from mypt_jax.runs import evaluations, layout, lineage
 from mypt_jax.schema import changes, recorded
 from mypt_jax.storage import mirror
-from mypt_jax.train import limit, provenance
+from mypt_jax.train import provenance
+from mypt_jax.train.forgetting import limit
 from mypt_jax.train.loop import Loop
 
 

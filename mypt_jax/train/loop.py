@@ -18,13 +18,12 @@ from mypt_jax.monitor import goodput, preemption, timing
 from mypt_jax.train import (
     averaging,
     evaluation,
-    forgetting,
-    limit,
     provenance,
     rows,
     update,
     wishes,
 )
+from mypt_jax.train.forgetting import guard, limit
 from mypt_jax.train.run import Run
 
 
@@ -67,7 +66,7 @@ def train(loop: Loop, state: dict, done: int, row: dict) -> tuple[dict, int, dic
                 state = _result(loop, state)
             with loop.watch.pause():
                 row = _act(loop, wish, state, done, row)
-            if wish.evaluate and forgetting.is_over(loop.run, row):
+            if wish.evaluate and guard.is_over(loop.run, row):
                 break
     return state, done, row
 

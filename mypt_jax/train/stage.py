@@ -9,7 +9,8 @@ from mypt_jax.model import attention_check
 from mypt_jax.monitor import preemption
 from mypt_jax.runs import layout
 from mypt_jax.schema.validation import Validated
-from mypt_jax.train import finish, forgetting, loop, start, step, wishes
+from mypt_jax.train import finish, loop, start, step, wishes
+from mypt_jax.train.forgetting import guard
 
 
 def run_stage(validated: Validated, interrupts: preemption.Interrupts) -> None:
@@ -35,10 +36,10 @@ def run_stage(validated: Validated, interrupts: preemption.Interrupts) -> None:
         work.evaluate.compile(state)
         if wishes.evaluation_due(config, done) and not layout.has_eval(row):
             row = work.evaluate(state, done, row)
-        kept = forgetting.act(work.run, done, row)
+        kept = guard.act(work.run, done, row)
         if kept is None:
             state, done, row = loop.train(work, state, done, row)
-            kept = forgetting.act(work.run, done, row)
+            kept = guard.act(work.run, done, row)
         if kept is not None and kept != done:
             places = program.abstract_state["params"]
             work.evaluate.complete(restore.restore_params(work.run.workdir, kept, places), kept)

@@ -35,13 +35,13 @@ from mypt_jax.storage import mirror
 from mypt_jax.train import (
     averaging,
     evaluation,
-    limit,
     provenance,
     rows,
     step,
     update,
     wishes,
 )
+from mypt_jax.train.forgetting import limit
 from mypt_jax.train.loop import Loop
 from mypt_jax.train.run import Run
 

@@ -8,7 +8,8 @@ import numpy as np
 from data_pipeline.batches.batch import Batch
 from mypt_jax.distributed import sharding
 from mypt_jax.monitor import goodput, preemption, step_guard, timing
-from mypt_jax.train import limit, step
+from mypt_jax.train import step
+from mypt_jax.train.forgetting import limit as limits
 
 
 class Update:
@@ -21,7 +22,7 @@ class Update:
         control: step.Control,
         teacher: dict,
         guard: step_guard.StepGuard,
-        limit: limit.Limit,
+        limit: limits.Limit,
         ledger: goodput.Ledger,
         watch: timing.Timing,
         interrupts: preemption.Interrupts,

@@ -5,12 +5,12 @@ from types import SimpleNamespace
 import pytest
 
 from mypt_jax.runs.evaluations import Evaluation
-from mypt_jax.train import forgetting
+from mypt_jax.train.forgetting import guard
 from tests import run_factory
 
 
 def run(tmp_path, notes: list, **guard) -> SimpleNamespace:
-    """What forgetting.measure asks of a run whose parent is its base."""
+    """What guard.measure asks of a run whose parent is its base."""
     (tmp_path / "base").mkdir(exist_ok=True)
     run_factory.write_evaluation(tmp_path / "base", 10, {"general/a": [2.0, 2.1, 1.9]})
     return SimpleNamespace(
@@ -27,7 +27,7 @@ def evaluation(loss_D, text="general/a") -> Evaluation:
 def test_the_guard_acts_on_what_both_measured_alike(tmp_path):
     notes = []
     base = evaluation([2.0, 2.1, 1.9])
-    row = forgetting.measure(run(tmp_path, notes), evaluation([2.5, 2.6, 2.4]), base)
+    row = guard.measure(run(tmp_path, notes), evaluation([2.5, 2.6, 2.4]), base)
     assert row["forgetting/nats"] == pytest.approx(0.5)
     assert row["forgetting/parent_nats"] == pytest.approx(0.5)
     assert row["guard/action"] == "stop" and "since the parent" in notes[0]
@@ -35,7 +35,7 @@ def test_the_guard_acts_on_what_both_measured_alike(tmp_path):
 
 def test_without_the_same_windows_there_is_no_figure_and_a_reason(tmp_path):
     notes = []
-    found = forgetting.measure(run(tmp_path, notes), evaluation([9.0], "x"), evaluation([2.0]))
+    found = guard.measure(run(tmp_path, notes), evaluation([9.0], "x"), evaluation([2.0]))
     assert found == {}
     (note,) = notes
     assert "no forgetting, and no guard of it: other windows: general/a" in note

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mypt_jax.runs import evaluations, layout
-from mypt_jax.train import limit
+from mypt_jax.train.forgetting import limit
 
 BUDGET = 0.01  # nats/token of drift, which a base that still learns has as well
 LIMITED = {

@@ -1,0 +1,128 @@
+"""Compares recipes of adaptation: what each learns of the domain for what it forgets.
+
+    mypt demo --out_dir=data/testbed --val_fraction=0.3
+    mypt frontier --base=runs/testbed/base --out_dir=runs/testbed/frontier \\
+        --config.data.domain=data/testbed/domain --config.data.general=data/testbed/general
+    mypt frontier ... --add=configs/mine.py --recipes=chain,ce,kl,mine
+
+Every recipe is trained from one base in equal steps: with the first seed at each of --rates, which
+multiply the rates of the stage files, then at its best rate with the other seeds. All get the same
+free treatment, a place on the line from the base, and are compared at one domain loss: that of the
+guide's chain. Places and rates are chosen on one half of val, figures are of the other.
+
+Finished runs and measurements are kept in --out_dir: the same command goes on where it stopped.
+"""
+
+import os
+
+from data_pipeline import arguments
+from data_pipeline.errors import UserError
+from mypt_jax.frontier import recipes, training
+from mypt_jax.schema import overrides, stage_file
+
+
+def main(argv: list[str] | None = None) -> int:
+    args, flags = _parse(argv)
+    table = _recipes(args.recipes, args.add)
+    plan = training.Plan(args.base, args.size, args.out_dir, tuple(flags))
+    training.check_base(plan)
+    samples = args.samples or ""
+    if not samples and any(recipe.needs_samples for recipe in table.values()):
+        raise UserError(
+            f"the recipe samples wants the base's own text: mypt sample --run={args.base} "
+            "--tokens=N --out_dir=DIR, then --samples=DIR; or name the --recipes without it"
+        )
+
+    def of(name: str, rate: float, seed: int) -> training.Candidate:
+        recipe = table[name]
+        return training.candidate(plan, name, recipe, rate=rate, seed=seed, samples=samples)
+
+    first, *others = range(args.first_seed, args.first_seed + args.seeds)
+    tried = [of(name, rate, first) for rate in _first(1.0, args.rates) for name in table]
+    failed = 0
+    for run, code in training.train(tried, parallel=args.parallel):
+        failed = failed or code
+        print(f"{run.workdir}: {f'exit code {code}' if code else 'finished'}", flush=True)
+    tried = training.finished(tried)
+    if args.train_only or failed == training.STOPPED:
+        return failed
+    from mypt_jax.frontier import comparison, page, points  # here: --help waits for no jax
+
+    measure = points.Points(
+        args.base,
+        _data(tried[0], args.elsewhere) if tried else {},
+        windows=args.windows,
+        cache=os.path.join(args.out_dir, "points"),
+    )
+    target, best = comparison.choose_rates(measure, tried)
+    print(f"compared at a domain loss of {target:.3f}; rates {best}", flush=True)
+    more = [of(name, best[name], seed) for seed in others for name in best]
+    for run, code in training.train(more, parallel=args.parallel):
+        failed = failed or code
+        print(f"{run.workdir}: {f'exit code {code}' if code else 'finished'}", flush=True)
+    if failed == training.STOPPED:
+        return failed
+    every = [*tried, *training.finished(more)]
+    chosen = [one for one in every if one.rate == best[one.recipe]]
+    found = comparison.rows(measure, table, chosen, every, say=print)
+    for path in page.write(args.out_dir, found, table, target=target):
+        print(f"wrote {path}")
+    print("\n".join(page.table(found)))
+    return failed
+
+
+def _parse(argv: list[str] | None):
+    parser = arguments.Parser(__doc__, prog="python -m mypt_jax.frontier")
+    parser.add_argument("--base", required=True, help="a finished run that all start from")
+    parser.add_argument("--size", default="tiny", help="what follows a stage file's colon")
+    parser.add_argument("--out_dir", required=True)
+    parser.add_argument("--recipes", default="", help="names by commas; default: all")
+    parser.add_argument("--add", nargs="+", default=[], metavar="FILE", help="stage files as well")
+    parser.add_argument("--rates", default="1,0.5,2", help="factors, by commas")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first_seed", type=int, default=1337)
+    parser.add_argument("--samples", default="", help="dataset of the base's own samples")
+    parser.add_argument("--elsewhere", default="", help="dataset of general text of other kinds")
+    parser.add_argument("--windows", type=int, default=256, help="per role and half of val")
+    parser.add_argument("--parallel", type=int, default=1, help="runs at once, on a device each")
+    parser.add_argument("--train_only", action="store_true", help="train the first seed, and stop")
+    args, flags = parser.parse_known_args(argv)
+    for name in ("seeds", "windows", "parallel"):
+        if getattr(args, name) < 1:
+            raise UserError(f"--{name}={getattr(args, name)}: at least 1 is wanted")
+    try:
+        args.rates = [float(one) for one in args.rates.split(",")]
+    except ValueError:
+        raise UserError(f"--rates={args.rates}: wanted numbers by commas, as 0.5,1,2") from None
+    if min(args.rates) <= 0:
+        raise UserError(f"--rates={args.rates}: wanted factors above 0")
+    return args, overrides.expand(flags)
+
+
+def _first(rate: float, rates: list[float]) -> list[float]:
+    """The rates with `rate`, which the raw chain has, before the others."""
+    return [rate, *(one for one in dict.fromkeys(rates) if one != rate)]
+
+
+def _recipes(names: str, added: list[str]) -> dict[str, recipes.Recipe]:
+    """The recipes asked for, the chain first, with which all are compared. Raises UserError."""
+    table = dict(recipes.RECIPES)
+    for file in added:
+        stage = stage_file.load(file).stage
+        if stage in table:
+            raise UserError(f"--add={file}: a recipe is called {stage} already; rename the stage")
+        table[stage] = recipes.Recipe(f"the stage file {file}", (recipes.Stage(file),))
+    wanted = [name for name in names.split(",") if name] or [*table]
+    unknown = [name for name in wanted if name not in table]
+    if unknown:
+        raise UserError(f"--recipes: {unknown[0]} is none of {', '.join(table)}")
+    if "chain" not in wanted:
+        raise UserError("--recipes: the chain is what all are compared with; name it as well")
+    return {name: table[name] for name in table if name in wanted}
+
+
+def _data(one: training.Candidate, elsewhere: str) -> dict[str, tuple[str, ...]]:
+    """What is evaluated, by role: the data of the chain's stages."""
+    data = next(iter(one.runs.values())).stage.config["data"]
+    beside = (elsewhere,) if elsewhere else tuple(data["elsewhere"])
+    return {"domain": data["domain"], "general": data["general"], "elsewhere": beside}

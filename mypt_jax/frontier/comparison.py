@@ -1,0 +1,186 @@
+"""Every recipe at its own best rate, raw and at equal domain loss, as rows of one table."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from data_pipeline.errors import UserError
+from mypt_jax.checkpoint import restore
+from mypt_jax.frontier import intervals, lines
+from mypt_jax.frontier.points import Points
+from mypt_jax.frontier.recipes import Recipe
+from mypt_jax.frontier.training import Candidate
+from mypt_jax.model import flops
+from mypt_jax.plan import costs
+from mypt_jax.runs.evaluations import Evaluation
+from mypt_jax.schema import recorded
+
+CHAIN = "chain"
+
+
+class Row(NamedTuple):
+    """One recipe in one form: what it was measured at, over seeds; nats/token, shares, FLOPs."""
+
+    recipe: str
+    form: str  # raw | line | soup
+    rate: float
+    seeds: tuple[int, ...]
+    share: float | None  # of the way from the base, mean over seeds
+    figures: Mapping[str, intervals.Interval]
+    less: Mapping[str, intervals.Interval]  # per cent less forgetting than another row
+    flops: float  # of one result
+    flops_tried: float  # with every trial of it
+    lines: tuple[tuple[lines.Place, ...], ...]  # of each seed, by the half that is chosen on
+
+
+class _Form(NamedTuple):
+    recipe: str
+    form: str
+    candidates: list[Candidate]
+    trained: list[Mapping]  # parameters, per seed
+    lines: list[list[lines.Place]]
+
+
+def choose_rates(points: Points, tried: Sequence[Candidate]) -> tuple[float, dict[str, float]]:
+    """(the domain loss at which recipes are compared: the raw chain's; {recipe: its best rate}).
+
+    By the first seed, on the half that is chosen on. Best: least general loss at that domain loss,
+    on the line; where no rate reaches it, the least domain loss.
+    """
+    ends = {(one.recipe, one.rate): walk_of(points, [one.result]) for one in tried}
+    if (CHAIN, 1.0) not in ends:
+        raise UserError("the raw chain at rate 1 is what all are compared with: train it first")
+    target = ends[CHAIN, 1.0][-1].domain
+    best: dict[str, float] = {}
+    for name in dict.fromkeys(one.recipe for one in tried):
+        found = {rate: line for (recipe, rate), line in ends.items() if recipe == name}
+        best[name] = min(
+            found, key=lambda rate: (lines.general_at(found[rate], target), found[rate][-1].domain)
+        )
+    best[CHAIN] = 1.0  # the guide's own rates are what is compared with
+    return target, best
+
+
+def walk_of(points: Points, runs: Sequence[str]) -> list[lines.Place]:
+    """The line to the result of a run, or to the mean of several."""
+    return lines.walk(points, _params(runs))
+
+
+def _params(runs: Sequence[str]) -> Mapping:
+    found = [restore.load_params(path).params for path in runs]
+    return found[0] if len(found) == 1 else lines.mean(found)
+
+
+def rows(
+    points: Points,
+    recipes: Mapping[str, Recipe],
+    chosen: Sequence[Candidate],
+    tried: Sequence[Candidate],
+    *,
+    say: Callable[[str], None],
+) -> tuple[Row, ...]:
+    """The table. `chosen`: candidates at their best rates, all seeds; `tried`: all that ran."""
+    forms = [form for name in recipes for form in _forms(points, name, recipes[name], chosen)]
+    target = float(np.mean([line[-1].domain for line in forms[0].lines]))
+    base = points.reported(points.base)
+    draw = intervals.Resamples(base, max(len(one.candidates) for one in forms))
+    measured: dict[tuple[str, str], tuple[list[Evaluation], float | None]] = {}
+    for one in forms:
+        places = [lines.at_domain_loss(line, target) for line in one.lines]
+        ends = one.form == "raw"
+        if not ends and None in places:
+            say(f"{one.recipe}, {one.form}: never as low as {target:.3f} in domain loss")
+            continue
+        shares = [1.0 if ends else place.share for place in places]
+        seen = [
+            points.reported(lines.on_line(points.base, params, share))
+            for params, share in zip(one.trained, shares, strict=True)
+        ]
+        measured[one.recipe, one.form] = seen, None if ends else float(np.mean(shares))
+    return tuple(
+        _row(one, *measured[one.recipe, one.form], draw, measured, recipes, tried)
+        for one in forms
+        if (one.recipe, one.form) in measured
+    )
+
+
+def _forms(points, name: str, recipe: Recipe, chosen: Sequence[Candidate]) -> list[_Form]:
+    mine = [one for one in chosen if one.recipe == name]
+    if not mine:
+        return []
+    ends = [_params([one.result]) for one in mine]
+    to_end = [lines.walk(points, params) for params in ends]
+    found = [_Form(name, "raw", mine, ends, to_end), _Form(name, "line", mine, ends, to_end)]
+    if recipe.soup:
+        means = [_params([one.runs[stage].workdir for stage in recipe.soup]) for one in mine]
+        to_mean = [lines.walk(points, params) for params in means]
+        found.append(_Form(name, "soup", mine, means, to_mean))
+    return found
+
+
+def _row(form: _Form, seen, share, draw: intervals.Resamples, measured, recipes, tried) -> Row:
+    forgotten = draw.change(seen, "general")
+    others = {"chain, raw": (CHAIN, "raw")}
+    if best := _best_ce(measured, recipes, draw):
+        others["best ce, treated"] = best
+    recipe = recipes[form.recipe]
+    cost = {
+        one: sum(map(_flops, _needed(recipe, one, form.form)))
+        for one in dict.fromkeys([*form.candidates, *tried])
+        if one.recipe == form.recipe
+    }
+    return Row(
+        recipe=form.recipe,
+        form=form.form,
+        rate=form.candidates[0].rate,
+        seeds=tuple(one.seed for one in form.candidates),
+        share=share,
+        figures={name: intervals.interval(x) for name, x in _figures(seen, draw).items()},
+        less={
+            name: intervals.less(forgotten, draw.change(measured[key][0], "general"))
+            for name, key in others.items()
+            if key != (form.recipe, form.form)
+        },
+        flops=cost[form.candidates[0]],
+        flops_tried=sum(cost.values()),
+        lines=tuple(map(tuple, form.lines)),
+    )
+
+
+def _figures(seen: Sequence[Evaluation], draw: intervals.Resamples) -> dict[str, np.ndarray]:
+    found = {
+        role: draw.change(seen, role)
+        for role in ("domain", "general", "elsewhere")
+        if seen[0].of(role)
+    }
+    for role in ("general", "elsewhere"):
+        if seen[0].of(role):
+            found[f"drift/{role}"] = draw.change(seen, role, "drift")
+    for key in dict.fromkeys(name.rpartition("/")[0] for name in seen[0].sources):
+        if key.partition("/")[0] in ("choice", "recall"):
+            found[key] = draw.change(seen, key, "right")
+    return found
+
+
+def _best_ce(measured, recipes, draw) -> tuple[str, str] | None:
+    """The recipe of one stage with cross-entropy on replay that forgets least on its line."""
+    found = [
+        key
+        for key in measured
+        if key[1] == "line" and recipes[key[0]].kind == "ce" and len(recipes[key[0]].stages) == 1
+    ]
+    return min(found, key=lambda key: draw.change(measured[key][0], "general")[0], default=None)
+
+
+def _needed(recipe: Recipe, candidate: Candidate, form: str) -> list[str]:
+    """The runs that a result is made of."""
+    stages = recipe.stages if form == "soup" else recipe.needed
+    return [candidate.runs[stage.name].workdir for stage in stages]
+
+
+def _flops(path: str) -> float:
+    """Of the training of a run, a teacher's passes included."""
+    config = recorded.config(path)
+    tokens = config["num_steps"] * config["batch_size"] * config["model"]["block_size"]
+    return tokens * flops.per_token(config["model"]) * costs.teacher_factor(config)

@@ -1,0 +1,95 @@
+"""The recipes that are compared, as a table: which stages, from what, with which values.
+
+A row of one's own is a stage file: `mypt frontier --add=configs/mine.py`.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+SAMPLES = "SAMPLES"  # in a value: the dataset of the base's own samples
+
+
+class Stage(NamedTuple):
+    """One stage of a recipe; `parent`: an earlier stage of it, "" for the base."""
+
+    file: str  # "v3" of configs/v3.py, or a path
+    parent: str = ""
+    values: Mapping[str, object] = {}  # {"objective.replay": "ce"}
+
+    @property
+    def name(self) -> str:
+        return os.path.basename(self.file).removesuffix(".py")
+
+    def spec(self, size: str) -> str:
+        """What --config= takes."""
+        file = self.file if self.file.endswith(".py") else f"configs/{self.file}.py"
+        return f"{file}:{size}"
+
+
+class Recipe(NamedTuple):
+    """What is trained from the base; the result is the last stage, and with `soup` also the mean of
+    these stages."""
+
+    what: str
+    stages: tuple[Stage, ...]
+    soup: tuple[str, ...] = ()
+    kind: str = ""  # ce | kl: what its replayed windows are trained on; "" for none
+
+    @property
+    def needs_samples(self) -> bool:
+        return any(
+            SAMPLES in value
+            for one in self.stages
+            for value in one.values.values()
+            if isinstance(value, tuple)
+        )
+
+    @property
+    def needed(self) -> list[Stage]:
+        """The stages of the result, from the base on; others are in the soup alone."""
+        by_name = {one.name: one for one in self.stages}
+        found: list[Stage] = []
+        stage: Stage | None = self.stages[-1]
+        while stage:
+            found.insert(0, stage)
+            stage = by_name.get(stage.parent)
+        return found
+
+
+def _chain(**values: object) -> tuple[Stage, ...]:
+    """v3, then from it v5, and v7 -> v8; v8 is the guide's result."""
+    parents = {"v3": "", "v5": "v3", "v7": "v3", "v8": "v7"}
+    return tuple(Stage(name, parent, values) for name, parent in parents.items())
+
+
+def _one(kind: str, **values: object) -> tuple[Stage, ...]:
+    named = {key.replace("__", "."): value for key, value in values.items()}
+    return (Stage("adapt", "", {"objective.replay": kind, **named}),)
+
+
+_MEAN = {"optim__schedule": "constant", "optim__average_ratio": 0.5}
+
+RECIPES: dict[str, Recipe] = {
+    "chain": Recipe("the guide's v3, v7, v8", _chain(), ("v5", "v7", "v8"), "ce"),
+    "ce": Recipe("one stage, 20 % replay", _one("ce"), kind="ce"),
+    "ce-5": Recipe("ce, 5 % replay", _one("ce", data__replay_ratio=0.05), kind="ce"),
+    "ce-10": Recipe("ce, 10 % replay", _one("ce", data__replay_ratio=0.10), kind="ce"),
+    "ce-30": Recipe("ce, 30 % replay", _one("ce", data__replay_ratio=0.30), kind="ce"),
+    "ce-mean": Recipe("ce, mean of the last half of the steps", _one("ce", **_MEAN), kind="ce"),
+    "none": Recipe("no replay", _one("ce", data__replay_ratio=0.0)),
+    "kl": Recipe("one stage, 20 % replay keeps the base's words", _one("kl"), kind="kl"),
+    "kl-10": Recipe("kl, 10 % replay", _one("kl", data__replay_ratio=0.10), kind="kl"),
+    "kl-mean": Recipe("kl, mean of the last half of the steps", _one("kl", **_MEAN), kind="kl"),
+    "kl-warm": Recipe("kl, warmup of a tenth", _one("kl", optim__warmup_steps=0.1), kind="kl"),
+    "samples": Recipe(
+        "kl on the base's own samples, no general text",
+        _one("kl", data__general=(SAMPLES,)),
+        kind="kl",
+    ),
+    "bf16": Recipe(
+        "ce with weights in bfloat16",
+        _one("ce", model__param_dtype="bfloat16", checkpoint__allow_cast=True),
+        kind="ce",
+    ),
+}

@@ -1,0 +1,126 @@
+"""The runs of a comparison: every recipe at several rates and seeds, from one base, in equal steps.
+
+DIR/runs/RECIPE/rate=1,seed=1337/STAGE
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from data_pipeline.errors import UserError
+from mypt_jax import chain
+from mypt_jax.frontier import recipes
+from mypt_jax.runs import layout
+from mypt_jax.schema import overrides, stage_file, values
+from mypt_jax.sweep import processes
+from mypt_jax.sweep.trials import Trial
+
+STOPPED = processes.PREEMPTED
+# Of every run: judged at its end alone, and by the measurements of the comparison.
+_QUIET = {
+    "guard.action": "warn",
+    "eval.drift": "off",
+    "eval.every_steps": 10**9,
+    "log.trackers": (),
+}
+
+
+class Plan(NamedTuple):
+    """What all runs of a comparison share."""
+
+    base: str  # run
+    size: str  # what follows a stage file's colon
+    out_dir: str
+    flags: tuple[str, ...]  # --config.KEY=VALUE of every stage
+
+
+class Candidate(NamedTuple):
+    """A recipe at one rate with one seed: `runs` are its stages, parents first."""
+
+    recipe: str
+    rate: float  # factor on the stage files' rates
+    seed: int
+    runs: Mapping[str, Trial]
+
+    def __hash__(self) -> int:
+        return hash((self.recipe, self.rate, self.seed))
+
+    @property
+    def result(self) -> str:
+        return [*self.runs.values()][-1].workdir
+
+    @property
+    def is_finished(self) -> bool:
+        return all(chain.finished(one.workdir) for one in self.runs.values())
+
+
+def candidate(
+    plan: Plan, name: str, recipe: recipes.Recipe, *, rate: float, seed: int, samples: str
+) -> Candidate:
+    """Its runs, with all values checked. Raises UserError."""
+    place = layout.join(plan.out_dir, "runs", name, f"rate={rate:g},seed={seed}")
+    # The result of every recipe takes the steps of adapt; what only a soup needs comes on top.
+    budget = _load(plan, recipes.Stage("adapt")).num_steps
+    share = budget / sum(_load(plan, stage).num_steps for stage in recipe.needed)
+    runs: dict[str, Trial] = {}
+    for stage in recipe.stages:
+        config = _load(plan, stage)
+        own = {
+            **_QUIET,
+            "workdir": layout.join(place, stage.name),
+            "init_from": runs[stage.parent].workdir if stage.parent else plan.base,
+            "seed": seed,
+            "num_steps": max(1, round(config.num_steps * share)),
+            "optim.warmup_steps": _warmup(config, share),
+            "optim.peak_lr": float(f"{config.optim.peak_lr * rate:.6g}"),
+            **stage.values,
+        }
+        runs[stage.name] = _trial(plan, stage, own, samples)
+    return Candidate(name, rate, seed, runs)
+
+
+def _load(plan: Plan, stage: recipes.Stage) -> ConfigDict:
+    return stage_file.load(stage.spec(plan.size))
+
+
+def _warmup(config: ConfigDict, share: float) -> float:
+    warmup = config.optim.warmup_steps
+    return warmup if warmup < 1 else float(max(1, round(warmup * share)))
+
+
+def _trial(plan: Plan, stage: recipes.Stage, own: Mapping, samples: str) -> Trial:
+    filled = {
+        key: (samples,) if value == (recipes.SAMPLES,) else value for key, value in own.items()
+    }
+    arguments = (
+        f"--config={stage.spec(plan.size)}",
+        *plan.flags,  # what is said to all goes before what the recipe says
+        *(f"--config.{key}={value}" for key, value in filled.items()),
+    )
+    config = overrides.read(arguments).config
+    values.check_values(config)
+    run = chain.Stage(stage.name, own["workdir"], own["init_from"], "", config)
+    return Trial(run, {"stage": stage.name}, arguments)
+
+
+def train(candidates: Sequence[Candidate], *, parallel: int) -> Iterator[tuple[Trial, int]]:
+    """Trains what is not finished, parents before children; yields each run with its exit code.
+    A run whose parent ended without a result is left out."""
+    for number in range(max((len(one.runs) for one in candidates), default=0)):
+        due = [[*one.runs.values()][number] for one in candidates if number < len(one.runs)]
+        todo = [one for one in due if chain.has_parent(one.stage) and not one.is_done()]
+        for one in todo:
+            os.makedirs(os.path.dirname(one.workdir), exist_ok=True)
+        yield from processes.train(todo, parallel=parallel)
+
+
+def check_base(plan: Plan) -> None:
+    """Raises UserError where the base is not a finished run."""
+    if not chain.finished(plan.base):
+        raise UserError(f"--base={plan.base} is not a finished run; {layout.make_hint(plan.base)}")
+
+
+def finished(candidates: Iterable[Candidate]) -> list[Candidate]:
+    return [one for one in candidates if one.is_finished]
