@@ -79,6 +79,12 @@ def shared(tmp_path_factory) -> Path:
     return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
+@pytest.fixture(scope="session", autouse=True)
+def own_cache(tmp_path_factory) -> None:
+    """What a run remembers of files it remembers here, and not where the machine's user does."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @contextlib.contextmanager
 def made_once(path: Path) -> Iterator[bool]:
     """Whether `path`, which all processes share, is yet to be made here; the others wait for it."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline import arguments
-from data_pipeline.tokens import mypt_format, shards, tokenizer
+from data_pipeline.tokens import mypt_format, shards, tokenizer, verification
 
 _HEAD = ("source", "train tokens", "docs", "val tokens", "docs", "val", "bytes/token", "licence")
 
@@ -25,7 +25,7 @@ def main(argv=None) -> int:
     args = parser.parse_args(argv)
     dataset = shards.open_dataset(args.directory)
     if args.verify:
-        shards.verify(dataset)
+        verification.verify(dataset)
     if args.json:
         print(json.dumps(_summary(dataset) | {"verified": args.verify}, indent=1))
         return 0

@@ -9,6 +9,7 @@ import numpy as np
 import xxhash
 import zstandard
 
+from data_pipeline import digests
 from data_pipeline.corpus import files, read
 from data_pipeline.readers import account
 
@@ -86,7 +87,7 @@ def write(shard: Shard) -> dict:
                 source["bytes"] += len(row["text"].encode())
                 source["tokens"] += encode(row["text"]) if encode else 0
                 writer.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    return {"name": shard.name, "sha256": _sha256(path), "sources": counts}
+    return {"name": shard.name, "sha256": digests.sha256(path), "sources": counts}
 
 
 def _kept(key: str, work_dir: Path) -> list[dict]:
@@ -110,8 +111,3 @@ def _encoder(name: str):
 
     encoder = tokenizer.get(name)
     return lambda text: len(encoder.encode(text))
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

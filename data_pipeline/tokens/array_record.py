@@ -43,16 +43,14 @@ class RecordStream(streams.TokenStream):
             raise IndexError(f"{self!r}: tokens {start}..{stop}")
         if start == stop:
             return np.zeros(0, np.int32)
-        if self._records is None:
-            self._records = _open_records(self.name, self._storage, len(self))
         first, last = start // RECORD_TOKENS, -(-stop // RECORD_TOKENS)
-        # Reading many at once starts threads, which costs a millisecond.
-        few = last - first <= _FEW_RECORDS
-        found = (
-            [self._records[i] for i in range(first, last)]
-            if few
-            else self._records.__getitems__(range(first, last))
-        )
+        try:
+            found = self._read_records(first, last)
+        except (OSError, RuntimeError, ValueError) as error:  # what the libraries say of damage
+            raise errors.UserError(
+                f"{self.name}: records {first} to {last} cannot be read ({error}): restore the "
+                "files or export the dataset again"
+            ) from error
         if self._storage == "tfds":
             pieces = [record["tokens"] for record in found]
         else:
@@ -60,10 +58,29 @@ class RecordStream(streams.TokenStream):
         tokens = np.concatenate(pieces)[start - first * RECORD_TOKENS :][: stop - start]
         return tokens.astype(np.int32)
 
+    def _read_records(self, first: int, last: int) -> list:
+        if self._records is None:
+            self._records = _open_records(self.name, self._storage, len(self))
+        # Reading many at once starts threads, which costs a millisecond.
+        if last - first <= _FEW_RECORDS:
+            return [self._records[i] for i in range(first, last)]
+        return self._records.__getitems__(range(first, last))
+
 
 def open_stream(*, name: str, parts, dtype: np.dtype, storage: str) -> RecordStream:
     """Returns the stream of one split of a dataset whose storage is `array_record` or `tfds`."""
     return RecordStream(name=name, parts=parts, dtype=dtype, storage=storage)
+
+
+def files(root: str, source: str, split: str, storage: str) -> tuple[str, ...]:
+    """The files with the records of one split, in their order; none for another storage."""
+    if storage not in STORAGES:
+        return ()
+    below, name = (
+        ("tfds", f"*-{split}.array_record*") if storage == "tfds" else (split, "*.array_record")
+    )
+    place = glob.escape(os.path.join(root, source, below))
+    return tuple(sorted(glob.glob(os.path.join(place, name))))
 
 
 def _open_records(name: str, storage: str, tokens: int) -> Any:
@@ -82,11 +99,11 @@ def _open_records(name: str, storage: str, tokens: int) -> Any:
     else:
         from array_record.python import array_record_data_source
 
-        pattern = os.path.join(glob.escape(os.path.join(root, source, split)), "*.array_record")
-        paths = sorted(glob.glob(pattern))
+        paths = files(root, source, split, storage)
         if not paths:
-            raise errors.UserError(f"{pattern} is missing: export the dataset again")
-        records = array_record_data_source.ArrayRecordDataSource(paths)
+            place = os.path.join(root, source, split)
+            raise errors.UserError(f"{place} has no *.array_record: export the dataset again")
+        records = array_record_data_source.ArrayRecordDataSource(list(paths))
     wanted = -(-tokens // RECORD_TOKENS)
     if len(records) != wanted:
         raise errors.UserError(

@@ -1,4 +1,4 @@
-"""The on-disk token dataset: open it cheaply, verify it thoroughly.
+"""The on-disk token dataset, opened cheaply; verification.py reads it thoroughly.
 
     manifest.json                          schema, tokenizer, shards and counts of every source
     <source>/{train,val}/shard_00000.bin   token ids, little-endian uint16 (uint32 above 65,536 ids)
@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline import errors
-from data_pipeline.tokens import array_record, mypt_format, streams, verification
+from data_pipeline.tokens import array_record, mypt_format, streams
 
 SCHEMA = 1
 SPLITS = ("train", "val")
@@ -265,12 +265,3 @@ def _from_legacy(root: Path, found: mypt_format.Found) -> Dataset:
         sources={found.name: source},
         settings=[found.metadata],
     )
-
-
-def verify(dataset: Dataset) -> None:
-    """Reads every file again; raises UserError at the first that differs from the manifest.
-
-    Checks the SHA-256 of each file, that ids are below the vocabulary size, and that each document
-    end stands behind an end-of-text id.
-    """
-    verification.verify(dataset)

@@ -8,6 +8,7 @@ import numpy as np
 
 from data_pipeline.batches import eval_windows, mixture
 from data_pipeline.errors import UserError
+from data_pipeline.tokens import shards
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.evaluate import losses
 from mypt_jax.merge.parents import Parent
@@ -24,6 +25,7 @@ class Evaluator(NamedTuple):
     plan: dict[str, eval_windows.EvalWindows]
     eval_plan: int  # version of eval_windows
     token_bytes: np.ndarray
+    evaluated: list[shards.Source]  # of whose val the windows are
     notes: list[str]
 
     def place(self, params: Mapping) -> dict:
@@ -76,6 +78,7 @@ def open_evaluator(parents: Sequence[Parent]) -> Evaluator:
         plan,
         _version((measured or parents)[0]),
         tokenizer.token_bytes(),
+        [one.data for one in components.values()],
         [*notes, *program.notes, *note],
     )
 

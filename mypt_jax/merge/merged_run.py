@@ -17,7 +17,7 @@ from mypt_jax.merge import parents as merged_parents
 from mypt_jax.merge import weights
 from mypt_jax.merge.evaluation import Evaluator
 from mypt_jax.merge.parents import Parent
-from mypt_jax.monitor import goodput, metrics, observer, preemption
+from mypt_jax.monitor import data_check, goodput, metrics, observer, preemption
 from mypt_jax.runs import ancestry, drawn, layout, lease, lease_place, lineage
 from mypt_jax.storage import mirror
 from mypt_jax.train import evaluation, finish, provenance
@@ -49,7 +49,12 @@ def write(
     with contextlib.ExitStack() as stack:
         stack.callback(interrupts.close)
         stack.enter_context(exits.storage())
-        run = _open(config, record, stack)
+        checked = data_check.DataCheck(
+            [(one, "val") for one in evaluator.evaluated], timeout_secs=0.0
+        )
+        stack.callback(checked.close)
+        checked.start()
+        run = _open(config, record, checked, stack)
         row = _evaluate(run, evaluator, params, interrupts)
         if line is not None:
             lines.keep(out, line)
@@ -72,7 +77,9 @@ def write(
     return done
 
 
-def _open(config: dict, record: dict, stack: contextlib.ExitStack) -> Run:
+def _open(
+    config: dict, record: dict, checked: data_check.DataCheck, stack: contextlib.ExitStack
+) -> Run:
     """The run, owned by this process."""
     workdir = config["workdir"]
     os.makedirs(workdir)
@@ -85,6 +92,7 @@ def _open(config: dict, record: dict, stack: contextlib.ExitStack) -> Run:
         record=record,
         lease=owned,
         mirror=mirror.Mirror(workdir),
+        data_check=checked,
         metrics=metrics.Metrics(workdir, is_writer=True, num_steps=STEP),
         observers=observer.Observers(),
         started=time.monotonic(),
@@ -114,6 +122,7 @@ def _evaluate(
         interrupts=interrupts,
     )
     row = measure({"params": evaluator.place(params)}, STEP, {})
+    run.settle_data(STEP)
     run.metrics.flush()
     ledger.close()
     return row

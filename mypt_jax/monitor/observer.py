@@ -20,7 +20,7 @@ class Observer:
         """A row of metrics was written."""
 
     def at_save(self, done: int) -> None:
-        """The arrays of step `done` were copied to be saved."""
+        """Step `done` is about to be saved: its text was looked at, or its arrays were copied."""
 
     def at_evaluation(self, done: int) -> None:
         """A part of the evaluation of step `done` was computed."""

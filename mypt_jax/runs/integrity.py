@@ -10,20 +10,11 @@ import json
 import os
 from collections.abc import Collection
 
-from data_pipeline import atomic
+from data_pipeline import atomic, digests
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-_BLOCK_BYTES = 1 << 22
 _THREADS = 8  # hashlib releases the GIL; more threads than this only wait for the disk
-
-
-def _sha256(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _sync_and_hash(path: str) -> str:
@@ -33,7 +24,7 @@ def _sync_and_hash(path: str) -> str:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return _sha256(path)
+    return digests.sha256(path)
 
 
 def _files(directory: str) -> list[str]:
@@ -139,7 +130,7 @@ def fault(directory: str, *, only: str = "") -> str:
             if os.path.getsize(path) != size:
                 return f"file {name} has {os.path.getsize(path)} bytes, its manifest says {size}"
         with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-            hashes = pool.map(lambda name: _sha256(os.path.join(directory, name)), expected)
+            hashes = pool.map(lambda name: digests.sha256(os.path.join(directory, name)), expected)
             for (name, (_, sha256)), got in zip(expected.items(), hashes, strict=True):
                 if got != sha256:
                     return f"file {name} does not have the SHA-256 in its manifest (corrupted)"

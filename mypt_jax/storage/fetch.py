@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Callable, Mapping
 
 from data_pipeline.errors import UserError
-from data_pipeline.tokens import shards
+from data_pipeline.tokens import shards, verification
 from mypt_jax.runs import evaluations, integrity, layout, lineage
 from mypt_jax.storage import mirror
 from mypt_jax.storage.bucket import Bucket, local_path, locked, url_of
@@ -78,7 +78,7 @@ def _dataset(entry: str) -> str:
         bucket.fetch(local, [name for name in sizes if name == "manifest.json"], sizes)
         if new and any(name.endswith(".bin") for name in tokens):
             try:
-                shards.verify(shards.open_dataset(local))
+                verification.verify(shards.open_dataset(local))
             except UserError as error:
                 shutil.rmtree(local)  # so that the next start fetches it again
                 raise UserError(f"{url} as fetched is damaged: {error}") from error

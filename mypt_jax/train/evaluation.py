@@ -119,7 +119,8 @@ class Evaluation:
         def keep() -> None:
             self._keep(own.sources, done)
             if done == 0 and self._run.parent is not None:
-                parent_check.compare(self._run, own)
+                with self._run.data_check.before_blame():
+                    parent_check.compare(self._run, own)
 
         self._run.broadcast("keep the evaluation", keep)
         base = self._baseline(own)

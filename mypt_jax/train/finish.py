@@ -51,6 +51,7 @@ def pin(loop: Loop, kept: int, last: int) -> None:
     Optimizer state goes last: a kill before it leaves a finished run that is only too large.
     """
     run = loop.run
+    run.settle_data(last)  # where there was nothing left to train
     run.metrics.flush()
     loop.saver.wait_together()
     if run.is_writer:

@@ -58,6 +58,7 @@ def train(loop: Loop, state: dict, done: int, row: dict) -> tuple[dict, int, dic
                 row = _observe(loop, *sent)
             done, sent = done + 1, (done + 1, figures)
             loop.saver.poll()
+            loop.run.data_check.poll()
             wish = loop.wishes.after(done)
             if wish is None:
                 continue
@@ -109,7 +110,8 @@ def _observe(loop: Loop, done: int, figures: Mapping[str, Any]) -> dict:
     """Reads the figures of update `done` from the device, shows them around, and returns its row,
     which is written where it is due."""
     means = rows.means(figures)
-    loop.run.observers.after_step(done, means)
+    with loop.run.data_check.before_blame():
+        loop.run.observers.after_step(done, means)
     row = loop.rows.make(done, means)
     # An evaluation writes the row, with its own figures in it.
     if loop.rows.is_due(done) and not wishes.evaluation_due(loop.run.config, done):
@@ -123,6 +125,8 @@ def _meta(loop: Loop, done: int, row: dict) -> dict:
 
 def _act(loop: Loop, wish: wishes.Wish, state: dict, done: int, row: dict) -> dict:
     """Saves, then stops or evaluates as is wished; the row of the step. Raises Preempted."""
+    with loop.ledger.phase("data_wait"):
+        loop.run.settle_data(done)
     with loop.ledger.phase("save"):
         loop.saver.save(done, state, _meta(loop, done, row))
         loop.wishes.saved()

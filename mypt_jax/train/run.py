@@ -9,6 +9,7 @@ import jax
 
 from mypt_jax.distributed import coordination
 from mypt_jax.monitor import metrics, observer
+from mypt_jax.monitor.data_check import DataCheck
 from mypt_jax.runs import layout, lease, lineage
 from mypt_jax.schema.validation import Parent
 from mypt_jax.storage import mirror
@@ -23,6 +24,7 @@ class Run:
     record: dict  # lineage
     lease: lease.Lease
     mirror: mirror.Mirror
+    data_check: DataCheck
     metrics: metrics.Metrics
     observers: observer.Observers
     started: float  # time.monotonic() at which this run had begun if it had never stopped
@@ -43,6 +45,11 @@ class Run:
     def note(self, line: str) -> None:
         """A line for the user, once."""
         self.metrics.note(line)
+
+    def settle_data(self, done: int) -> None:
+        """Returns when it is known that the text is what it was; nothing is saved before. Raises
+        UserError."""
+        self.data_check.settle(lambda: self.observers.at_save(done), self.note)
 
     def write_row(self, row: Mapping) -> None:
         if self.is_writer:

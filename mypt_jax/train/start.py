@@ -15,6 +15,7 @@ from mypt_jax import exits, optim, redact
 from mypt_jax.checkpoint import restore, retention, save
 from mypt_jax.distributed import coordination, hosts, sharding
 from mypt_jax.monitor import (
+    data_check,
     device,
     goodput,
     metrics,
@@ -77,6 +78,7 @@ def open_loop(
     stack.callback(observers.close)
     saver = _checkpointer(config, owned, link)
     stack.callback(saver.close)
+    checked = _check_data(validated, stack)
     with ledger.phase("restore" if layout.steps(config["workdir"]) else "compilation"):
         state, meta, found = _start(validated, program, saver, link)
         done = int(state["step"])
@@ -87,6 +89,7 @@ def open_loop(
         record=meta["lineage"] if meta else provenance.new(validated, loader, program, state),
         lease=owned,
         mirror=link,
+        data_check=checked,
         metrics=metrics.Metrics(
             config["workdir"],
             is_writer=jax.process_index() == 0,
@@ -165,6 +168,18 @@ def _make_loop(
         watch=watch,
         interrupts=interrupts,
     )
+
+
+def _check_data(validated: Validated, stack: contextlib.ExitStack) -> data_check.DataCheck:
+    """Begins to read what the manifests vouch for."""
+    components = [*validated.mixture.components, *validated.elsewhere, *validated.extra]
+    splits = [(one.data, "val") for one in components]
+    splits += [(one.data, "train") for one in components if one.share]
+    limit = validated.config["distributed"]["save_timeout_secs"]
+    found = data_check.DataCheck(splits, timeout_secs=limit)
+    stack.callback(found.close)
+    found.start()
+    return found
 
 
 def _checkpointer(config: Mapping, owned: lease.Lease, link: mirror.Mirror):

@@ -211,10 +211,10 @@ def test_materialized_shards_have_the_ratio_to_the_token(datasets, tmp_path):
     )
     domain = tokens["laws"] + tokens["manuals"]
     assert abs(tokens["replay_encyclopedia"] - domain * Fraction(1, 4)) <= Fraction(1, 2)
-    from data_pipeline.tokens import shards
+    from data_pipeline.tokens import shards, verification
 
     opened = shards.open_dataset(tmp_path / "mixed")
-    shards.verify(opened)
+    verification.verify(opened)
     assert opened.sources["replay_encyclopedia"].tokens["val"] > 0
 
 

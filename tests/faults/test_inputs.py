@@ -22,7 +22,7 @@ from data_pipeline.batches import loader, mixture
 from data_pipeline.corpus.fetch import archives
 from data_pipeline.errors import UserError
 from data_pipeline.readers import xmlsafe
-from data_pipeline.tokens import shards
+from data_pipeline.tokens import shards, verification
 from mypt_jax.monitor import device
 from mypt_jax.runs import evaluations
 from mypt_jax.schema import validation
@@ -97,7 +97,7 @@ def test_an_id_beyond_the_vocabulary_never_reaches_the_device(general):
     tokens[::64] = 60_000
     tokens.tofile(shard(general))
     with pytest.raises(UserError, match="shard_00000"):
-        shards.verify(shards.open_dataset(general))
+        verification.verify(shards.open_dataset(general))
     batches = loader.TrainLoader(
         mixture.build(
             domain=(),

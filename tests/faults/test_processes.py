@@ -55,7 +55,8 @@ def test_a_frozen_owner_stops_before_it_writes(start, undisturbed, tmp_path):
 
 
 def test_changed_keys_at_resume(start, datasets, tmp_path):
-    """Rows 24, 25, 27: a rate takes effect and is told; data, batch, shape are refused."""
+    """Rows 24, 25, 27: a rate takes effect and is told; data, batch, shape are refused, and so are
+    other tokens in a file of the same size."""
     workdir = tmp_path / "base"
     data = shutil.copytree(datasets["general"], tmp_path / "general")
     settings = {"data.general": data}
@@ -72,11 +73,18 @@ def test_changed_keys_at_resume(start, datasets, tmp_path):
         refused = start(workdir, **settings, **change)
         assert refused.wait() == 2, refused.stderr
         assert all(word in refused.last_line for word in words), refused.last_line
+    shard = next(data.rglob("train/*.bin"))
+    tokens = shard.read_bytes()
+    shard.write_bytes((tokens[: len(tokens) // 4 * 2] * 3)[: len(tokens)])
+    refused = start(workdir, **settings)
+    assert refused.wait() == 5, refused.stderr
+    assert f"{shard} was changed" in refused.last_line
+    assert valid_steps(workdir)[-1] == saved
+    shard.write_bytes(tokens)
     changed = start(workdir, **settings, **{"optim.peak_lr": 0.5})
     assert changed.wait() == 0, changed.stderr
     assert "changed at resume: optim.peak_lr: 0.001 -> 0.5" in changed.stdout
     assert layout.metrics(workdir)[-1]["lr"] == 0.5
-    shard = next(data.rglob("train/*.bin"))
     with open(shard, "ab") as file:
         file.write(b"\0\0")
     again = start(tmp_path / "other", **settings)

@@ -20,7 +20,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import test_prepare  # noqa: E402
 
 from data_pipeline import errors  # noqa: E402
-from data_pipeline.tokens import shards  # noqa: E402
+from data_pipeline.tokens import shards, verification  # noqa: E402
 
 _EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"}
 
@@ -96,7 +96,7 @@ def main(kind: str, directory: str, samples: str) -> None:
         state = "before"
         if out.exists():  # what a reader sees
             dataset = shards.open_dataset(out)
-            shards.verify(dataset)
+            verification.verify(dataset)
             state = (
                 "after" if dataset.fingerprint == shards.open_dataset(whole).fingerprint else state
             )

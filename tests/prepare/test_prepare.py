@@ -19,7 +19,7 @@ from data_pipeline.batches import mixture
 from data_pipeline.prepare import append, budget
 from data_pipeline.prepare import build as prepare
 from data_pipeline.readers import pieces
-from data_pipeline.tokens import shards, tokenizer
+from data_pipeline.tokens import shards, tokenizer, verification
 
 SMALL = "gpt2-4096"
 
@@ -45,7 +45,7 @@ def build(out_dir, texts, **changes):
         **extra,
     )
     dataset = shards.open_dataset(out_dir)
-    shards.verify(dataset)
+    verification.verify(dataset)
     return dataset, {one.name: one for one in reports}
 
 
@@ -306,7 +306,7 @@ def add(root, texts, **changes):
         groups={},
     )
     dataset = shards.open_dataset(root)
-    shards.verify(dataset)
+    verification.verify(dataset)
     return dataset, reports
 
 
@@ -450,7 +450,7 @@ def test_an_append_that_dies_leaves_the_old_dataset(tmp_path, monkeypatch):
         add(root, documents("a", 400, 1))
     monkeypatch.undo()
     still = shards.open_dataset(root)
-    shards.verify(still)
+    verification.verify(still)
     assert still.fingerprint == before.fingerprint
     # The next append writes over what the dead one left, and the same as a first one.
     after, _ = add(root, documents("a", 250, 2))

@@ -13,7 +13,7 @@ from conftest import ROOT, documents
 
 from data_pipeline import errors
 from data_pipeline.batches import loader, mixture
-from data_pipeline.tokens import shards
+from data_pipeline.tokens import shards, verification
 
 
 def run(name, *args):
@@ -95,7 +95,7 @@ def test_append_counts_what_was_there(prepared, texts, tmp_path, capsys):
         *("--target_tokens", "5000"),
     )
     dataset = shards.open_dataset(copy)
-    shards.verify(dataset)
+    verification.verify(dataset)
     assert sum(dataset.sources["notes"].tokens.values()) == 5000
 
 
@@ -168,7 +168,7 @@ def test_training_from_an_export_gives_the_same_batches(prepared, tmp_path, stor
     assert loaders[0].fingerprint == loaders[1].fingerprint
     for step in (0, 1, 40):
         assert np.array_equal(loaders[0].batch(step).tokens, loaders[1].batch(step).tokens)
-    shards.verify(shards.open_dataset(out))
+    verification.verify(shards.open_dataset(out))
 
 
 def test_the_originals_layout(texts, tmp_path):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_pipeline import errors
-from data_pipeline.tokens import array_record, mypt_format, shards, streams
+from data_pipeline.tokens import array_record, mypt_format, shards, streams, verification
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def change_manifest(root, change):
 
 def test_open_reads_what_was_written(datasets):
     dataset = shards.open_dataset(datasets["domain"])
-    shards.verify(dataset)
+    verification.verify(dataset)
     assert sorted(dataset.sources) == ["laws", "manuals"]
     assert dataset.tokenizer == "gpt2-4096" and dataset.eot == 4096
     assert dataset.max_id == dataset.eot
@@ -125,7 +125,7 @@ def test_verify_finds_what_sizes_do_not_show(copy):
     first(copy).write_bytes(content)
     dataset = shards.open_dataset(copy)
     with pytest.raises(errors.UserError, match="was changed"):
-        shards.verify(dataset)
+        verification.verify(dataset)
 
 
 def test_verify_checks_ids_and_document_ends(copy):
@@ -141,7 +141,7 @@ def test_verify_checks_ids_and_document_ends(copy):
         changed.tofile(first(copy))
         change_manifest(copy, forget_hashes)
         with pytest.raises(errors.UserError, match=said):
-            shards.verify(shards.open_dataset(copy))
+            verification.verify(shards.open_dataset(copy))
 
 
 def test_no_directory():
@@ -181,7 +181,7 @@ def test_the_originals_directories_open_unchanged(tmp_path, metadata):
     assert source.tokens == {"train": 500, "val": 100}
     assert dataset.tokenizer == "gpt2"
     assert source.stream("train")[298:302].tolist() == [298, 299, 1, 2]
-    shards.verify(dataset)
+    verification.verify(dataset)
 
 
 def test_the_originals_flat_directories(tmp_path):

@@ -1,6 +1,5 @@
 """HTTPS downloads with a size limit, a hash and resumption; never over plain HTTP."""
 
-import hashlib
 import http.client
 import os
 import ssl
@@ -9,7 +8,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from data_pipeline import errors
+from data_pipeline import digests, errors
 
 TIMEOUT_SECS = 60
 _CHUNK_BYTES = 1 << 20
@@ -59,7 +58,7 @@ def get(url: str, path: Path, *, sha256: str, max_bytes: int, ca_file: str) -> s
     wrong hash removes the file, so that the next attempt starts afresh.
     """
     if path.exists():
-        found = _sha256(path)
+        found = digests.sha256(path)
         if not sha256 or found == sha256:
             return found
     partial = path.with_name(f".{path.name}.download")
@@ -75,7 +74,7 @@ def get(url: str, path: Path, *, sha256: str, max_bytes: int, ca_file: str) -> s
         reason = error if is_status else getattr(error, "reason", None) or error
         raise errors.UserError(f"{url}: {reason}; run again to resume") from error
     version.unlink(missing_ok=True)
-    found = _sha256(partial)
+    found = digests.sha256(partial)
     if sha256 and found != sha256:
         partial.unlink()
         raise errors.UserError(f"{url}: got sha256 {found}, wanted {sha256}; it was deleted")
@@ -159,8 +158,3 @@ def post(url: str, fields: dict[str, str], *, accept: str, max_bytes: int, ca_fi
     if len(answer) > max_bytes:
         raise errors.UserError(f"{url}: answer above {max_bytes} bytes")
     return answer
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
