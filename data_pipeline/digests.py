@@ -47,15 +47,15 @@ class Memory:
     def recall(self, name: str, paths: Sequence[str]) -> str:
         """The digest of untouched files, "" where they have to be read."""
         known = self._known.get(name)
-        return known["sha256"] if known and known["states"] == _states(paths) else ""
+        return known["sha256"] if known and known["states"] == states(paths) else ""
 
     def learn(self, name: str, paths: Sequence[str], compute: Callable[[], str]) -> str:
         """The digest that `compute` reads off the files, remembered unless they are just being
         written. Raises OSError."""
-        begin, before = time.time_ns(), _states(paths)
+        begin, before = time.time_ns(), states(paths)
         found = compute()
         newest = max((max(state[1:3]) for state in before), default=0)
-        if before == _states(paths) and newest < begin - _TICK_NS:
+        if before == states(paths) and newest < begin - _TICK_NS:
             self._known[name] = {"sha256": found, "states": before}
         return found
 
@@ -70,7 +70,7 @@ class Memory:
                 file.write(json.dumps(content, indent=1).encode("utf-8", "surrogateescape"))
 
 
-def _states(paths: Sequence[str]) -> list[list[int]]:
+def states(paths: Sequence[str]) -> list[list[int]]:
     """[size, mtime, ctime, inode] of each."""
     found = map(os.stat, paths)
     return [[s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino] for s in found]

@@ -15,11 +15,10 @@ import time
 from pathlib import Path
 
 import _checkout  # noqa: F401
-import numpy as np
+import _random_data
 
-from data_pipeline import arguments, atomic, errors
+from data_pipeline import arguments, errors
 from data_pipeline.batches import loader, mixture
-from data_pipeline.tokens import shard_writer, shards, tokenizer
 
 _LEAST = 2e6
 
@@ -41,8 +40,8 @@ def main(argv=None) -> int:
         domain, general = args.domain, args.general
         if not domain and not general:
             domain, general = [f"{directory}/domain"], [f"{directory}/general"]
-            _generate(Path(domain[0]), args.tokens // 2, seed=1)
-            _generate(Path(general[0]), args.tokens // 2, seed=2)
+            for seed, (place,) in enumerate((domain, general), start=1):
+                _random_data.write(Path(place), args.tokens // 2, seed=seed)
         mixed = mixture.build(
             domain=domain,
             general=general,
@@ -73,35 +72,6 @@ def main(argv=None) -> int:
     shares = {one.key: str(one.share) for one in mixed.components}
     print(json.dumps({**rates, "cpus": os.cpu_count(), "shares": shares}, indent=1))
     return 0 if rates["plain_tokens_per_sec"] >= _LEAST else 1
-
-
-def _generate(out_dir: Path, tokens: int, *, seed: int) -> None:
-    """A dataset of random ids in the real format: reading does not depend on what they say."""
-    vocabulary = tokenizer.get("gpt2")
-    generator = np.random.Generator(np.random.PCG64(seed))
-    with atomic.staged_directory(out_dir) as staging:
-        splits = {}
-        for split in shards.SPLITS:
-            writer = shard_writer.ShardWriter(
-                staging,
-                source="random",
-                split=split,
-                dtype=vocabulary.dtype,
-                tokens_per_shard=10_000_000,
-                first=0,
-            )
-            for number in range((tokens if split == "train" else tokens // 20) // 2000):
-                document = generator.integers(0, vocabulary.eot, 2000).astype(vocabulary.dtype)
-                document[-1] = vocabulary.eot
-                writer.add(document, doc_hash=seed << 32 | number, text_bytes=0)
-            splits[split] = writer.close()
-        entry = {"licence": "", "licences": {}, "cut_texts": [], "splits": splits}
-        atomic.write_json(
-            staging / shards.MANIFEST,
-            shard_writer.manifest_of(
-                vocabulary=vocabulary, sources={"random": entry}, settings=[{"seed": seed}]
-            ),
-        )
 
 
 def _plain(made: loader.TrainLoader, first: int, count: int) -> float:

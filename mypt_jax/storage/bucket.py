@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from data_pipeline import atomic
 from data_pipeline.errors import UserError
 from mypt_jax import exits
+from mypt_jax.storage.copies import Copies, Object
 
 MIRROR = "remote"
 SCHEMES = ("gs", "s3")
@@ -69,8 +70,14 @@ class Bucket:
                 f"{url} needs {error.name or 'fsspec'}: pip install -r requirements-cloud.txt"
             ) from error
 
-    def sizes(self) -> dict[str, int]:
-        """{path below the URL: bytes}; empty where there is nothing."""
+    @property
+    def copies(self) -> Copies:
+        """Of all that was fetched of this bucket on this machine."""
+        whole = self.local.split(os.sep)[:3]
+        return Copies(f"{os.path.join(*whole)}.objects.json")
+
+    def objects(self) -> dict[str, Object]:
+        """{path below the URL: its object}; empty where there is nothing."""
         self._files.invalidate_cache()
         try:
             found = self._files.find(self._root, detail=True)
@@ -78,7 +85,7 @@ class Bucket:
             return {}
         except Exception as error:  # each client has exceptions of its own
             raise _failure(f"{self.url} cannot be listed: {error}", error) from error
-        return {name[len(self._root) + 1 :]: entry["size"] for name, entry in found.items()}
+        return {name[len(self._root) + 1 :]: Object.of(entry) for name, entry in found.items()}
 
     def get(self, name: str, target: str) -> None:
         """Downloads one file, visible under its name only when it is whole."""
@@ -115,16 +122,17 @@ class Bucket:
         names = [os.path.basename(path).removesuffix(".json") for path in found]
         return sorted(int(name) for name in names if name.isdecimal())
 
-    def fetch(self, local: str, names: Iterable[str], sizes: Mapping[str, int]) -> int:
-        """Downloads what is missing or of another size; JSON always, it is small and may have
-        changed. Returns how many other files it got."""
+    def fetch(self, local: str, names: Iterable[str], objects: Mapping[str, Object]) -> int:
+        """Downloads what is missing or no copy of these objects. Returns how many files it got,
+        besides JSON."""
+        copies = self.copies
 
         def one(name: str) -> bool:
-            target = os.path.join(local, name)
-            same = os.path.isfile(target) and os.path.getsize(target) == sizes[name]
-            if same and not name.endswith(".json"):
+            target, full = os.path.join(local, name), f"{self.url}/{name}"
+            if copies.is_copy(full, target, objects[name]):
                 return False
             self.get(name, target)
+            copies.note(full, target, objects[name])
             return not name.endswith(".json")
 
         return sum(_in_threads(one, names))

@@ -69,13 +69,13 @@ def _dataset(entry: str) -> str:
     local = local_path(url)
     bucket = Bucket(url)
     with locked(local):
-        sizes = bucket.sizes()
-        if not sizes:
+        objects = bucket.objects()
+        if not objects:
             raise UserError(f"{url}: there is no dataset")
         # The manifest last: a fetch that was cut off is no dataset yet.
-        tokens = [name for name in sizes if name != "manifest.json"]
-        new = bucket.fetch(local, tokens, sizes)
-        bucket.fetch(local, [name for name in sizes if name == "manifest.json"], sizes)
+        tokens = [name for name in objects if name != "manifest.json"]
+        new = bucket.fetch(local, tokens, objects)
+        bucket.fetch(local, [name for name in objects if name == "manifest.json"], objects)
         if new and any(name.endswith(".bin") for name in tokens):
             try:
                 verification.verify(shards.open_dataset(local))
@@ -102,41 +102,41 @@ def fetch_records(url: str) -> str:
     Returns the local directory. A run whose newest mirror is here stays as it is.
     """
     local, bucket = local_path(url), Bucket(url)
-    sizes = bucket.sizes()
-    runs = [os.path.dirname(name) for name in sizes if os.path.basename(name) == layout.CONFIG]
+    objects = bucket.objects()
+    runs = [os.path.dirname(name) for name in objects if os.path.basename(name) == layout.CONFIG]
     mine = {name for name in runs if mirror.is_newest(bucket, os.path.join(local, name), name)}
     wanted = []
-    for name in sizes:
+    for name in objects:
         owner = next((r for r in runs if name.startswith(f"{r}/" if r else "")), None)
         small = name.endswith((".json", ".jsonl", ".npz")) and layout.CHECKPOINTS not in name
         if small and os.path.basename(name) != mirror.MARKER and owner not in mine:
             wanted.append(name)
-    bucket.fetch(local, wanted, sizes)
+    bucket.fetch(local, wanted, objects)
     return local
 
 
 def _fetch_parent(url: str, local: str, which: str) -> None:
     bucket = Bucket(url)
-    sizes = bucket.sizes()
-    if layout.CONFIG not in sizes:
+    objects = bucket.objects()
+    if layout.CONFIG not in objects:
         raise UserError(f"there is no run at {url}")
-    bucket.fetch(local, [name for name in _RUN_FILES if name in sizes], sizes)
+    bucket.fetch(local, [name for name in _RUN_FILES if name in objects], objects)
     if which.isdecimal():
         steps = [int(which)]
     elif which == "best":
-        steps = [int(name.split("/")[1]) for name in sizes if name.endswith(integrity.MANIFEST)]
+        steps = [int(name.split("/")[1]) for name in objects if name.endswith(integrity.MANIFEST)]
     else:
         done = layout.finished(local)
         steps = [done["step"]] if done else []
     wanted = []
-    for name in sizes:
+    for name in objects:
         parts = name.split("/")
         of_step = parts[0] == layout.CHECKPOINTS and len(parts) > 2 and int(parts[1]) in steps
         if parts[0] == layout.EVALUATIONS or of_step:
             wanted.append(name)
     manifests = [name for name in wanted if name.endswith(f"/{integrity.MANIFEST}")]
-    bucket.fetch(local, [name for name in wanted if name not in manifests], sizes)
-    bucket.fetch(local, manifests, sizes)
+    bucket.fetch(local, [name for name in wanted if name not in manifests], objects)
+    bucket.fetch(local, manifests, objects)
     if os.path.isfile(layout.join(local, lineage.FILE)):
         _fetch_evaluations(layout.record(local))
 
@@ -152,6 +152,6 @@ def _fetch_evaluations(record: Mapping) -> None:
         measured = [own, layout.eval_file("", 0), layout.baseline_file("")]
         measured.append(layout.join(layout.EVALUATIONS, integrity.MANIFEST))
         bucket = Bucket(url)
-        there = bucket.sizes()
+        there = bucket.objects()
         names = [name for name in (*_RUN_FILES, *measured) if name in there]
         bucket.fetch(path, names, there)

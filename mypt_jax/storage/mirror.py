@@ -15,6 +15,7 @@ from data_pipeline import atomic
 from mypt_jax import exits
 from mypt_jax.runs import integrity, kinds, layout, lease_place, lineage
 from mypt_jax.storage.bucket import Bucket, local_path, locked, url_of
+from mypt_jax.storage.copies import Object
 
 MARKER = "mirror.json"  # {"owner": name of a mirror}
 
@@ -26,9 +27,9 @@ def prepare(url: str) -> str:
     with locked(local):
         if _owner(bucket) and not is_newest(bucket, local):
             shutil.rmtree(local, ignore_errors=True)
-            sizes = bucket.sizes()
-            small = [name for name in sizes if _is_of_run(name) and not _of_step(name)]
-            bucket.fetch(local, small, sizes)
+            objects = bucket.objects()
+            small = [name for name in objects if _is_of_run(name) and not _of_step(name)]
+            bucket.fetch(local, small, objects)
     return local
 
 
@@ -88,7 +89,7 @@ class Mirror:
 
     def holds(self, prefix: str) -> bool:
         """Whether the bucket has files of the run that begin so; steps come with `take_over`."""
-        return self.is_remote and any(n.startswith(prefix) for n in self._remote.sizes())
+        return self.is_remote and any(n.startswith(prefix) for n in self._remote.objects())
 
     def take_over(self) -> None:
         """Fetches all unless this mirror is the newest, and makes it that; by process 0, when it
@@ -98,14 +99,14 @@ class Mirror:
         os.makedirs(self._workdir, exist_ok=True)
         with locked(self._workdir):
             if not self.is_newest:
-                sizes = self._remote.sizes()
-                self._fetch([name for name in sizes if _is_of_run(name)], sizes)
+                objects = self._remote.objects()
+                self._fetch([name for name in objects if _is_of_run(name)], objects)
                 name = _name(self._workdir) or uuid.uuid4().hex
                 lineage.write_json(os.path.join(self._workdir, MARKER), {"owner": name})
                 self._remote.put(os.path.join(self._workdir, MARKER), MARKER)
-            for name, size in self._remote.sizes().items():
+            for name, found in self._remote.objects().items():
                 path = os.path.join(self._workdir, name)
-                if _of_step(name) and os.path.isfile(path) and os.path.getsize(path) == size:
+                if _of_step(name) and os.path.isfile(path) and os.path.getsize(path) == found.size:
                     self._pushed[name] = _state(path)
 
     def fetch_step(self, step: int) -> None:
@@ -123,17 +124,17 @@ class Mirror:
                 return
             # Steps of an earlier start are of no use to a process that does not write.
             shutil.rmtree(layout.join(self._workdir, layout.CHECKPOINTS), ignore_errors=True)
-            sizes = self._remote.sizes()
+            objects = self._remote.objects()
             prefix = layout.step_dir("", step) + "/"
-            self._fetch([name for name in sizes if name.startswith(prefix)], sizes)
+            self._fetch([name for name in objects if name.startswith(prefix)], objects)
             reason = integrity.fault(directory)
         if reason:
             raise exits.NoValidState(f"{self._url}: step {step} as fetched is invalid: {reason}")
 
-    def _fetch(self, names: list[str], sizes: Mapping[str, int]) -> None:
+    def _fetch(self, names: list[str], objects: Mapping[str, Object]) -> None:
         manifests = [name for name in names if name.endswith(f"/{integrity.MANIFEST}")]
-        self._remote.fetch(self._workdir, [n for n in names if n not in manifests], sizes)
-        self._remote.fetch(self._workdir, manifests, sizes)
+        self._remote.fetch(self._workdir, [n for n in names if n not in manifests], objects)
+        self._remote.fetch(self._workdir, manifests, objects)
 
     def push(self, check_owner: Callable[[], None]) -> None:
         """Uploads what changed and removes steps that are gone; `check_owner` is called before
@@ -170,7 +171,7 @@ class Mirror:
             self._put(changed[rank], check_owner)
             if rank == 0:
                 self._check_arrived(changed[rank])
-        remote = self._remote.sizes()
+        remote = self._remote.objects()
         gone = [name for name in remote if _of_step(name) and name not in kept]
         # The manifest first: from then on the step is none.
         for name in sorted(gone, key=lambda name: not name.endswith(integrity.MANIFEST)):
@@ -179,12 +180,11 @@ class Mirror:
 
     def _check_arrived(self, names: list[str]) -> None:
         """Raises OSError when files of a step, which never change, are of another size there."""
-        remote = self._remote.sizes()
+        remote = self._remote.objects()
         for name in names:
-            if remote.get(name) != self._pushed[name][0]:
-                raise OSError(
-                    f"{name} arrived with {remote.get(name)} of {self._pushed[name][0]} bytes"
-                )
+            arrived, sent = remote.get(name, Object(0, "")).size, self._pushed[name][0]
+            if arrived != sent:
+                raise OSError(f"{name} arrived with {arrived} of {sent} bytes")
 
     def _put(self, names: list[str], check_owner: Callable[[], None]) -> None:
         paths = {name: os.path.join(self._workdir, name) for name in names}

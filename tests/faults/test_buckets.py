@@ -42,7 +42,7 @@ def machines(request, start, tmp_path, monkeypatch):
 def objects(url: str) -> dict[str, bytes]:
     """What the bucket holds of the run."""
     files = bucket.Bucket(url)
-    return {name: files.read(name) for name in files.sizes()}
+    return {name: files.read(name) for name in files.objects()}
 
 
 def test_a_second_machine_is_refused_then_takes_over_and_the_frozen_loser_writes_nothing(

@@ -5,17 +5,22 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
+import fsspec
 import pytest
 from bucket_emulator import emulator, upload
 from conftest import ROOT, command
+from fsspec.implementations.memory import MemoryFileSystem
+from run_factory import write_run
 
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
 from mypt_jax import exits
-from mypt_jax.runs import integrity, layout
+from mypt_jax.runs import evaluations, integrity, layout
 from mypt_jax.storage import bucket as buckets
 from mypt_jax.storage import fetch, mirror
+from mypt_jax.storage.copies import Object
 
 
 @pytest.mark.parametrize(
@@ -42,11 +47,12 @@ class Recorder(buckets.Bucket):
 
     def __init__(self):
         self.url = "gs://recorder"
+        self.local = buckets.local_path(self.url)
         self.files: dict[str, bytes] = {}
         self.log: list[str] = []
 
-    def sizes(self):
-        return {name: len(data) for name, data in self.files.items()}
+    def objects(self):
+        return {name: Object(len(data), "") for name, data in self.files.items()}
 
     def read(self, name):
         return self.files.get(name)
@@ -170,7 +176,12 @@ def test_a_step_that_arrives_in_part_gets_no_manifest(workdir, monkeypatch):
     bucket = Recorder()
     link = link_to(workdir, bucket)
     write_step(workdir, 6)
-    monkeypatch.setattr(bucket, "sizes", lambda: {n: len(d) - 1 for n, d in bucket.files.items()})
+    whole = Recorder.objects
+
+    def cut(self):
+        return {name: Object(one.size - 1, "") for name, one in whole(self).items()}
+
+    monkeypatch.setattr(Recorder, "objects", cut)
     with pytest.raises(exits.StorageFailure, match="params/data arrived with 6 of 7 bytes"):
         link.push(lambda: None)
     assert not [name for name in bucket.files if name.endswith("manifest.json")]
@@ -187,6 +198,67 @@ def test_a_mirror_that_was_replaced_stops_before_it_pushes(workdir):
     assert bucket.files == before
 
 
+class Store(MemoryFileSystem):
+    """Buckets in memory, which tell versions as the real ones do."""
+
+    def find(self, path, *, detail=False, **options):
+        found = super().find(path, detail=True, **options)
+        named = {name.removeprefix("/"): one for name, one in found.items()}
+        told = {name: one | {"generation": str(one["created"])} for name, one in named.items()}
+        return told if detail else sorted(told)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    """upload(directory, url) into gs:// buckets in memory; mirrors are in tmp_path."""
+    files = Store(skip_instance_cache=True)
+    monkeypatch.setattr(Store, "store", {})
+    monkeypatch.setattr(fsspec, "filesystem", lambda scheme, **options: files)
+    monkeypatch.chdir(tmp_path)
+
+    def put(directory, url: str) -> None:
+        for path in Path(directory).rglob("*"):
+            if path.is_file():
+                place = f"{url.partition('://')[2]}/{path.relative_to(directory)}"
+                files.pipe_file(place, path.read_bytes())
+
+    return put
+
+
+def test_an_object_of_the_same_size_is_fetched_where_it_is_another_one(store, datasets, tmp_path):
+    store(datasets["general"], "gs://data/general")
+    config = config_with(data__general=("gs://data/general",))
+    local = tmp_path / fetch.localise(config)["data"]["general"][0]
+    copies = {path: path.stat() for path in local.rglob("*") if path.is_file()}
+    fetch.localise(config)
+    assert {path: path.stat() for path in copies} == copies
+    shard, other = sorted(local.glob("encyclopedia/train/*.bin"))[:2]
+    content = shard.read_bytes()
+    shard.write_bytes(content[::-1])  # here
+    fetch.localise(config)
+    assert shard.read_bytes() == content and other.stat() == copies[other]
+    changed = tmp_path / "changed" / shard.relative_to(local)
+    changed.parent.mkdir(parents=True)
+    changed.write_bytes(content[::-1])
+    store(tmp_path / "changed", "gs://data/general")  # there
+    with pytest.raises(UserError, match="as fetched is damaged: .*shard_00000.bin was changed"):
+        fetch.localise(config)
+
+
+def test_evaluations_of_older_ancestors_come_with_what_vouches_for_them(store):
+    """A child of v3 compares itself with base, of which it reads nothing else."""
+    mirrors = Path("remote/gs/runs")
+    write_run(mirrors, "base", parent=None, start=(9.0, 9.0), final=(5.0, 2.2))
+    write_run(mirrors, "v3", parent="base", start=(5.0, 2.2), final=(4.0, 2.3))
+    store(mirrors, "gs://runs")
+    shutil.rmtree("remote")
+    fetch.fetch_run("gs://runs/v3")
+    (ancestor,) = layout.record(str(mirrors / "v3"))["ancestors"]
+    kept = Path(layout.eval_file(ancestor["path"], ancestor["step"]))
+    assert evaluations.read(str(kept)).mean("general") == pytest.approx(2.2)
+    assert integrity.names(str(kept.parent), kept.name)
+
+
 @pytest.fixture(params=["gs", "s3"])
 def bucket(request, monkeypatch):
     """URL of an empty bucket of an emulator on loopback, with the environment set to find it."""
@@ -200,7 +272,7 @@ def bucket(request, monkeypatch):
 
 def config_with(**changes) -> dict:
     config = {
-        "data": {"domain": (), "general": (), "mixture": ""},
+        "data": {"domain": (), "general": (), "elsewhere": (), "mixture": ""},
         "eval": {"extra": ()},
         "init_from": "scratch",
         "workdir": "runs/x",
