@@ -128,7 +128,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
 
     config.guard = ConfigDict()
     config.guard.action = "stop"  # stop | warn | rollback, when forgetting is over the limit
-    config.guard.max_forgetting = 0.12  # general loss over the base stage's, as a share
+    config.guard.max_forgetting = 2.50 / 2.227 - 1  # general loss over the base stage's, as a share
     config.guard.max_nonfinite_steps = 5  # in a row, then the run stops
     config.guard.spike_sigma = 6.0  # loss above mean + k sigma of the last spike_window is a spike
     config.guard.spike_window = 128  # steps whose losses are remembered for it

@@ -2,17 +2,21 @@
 
 import math
 
-# Limits of the guide, as share of the base stage's general loss: 2.25, 2.35, 2.40 and 2.50 there
-# are +1 %, +5.5 %, +8 % and +12 % of its 2.23.
+# The guide's general losses are of its own base, 2.227 nats/token: limits here are shares of that.
 VERDICTS = (
-    (0.01, "excellent preservation"),
-    (0.055, "good preservation"),
-    (0.08, "acceptable for a domain model"),
-    (0.12, "beyond the guide's runs"),
+    (2.25 / 2.227 - 1, "excellent preservation"),
+    (2.35 / 2.227 - 1, "good preservation"),
+    (2.40 / 2.227 - 1, "acceptable for a domain model"),
+    (2.50 / 2.227 - 1, "beyond the guide's runs"),
 )
 RISK = "catastrophic forgetting risk"
 LOW_REPLAY = 0.10  # the guide: a smaller share of general text risks catastrophic forgetting
 NOT_WORTH_IT = 0.15  # the guide: more than 15 % general loss is usually not worth it
+
+
+def percent(limit: float) -> str:
+    """How a limit is written: 1.03 %, 12.3 %."""
+    return f"{100 * limit:.3g} %"
 
 
 def verdict(forgetting: float) -> str:
@@ -53,8 +57,8 @@ def judge(
         return general_loss - baseline_loss * (1 + limit) > noise
 
     if is_passed(max_forgetting):
-        return action, f"{figures}, limit {100 * max_forgetting:g} %"
+        return action, f"{figures}, limit {percent(max_forgetting)}"
     lower = [limit for limit, _ in VERDICTS if limit < max_forgetting and is_passed(limit)]
     if not lower:
         return "", figures
-    return "warn", f"{figures}, over the guide's {100 * max(lower):g} %"
+    return "warn", f"{figures}, over the guide's {percent(max(lower))}"

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from configs import base
 from mypt_jax import exits, guide
 from mypt_jax.monitor import step_guard
 
@@ -17,16 +18,23 @@ def steps(**changes) -> step_guard.StepGuard:
     ("share", "word"),
     [
         (-0.02, "excellent preservation"),
-        (0.01, "excellent preservation"),
-        (0.055, "good preservation"),
-        (0.08, "acceptable for a domain model"),
-        (0.12, "beyond the guide's runs"),
+        (0.0103, "excellent preservation"),
+        (0.0552, "good preservation"),
+        (0.0776, "acceptable for a domain model"),
+        (0.1225, "beyond the guide's runs"),
         (0.13, "catastrophic forgetting risk"),
         (0.16, "catastrophic forgetting risk, usually not worth it"),
     ],
 )
 def test_the_guides_words(share, word):
     assert guide.verdict(share) == word
+
+
+def test_the_guides_base_gives_the_guides_thresholds():
+    limits = [limit for limit, _ in guide.VERDICTS]
+    assert [round(2.227 * (1 + limit), 2) for limit in limits] == [2.25, 2.35, 2.40, 2.50]
+    assert base.get_config("tiny").guard.max_forgetting == limits[-1]
+    assert [guide.percent(limit) for limit in limits] == ["1.03 %", "5.52 %", "7.77 %", "12.3 %"]
 
 
 def test_percent_and_nats():
@@ -39,14 +47,14 @@ def test_percent_and_nats():
     ("loss", "stderr", "wanted", "words"),
     [
         (2.51, 0.0, "stop", "limit 12 %"),  # 12.6 %
-        (2.51, 0.01, "warn", "over the guide's 8 %"),  # 0.0124 above: within two standard errors
+        (2.51, 0.01, "warn", "over the guide's 7.77 %"),  # 0.0124 above: within two standard errors
         (2.51, 0.005, "stop", "limit 12 %"),
         (2.51, math.nan, "stop", "limit 12 %"),  # an unknown error counts as none
-        (2.49, 0.0, "warn", "over the guide's 8 %"),
-        (2.36, 0.0, "warn", "over the guide's 5.5 %"),
-        (2.36, 0.004, "warn", "over the guide's 1 %"),
-        (2.26, 0.0, "warn", "over the guide's 1 %"),
-        (2.26, 0.004, "", "excellent preservation"),  # 0.0077 above 1 %
+        (2.49, 0.0, "warn", "over the guide's 7.77 %"),
+        (2.36, 0.0, "warn", "over the guide's 5.52 %"),
+        (2.36, 0.004, "warn", "over the guide's 1.03 %"),
+        (2.26, 0.0, "warn", "over the guide's 1.03 %"),
+        (2.26, 0.004, "", "excellent preservation"),  # 0.007 above 1.03 %
         (2.24, 0.0, "", "excellent preservation"),
     ],
 )

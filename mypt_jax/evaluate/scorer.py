@@ -12,7 +12,7 @@ from flax import nnx
 
 from data_pipeline.batches import loader as loaders
 from data_pipeline.errors import UserError
-from data_pipeline.tokens import shards
+from data_pipeline.tokens import check, shards
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import sharding
@@ -60,6 +60,9 @@ class Scorer:
                 f"dataset {data} was made with tokenizer {dataset.tokenizer}, the run "
                 f"{self.path} has {self.tokenizer.name}; prepare it again or give the text itself"
             )
+        checked = check.Check((source, "val") for source in dataset.sources.values())
+        checked.start()
+        checked.wait()
         return dataset
 
     def score_data(self, data: str, *, windows: int) -> dict[str, losses.Score]:

@@ -46,13 +46,15 @@ def _lineage_json(runs: Sequence[Run]) -> dict:
     apart = {role: standing.apart(runs, role) for role in tables.roles_of(runs)}
     return {
         "baseline": {k: _number(v) for k, v in tables.baseline_of(runs).items()},
-        "runs": [_run_json(run, apart) for run in runs],
+        "runs": [_run_json(run, apart, choices) for run in runs],
         "decision": next(iter(decisions.values())),  # among most runs, where there are several
         "decisions": decisions,
     }
 
 
-def _run_json(run: Run, apart: Mapping[str, Mapping[str, str]]) -> dict:
+def _run_json(
+    run: Run, apart: Mapping[str, Mapping[str, str]], choices: Sequence[rules.Choice]
+) -> dict:
     roles = tables.roles_of([run])
     return {
         "run": run.name,
@@ -78,7 +80,7 @@ def _run_json(run: Run, apart: Mapping[str, Mapping[str, str]]) -> dict:
         "from_baseline": {role: _change(run.against_baseline(role)) for role in roles},
         "drift": {role: _drift(run, role) for role in roles},
         "verdict": rules.verdict(run),
-        "advice": rules.advice(run),
+        "advice": rules.advice(run, choices),
         "warnings": rules.warnings(run),
         "tokens_by_source": dict(run.record["tokens_by_source"]),
         "time_spent": run.time_spent,

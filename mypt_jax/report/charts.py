@@ -127,7 +127,7 @@ def limit_lines(baseline: float) -> tuple[list[dict], list[dict]]:
         shapes.append(shape)
         # In the middle: the base stands at the right, what was learned at the left.
         place = {"xref": "paper", "x": 0.62, "y": y, "xanchor": "center", "yanchor": "bottom"}
-        label = f"+{100 * limit:g} %: {text}"
+        label = f"+{guide.percent(limit)}: {text}"
         labels.append({**place, "text": label, "showarrow": False, "font": {"size": 10}})
     return shapes, labels
 
@@ -152,7 +152,7 @@ def curves(runs: Sequence[Run]) -> list[Chart]:
     shapes, labels = limit_lines(0.0)
     for (limit, _), shape, label in zip(guide.VERDICTS, shapes, labels, strict=True):
         shape["y0"] = shape["y1"] = label["y"] = 100 * limit
-        label |= {"text": f"+{100 * limit:g} %", "x": 1, "xanchor": "right"}
+        label |= {"text": f"+{guide.percent(limit)}", "x": 1, "xanchor": "right"}
     forgetting |= {"shapes": shapes, "annotations": labels}
     stages = [run for run in runs if run.is_domain_stage]
     lost = [t for t in _curves(runs, "forgetting/percent") if t["name"] in {r.name for r in stages}]

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
+from mypt_jax import guide
 from mypt_jax.report import charts as report_charts
 from mypt_jax.report import plane as report_plane
 from mypt_jax.report import rules
@@ -85,7 +86,7 @@ def _cards(runs: Sequence[Run]) -> str:
             f'<div class="card"{line}><div class="for">{_text(priority)}</div>'
             f'<div class="run">{_text(name)}</div>{lines}'
             '<div class="for">lowest domain loss with forgetting up to '
-            f"{limit:+g}\u00a0%{_text(among)}</div></div>"
+            f"+{_text(guide.percent(limit))}{_text(among)}</div></div>"
         )
     return f'<section class="cards">{"".join(cards)}</section>'
 

@@ -1,31 +1,31 @@
 """The guide's judgements as rules: verdicts, the decision matrix, one advice line per run.
 
 Source: MyPT domain adaptation guide, "Decision Matrix", "Target Metrics", "Key Learnings" and the
-challenge table. Its absolute thresholds (2.25, 2.35, 2.40, 2.50 nats with a baseline of 2.23) are
-used as shares of the baseline, so that they hold for any model and corpus.
+challenge table. Its absolute thresholds are used as shares of the baseline (mypt_jax/guide.py), so
+that they hold for any model and corpus.
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from mypt_jax import guide
-from mypt_jax.report import standing
+from mypt_jax.report import cells, standing
 from mypt_jax.report.run import Run
-from mypt_jax.runs.comparison import Difference
+from mypt_jax.runs.comparison import Difference, Refusal
 
 # What the user may want, and how much forgetting that allows.
-PRIORITIES = (("preserve general", 1.0), ("balanced", 5.5), ("maximum domain", 8.0))
+_WANTED = ("preserve general", "balanced", "maximum domain")
+PRIORITIES = tuple(zip(_WANTED, (limit for limit, _ in guide.VERDICTS), strict=False))
 
 MUCH_REPLAY = 0.30  # the guide's largest share, for the foundation
-# The guide's stages lowered the domain loss by 5.4 % (v5) to 22 % (v3) of their start.
-LITTLE_LEARNED = 2.5
 
 
 class Choice(NamedTuple):
     """What to take for a priority, of the runs whose domain losses are of the same text."""
 
     priority: str
-    limit: float  # largest forgetting, %
+    limit: float  # largest forgetting, as a share
     run: Run | None
     among: str  # "", or of which runs, where not all can be compared
 
@@ -38,7 +38,7 @@ def verdict(run: Run) -> str:
         return "not evaluated"
     if not isinstance(forgetting, Difference):
         return forgetting.word
-    return guide.verdict(forgetting.percent / 100)
+    return guide.verdict(forgetting.share)
 
 
 def decide(runs: Sequence[Run]) -> list[Choice]:
@@ -55,16 +55,19 @@ def decide(runs: Sequence[Run]) -> list[Choice]:
     for group in groups or [[]]:
         among = f" among {', '.join(run.name for run in group)}" if len(groups) > 1 else ""
         for priority, limit in PRIORITIES:
-            inside = [run for run in group if run.against_baseline("general").percent <= limit]
+            inside = [run for run in group if run.against_baseline("general").share <= limit]
             best = min(inside, key=lambda run: run.final["domain"], default=None)
             choices.append(Choice(priority, limit, best, among))
     return choices
 
 
-def advice(run: Run) -> str:
-    """One line from the guide's challenge table: rate too low, rate too high, too much replay."""
+def advice(run: Run, choices: Sequence[Choice]) -> str:
+    """One line on a run of a lineage whose decision matrix is `choices`, and never against it.
+
+    From the guide's challenge table: rate too low, rate too high, too much replay; by what the run
+    learned and forgot since its parent, each beyond two standard errors.
+    """
     learned, forgetting = run.against_start("domain"), run.against_baseline("general")
-    now = f"peak_lr {run.peak_lr:g}, replay_ratio {run.replay_ratio:g}"
     if not run.is_domain_stage:
         return "the baseline that the domain stages are measured against"
     if not run.finished:
@@ -76,25 +79,54 @@ def advice(run: Run) -> str:
             return change.reason
     if run.merged_from:
         return "a weighted sum of runs, nothing was trained: the decision matrix has it among them"
-    if forgetting.percent > PRIORITIES[-1][1]:
+    chosen = dict.fromkeys(choice.priority for choice in choices if choice.run is run)
+    return _advice(run, list(chosen), learned, forgetting)
+
+
+def _advice(run: Run, chosen: list[str], learned: Difference, forgetting: Difference) -> str:
+    parent = run.parent.name if run.parent else "its parent"
+    lost = run.against_start("general")
+    figures = _learned_text(learned, lost)
+    now = f"peak_lr {run.peak_lr:g}, replay_ratio {run.replay_ratio:g}"
+    has_learned = learned.nats < -_noise(learned)
+    if chosen:
+        more = "" if has_learned else f"; a higher peak_lr may teach it something ({now})"
+        return f"keep: the decision matrix has it for {' and '.join(chosen)} ({figures}){more}"
+    if forgetting.share > PRIORITIES[-1][1]:
         return (
             f"rate too high or replay too little for this much forgetting ({now}): add replay first"
         )
-    lost = run.against_start("general")
-    has_lost = isinstance(lost, Difference) and lost.percent > -learned.percent
-    if learned.percent > -LITTLE_LEARNED and has_lost:
-        parent = run.parent.name if run.parent else "its parent"
-        return (
-            f"more forgotten than learned here, domain {learned.percent:+.1f} % and general "
-            f"{lost.percent:+.1f} % ({now}): {parent} may serve better"
-        )
-    if learned.percent > -LITTLE_LEARNED and run.replay_ratio > MUCH_REPLAY:
-        return f"replay dilutes the domain ({now}): reduce replay_ratio"
-    if learned.percent > -LITTLE_LEARNED:
-        return f"rate too low, the domain hardly learned ({now}): raise peak_lr"
-    if forgetting.percent <= PRIORITIES[0][1] and run.replay_ratio >= MUCH_REPLAY:
+    if isinstance(lost, Difference):
+        noise = math.hypot(_noise(learned), _noise(lost))
+        if lost.nats > max(_noise(lost), noise - learned.nats):
+            return f"more forgotten than learned here ({figures}; {now}): {parent} may serve better"
+    if not has_learned and run.replay_ratio > MUCH_REPLAY:
+        return f"replay dilutes the domain ({figures}; {now}): reduce replay_ratio"
+    if not has_learned:
+        return f"rate too low, the domain hardly learned ({figures}; {now}): raise peak_lr"
+    if forgetting.share <= PRIORITIES[0][1] and run.replay_ratio >= MUCH_REPLAY:
         return f"a safe foundation ({now}): branch from it with a higher peak_lr or less replay"
-    return f"learns and preserves within the guide's range ({now}): keep"
+    return f"learns and preserves within the guide's range ({figures})"
+
+
+def _noise(change: Difference) -> float:
+    """Two standard errors, within which a change is none; an unknown error counts as none."""
+    return 2 * change.stderr if math.isfinite(change.stderr) else 0.0
+
+
+def _learned_text(learned: Difference, lost: Difference | Refusal | None) -> str:
+    """domain -0.108 +/- 0.010, general +0.058 +/- 0.020 nats: 1.9 +/- 0.7 learned per forgotten."""
+    text = f"domain {cells.nats_text(learned)}"
+    if not isinstance(lost, Difference):
+        return f"{text} nats"
+    text += f", general {cells.nats_text(lost)} nats"
+    if learned.nats >= 0 or lost.nats <= _noise(lost) or not lost.nats:
+        return text
+    ratio = -learned.nats / lost.nats
+    # Of a quotient; the two are of different documents, and so independent.
+    error = ratio * math.hypot(learned.stderr / learned.nats, lost.stderr / lost.nats)
+    bar = f" +/- {error:.1f}" if math.isfinite(error) else ""
+    return f"{text}: {ratio:.1f}{bar} learned per forgotten"
 
 
 def warnings(run: Run) -> list[str]:

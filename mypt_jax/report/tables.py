@@ -1,10 +1,11 @@
 """The guide's tables, filled with what was measured: as rows of text, as Markdown, as JSON."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from data_pipeline.batches import mixture
+from mypt_jax import guide
 from mypt_jax.report import cells, rules, standing
 from mypt_jax.report.cells import NONE
 from mypt_jax.report.run import MIXTURE, Run, perplexity
@@ -94,14 +95,17 @@ def _change_row(title: str, run: Run, name: str, change: cells.Change) -> tuple[
 
 
 def advices(runs: Sequence[Run]) -> Table:
-    rows = tuple((run.name, rules.advice(run)) for run in runs)
+    choices = rules.decide(runs)
+    rows = tuple((run.name, rules.advice(run, choices)) for run in runs)
     return Table("Advice", ("Run", "By the guide's challenge table"), rows)
 
 
 def decision_matrix(runs: Sequence[Run]) -> Table:
     rows = []
     for choice in rules.decide(runs):
-        rule = f"lowest domain loss with forgetting up to {choice.limit:+g} %{choice.among}"
+        rule = (
+            f"lowest domain loss with forgetting up to +{guide.percent(choice.limit)}{choice.among}"
+        )
         if choice.run is None:
             rows.append((choice.priority, "none qualifies", NONE, NONE, NONE, rule))
             continue
@@ -118,6 +122,7 @@ def target_metrics(runs: Sequence[Run]) -> Table:
     """Side by side; the best of those that were measured on the same text."""
     stages = [run for run in runs if run.is_domain_stage]
     baseline, roles = baseline_of(runs), roles_of(stages)
+    chosen = {choice.run.name for choice in rules.decide(runs) if choice.run}
     apart = {role: standing.apart(runs, role) for role in roles}
 
     def row(title: str, first: str, role: str, value, text) -> tuple[str, ...]:
@@ -126,7 +131,7 @@ def target_metrics(runs: Sequence[Run]) -> Table:
             for run in stages
             if run.name not in apart[role] and value(run) is not None
         ]
-        return (title, first, *map(text, stages), min(known, default=(None, NONE))[1])
+        return (title, first, *map(text, stages), _best(known, chosen))
 
     def own(role: str, shown=cells.loss_text):
         def text(run: Run) -> str:
@@ -155,6 +160,14 @@ def target_metrics(runs: Sequence[Run]) -> Table:
     names = tuple(run.name for run in stages)
     rows = tuple(rows) if stages else ()
     return Table("Target metrics", ("Metric", "Baseline", *names, "Best"), rows)
+
+
+def _best(known: Sequence[tuple[float, str]], chosen: Collection[str]) -> str:
+    """The lowest of all; where that is a foundation only, also of those in the decision matrix, as
+    the guide has it."""
+    best = min(known, default=(None, NONE))[1]
+    final = min((one for one in known if one[1] in chosen), default=(None, best))[1]
+    return best if final == best else f"{best} (in the matrix {final})"
 
 
 def perplexities(runs: Sequence[Run]) -> Table:

@@ -32,8 +32,12 @@ class Difference(NamedTuple):
         return self.final - self.start
 
     @property
+    def share(self) -> float:
+        return self.nats / self.start if self.start else math.nan
+
+    @property
     def percent(self) -> float:
-        return 100 * self.nats / self.start if self.start else math.nan
+        return 100 * self.share
 
 
 class Refusal(NamedTuple):

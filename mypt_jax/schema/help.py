@@ -79,7 +79,9 @@ def _shown(value: Any) -> str:
     """A value as it would be typed."""
     if isinstance(value, tuple):
         return f'"{value}"'.replace(" ", "") if value else '"()"'
-    return f"{value:g}" if isinstance(value, float) else shlex.quote(str(value))
+    if isinstance(value, float):
+        return next(text for text in (f"{value:g}", repr(value)) if float(text) == value)
+    return shlex.quote(str(value))
 
 
 def comments(source: str) -> dict[str, str]:
