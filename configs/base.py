@@ -81,10 +81,9 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.objective = ConfigDict()
     config.objective.replay = "ce"  # ce | kl | ce+kl: what replay windows are trained on
     config.objective.replay_weight = 3.0  # kl: of the divergence from the teacher
-    config.objective.max_forgetting = (
-        0.0  # limit that replay_weight follows and the end holds, 0 = off
-    )
-    # general: its loss over the base's, as a share; drift: KL(base || model), nats/token.
+    config.objective.max_forgetting = 0.0  # replay_weight follows it, the end holds it; 0 = off
+    # general | behaviour (the base's own samples): loss over the base's, as a share of it; drift:
+    # KL(base || model), nats/token
     config.objective.limit_on = "general"
     config.objective.teacher = "base"  # base | parent: whose words replay windows keep
 

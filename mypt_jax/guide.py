@@ -9,6 +9,7 @@ VERDICTS = (
     (2.40 / 2.227 - 1, "acceptable for a domain model"),
     (2.50 / 2.227 - 1, "beyond the guide's runs"),
 )
+_OF = {"forgetting": "general", "behaviour": "behaviour"}
 RISK = "catastrophic forgetting risk"
 LOW_REPLAY = 0.10  # the guide: a smaller share of general text risks catastrophic forgetting
 NOT_WORTH_IT = 0.15  # the guide: more than 15 % general loss is usually not worth it
@@ -27,34 +28,30 @@ def verdict(forgetting: float) -> str:
     return RISK if forgetting <= NOT_WORTH_IT else f"{RISK}, usually not worth it"
 
 
-def forgetting(general_loss: float, baseline_loss: float) -> dict[str, float]:
-    """General loss against the base stage's, in nats/token and in percent."""
-    nats = general_loss - baseline_loss
-    return {"forgetting/nats": nats, "forgetting/percent": 100 * nats / baseline_loss}
-
-
 def judge(
     *,
-    general_loss: float,
+    loss: float,
     baseline_loss: float,
     stderr: float,
     action: str,
     max_forgetting: float,
+    name: str = "forgetting",
 ) -> tuple[str, str]:
     """("" or "warn", or `action` when max_forgetting is passed, and the line that says why).
 
+    `loss`: of general text, or of the base's own words, whose change is called `name`.
     A limit is passed when the loss is above it by more than two standard errors; an unknown error
     (nan) counts as none. The guide's lower limits are warnings.
     """
-    share = general_loss / baseline_loss - 1
+    share = loss / baseline_loss - 1
     figures = (
-        f"general loss {general_loss:.4f}, base {baseline_loss:.4f} nats/token: forgetting "
+        f"{_OF[name]} loss {loss:.4f}, base {baseline_loss:.4f} nats/token: {name} "
         f"{100 * share:+.1f} % ({verdict(share)})"
     )
     noise = 2 * stderr if math.isfinite(stderr) else 0.0
 
     def is_passed(limit: float) -> bool:
-        return general_loss - baseline_loss * (1 + limit) > noise
+        return loss - baseline_loss * (1 + limit) > noise
 
     if is_passed(max_forgetting):
         return action, f"{figures}, limit {percent(max_forgetting)}"

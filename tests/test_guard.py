@@ -37,12 +37,6 @@ def test_the_guides_base_gives_the_guides_thresholds():
     assert [guide.percent(limit) for limit in limits] == ["1.03 %", "5.52 %", "7.77 %", "12.3 %"]
 
 
-def test_percent_and_nats():
-    found = guide.forgetting(2.4976, 2.23)
-    assert found["forgetting/nats"] == pytest.approx(0.2676)
-    assert found["forgetting/percent"] == pytest.approx(12.0)
-
-
 @pytest.mark.parametrize(
     ("loss", "stderr", "wanted", "words"),
     [
@@ -60,7 +54,7 @@ def test_percent_and_nats():
 )
 def test_over_a_limit_means_by_two_standard_errors(loss, stderr, wanted, words):
     action, line = guide.judge(
-        general_loss=loss, baseline_loss=2.23, stderr=stderr, action="stop", max_forgetting=0.12
+        loss=loss, baseline_loss=2.23, stderr=stderr, action="stop", max_forgetting=0.12
     )
     assert action == wanted
     assert "2.2300 nats/token" in line and (words in line or not wanted)

@@ -178,8 +178,8 @@ def _groups(
     """{role, or EXTRA and role: what is evaluated for it}."""
     groups: dict[str, list[mixture.Component]] = {}
     for role in mixture.EVALUATED_ROLES:
-        mine = [one for one in components if one.role == role]
-        beside = [one for one in extra if one.role == role]
+        mine = [one for one in components if one.evaluated_as == role]
+        beside = [one for one in extra if one.evaluated_as == role]
         if version == WHOLE:
             mine, beside = mine + beside, []
         # A source prepared without val is trained on but not evaluated, where others can be.

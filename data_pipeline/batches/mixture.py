@@ -15,8 +15,12 @@ from data_pipeline import errors
 from data_pipeline.tokens import shards
 
 ROLES = ("domain", "general")
-# Those, and general text of kinds that are never replayed.
-EVALUATED_ROLES = (*ROLES, "elsewhere")
+# Those, and general text of kinds that are never replayed: the keys of `data` that name datasets.
+GIVEN_ROLES = (*ROLES, "elsewhere")
+# What the base writes itself (mypt sample): replayed or not, it is evaluated as a role of its own,
+# since a loss on it says how far a model moved and nothing of general text.
+BEHAVIOUR = "behaviour"
+EVALUATED_ROLES = (*GIVEN_ROLES, BEHAVIOUR)
 MANIFEST = "mixture.json"
 SCHEMA = 1
 _DECIMALS = 6
@@ -44,6 +48,12 @@ class Component:
     def data(self) -> shards.Source:
         """The source itself."""
         return self.dataset.sources[self.source]
+
+    @property
+    def evaluated_as(self) -> str:
+        """The role of its val split."""
+        is_own_words = self.role != "domain" and self.dataset.is_sampled
+        return BEHAVIOUR if is_own_words else self.role
 
     @property
     def train_fingerprint(self) -> str:
@@ -137,8 +147,8 @@ def build(
 
 def components_of(role: str, directories: Sequence[str]) -> tuple[Component, ...]:
     """Returns the sources of directories that are evaluated but never trained on."""
-    if role not in EVALUATED_ROLES:
-        raise errors.UserError(f"role {role!r}: {' or '.join(EVALUATED_ROLES)} is wanted")
+    if role not in GIVEN_ROLES:
+        raise errors.UserError(f"role {role!r}: {' or '.join(GIVEN_ROLES)} is wanted")
     return tuple(_role_components(role, tuple(directories), (), Fraction(0)))
 
 

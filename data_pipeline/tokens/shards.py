@@ -72,6 +72,11 @@ class Dataset:
     sources: dict[str, Source]
     settings: list[dict]
 
+    @property
+    def is_sampled(self) -> bool:
+        """Whether a model wrote the text (mypt sample)."""
+        return any(one.get("command") == "sample" for one in self.settings)
+
 
 def open_dataset(path: str | os.PathLike) -> Dataset:
     """Opens a dataset directory of this project or of the original; reads no token.

@@ -174,7 +174,8 @@ def _text(row: Mapping, num_steps: int) -> str:
         value = row.get(f"eval/{role}/loss")
         if value is not None:
             parts.append(f"{role} {value:.4f}")
-    if row.get("forgetting/percent") is not None:
-        guarded = f" ({row['guard/action']})" if row.get("guard/action") else ""
-        parts.append(f"forgetting {row['forgetting/percent']:+.1f} %{guarded}")
+    changes = [name for name in ("forgetting", "behaviour") if f"{name}/percent" in row]
+    parts += [f"{name} {row[f'{name}/percent']:+.1f} %" for name in changes]
+    if changes and row.get("guard/action"):
+        parts[-1] += f" ({row['guard/action']})"
     return "  ".join(parts)

@@ -119,9 +119,10 @@ def best_steps(workdir: str, saved: list[int], *, max_forgetting: float) -> list
     domain losses are of one text, which is that of the newest."""
     allowed = []
     for row in metrics(workdir):
-        domain, percent = row.get("eval/domain/loss"), row.get("forgetting/percent", 0.0)
-        if row["step"] in saved and domain is not None and percent is not None:
-            if percent <= 100 * max_forgetting:
+        domain = row.get("eval/domain/loss")
+        changes = [row.get(f"{name}/percent", 0.0) for name in ("forgetting", "behaviour")]
+        if row["step"] in saved and domain is not None and None not in changes:
+            if max(changes) <= 100 * max_forgetting:
                 allowed.append((domain, row["step"]))
     records = [evaluations.read(eval_file(workdir, step)) for _, step in allowed]
     groups = comparison.alike(records, "domain")

@@ -90,7 +90,7 @@ def validate(
     notes += duration.coverage(config, mixture, drawn)
     _check_moments(config, parent)
     teacher = _find_teacher(config, parent)
-    _check_limit(config, teacher)
+    _check_limit(config, teacher, components)
     return Validated(
         config,
         mixture,
@@ -167,7 +167,9 @@ def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
     return Teacher(path, step, digest)
 
 
-def _check_limit(config: dict, teacher: Teacher | None) -> None:
+def _check_limit(
+    config: dict, teacher: Teacher | None, components: list[mixtures.Component]
+) -> None:
     """Raises UserError for objective.max_forgetting where nothing would follow or show it."""
     wanted = config["objective"]
     if not wanted["max_forgetting"]:
@@ -184,6 +186,13 @@ def _check_limit(config: dict, teacher: Teacher | None) -> None:
         )
     if not wanted["replay_weight"]:
         raise UserError(f"{told} multiplies objective.replay_weight, which is 0: give it a start")
+    roles = {one.evaluated_as for one in components if one.data.tokens["val"]}
+    if wanted["limit_on"] != "drift" and wanted["limit_on"] not in roles:
+        remedy = {
+            "general": "limit_on=behaviour or drift is held by what mypt sample wrote",
+            mixtures.BEHAVIOUR: "give data.general or data.elsewhere what mypt sample wrote",
+        }[wanted["limit_on"]]
+        raise UserError(f"{told} on {wanted['limit_on']} text, of which none is held out; {remedy}")
     if wanted["limit_on"] == "drift" and config["eval"]["drift"] != "always":
         raise UserError(f"{told} on drift wants it at every evaluation: set eval.drift=always")
 
@@ -208,7 +217,7 @@ def _check_workdir(workdir: str) -> None:
 
 def _check_directories(data: dict) -> None:
     """Raises UserError that names the command which makes a missing default dataset."""
-    for role in mixtures.EVALUATED_ROLES:
+    for role in mixtures.GIVEN_ROLES:
         for entry in data[role]:
             directory = entry.partition("#")[0]
             if "://" in directory or os.path.exists(directory):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import jax
 import numpy as np
 
+from data_pipeline.batches import mixture
 from data_pipeline.batches.eval_windows import REPORT
 from data_pipeline.errors import UserError
 from mypt_jax import exits
@@ -15,7 +16,7 @@ from mypt_jax.evaluate import losses
 from mypt_jax.monitor import goodput, metrics, preemption
 from mypt_jax.runs import comparison, evaluations, layout
 from mypt_jax.train import averaging, parent_check, step
-from mypt_jax.train.forgetting import baseline, guard
+from mypt_jax.train.forgetting import baseline, guard, limit
 from mypt_jax.train.run import Run
 
 
@@ -83,17 +84,20 @@ class Evaluation:
         return found
 
     def limited(self, params: Mapping) -> float:
-        """What objective.limit_on names, on the half that is chosen on: general loss over the
+        """What objective.limit_on names, on the half that is chosen on: a role's loss over the
         base's as a share of it, or drift, nats/token."""
-        keys = [key for key in self._plan if evaluations.role_of(key) == "general"]
+        on = self._run.config["objective"]["limit_on"]
+        roles = {evaluations.role_of(key) for key in self._plan}
+        role = limit.drifting(roles) if on == "drift" else on
+        keys = [key for key in self._plan if evaluations.role_of(key) == role]
         own = evaluations.Evaluation(self._score(params, keys))
-        if self._run.config["objective"]["limit_on"] == "drift":
+        if on == "drift":
             own = evaluations.Evaluation(self._with_drift(params, dict(own.sources), keys, 0))
-            return own.mean("general", "drift")
+            return own.mean(role, "drift")
         base = self._baseline(own)
 
         def share() -> float:
-            found = comparison.compare(own, base, "general")
+            found = comparison.compare(own, base, role)
             if isinstance(found, comparison.Refusal):
                 raise UserError(f"the limit of forgetting cannot be held: {found.reason}")
             return found.nats / found.start
@@ -183,9 +187,13 @@ class Evaluation:
         evaluations.write(layout.eval_file(self._run.workdir, done), sources)
 
 
+# Roles of text that the base could say something of before.
+_KNOWN_BEFORE = ("general", "elsewhere", mixture.BEHAVIOUR)
+
+
 def _general(keys: Iterable[str], *, kept_only: bool) -> list[str]:
     """The sources of general text; with `kept_only` of the half for the report, if there is one."""
     roles = {key: evaluations.role_of(key).removeprefix(REPORT) for key in keys}
-    found = [key for key, role in roles.items() if role in ("general", "elsewhere")]
+    found = [key for key, role in roles.items() if role in _KNOWN_BEFORE]
     kept = [key for key in found if key.startswith(REPORT)]
     return kept if kept and kept_only else found

@@ -20,8 +20,8 @@ def run(tmp_path, notes: list, **guard) -> SimpleNamespace:
     )
 
 
-def evaluation(loss_D, text="general/a") -> Evaluation:
-    return Evaluation({"general/a": run_factory.measured(loss_D, text)})
+def evaluation(loss_D, text="general/a", key="general/a") -> Evaluation:
+    return Evaluation({key: run_factory.measured(loss_D, text)})
 
 
 def test_the_guard_acts_on_what_both_measured_alike(tmp_path):
@@ -31,6 +31,22 @@ def test_the_guard_acts_on_what_both_measured_alike(tmp_path):
     assert row["forgetting/nats"] == pytest.approx(0.5)
     assert row["forgetting/parent_nats"] == pytest.approx(0.5)
     assert row["guard/action"] == "stop" and "since the parent" in notes[0]
+
+
+def test_the_base_s_own_words_are_guarded_beside_general_text(tmp_path):
+    """Cross-entropy on replay lowered general loss while the model's own answers were lost."""
+    notes: list[str] = []
+    spoken = {"text": "behaviour/s", "key": "behaviour/s"}
+    before, after = evaluation([1.0, 1.1], **spoken), evaluation([1.4, 1.5], **spoken)
+    base = Evaluation({**evaluation([2.0, 2.1]).sources, **before.sources})
+    now = Evaluation({**evaluation([1.9, 2.0]).sources, **after.sources})
+    row = guard.measure(run(tmp_path, notes), now, base)
+    assert row["forgetting/nats"] == pytest.approx(-0.1)
+    assert row["behaviour/nats"] == pytest.approx(0.4)
+    assert row["guard/action"] == "stop" and guard.is_over(run(tmp_path, []), row)
+    assert "behaviour loss 1.4500, base 1.0500" in notes[0]
+    alone = guard.measure(run(tmp_path, []), after, before)
+    assert "forgetting/nats" not in alone and guard.is_over(run(tmp_path, []), alone)
 
 
 def test_without_the_same_windows_there_is_no_figure_and_a_reason(tmp_path):

@@ -9,7 +9,7 @@ the model is halved until the budget holds on the half of val that is chosen on.
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import jax
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from data_pipeline.errors import UserError
 from mypt_jax.monitor import observer
 from mypt_jax.runs import layout
+from mypt_jax.train.forgetting.guard import WATCHED
 
 NAME = "limit"  # in the meta of a step, and in the lineage
 _DOUBLINGS = 16  # of the weight over a whole run that is over or under its budget all the time
@@ -76,10 +77,11 @@ class Limit(observer.Observer):
 
     def _limited(self, row: Mapping) -> float | None:
         if self._on == "drift":
-            return row.get("eval/general/drift")
-        if row.get("forgetting/base_loss") is None:
-            return None
-        return row["forgetting/nats"] / row["forgetting/base_loss"]
+            roles = {role for role in WATCHED if f"eval/{role}/drift" in row}
+            return row[f"eval/{drifting(roles)}/drift"] if roles else None
+        name = WATCHED[self._on]
+        base_loss = row.get(f"{name}/base_loss")
+        return None if base_loss is None else row[f"{name}/nats"] / base_loss
 
     def state(self) -> dict:
         return dataclasses.asdict(self._state) if self.budget else {}
@@ -88,6 +90,11 @@ class Limit(observer.Observer):
         """Goes on from what a step has saved; a run from before there were limits saved nothing."""
         if state:
             self._state = _State(**state)
+
+
+def drifting(roles: Collection[str]) -> str:
+    """The role on which drift is limited: general text, else the base's own words."""
+    return next(role for role in WATCHED if role in roles)
 
 
 def hold(
@@ -134,10 +141,9 @@ def line(workdir: str, step: int, record: Mapping) -> str:
     if not held:
         return ""
     row = next((row for row in layout.metrics(workdir) if row["step"] == step), {})
-    percent, nats, stderr = (
-        row.get(f"report/forgetting/{name}") for name in ("percent", "nats", "stderr")
-    )
     said = f"limit on {held['on']} {held['budget']:g}: {held['found']:.4g} where it was chosen"
-    if percent is not None:
-        said += f", general {percent:+.2f} % ({nats:+.4f} +/- {stderr:.4f} nats) on the other half"
+    for role, name in WATCHED.items():
+        if (percent := row.get(f"report/{name}/percent")) is not None:
+            nats, stderr = (row[f"report/{name}/{key}"] for key in ("nats", "stderr"))
+            said += f", {role} {percent:+.2f} % ({nats:+.4f} +/- {stderr:.4f}) on the other half"
     return f"{said}; {held['share']:.3f} of the way from the base, weight {held['weight']:.3g}"
