@@ -59,7 +59,9 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.model.compute_dtype = "auto"  # auto: bfloat16 on TPU and newer GPUs, float32 elsewhere
     config.model.attention = "auto"  # auto | splash | cudnn | xla
     config.model.document_mask = False  # no attention across documents inside a window
-    config.model.remat = "none"  # none | dots | full: what the backward pass computes again
+    # What the backward pass computes again: auto (the cheapest that fits) | none | light (norms,
+    # activations, dropout) | dots (also attention) | full (a whole block).
+    config.model.remat = "auto"
     config.model.scan_layers = True  # one compiled block; False unrolls, same checkpoint
     config.model.loss_chunks = 4  # parts of the cross-entropy; [B, L, V] exists one part at a time
 

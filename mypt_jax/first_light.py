@@ -118,6 +118,7 @@ def check_memory(config: dict, program, devices: list) -> tuple[bool, str, str]:
 
     import jax
 
+    from mypt_jax.model import memory
     from mypt_jax.plan import costs
 
     split = program.mesh.shape["fsdp"] * program.mesh.shape["tensor"]
@@ -128,11 +129,8 @@ def check_memory(config: dict, program, devices: list) -> tuple[bool, str, str]:
     planned = costs.sizes(config).state / split
     stats = devices[0].memory_stats() or {}
     peak = stats.get("peak_bytes_in_use", 0)
-    estimate = costs.memory(
-        config,
-        costs.sizes(config),
-        devices=len(devices),
-        compute_dtype=program.model_config["compute_dtype"],
+    estimate = memory.estimate(
+        config, costs.sizes(config), program.model_config, memory.Split(**program.mesh.shape)
     )["total"]
     text = f"state {held / 2**20:.1f} MiB/device, plan {planned / 2**20:.1f}"
     measured = f"peak {peak / 2**30:.2f} GiB" if peak else "peak not told by this device"

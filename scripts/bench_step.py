@@ -226,7 +226,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", default="small", help="small, or a size of configs/common.py")
     parser.add_argument("--batch_size", type=int, default=0, help="0: 8, or the size's own")
-    parser.add_argument("--remat", choices=("none", "dots", "full"), default="none")
+    parser.add_argument("--remat", choices=("none", "light", "dots", "full"), default="light")
     parser.add_argument("--pairs", type=int, default=15)
     parser.add_argument("--parts", action="store_true", help="also where the time goes")
     args = parser.parse_args(argv)

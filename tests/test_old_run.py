@@ -60,6 +60,10 @@ def test_an_old_run_goes_on_where_it_stopped(resumed):
     before, after = rows(OLD / "runs/v3"), rows(directory / "runs/v3")
     assert max(row["step"] for row in before) < step  # that step's evaluation was still to come
     assert after[: len(before)] == before
+    # Its config says none; this version's stage files leave it to the device.
+    assert "remat=auto: none, as before" in stdout
+    record = json.loads((directory / "runs/v3/lineage.json").read_text(encoding="utf-8"))
+    assert record["numerics"]["remat"] == "none"
     assert all(row["step"] >= step for row in after[len(before) :])
 
 

@@ -231,7 +231,7 @@ def export_folder(spec: str, directory: str, *, dtype: str) -> None:
         "dropout": settings["dropout"],
         "bias": settings["qkv_bias"],
         "batch_size": loaded.config["batch_size"],
-        "use_checkpoint": settings["remat"] != "none",
+        "use_checkpoint": settings["remat"] in ("dots", "full"),
         "use_loss_mask": False,
         "device": "cpu",
         **switches_of(settings, where=loaded.path),

@@ -28,6 +28,8 @@ BACKENDS = ("xla", "cudnn", "splash", "splash_interpret")
 SPLASH_LANES = 128  # splash works on key blocks of a multiple of this many positions
 SPLASH_BLOCK = 512
 CUDNN_HEAD_SIZE = 128  # on every GPU that has it
+RESULT = "attention"  # the name of what splash gives, for jax.checkpoint
+SAVE_RESULT = jax.checkpoint_policies.save_only_these_names(RESULT)
 
 Attend = Callable[..., jax.Array]
 
@@ -79,6 +81,15 @@ def unfit(name: str, *, block_size: int, head_size: int, compute_dtype: str) -> 
             f"got n_embd / n_head = {head_size}: change model.n_head"
         )
     return ""
+
+
+def saves_by_name(name: str) -> bool:
+    """Whether a backend's result can be kept alone, with SAVE_RESULT, and its inputs be made again.
+
+    Splash wants heads in front, in tiles of 128: at K = 64 inputs that it saved would take twice
+    their size. The others save inputs as they come.
+    """
+    return name.startswith("splash")
 
 
 def compute_capability(device: jax.Device) -> float:
@@ -199,6 +210,7 @@ def _splash_local(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, interpret):
         head_shards=1,
         q_seq_shards=1,
         interpret=interpret,
+        residual_checkpoint_name=RESULT,
         block_sizes=splash_kernel.BlockSizes(
             block_q=block,
             block_kv=block,

@@ -92,8 +92,10 @@ def executed_per_token(model: Mapping) -> int:
     """What the hardware computes: recomputation by model.remat included."""
     blocks, _ = matrix_parameters(model)
     attention = 2 * 2 * model["n_layer"] * model["block_size"] * model["n_embd"]
-    again = {"none": 0, "dots": attention, "full": 2 * blocks + attention}[model["remat"]]
-    return per_token(model) + again
+    # No gradient needs what the last product of a block gave.
+    last = model["n_layer"] * mlp_width(model) * model["n_embd"]
+    again = {"dots": attention, "full": 2 * (blocks - last) + attention}
+    return per_token(model) + again.get(model["remat"], 0)
 
 
 def utilisation(model: Mapping, tokens_per_sec: float, device_kind: str, devices: int):

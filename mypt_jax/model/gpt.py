@@ -135,12 +135,20 @@ class GPT(nnx.Module):
             block = nnx.merge(graph, params)
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
             dropout = functools.partial(layers.dropout, rate=c.dropout, key=key, rows_B=dropout_B)
-            return block(x_BLD, rope=rope, attend=attend, dropout=dropout, constrain=constrain)
+            return block(
+                x_BLD, rope=rope, attend=attend, dropout=dropout, constrain=constrain, parts=parts
+            )
 
+        # A loop keeps the two computations of a layer apart by itself.
+        again = functools.partial(jax.checkpoint, prevent_cse=not c.scan_layers)
+        parts = layers.Parts()
+        if c.remat == "light" and attention.saves_by_name(c.attention):
+            parts = layers.Parts(again, functools.partial(again, policy=attention.SAVE_RESULT))
+        elif c.remat == "light":
+            parts = layers.Parts(again, output=again)
         step = one_layer
-        if c.remat != "none":
-            policy = REMAT_POLICIES[c.remat]
-            step = jax.checkpoint(one_layer, policy=policy, prevent_cse=not c.scan_layers)
+        if c.remat in REMAT_POLICIES:
+            step = again(one_layer, policy=REMAT_POLICIES[c.remat])
         numbered = (stacked, jnp.arange(c.n_layer))
         if c.scan_layers:
             x_BLD, _ = jax.lax.scan(step, x_BLD, numbered)
@@ -195,6 +203,7 @@ class GPT(nnx.Module):
                 attend=attend,
                 dropout=functools.partial(layers.dropout, rate=0.0, key=None),
                 constrain=_unchanged,
+                parts=layers.Parts(),
             ), None
 
         carry = (self._embed(tokens_BL, positions_BL), cache)

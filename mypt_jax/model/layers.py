@@ -8,6 +8,8 @@ norms and rope are computed in fp32.
 import dataclasses
 import functools
 import math
+from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -139,16 +141,18 @@ class Attention(nnx.Module):
         self.qkv = linear(qkv_key, c.n_embd, width, bias=c.qkv_bias, std=INIT_STD)
         self.proj = linear(proj_key, inner, c.n_embd, bias=c.proj_bias, std=c.residual_std)
 
-    def __call__(self, x_BLD, rope, attend, constrain):
-        B, L, _ = x_BLD.shape
+    def heads(self, qkv_BLS, rope, constrain):
+        """What qkv gave, cut into q_BLHK, k_BLGK, v_BLGK and turned to its positions."""
+        B, L, _ = qkv_BLS.shape
         H, G, K = self.n_head, self.n_kv_head, self.head_size
-        q, k, v = jnp.split(self.qkv(x_BLD), (H * K, (H + G) * K), axis=-1)
-        heads = ("batch", "length", "heads", None)
-        q_BLHK = constrain(rope(q.reshape(B, L, H, K)), heads)
-        k_BLGK = constrain(rope(k.reshape(B, L, G, K)), heads)
-        v_BLGK = constrain(v.reshape(B, L, G, K), heads)
-        out_BLHK, extra = attend(q_BLHK, k_BLGK, v_BLGK)
-        return self.proj(out_BLHK.reshape(B, L, H * K)), extra
+        q, k, v = jnp.split(qkv_BLS, (H * K, (H + G) * K), axis=-1)
+        placed = ("batch", "length", "heads", None)
+        q_BLHK = constrain(rope(q.reshape(B, L, H, K)), placed)
+        k_BLGK = constrain(rope(k.reshape(B, L, G, K)), placed)
+        return q_BLHK, k_BLGK, constrain(v.reshape(B, L, G, K), placed)
+
+    def output(self, out_BLHK):
+        return self.proj(out_BLHK.reshape(*out_BLHK.shape[:2], -1))
 
 
 class Mlp(nnx.Module):
@@ -163,14 +167,27 @@ class Mlp(nnx.Module):
         self.gate = linear(gate_key, c.n_embd, c.width, std=INIT_STD) if gate else None
         self.down = linear(down_key, c.width, c.n_embd, std=c.residual_std)
 
-    def __call__(self, x_BLD, constrain):
-        activation = ACTIVATIONS[self.activation]
+    def inputs(self, x_BLD):
+        """What the activation is applied to, [B, L, F], and what it is multiplied with, or None."""
         up_BLF = self.up(x_BLD)
-        if self.gate is None:
-            h_BLF = activation(up_BLF)
-        else:
-            h_BLF = activation(self.gate(x_BLD)) * up_BLF
+        return (up_BLF, None) if self.gate is None else (self.gate(x_BLD), up_BLF)
+
+    def output(self, x_BLF, factor_BLF, constrain):
+        h_BLF = ACTIVATIONS[self.activation](x_BLF)
+        h_BLF = h_BLF if factor_BLF is None else h_BLF * factor_BLF
         return self.down(constrain(h_BLF, ("batch", "length", "mlp")))
+
+
+def unwrapped(part: Callable) -> Callable:
+    return part
+
+
+class Parts(NamedTuple):
+    """What the parts of a block are wrapped in: jax.checkpoint, or nothing."""
+
+    plain: Callable = unwrapped
+    attention: Callable = unwrapped  # with `output`, which follows it
+    output: Callable = unwrapped
 
 
 class Block(nnx.Module):
@@ -183,12 +200,36 @@ class Block(nnx.Module):
         self.attn = Attention(attn_key, c)
         self.mlp = Mlp(mlp_key, c)
 
-    def __call__(self, x_BLD, *, rope, attend, dropout, constrain):
+    def __call__(self, x_BLD, *, rope, attend, dropout, constrain, parts):
+        """`parts` wraps what the block is made of. Each part ends with a product, whose own result
+        no gradient needs: where jax.checkpoint wraps them, norms, activations and dropout are
+        computed again, and no product is."""
         placed = ("batch", "length", "embed")
-        y_BLD, extra = self.attn(self.ln1(x_BLD), rope, attend, constrain)
-        x_BLD = constrain(x_BLD + dropout(y_BLD, 0), placed)
-        y_BLD = self.mlp(self.ln2(x_BLD), constrain)
-        return constrain(x_BLD + dropout(y_BLD, 1), placed), extra
+        part = parts.plain
+
+        @part
+        def attention_inputs(x_BLD):
+            return self.attn.qkv(self.ln1(x_BLD))
+
+        @parts.output
+        def add_output(x_BLD, out_BLHK):
+            return constrain(x_BLD + dropout(self.attn.output(out_BLHK), 0), placed)
+
+        @parts.attention
+        def add_attention(x_BLD, qkv_BLS):
+            out_BLHK, extra = attend(*self.attn.heads(qkv_BLS, rope, constrain))
+            return add_output(x_BLD, out_BLHK), extra
+
+        @part
+        def mlp_inputs(x_BLD):
+            return self.mlp.inputs(self.ln2(x_BLD))
+
+        @part
+        def add_mlp(x_BLD, inputs):
+            return constrain(x_BLD + dropout(self.mlp.output(*inputs, constrain), 1), placed)
+
+        x_BLD, extra = add_attention(x_BLD, attention_inputs(x_BLD))
+        return add_mlp(x_BLD, mlp_inputs(x_BLD)), extra
 
 
 class Embed(nnx.Module):

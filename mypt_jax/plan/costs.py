@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
 
 from data_pipeline.batches import mixture as mixtures
@@ -15,11 +14,12 @@ from data_pipeline.tokens import shards
 from mypt_jax import optim, shipped
 from mypt_jax.checkpoint import retention
 from mypt_jax.model import flops, gpt, parameters
+from mypt_jax.model import memory as memories
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import layout, lineage
 from mypt_jax.schema import recorded, stage_file
 
-GIB = 2**30
+GIB = memories.GIB
 
 
 class Part(NamedTuple):
@@ -43,14 +43,6 @@ class Stage(NamedTuple):
     peak_lr: float
     replay_ratio: float
     tokens: int
-
-
-class Bytes(NamedTuple):
-    """Sizes that follow from the parameter tree."""
-
-    parameters: int  # their number
-    params: int  # bytes
-    state: int  # bytes of params, moments and counters
 
 
 def mixture_parts(config: Mapping) -> list[Part]:
@@ -142,50 +134,32 @@ def ancestors(config: Mapping, spec: str) -> tuple[list[Stage], str]:
     return found, ""
 
 
-def sizes(config: Mapping) -> Bytes:
+def sizes(config: Mapping) -> memories.Bytes:
     """Counted abstractly: no memory is used."""
     architecture = {**config["model"], "attention": "xla", "compute_dtype": "float32"}
     params = nnx.eval_shape(lambda: nnx.state(gpt.GPT(rngs=nnx.Rngs(0), **architecture), nnx.Param))
     params = nnx.to_pure_dict(params)
     tx = optim.make_optimizer(config["optim"], is_matrix=parameters.is_matrix)
-    moments = jax.eval_shape(tx.init, params)
-
-    def size(tree) -> int:
-        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
-
-    count = sum(x.size for x in jax.tree.leaves(params))
-    average = 4 * count if config["optim"]["average_ratio"] else 0
-    return Bytes(count, size(params), size(params) + size(moments) + average + 4)
+    found = memories.sizes({"params": params, "opt_state": jax.eval_shape(tx.init, params)})
+    average = 4 * found.parameters if config["optim"]["average_ratio"] else 0
+    return found._replace(state=found.state + average + 4)  # and the step
 
 
-def memory(config: Mapping, size: Bytes, *, devices: int, compute_dtype: str) -> dict[str, float]:
-    """GiB on each of `devices` that split state and batch, by part; `total` is an estimate.
-
-    Saved per layer and token, in elements of compute_dtype: full remat the block's input (D); dots
-    also the outputs of the matrix products; none about 16 D (measured by ahead-of-time
-    compilation). XLA's scheduling decides the rest: --topology asks the compiler itself.
-    """
-    m = config["model"]
-    D, width = m["n_embd"], jnp.dtype(compute_dtype).itemsize
-    kv_heads = m["n_kv_head"] or m["n_head"]
-    qkv = D + 2 * kv_heads * (D // m["n_head"])
-    mlp = flops.mlp_width(m) * (2 if m["mlp"] == "gated" else 1)
-    saved = {"full": D, "dots": D + qkv + D + mlp + D, "none": 16 * D}[m["remat"]]
-    if compute_dtype == "float32":  # plain attention: weights and scores of every layer are kept
-        saved += 2 * m["n_head"] * m["block_size"] if m["remat"] == "none" else 0
-    rows = config["batch_size"] / config["accumulation_steps"] / devices
-    tokens = rows * m["block_size"]
-    found = {
-        "parameters and moments": size.state / devices,
-        "gradients": size.params / devices,
-        "weights in bfloat16": size.parameters * 2 / devices if width == 2 else 0.0,
-        "saved activations": tokens * m["n_layer"] * saved * width,
-        "logits": 3 * tokens * m["vocab_size"] * 4 / m["loss_chunks"],
-    }
-    if config["objective"]["replay"] != "ce":
-        found["teacher"] = size.parameters * width / devices
-    found = {name: value / GIB for name, value in found.items()}
-    return {**found, "total": sum(found.values())}
+def memory(
+    config: Mapping,
+    size: memories.Bytes,
+    *,
+    devices: int,
+    compute_dtype: str,
+    attention: str,
+    limit_gib: float,
+) -> tuple[str, dict[str, float]]:
+    """(policy, memory.estimate) on each of `devices` that split state and batch; limit_gib 0: the
+    policy that is chosen where nothing is scarce."""
+    split = memories.Split(1, devices, 1)
+    model = {**config["model"], "compute_dtype": compute_dtype, "attention": attention}
+    remat = memories.choose(config, size, model, split, memories.Room(limit_gib)).remat
+    return remat, memories.estimate(config, size, {**model, "remat": remat}, split)
 
 
 def teacher_rows(config: Mapping) -> tuple[int, int]:
@@ -212,7 +186,7 @@ def teacher_factor(config: Mapping) -> float:
     return 1 + read / rows / 3
 
 
-def disk(config: Mapping, size: Bytes, stages: int, tokens: int) -> dict[str, int]:
+def disk(config: Mapping, size: memories.Bytes, stages: int, tokens: int) -> dict[str, int]:
     """Bytes of the whole chain: finished stages keep parameters, the one at work also moments."""
     at_work, at_rest = retention.most_steps(config["checkpoint"])
     kept = size.state if config["checkpoint"]["keep_optimizer"] else size.params

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from data_pipeline.batches import mixture
 from data_pipeline.tokens import tokenizer
-from mypt_jax.model import flops
+from mypt_jax.model import flops, memory
 from mypt_jax.plan import costs
 from mypt_jax.schema import duration, overrides, validation, values
 from mypt_jax.storage import fetch
@@ -127,12 +127,17 @@ def _operations(config, parts, total: int, utilisation: float) -> list[str]:
         "",
         f"{flops.per_token(model):.4g} FLOPs/token ({flops.CONVENTION}); causal count "
         f"{flops.per_token_causal(model):.4g}; executed {flops.executed_per_token(model):.4g} "
-        f"with remat={model['remat']}, loss_chunks={model['loss_chunks']}",
+        f"with remat={_policy(model)}, loss_chunks={model['loss_chunks']}",
         *_teacher(config),
         f"{flops.per_token(model) * total:.3g} FLOPs for {total:,} tokens, and evaluations of "
         f"{evaluated:,}; at an assumed {utilisation:.0%} of peak:",
         *table(rows, header),
     ]
+
+
+def _policy(model: Mapping) -> str:
+    """What recomputes least, where the device decides."""
+    return memory.CHEAPEST_FIRST[0] if model["remat"] == memory.AUTO else model["remat"]
 
 
 def _teacher(config: Mapping) -> list[str]:
@@ -148,26 +153,48 @@ def _teacher(config: Mapping) -> list[str]:
     ]
 
 
-def _memory(config: Mapping, size: costs.Bytes) -> list[str]:
+def _memory(config: Mapping, size: memory.Bytes) -> list[str]:
     columns = [
-        costs.memory(config, size, devices=n, compute_dtype=dtype)
-        for dtype in ("bfloat16", "float32")
-        for n in (1, 8)
-    ]
-    rows = [(name, *(f"{c[name]:.2f}" for c in columns)) for name in columns[0]]
-    header = ("GiB per device, estimate", "bf16 x1", "bf16 x8", "fp32 x1", "fp32 x8")
-
-    def with_room(devices: int) -> str:
-        """Chips that have it in the dtype that they compute in."""
-        return ", ".join(
-            name
-            for name, chip in flops.CHIPS.items()
-            if chip.memory_gib
-            > costs.memory(config, size, devices=devices, compute_dtype=chip.dtype)["total"]
+        costs.memory(
+            config,
+            size,
+            devices=devices,
+            compute_dtype=dtype,
+            attention="xla" if dtype == "float32" else "cudnn",
+            limit_gib=0.0,
         )
+        for dtype in ("bfloat16", "float32")
+        for devices in (1, 8)
+    ]
+    remat, first = columns[0]
+    rows = [(name, *(f"{found[name]:.2f}" for _, found in columns)) for name in first]
+    header = ("GiB per device, estimate", "bf16 x1", "bf16 x8", "fp32 x1", "fp32 x8")
+    return [
+        "",
+        *table(rows, header),
+        f"  with remat={remat}; has room on 1 device: {_with_room(config, size, 1)}; "
+        f"8 devices: {_with_room(config, size, 8)}",
+    ]
 
-    fits = f"1 device: {with_room(1) or 'none'}; 8 devices: {with_room(8) or 'none'}"
-    return ["", *table(rows, header), f"  has room on {fits}"]
+
+def _with_room(config: Mapping, size: memory.Bytes, devices: int) -> str:
+    """Chips that have it in the dtype and with the attention of theirs, with the policy that it
+    takes where that is chosen."""
+    found = []
+    for name, chip in flops.CHIPS.items():
+        fused = "splash" if name.startswith("v") else "cudnn"
+        remat, need = costs.memory(
+            config,
+            size,
+            devices=devices,
+            compute_dtype=chip.dtype,
+            attention="xla" if chip.dtype == "float32" else fused,
+            limit_gib=chip.memory_gib,
+        )
+        if need["total"] <= chip.memory_gib:
+            is_chosen = config["model"]["remat"] == memory.AUTO
+            found.append(f"{name} ({remat})" if is_chosen else name)
+    return ", ".join(found) or "none"
 
 
 def _disk(config, size, stages: list[costs.Stage], parts) -> list[str]:

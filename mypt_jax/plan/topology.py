@@ -17,14 +17,14 @@ from jax.experimental import topologies
 
 from data_pipeline.errors import UserError
 from mypt_jax.distributed import sharding
-from mypt_jax.model import flops
+from mypt_jax.model import flops, memory
 from mypt_jax.plan import costs, program_cache
 from mypt_jax.train import step
 
 EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16")
 FLAT = ("v5e", "v6e")  # joined in two dimensions, in these layouts only
 FLAT_LAYOUTS = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
-REMAT = ("none", "dots", "full")  # cheapest in time first
+REMAT = memory.CHEAPEST_FIRST
 MAX_WINDOWS = 64  # per chip; more is never needed
 MAX_TRIES = 4  # compilations in search of the largest batch, a minute or more each
 
@@ -131,7 +131,7 @@ def compile_step(config: Mapping, name: str, *, eot: int) -> Compiled:
     )
     usable = flops.CHIPS[name.partition(":")[0]].memory_gib
     known = (
-        config["model"]["remat"],
+        program.model_config["remat"],
         config["batch_size"],
         program.mesh.size,
         program.mesh.devices.shape,
@@ -148,12 +148,11 @@ def compile_step(config: Mapping, name: str, *, eot: int) -> Compiled:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise
             needed, secs = _needed(str(error)), time.monotonic() - start
-            memory = Memory(*known, 0, 0, 0, needed, secs, "does not fit")
-            return Compiled(memory, "", slice_size)
+            return Compiled(Memory(*known, 0, 0, 0, needed, secs, "does not fit"), "", slice_size)
         program_cache.keep(config["compile_cache"], key, made)
     verdict = "fits" if made["bytes"][-1] <= usable * costs.GIB else "does not fit"
-    memory = Memory(*known, *made["bytes"], made["secs"], verdict)
-    return Compiled(memory, made["text"], slice_size)
+    account = Memory(*known, *made["bytes"], made["secs"], verdict)
+    return Compiled(account, made["text"], slice_size)
 
 
 def _made(compiled: jax.stages.Compiled, start: float) -> dict:
@@ -171,9 +170,14 @@ def _made(compiled: jax.stages.Compiled, start: float) -> dict:
 
 
 def _needed(message: str) -> int:
-    """Bytes, of the compiler's message "Used 17.98G of 15.75G hbm"; 0 where it does not tell."""
-    match = re.search(r"[Uu]sed ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", message)
-    return round(float(match[1]) * 1024 ** " KMGT".index(match[2] or " ")) if match else 0
+    """Bytes, of the compiler's message: "Used 17.98G of 15.75G hbm", or "(16.63G) exceeds available
+    HBM (15.75G)" for temporaries alone; 0 where it does not tell."""
+    size = r"([\d.]+)([KMGT]?)"
+    match = re.search(rf"[Uu]sed {size} of {size} hbm|\({size}\) exceeds available", message)
+    if not match:
+        return 0
+    number, unit = (match[1], match[2]) if match[1] else (match[5], match[6])
+    return round(float(number) * 1024 ** " KMGT".index(unit or " "))
 
 
 def search(config: Mapping, name: str, *, eot: int) -> list[Memory]:

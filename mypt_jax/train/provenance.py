@@ -17,7 +17,7 @@ from mypt_jax.evaluate import losses
 from mypt_jax.monitor import device as devices
 from mypt_jax.monitor import metrics
 from mypt_jax.runs import code, drawn, layout, lineage
-from mypt_jax.schema import keys, tree
+from mypt_jax.schema import keys, recorded, tree
 from mypt_jax.schema.validation import Parent, Validated
 from mypt_jax.train import averaging, step
 from mypt_jax.train.rows import Rows
@@ -126,6 +126,20 @@ def recorded_numerics(record: Mapping) -> dict:
     return {**absent, **record.get("numerics", {})}
 
 
+def evaluated_by(numerics: Mapping) -> dict:
+    """Of the numerics, what an evaluation computes with: the backward pass is none of it."""
+    return {name: value for name, value in numerics.items() if name != "remat"}
+
+
+def policy_of(config: Mapping) -> str:
+    """The policy of recomputation of the run that is in the workdir, "" where there is none."""
+    workdir = config["workdir"]
+    if not layout.steps(workdir) or not os.path.exists(layout.join(workdir, lineage.FILE)):
+        return ""
+    numerics = layout.record(workdir).get("numerics", {})
+    return numerics.get("remat") or recorded.config(workdir)["model"]["remat"]
+
+
 def write(workdir: str, config: Mapping, record: Mapping, parent: Parent | None) -> None:
     """config.json, its difference to the parent's, and lineage.json; no longer finished.json."""
     if os.path.exists(layout.join(workdir, layout.FINISHED)):
@@ -163,10 +177,11 @@ def check_numerics(record: dict, config: Mapping, program: step.Program, done: i
     Losses of two runs are compared exactly only where it is the same (parent_check.py).
     """
     now = numerics(config, program)
-    found = lineage.differences(recorded_numerics(record), now)
+    before = {**recorded_numerics(record), "remat": policy_of(config)}
+    record["numerics"] = now
+    found = lineage.differences(before, now)
     if not found:
         return []
-    record["numerics"] = now
     line = (
         f"numerics changed at step {done} ({_shown(found)}): equal to an undisturbed run but for "
         "rounding"

@@ -2,14 +2,16 @@
 
 import contextlib
 
+import jax
+
 from mypt_jax import exits
 from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import coordination, heartbeat, hosts
-from mypt_jax.model import attention_check
+from mypt_jax.model import attention_check, memory
 from mypt_jax.monitor import preemption
 from mypt_jax.runs import layout
 from mypt_jax.schema.validation import Validated
-from mypt_jax.train import finish, loop, start, step, wishes
+from mypt_jax.train import finish, loop, provenance, start, step, wishes
 from mypt_jax.train.forgetting import guard
 
 
@@ -30,7 +32,14 @@ def run_stage(validated: Validated, interrupts: preemption.Interrupts) -> None:
         ):
             return
         sources = [step.Source(part.role, part.share) for part in validated.mixture.components]
-        program = step.build(config, eot=validated.tokenizer.eot, sources=sources)
+        room = coordination.broadcast(
+            "see the memory of a device",
+            lambda: (memory.limit_gib(jax.local_devices()[0]), provenance.policy_of(config)),
+            timeout_secs=config["distributed"]["save_timeout_secs"],
+        )
+        program = step.build(
+            config, eot=validated.tokenizer.eot, sources=sources, room=memory.Room(*room)
+        )
         attention_check.run(program.model_config)
         work, state, done, row = start.open_loop(validated, program, interrupts, stack)
         work.evaluate.compile(state)

@@ -24,7 +24,7 @@ from data_pipeline.errors import UserError
 from mypt_jax import optim
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
-from mypt_jax.model import forward, gpt, parameters
+from mypt_jax.model import forward, gpt, memory, parameters
 from mypt_jax.model import state as states
 from mypt_jax.train import averaging
 from mypt_jax.train import objective as objectives
@@ -95,9 +95,10 @@ def build(
     eot: int,
     sources: Sequence[Source] | None = None,
     devices: list | None = None,
+    room: memory.Room | None = None,
 ) -> Program:
     """Compiles nothing yet. `sources`: by their numbers in a batch, expected_sources unless given;
-    `devices` may be those of a topology that is not here (plan)."""
+    `devices` may be those of a topology that is not here (plan); `room`: theirs unless given."""
     devices = list(devices) if devices is not None else jax.devices()
     sources = expected_sources(config) if sources is None else sources
     mesh, note = _make_mesh(config, devices)
@@ -120,8 +121,16 @@ def build(
     def init():
         return from_params(nnx.to_pure_dict(new_params()[1]))
 
-    bind = forward.binder(nnx.eval_shape(new_params)[0], mesh=mesh, eot=eot)
     shapes = jax.eval_shape(init)
+    choice = memory.choose(
+        config,
+        memory.sizes(shapes),
+        resolved,
+        memory.Split(**mesh.shape),
+        room or memory.Room(memory.limit_gib(devices[0])),
+    )
+    resolved["remat"] = choice.remat
+    bind = forward.binder(nnx.eval_shape(new_params)[0], mesh=mesh, eot=eot)
     shardings = states.shardings(mesh, shapes, tx)
     abstract_state = _placed(shapes, shardings)
     replicated = NamedSharding(mesh, P())
@@ -163,7 +172,7 @@ def build(
         ),
         measure=losses.make_measure(bind),
         drift=losses.make_drift(bind),
-        notes=[line for line in (note, gpt.device_note(resolved, devices[0])) if line],
+        notes=[n for n in (note, gpt.device_note(resolved, devices[0]), choice.note) if n],
     )
 
 

@@ -27,11 +27,14 @@ def test_matrix_parameters_of_a_later_shape():
 
 
 def test_rematerialisation_is_executed_but_not_counted():
-    """All but the head, whose logits are made once."""
+    """All but the head, whose logits are made once, and the last product of each block."""
     full = GUIDE | dict(remat="full", loss_chunks=16)
     assert flops.per_token(full) == flops.per_token(GUIDE)
     forward, head = flops.per_token(GUIDE) / 3, 2 * GUIDE["n_embd"] * GUIDE["vocab_size"]
-    assert flops.executed_per_token(full) == pytest.approx(4 * forward - head)
+    last = 2 * GUIDE["n_layer"] * 4 * GUIDE["n_embd"] ** 2
+    assert flops.executed_per_token(full) == pytest.approx(4 * forward - head - last)
+    for remat in ("none", "light"):
+        assert flops.executed_per_token(GUIDE | dict(remat=remat)) == flops.per_token(GUIDE)
 
 
 def xla_count(n_layer: int, **shape) -> float:

@@ -10,6 +10,7 @@ import model_factory as factory
 import numpy as np
 import pytest
 from flax import nnx
+from jax.extend.core import jaxprs_in_params
 from model_factory import quick  # noqa: F401
 
 from data_pipeline import errors
@@ -244,7 +245,8 @@ def test_execution_modes_agree():
     """Scanned or unrolled, with any rematerialisation: one parameter tree, one gradient."""
     rows, key = factory.tokens((2, 17)), jax.random.key(7)
     want = run(factory.randomized(dropout=0.2), rows, key)
-    modes = [(True, "dots"), (True, "full"), (False, "none"), (False, "dots"), (False, "full")]
+    policies = ("none", "light", "dots", "full")
+    modes = [(scan, remat) for scan in (True, False) for remat in policies][1:]
     for scan_layers, remat in modes:
         gpt = factory.randomized(dropout=0.2, scan_layers=scan_layers, remat=remat)
         got = run(gpt, rows, key)
@@ -252,11 +254,38 @@ def test_execution_modes_agree():
             np.testing.assert_allclose(g, w, rtol=1e-4, atol=1e-6)
 
 
+def products(jaxpr) -> list[str]:
+    """The products of a program, those of loops and calls included."""
+    found = []
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "dot_general":
+            found.append(equation.primitive.name)
+        else:
+            for inner in jaxprs_in_params(equation.params):
+                found += products(inner)
+    return found
+
+
+def test_light_computes_no_product_again():
+    """As many products as without recomputation; the other policies have more."""
+    rows = factory.tokens((1, 17))
+    counts = {}
+    for remat in ("none", "light", "dots", "full"):
+        gpt = factory.randomized(remat=remat)
+        graph, params = nnx.split(gpt)
+
+        def mean(params, graph=graph):
+            return nnx.merge(graph, params)(rows[:, :-1]).sum()
+
+        counts[remat] = len(products(jax.make_jaxpr(jax.grad(mean))(params).jaxpr))
+    assert counts["light"] == counts["none"] < counts["dots"] < counts["full"]
+
+
 def test_remat_full_saves_less():
     """The policies differ in what they keep: temporary bytes fall from none to dots to full."""
     rows = factory.tokens((8, 65))
     sizes = {}
-    for remat in ("none", "dots", "full"):
+    for remat in ("none", "light", "dots", "full"):
         gpt = factory.randomized(n_layer=8, block_size=64, remat=remat)
         graph, params = nnx.split(gpt)
 
@@ -267,6 +296,7 @@ def test_remat_full_saves_less():
             compiled = jax.jit(jax.grad(mean)).lower(params).compile()
         sizes[remat] = compiled.memory_analysis().temp_size_in_bytes
     assert sizes["full"] < 0.7 * sizes["dots"] < 0.7 * sizes["none"]
+    assert sizes["light"] < 0.8 * sizes["none"]
 
 
 def test_dropout_is_on_both_residual_branches_and_only_with_a_key():
