@@ -7,6 +7,7 @@ Attention of the chosen backend against fp32, loss and gradients in the compute 
 all devices against one, the memory of a step against the plan, and tokens/s.
 """
 
+import itertools
 import sys
 import time
 
@@ -90,26 +91,14 @@ def check_devices(config: dict, devices: list) -> tuple[bool, str, str]:
 
 
 def run(program, config: dict, steps: int):
-    """(losses, seconds of each step, state)."""
-    import jax
+    """(losses, seconds) of each step."""
     import numpy as np
 
     from data_pipeline.batches.batch import Batch
-    from mypt_jax.distributed import sharding
-    from mypt_jax.train import step
+    from mypt_jax.plan import here
 
-    scalars = np.array([1e-3, np.inf, 0], np.float32)
-    control = step.Control(step.dropout_key(0, 0), *scalars)
-    state, losses, secs = program.init(), [], []
     rows = Batch(rows_of(config), np.zeros(config["batch_size"], np.int32))
-    batch = sharding.global_batch(program.mesh, rows, config["batch_size"])
-    for _ in range(steps):
-        start = time.perf_counter()
-        state, figures = program.step(state, batch, control, {})
-        losses.append(float(figures["loss"]))
-        secs.append(time.perf_counter() - start)
-    jax.block_until_ready(state)
-    return losses, secs
+    return tuple(zip(*itertools.islice(here.updates(program, rows), steps), strict=True))
 
 
 def check_memory(config: dict, program, devices: list) -> tuple[bool, str, str]:

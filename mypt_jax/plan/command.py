@@ -3,14 +3,15 @@ learning rates, FLOPs, memory, disk, days per accelerator. Needs neither data no
 
     python -m mypt_jax.plan --config=configs/v8.py:750m,batch=96
     python -m mypt_jax.plan --config=configs/v8.py:tiny --config.optim.peak_lr=8e-5
+    python -m mypt_jax.plan --config=configs/v8.py:tiny --here
     python -m mypt_jax.plan --config=configs/v8.py --topology=v5e:2x4 --search
 
     python -m mypt_jax.plan --config=configs/v8.py:750m,batch=96 --topology=v5e:2x4 --explain \\
         --compare model.remat=dots model.loss_chunks=8
 
---topology compiles the real train step for that TPU slice (requirements-tpu.txt). --explain reads
-the compiled program: where the compiler expects the cycles to go; --compare sets variants beside
-it. Compiled programs are kept in config.compile_cache.
+--here times some updates on this machine. --topology compiles the real train step for that TPU
+slice (requirements-tpu.txt). --explain reads the compiled program: where the compiler expects the
+cycles to go; --compare sets variants beside it. Compiled programs are kept in config.compile_cache.
 """
 
 import json
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
         "--compare", nargs="+", default=[], metavar="KEY=VALUE", help="with --topology: variants"
     )
     parser.add_argument("--json", action="store_true", help="what --explain found, as JSON")
+    parser.add_argument("--here", action="store_true", help="time updates on this machine")
     parser.add_argument("--utilisation", type=float, default=UTILISATION, help="share of peak")
     known, rest = parser.parse_known_args(argv)
     given = overrides.read(rest)
@@ -52,6 +54,8 @@ def main(argv: list[str] | None = None) -> int:
             )
     if known.search and (known.explain or known.compare):
         raise errors.UserError("--search is a command of its own: leave --explain, --compare out")
+    if known.here and (known.topology or known.json):
+        raise errors.UserError("--here is of this machine: leave --topology and --json out")
     if known.json and not (known.explain or known.compare):
         raise errors.UserError("--json wants --explain or --compare, and --topology=NAME")
     from mypt_jax.plan import describe  # here, so that --help waits for no jax
@@ -65,6 +69,10 @@ def main(argv: list[str] | None = None) -> int:
     variants = [_variant(rest, change) for change in known.compare]
     if not known.json:
         print("\n".join(describe.plan(config, given.spec, known.utilisation)), flush=True)
+    if known.here:
+        from mypt_jax.plan import here
+
+        print(f"\n{here.measure(config).line(config['num_steps'])}")
     if known.topology and not (known.explain or known.compare):
         print("\n".join(describe.compiled(config, known.topology, search=known.search)))
     if known.explain or known.compare:

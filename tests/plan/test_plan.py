@@ -285,3 +285,15 @@ def test_a_teacher_is_counted(capsys):
         "the teacher reads 3 of 12 windows a pass (25.0%, replay is 20.0%), +8.3% FLOPs" in taught
     )
     assert "teacher" in taught and "teacher" not in without
+
+
+def test_updates_are_timed_here(capsys, monkeypatch):
+    from mypt_jax.plan import here
+
+    monkeypatch.setattr(here, "_SECS", 0.0)
+    small = [f"--config.model.{key}=16" for key in ("n_embd", "block_size")]
+    small += ["--config.model.n_layer=1", "--config.model.n_head=1", "--config.batch_size=2"]
+    out = said(capsys, "--config=configs/adapt.py:tiny", *small, "--here")
+    assert re.search(r"here \(\d+ x \w+\): [\d.e-]+ s an update of 32 tokens, [\d,]+ tokens/s", out)
+    with pytest.raises(UserError, match="leave --topology and --json out"):
+        command.main(["--config=configs/v8.py:tiny", "--here", "--topology=v5e:2x4"])
