@@ -1,6 +1,8 @@
 """The parser of command lines: help is a docstring, with its examples; a complaint is one line."""
 
 import argparse
+import re
+from fractions import Fraction
 from typing import Any, NoReturn
 
 from data_pipeline import errors
@@ -17,3 +19,14 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises UserError instead of printing the usage."""
         raise errors.UserError(f"{message} (see {self.prog} --help)")
+
+
+def share(text: str, name: str, what: str) -> float:
+    """0.01 of "1%" and of "0.01", as --NAME has it: a share of `what`. Raises UserError."""
+    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(%?)", text)
+    value = Fraction(found[1]) / (100 if found[2] else 1) if found else 0
+    if not 0 < value < 1:
+        raise errors.UserError(
+            f"--{name}={text}: wanted a share of {what} above 0 and below 1, such as 1% or 0.01"
+        )
+    return float(value)

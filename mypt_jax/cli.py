@@ -21,6 +21,7 @@ class Command(NamedTuple):
 
 # What is in mypt_jax has the name that `python -m mypt_jax.NAME` has.
 COMMANDS = {
+    "adapt": Command("mypt_jax.adapt.command:main", "from a folder of text to an adapted model"),
     "main": Command("mypt_jax.main:run", "train one stage"),
     "chain": Command("mypt_jax.chain:main", "train a chain of stages, each from its parent"),
     "sweep": Command("mypt_jax.sweep.command:main", "train a stage with several values and seeds"),

@@ -11,7 +11,10 @@ MASK = "[redacted]"
 _WORDS = {"token", "secret", "secrets", "password", "passwd", "credential", "credentials", "apikey"}
 _PAIRS = {("api", "key"), ("access", "key"), ("private", "key"), ("auth", "key")}
 _USER_INFO = re.compile(r"(?<=://)[^/@\s\"']+(?=@)")
-_ASSIGNED = re.compile(r"([\w.\-]+)([\"']?\s*[=:]\s*)([\"']?)([^\s\"',;)]+)")
+# "nats/token: .." is a unit and no secret.
+_ASSIGNED = re.compile(
+    r"((?<!nats/)(?<![\w.\-])[\w.\-]+)([\"']?\s*[=:](?!//)\s*)([\"']?)([^\s\"',;)]+)"
+)
 _SHORTEST = 6  # characters; shorter values would be found everywhere
 _known: set[str] = set()  # values of secret keys that were seen
 

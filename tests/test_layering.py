@@ -22,7 +22,8 @@ HALVES = ("data_pipeline", "mypt_jax")
 ROWS = {
     "mypt_jax": (
         "cli __main__",
-        "main chain sweep frontier plan report merge sample generate interop stages first_light",
+        "main adapt chain sweep frontier plan report merge sample generate interop stages "
+        "first_light",
         "continuation",
         "train",
         "evaluate",

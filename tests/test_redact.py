@@ -41,3 +41,10 @@ def test_text_with_assignments_and_known_values():
         "{'password': '[redacted]'} tokens=5"
     )
     assert redact.text("see https://host/path@v2 and a@b.c") == "see https://host/path@v2 and a@b.c"
+
+
+def test_a_unit_is_no_secret():
+    line = "general loss 2.5, base 2.2 nats/token: forgetting +12.0 %"
+    assert redact.text(line) == line
+    assert redact.text("https://host/token=abcdefgh") == f"https://host/token={redact.MASK}"
+    assert redact.text("my-token: abcdefgh") == f"my-token: {redact.MASK}"

@@ -14,8 +14,6 @@ base's general loss, without it the sum.
 """
 
 import argparse
-import re
-from fractions import Fraction
 
 from data_pipeline import arguments, errors
 
@@ -37,20 +35,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         )
     if args.points < 2:
         raise errors.UserError(f"--points is {args.points}, wanted 2 or more: a line has two ends")
-    args.limit = _share(args.limit) if args.limit else None
+    args.limit = (
+        arguments.share(args.limit, "limit", "the base's general loss") if args.limit else None
+    )
     return args
-
-
-def _share(text: str) -> float:
-    """0.01 of "1%" and of "0.01". Raises UserError."""
-    found = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)(%?)", text)
-    share = Fraction(found[1]) / (100 if found[2] else 1) if found else 0
-    if not 0 < share < 1:
-        raise errors.UserError(
-            f"--limit={text}: wanted a share of the base's general loss above 0 and below 1, such "
-            "as 1% or 0.01"
-        )
-    return float(share)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -133,6 +133,6 @@ def judged(told: str, role: str, epochs: float) -> str:
         return f"warning: {told}: memorisation; fewer steps or more text"
     if epochs > MANY_EPOCHS:
         return f"warning: {told}: above {MANY_EPOCHS:g} (2 to 5 is good)"
-    if epochs < 1:
+    if round(epochs, 2) < 1:
         return f"{told} (not all of it is read; 2 to 5 is good)"
     return f"{told} (2 to 5 is good)"

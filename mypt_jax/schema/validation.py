@@ -12,7 +12,6 @@ from data_pipeline.batches import eval_windows
 from data_pipeline.batches import mixture as mixtures
 from data_pipeline.errors import UserError
 from data_pipeline.prepare.contamination import checks
-from data_pipeline.tokens import shards
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
 from mypt_jax.runs import drawn as drawn_windows
@@ -69,7 +68,7 @@ def validate(
     tokenizer = _check_tokenizer(config, components)
     mixtures.check_overlap(components)
     _check_elsewhere(elsewhere, mixture)
-    notes = _samples_note(mixture, extra)
+    notes = _samples_note(components)
     notes += duration.resolve(config, _domain_tokens(mixture), overridden)
     _check_recorded_parent(config)
     parent = _open_parent(config, tokenizer)
@@ -301,24 +300,15 @@ def _check_elsewhere(elsewhere: list[mixtures.Component], mixture: mixtures.Mixt
             )
 
 
-def _samples_note(mixture: mixtures.Mixture, extra: list[mixtures.Component]) -> list[str]:
-    """A line where forgetting is measured on what a model wrote itself, and on nothing else."""
-    general = [
-        [one for one in each if one.role == "general" and one.data.tokens["val"]]
-        for each in (mixture.components, extra)
-    ]
-    evaluated = general[0] or general[1]
-    if not evaluated or not all(_is_sampled(one.dataset) for one in evaluated):
+def _samples_note(components: list[mixtures.Component]) -> list[str]:
+    """A line where what is forgotten can only be told by what a model wrote itself."""
+    roles = {one.evaluated_as for one in components if one.data.tokens["val"]}
+    if mixtures.BEHAVIOUR not in roles or "general" in roles:
         return []
     return [
-        f"warning: general is evaluated on samples of a model ({evaluated[0].dataset.path}): "
-        "forgetting says how far its words are left, not what is lost of real text; sample with "
-        "--val_fraction=0 and give real text as eval.extra=('general=DIR',)"
+        "warning: no general text is held out, so forgetting is not known, only how far the model "
+        "leaves its base's own words (behaviour); give real text as eval.extra=('general=DIR',)"
     ]
-
-
-def _is_sampled(dataset: shards.Dataset) -> bool:
-    return any(one.get("command") == "sample" for one in dataset.settings)
 
 
 def _eval_plan(workdir: str, parent: Parent | None) -> int:

@@ -16,7 +16,7 @@ from configs import base
 from data_pipeline import errors
 from data_pipeline.batches import eval_windows
 from data_pipeline.prepare import budget, encoded
-from data_pipeline.tokens import shards
+from data_pipeline.tokens import shards, verification
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.checkpoint import save
 from mypt_jax.model import sampling
@@ -121,7 +121,7 @@ def content(directory: Path) -> dict[str, str]:
 def test_it_is_a_dataset_like_any_other(run, tmp_path, capsys):
     assert sample(run, tmp_path / "own") == 0
     found = shards.open_dataset(tmp_path / "own")
-    shards.verify(found)
+    verification.verify(found)
     source = found.sources["samples"]
     assert source.tokens["train"] + source.tokens["val"] == 2000
     assert 0.03 < source.tokens["val"] / 2000 < 0.25
@@ -138,7 +138,7 @@ def test_it_is_a_dataset_like_any_other(run, tmp_path, capsys):
 
 @pytest.mark.parametrize("val_fraction", [0.1, 0])
 def test_a_stage_replays_it(run, tmp_path, datasets, val_fraction):
-    """With a teacher; where it has no val, a small real set is the evaluation of general."""
+    """With a teacher; its own words are evaluated as behaviour, a small real set as general."""
     assert sample(run, tmp_path / "own", f"--val_fraction={val_fraction}") == 0
     config = base.get_config("tiny").to_dict()
     config |= {"init_from": str(run), "workdir": str(tmp_path / "v3"), "batch_size": 8}
@@ -146,10 +146,11 @@ def test_a_stage_replays_it(run, tmp_path, datasets, val_fraction):
     config["data"] |= {"domain": (datasets["domain"],), "general": (str(tmp_path / "own"),)}
     config["data"]["replay_ratio"] = 0.5
     config["objective"] |= {"replay": "kl"}
+    alone = validation.validate(config).notes if val_fraction else []
     config["eval"]["extra"] = (f"general={datasets['general']}",)
     validated = validation.validate(config)
-    warned = [note for note in validated.notes if "evaluated on samples of a model" in note]
-    assert len(warned) == bool(val_fraction)
+    for notes, is_warned in ((alone, bool(val_fraction)), (validated.notes, False)):
+        assert any("forgetting is not known" in note for note in notes) == is_warned
     assert validated.teacher.path == str(run)
     shares = {part.key: float(part.share) for part in validated.mixture.components}
     assert shares["general/samples"] == 0.5
@@ -161,8 +162,9 @@ def test_a_stage_replays_it(run, tmp_path, datasets, val_fraction):
         block_size=32,
         version=eval_windows.HALVES,
     )
-    evaluated = {key for key in plan if key.startswith("general/")}
-    assert evaluated == {"general/samples" if val_fraction else "general/encyclopedia"}
+    evaluated = {key for key in plan if key.startswith(("general/", "behaviour/"))}
+    own = {"behaviour/samples"} if val_fraction else set()
+    assert evaluated == {"general/encyclopedia", *own}
 
 
 class Killed(Exception):

@@ -1,0 +1,86 @@
+"""What an adaptation came to, in words: continuations side by side, tasks, a last sentence."""
+
+import argparse
+import textwrap
+
+from data_pipeline.batches import eval_windows
+from data_pipeline.tokens import shards
+from mypt_jax import continuation
+from mypt_jax.evaluate import scorer
+from mypt_jax.runs import comparison, evaluations, layout
+
+_PASSAGES = 3
+_PROMPT_TOKENS = 32
+_NEW_TOKENS = 48
+_QUESTIONS = 200
+_GREEDY = argparse.Namespace(
+    max_new_tokens=_NEW_TOKENS,
+    temperature=0.0,
+    top_k=0,
+    top_p=1.0,
+    repetition_penalty=1.0,
+    seed=0,
+    no_cache=False,
+)
+
+
+def lines(base: str, run: str, *, has_general: bool) -> list[str]:
+    """The end of the report of `run`, which started from `base`."""
+    config = layout.config(run)
+    domain, replay = config["data"]["domain"][0], config["data"]["general"][0]
+    found = ["", "held-out passages, continued by base and by result:"]
+    for prompt, before, after in _continued(base, run, domain):
+        for name, text in (("passage", prompt), ("base", before), ("result", after)):
+            found += textwrap.wrap(
+                f"{name + ':':9}{' '.join(text.split())}", 100, subsequent_indent=" " * 9
+            )
+        found.append("")
+    told = [f"of passages of your texts it picks the right continuation in {_choice(run, domain)}"]
+    told[0] += f", base {_choice(base, domain)}"
+    if has_general:
+        told.append(f"of general text in {_choice(run, replay)}, base {_choice(base, replay)}")
+    found.append(f"{'; '.join(told)} (chance is 25 %).")
+    return [*found, _last(run, has_general=has_general)]
+
+
+def _continued(base: str, run: str, domain: str) -> list[tuple[str, str, str]]:
+    """(passage, what the base and the result say after it) of documents held out for the report."""
+    _, vocabulary = continuation.load(run)
+    prompts = []
+    for source in shards.open_dataset(domain).sources.values():
+        stream = source.stream("val")
+        kept = [
+            one for one in eval_windows.kept_documents(source) if one[2] - one[1] > _PROMPT_TOKENS
+        ]
+        for _, first, _ in kept[: _PASSAGES - len(prompts)]:
+            prompts.append(vocabulary.decode(stream.read(first, first + _PROMPT_TOKENS).tolist()))
+    said = [[continuation.of(one, [p], _GREEDY)[0][0] for p in prompts] for one in (base, run)]
+    return [*zip(prompts, *said, strict=True)]
+
+
+def _choice(run: str, data: str) -> str:
+    """ "81 %", of all sources of a dataset; "-" where no document is long enough."""
+    answers = scorer.Scorer(run, batch_size=8).score_tasks(data, most=_QUESTIONS)
+    asked = [one["choice"] for one in answers.values() if "choice" in one]
+    return f"{evaluations.pooled(asked, 'right'):.0%}" if asked else "-"
+
+
+def _last(run: str, *, has_general: bool) -> str:
+    """What was learned and forgotten, on text that nothing was chosen on."""
+    end = layout.finished(run)["step"]
+    own = evaluations.read(layout.eval_file(run, end)).reported
+    base = evaluations.read(layout.baseline_file(run))
+    learned = _change(comparison.compare(own, base, "domain"))
+    told = f"domain loss {learned}"
+    if has_general:
+        forgotten = _change(comparison.compare(own, base, "general"))
+        return f"{told}; general loss {forgotten}: that is what was forgotten."
+    drift = own.mean("behaviour", "drift")
+    moved = "" if drift is None else f"; drift from the base's own words {drift:.4f} nats/token"
+    return f"{told}{moved}. Forgetting unknown: there is no general text to measure it (--general)."
+
+
+def _change(found: comparison.Difference | comparison.Refusal) -> str:
+    if isinstance(found, comparison.Refusal):
+        return found.reason
+    return f"{found.nats:+.3f} +/- {found.stderr:.3f} nats/token ({found.percent:+.1f} %)"

@@ -1,0 +1,189 @@
+"""Adapts a model to one's own text, from a folder to a model to take.
+
+    mypt adapt --base=runs/tiny/base --text=texts/ --general=wiki/ --out_dir=adapted
+    mypt adapt --base=downloads/gpt2 --text=texts/ --out_dir=adapted            # no general text
+    mypt adapt --base=downloads/gpt2 --text=texts/ --general=wiki/ --out_dir=adapted --limit=1%
+
+Reads the texts (as mypt prepare --source does), chooses the length, trains the stage
+configs/adapt.py and says what was learned and what it cost. Without --general the base writes what
+is replayed (mypt sample); what is forgotten of general text is not known then. Every step is a
+command that is shown and can be typed; the same command again goes on where it stopped.
+--config.KEY=VALUE changes the stage.
+"""
+
+import json
+import math
+import os
+import shlex
+import sys
+
+from data_pipeline import arguments, errors
+from data_pipeline.errors import UserError
+from data_pipeline.tokens import shards
+from mypt_jax import chain
+from mypt_jax.adapt import choices
+from mypt_jax.runs import layout
+from mypt_jax.schema import overrides, values
+
+_VAL_FRACTION = 0.1
+_LEAST_SAMPLES = 64  # windows
+
+
+class Place:
+    """Where an adaptation's files lie."""
+
+    def __init__(self, out_dir: str):
+        self._out_dir = out_dir
+        self.imported, self.run = (layout.join(out_dir, name) for name in ("base", "adapted"))
+
+    def data(self, role: str) -> str:
+        return layout.join(self._out_dir, "data", role)
+
+    def has(self, role: str) -> bool:
+        return os.path.isfile(layout.join(self.data(role), shards.MANIFEST))
+
+
+class StepFailed(errors.Stop):
+    """A command of the way ended without success; `code` is its exit code."""
+
+    def __init__(self, code: int, line: str):
+        super().__init__(line)
+        self.code = code
+
+
+def main(argv: list[str] | None = None) -> int:
+    args, flags = _parse(argv)
+    place = Place(args.out_dir)
+    base = _base(args.base, place)
+    if args.dry_run and not chain.finished(base):
+        raise UserError(f"--dry_run wants a base that is a run: import {args.base} first")
+
+    def run(*command: str) -> None:
+        print(f"\n$ mypt {shlex.join(command)}", flush=True)
+        code = chain.run_stage([sys.executable, "-m", "mypt_jax", *command])
+        if code:
+            raise StepFailed(code, f"mypt {command[0]} ended with exit code {code}: see above")
+
+    if not chain.finished(base):
+        run("interop.huggingface", "import", args.base, base)
+    if _has_chat_template(args.base):
+        print(_RESIDUAL.format(base=args.base))
+    tokenizer = layout.config(base)["data"]["tokenizer"]
+    prepare = (f"--tokenizer={tokenizer}", f"--val_fraction={_VAL_FRACTION}")
+    for role, folder in (("domain", args.text), ("general", args.general)):
+        if folder and not place.has(role):
+            where = f"--out_dir={place.data(role)}"
+            run("prepare", f"--source={role}:{folder}", *prepare, where)
+    spec = f"configs/adapt.py:{base}"
+    config = overrides.read([f"--config={spec}", *flags]).config
+    chosen = choices.choose(
+        _corpus(place.data("domain")),
+        block_size=config["model"]["block_size"],
+        batch_size=config["batch_size"],
+        replay_ratio=config["data"]["replay_ratio"],
+        epochs=args.epochs,
+    )
+    wanted = chosen.replay_tokens(config["model"]["block_size"], config["data"]["replay_ratio"])
+    if not args.general and not place.has("samples"):
+        least = _LEAST_SAMPLES * config["model"]["block_size"] / _VAL_FRACTION
+        tokens = math.ceil(max(wanted / (1 - _VAL_FRACTION), least))
+        held = f"--val_fraction={_VAL_FRACTION}"
+        where = place.data("samples")
+        run("sample", f"--run={base}", f"--tokens={tokens}", held, f"--out_dir={where}")
+    replay = place.data("general" if args.general else "samples")
+    print("\nchosen:")
+    for line in chosen.lines:
+        print(f"  {line}")
+    for line in filter(None, (*chosen.warnings, choices.replay_warning(_corpus(replay), wanted))):
+        print(f"  warning: {line}")
+    stage = [
+        f"--config={spec},batch={chosen.batch_size}",
+        f"--config.workdir={place.run}",
+        f"--config.init_from={base}",
+        f"--config.data.domain={place.data('domain')}",
+        f"--config.data.general={replay}",
+        f"--config.domain_epochs={args.epochs:g}",
+        f"--config.eval.every_steps={chosen.every_steps}",
+        *_limit(args.limit, has_general=bool(args.general)),
+        *flags,
+    ]
+    values.check_values(overrides.read(stage).config)
+    if not chain.finished(place.run):
+        run("plan", *stage, "--here")
+    if args.dry_run:
+        print(f"\n$ python -m mypt_jax.main {shlex.join(stage)}")
+        return 0
+    run("main", *stage)
+    run("report", args.out_dir)
+    from mypt_jax.adapt import closing  # here: a process before may have needed the accelerator
+
+    print("\n".join(closing.lines(base, place.run, has_general=bool(args.general))))
+    return 0
+
+
+_RESIDUAL = """{base} has a chat template: training on plain texts takes from its answers. Where its
+base model is at hand, adapt that, and add what made the answers:
+  mypt merge ADAPTED:1 INSTRUCT:1 BASE:-1 --out=RESULT"""
+
+
+def _parse(argv: list[str] | None):
+    parser = arguments.Parser(__doc__, prog="python -m mypt_jax.adapt")
+    parser.add_argument("--base", required=True, help="a finished run, or a Hugging Face folder")
+    parser.add_argument("--text", required=True, help="a folder, an archive, files or a glob")
+    parser.add_argument("--general", default="", help="general text to keep, in the same way")
+    parser.add_argument("--out_dir", required=True)
+    parser.add_argument("--epochs", type=float, default=choices.EPOCHS, help="of one's own text")
+    parser.add_argument("--limit", default="", help="of forgetting, such as 1%%")
+    parser.add_argument("--dry_run", action="store_true", help="all but the training")
+    args, flags = parser.parse_known_args(argv)
+    if not args.epochs > 0:
+        raise UserError(f"--epochs={args.epochs:g}: wanted more than 0; 2 to 5 is good")
+    if "://" in args.out_dir:
+        raise UserError(f"--out_dir={args.out_dir}: wanted a directory of this machine")
+    if args.limit:
+        args.limit = arguments.share(args.limit, "limit", "the base's loss")
+    for key in ("workdir", "init_from", "num_steps", "domain_epochs"):
+        if any(flag.startswith(f"--config.{key}") for flag in flags):
+            raise UserError(f"--config.{key} is chosen here; type the stage itself to set it")
+    return args, overrides.expand(flags)
+
+
+def _base(given: str, place: Place) -> str:
+    """The run to start from: the one that is given, or where a folder is imported to. Raises
+    UserError."""
+    if chain.finished(given):
+        return given
+    path = layout.join(given, layout.CONFIG)
+    if not os.path.isfile(path):
+        raise UserError(
+            f"--base={given}: wanted a finished run, or the folder of a Hugging Face model "
+            "(config.json, model.safetensors, tokenizer.json); nothing is downloaded"
+        )
+    if layout.steps(given):
+        raise UserError(
+            f"--base={given} is a run that has not finished: finish it, or name another"
+        )
+    return place.imported
+
+
+def _has_chat_template(folder: str) -> bool:
+    if os.path.isfile(layout.join(folder, "chat_template.jinja")):
+        return True
+    try:
+        with open(layout.join(folder, "tokenizer_config.json"), encoding="utf-8") as file:
+            return bool(json.load(file).get("chat_template"))
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _corpus(path: str) -> choices.Corpus:
+    sources = shards.open_dataset(path).sources.values()
+    return choices.Corpus(*(sum(s.tokens[split] for s in sources) for split in ("train", "val")))
+
+
+def _limit(limit: float | str, *, has_general: bool) -> list[str]:
+    """--config of objective.max_forgetting; of the base's own words where nothing else is known."""
+    if not limit:
+        return []
+    on = "general" if has_general else "behaviour"
+    return [f"--config.objective.max_forgetting={limit:g}", f"--config.objective.limit_on={on}"]
