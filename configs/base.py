@@ -80,6 +80,11 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.optim.average_ratio = 0.0  # last share of the run whose mean is its result, 0 = off
     config.optim.clip_norm = 1.0  # global gradient norm
 
+    config.adapter = ConfigDict()
+    config.adapter.rank = 0  # train a low-rank addition to matrices instead of all, 0 = off
+    config.adapter.alpha = 16.0  # the addition is alpha / rank times its product
+    config.adapter.matrices = ("qkv", "proj", "up", "down")  # of every block; gate where gated
+
     config.objective = ConfigDict()
     config.objective.replay = "ce"  # ce | kl | ce+kl: what replay windows are trained on
     config.objective.replay_weight = 3.0  # kl: of the divergence from the teacher

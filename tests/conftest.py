@@ -124,6 +124,27 @@ def small(datasets, compile_cache):
     }
 
 
+@pytest.fixture(scope="session")
+def lineage_values(datasets, compile_cache) -> dict:
+    """What all stages of the small lineage have in common."""
+    from tests import family_factory
+
+    data = {"data.domain": datasets["domain"], "data.general": datasets["general"]}
+    return {**family_factory.SHAPE, **data, "compile_cache": compile_cache}
+
+
+@pytest.fixture(scope="session")
+def family(shared, lineage_values) -> Path:
+    """The directory of the small lineage's runs, to be read only: base, v3 and v5."""
+    from tests import family_factory
+
+    root = shared / "family"
+    with made_once(root) as is_missing:
+        if is_missing:
+            family_factory.train_family(root, lineage_values)
+    return root
+
+
 def command(stage: str, overrides: dict) -> list[str]:
     """The command line of a stage, at :tiny unless `stage` says otherwise."""
     spec = stage if "/" in stage else f"configs/{stage}.py:tiny"

@@ -83,10 +83,14 @@ def restore_params(
     Raises NoValidState when the step fails its manifest, UserError when shapes or dtypes differ.
     """
     with _reading(path, step) as directory:
+        table, where = read_meta(directory)["tree"]["params"], f"{path}@{step}"
+        if not table:
+            raise UserError(
+                f"{where} holds adapters alone, as every step of such a stage but its last: take "
+                "the finished run"
+            )
         if abstract_params is None:
             return _restore_host(directory, "params")
-        table = read_meta(directory)["tree"]["params"]
-        where = f"{path}@{step}"
         check_tree(tree_table(abstract_params), table, where=where, allow_cast=allow_cast)
         with ocp.StandardCheckpointer(**alone()) as checkpointer:
             return checkpointer.restore(os.path.join(directory, "params"), abstract_params)

@@ -33,7 +33,10 @@ def keeper(config: Mapping) -> Callable[[list[int]], set[int]]:
 
 
 def of_finished(config: Mapping, final: int) -> set[int]:
-    """The final step, pinned, and the best ones inside the allowed forgetting."""
+    """The final step, pinned, and the best ones inside the allowed forgetting; of a stage that
+    trained adapters the final one alone has parameters."""
+    if config["adapter"]["rank"]:
+        return {final}
     steps = [step for step in layout.steps(config["workdir"]) if step <= final]
     return {final, *_best(config, steps)[: config["checkpoint"]["keep_best"]]}
 
@@ -105,24 +108,27 @@ def most_steps(keep: Mapping) -> tuple[int, int]:
     return keep["keep_last"] + keep["keep_best"] + 2, 1 + keep["keep_best"]
 
 
-def check_disk(workdir: str, abstract_state: Mapping, *, keep: Mapping) -> str:
+def check_disk(
+    workdir: str, abstract_state: Mapping, abstract_params: Mapping, *, keep: Mapping
+) -> str:
     """A line on the disk that run and chain need. Raises StorageFailure when two steps do not fit.
 
-    `keep`: keep_last, keep_best and keep_optimizer.
+    `abstract_params`: of the whole model; `keep`: keep_last, keep_best and keep_optimizer.
     """
-    sizes = {
-        key: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(abstract_state[key]))
-        for key in abstract_state
-    }
-    full = sum(sizes.values())
+
+    def size(tree) -> int:
+        return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+    full, whole = size(abstract_state), size(abstract_params)
     at_work, at_rest = most_steps(keep)
-    finished = at_rest * (full if keep["keep_optimizer"] else sizes["params"])
+    own = 0 if "params" in abstract_state else whole  # what adapters make, at the end
+    finished = at_rest * (full + own if keep["keep_optimizer"] else whole)
     place = os.path.abspath(workdir)
     while not os.path.isdir(place):
         place = os.path.dirname(place)
     free = shutil.disk_usage(place).free
     # One step is always in flight while the one before it must stay.
-    needed = full * max(1, 2 - len(layout.steps(workdir)))
+    needed = full * max(1, 2 - len(layout.steps(workdir))) + own
     line = (
         f"disk: a checkpoint takes {full / 1e9:.2f} GB, this run up to {at_work * full / 1e9:.2f} "
         f"GB, {finished / 1e9:.2f} GB when finished (five stages: "

@@ -19,6 +19,7 @@ import orbax.checkpoint as ocp
 from mypt_jax import exits
 from mypt_jax.checkpoint import restore, retention
 from mypt_jax.distributed import coordination, sharding
+from mypt_jax.model import state as states
 from mypt_jax.runs import integrity, layout, lineage
 
 
@@ -72,10 +73,13 @@ class Checkpointer:
         self._is_writer = jax.process_index() == 0
 
     def save(self, step: int, state: Mapping, meta: Mapping) -> None:
-        """Starts to save {"params": .., and the rest}; returns when the arrays are copied."""
+        """Starts to save {"params": .., and the rest}; returns when the arrays are copied.
+
+        A stage that trains adapters has no params but at its end: its other steps are these alone.
+        """
         start = time.monotonic()
         self.wait()
-        if not _is_finite(state["params"]):
+        if not _is_finite(state[states.trained(state)]):
             raise exits.Divergence(
                 f"step {step}: parameters that are not finite are not saved; the newest checkpoint "
                 "is an earlier one; a lower optim.peak_lr is the usual remedy"
@@ -89,13 +93,12 @@ class Checkpointer:
             **meta,
             "step": step,
             "tree": {
-                "params": restore.tree_table(state["params"]),
+                "params": restore.tree_table(state.get("params", {})),
                 "rest": restore.tree_table(rest),
             },
         }
-        items = ocp.args.Composite(
-            params=ocp.args.StandardSave(state["params"]), rest=ocp.args.StandardSave(rest)
-        )
+        parts = {"rest": rest, **({"params": state["params"]} if "params" in state else {})}
+        items = ocp.args.Composite(**{n: ocp.args.StandardSave(x) for n, x in parts.items()})
         try:
             self._check_owner()
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -221,17 +224,19 @@ class Checkpointer:
         """(state, meta) of a verified step, placed as `abstract_state` says, strictly matched."""
         path = os.path.abspath(layout.step_dir(self.workdir, step))
         meta = restore.read_meta(path)
-        rest = {key: value for key, value in abstract_state.items() if key != "params"}
-        restore.check_tree(
-            restore.tree_table(abstract_state["params"]), meta["tree"]["params"], where=path
-        )
-        restore.check_tree(restore.tree_table(rest), meta["tree"]["rest"], where=path)
-        items = ocp.args.Composite(
-            params=ocp.args.StandardRestore(abstract_state["params"]),
-            rest=ocp.args.StandardRestore(rest),
-        )
-        restored = self._orbax.restore(path, args=items)
-        return {"params": restored.params, **restored.rest}, meta
+        wanted = {"rest": {key: x for key, x in abstract_state.items() if key != "params"}}
+        if "params" in abstract_state:
+            wanted["params"] = abstract_state["params"]
+        for name, tree in wanted.items():
+            restore.check_tree(restore.tree_table(tree), meta["tree"][name], where=path)
+        items = {name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()}
+        restored = self._orbax.restore(path, args=ocp.args.Composite(**items))
+        params = {"params": restored["params"]} if "params" in wanted else {}
+        return {**params, **restored["rest"]}, meta
+
+    def has_params(self, step: int) -> bool:
+        """Whether a step holds the parameters of the whole model."""
+        return bool(restore.read_meta(layout.step_dir(self.workdir, step))["tree"]["params"])
 
     def finish(self, kept: set[int], *, keep_optimizer: bool) -> None:
         """Keeps these steps only, and without keep_optimizer only their parameters."""
@@ -258,7 +263,8 @@ def start(
 
     1. The workdir has a valid checkpoint: resume everything from it.
     2. init_from names a run: its parameters only, strictly matched; step and, unless `moments` is
-       "parent", optimizer are fresh.
+       "parent", optimizer are fresh. Adapters begin at zero; what they are added to is read by the
+       caller, here and at a resume.
     3. Scratch: only where init_from is the word scratch, so that `parent` is None.
 
     Process 0 chooses the step; `fetch_step` brings it to the disk of every other one.
@@ -283,14 +289,18 @@ def start(
                 timeout_secs=timeout_secs,
             )
         verified_secs, begin = time.monotonic() - begin, time.monotonic()
-        state, meta = jax.block_until_ready(checkpointer.restore(step, program.abstract_state))
+        wanted = dict(program.abstract_state)
+        if checkpointer.has_params(step):
+            # Also where adapters are trained: at its end a run is what they made.
+            wanted["params"] = program.abstract_params
+        state, meta = jax.block_until_ready(checkpointer.restore(step, wanted))
         notes.append(
             f"checkpoint of step {step}: verified in {verified_secs:.3f} s, restored in "
             f"{time.monotonic() - begin:.3f} s"
         )
         return state, meta, notes
-    if parent is not None:
-        wanted = program.abstract_state["params"]
+    if parent is not None and not program.abstract_frozen:
+        wanted = program.abstract_params
         params = restore.restore_params(parent.path, parent.step, wanted, allow_cast=allow_cast)
         state = program.from_params(params)
         if moments == "parent":

@@ -30,7 +30,7 @@ class Evaluator(NamedTuple):
 
     def place(self, params: Mapping) -> dict:
         """Host arrays on the mesh."""
-        abstract = self.program.abstract_state["params"]
+        abstract = self.program.abstract_params
         return jax.tree.map(lambda x, to: jax.device_put(x, to.sharding), params, abstract)
 
     def score(self, params: Mapping) -> dict[str, losses.Score]:
@@ -101,7 +101,8 @@ def _config(parents: Sequence[Parent]) -> dict:
     for key in mixture.ROLES:
         if data[key] != tuple(first["data"][key]):
             data[f"{key}_weights"] = ()  # which there is one of for each entry
-    return {**first, "data": data, "eval": evaluation}
+    adapter = {**first["adapter"], "rank": 0}  # nothing is trained
+    return {**first, "adapter": adapter, "data": data, "eval": evaluation}
 
 
 def _union(entries) -> tuple[str, ...]:

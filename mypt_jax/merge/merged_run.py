@@ -117,6 +117,7 @@ def _evaluate(
         evaluator.program,
         plan=evaluator.plan,
         shares={},
+        frozen={},
         token_bytes=evaluator.token_bytes,
         ledger=ledger,
         interrupts=interrupts,

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from mypt_jax.model import flops
+from mypt_jax.model import state as states
 
 GIB = 2**30
 AUTO = "auto"
@@ -25,7 +26,8 @@ class Bytes(NamedTuple):
 
     parameters: int  # their number
     params: int  # bytes
-    state: int  # bytes of params, moments and counters
+    state: int  # bytes of what is trained, its moments and counters
+    trained: int  # bytes: of the params, or of adapters
 
 
 class Split(NamedTuple):
@@ -36,15 +38,14 @@ class Split(NamedTuple):
     tensor: int
 
 
-def sizes(state: Mapping) -> Bytes:
-    """Of a state, or of its shapes."""
+def sizes(state: Mapping, params: Mapping) -> Bytes:
+    """Of a state, or of its shapes; `params`: of the whole model."""
 
     def size(tree: Any) -> int:
         return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
-    params = state["params"]
     count = sum(x.size for x in jax.tree.leaves(params))
-    return Bytes(count, size(params), size(state))
+    return Bytes(count, size(params), size(state), size(state[states.trained(state)]))
 
 
 def estimate(config: Mapping, size: Bytes, model: Mapping, split: Split) -> dict[str, float]:
@@ -62,13 +63,21 @@ def estimate(config: Mapping, size: Bytes, model: Mapping, split: Split) -> dict
     gathered = (blocks / model["n_layer"] + head) / split.tensor if split.fsdp > 1 else 0
     found = {
         "parameters and moments": size.state / parts,
-        "gradients": size.params / parts,
+        "gradients": size.trained / parts,
         "weights in bfloat16": size.parameters * 2 / parts if width == 2 else 0.0,
         "weights gathered": gathered * width,
         "saved activations": tokens * saved,
         "logits, or one block": tokens * max(logits, block),
     }
-    if config["objective"]["replay"] != "ce":
+    is_adapted = size.trained != size.params
+    if is_adapted:
+        found["weights in bfloat16"] = 0.0  # of adapters: next to nothing
+        # Matrices as the products take them; an evaluation merges them, and holds no activations.
+        held = ((blocks + head) * width + (size.parameters - blocks - head) * 4) / parts
+        found["the model, not trained"] = held
+        found["the model, merged"] = max(0.0, held - found["saved activations"])
+    is_held = is_adapted and config["objective"]["teacher"] == "parent"
+    if config["objective"]["replay"] != "ce" and not is_held:
         found["teacher"] = size.parameters * width / parts
     found = {name: value / GIB for name, value in found.items()}
     return {**found, "total": sum(found.values())}

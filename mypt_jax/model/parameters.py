@@ -46,6 +46,14 @@ PARAMETERS = {
     ("head", "kernel"): Parameter(MATRIX, ("embed", "vocab")),
     ("head", "bias"): Parameter(VECTOR, ("vocab",)),
 }
+# Adapters, between the axes of their kernel.
+PARAMETERS |= {
+    (group, leaf): Parameter(MATRIX, axes)
+    for (group, kernel), (_, (into, out)) in [
+        (key, one) for key, one in PARAMETERS.items() if key[1] == "kernel"
+    ]
+    for leaf, axes in (("lora_a", (into, None)), ("lora_b", (None, out)))
+}
 
 
 def of(path: tuple[str, ...]) -> Parameter:

@@ -22,6 +22,8 @@ class Part(NamedTuple):
 
 PARTS = {
     "params": Part(place="parameters", result=True, evaluated="eval"),
+    # In the place of params while a stage trains it: those are its parent's, and saved there.
+    "adapter": Part(place="parameters"),
     "opt_state": Part(place="moments"),
     "step": Part(place="everywhere"),
     "average": Part(place="parameters", evaluated="average"),
@@ -36,30 +38,37 @@ def part(name: str) -> Part:
     return PARTS[name]
 
 
+def trained(state: Mapping) -> str:
+    """The name of the part that updates change, and whose moments opt_state holds."""
+    return "adapter" if "adapter" in state else "params"
+
+
+def parameter_shardings(mesh: Mesh, tree: Any) -> Any:
+    """Where parameters, or what has their names, lie."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: NamedSharding(
+            mesh, sharding.partition_spec(parameters.of(tuple(k.key for k in path)).axes)
+        ),
+        tree,
+    )
+
+
 def shardings(
     mesh: Mesh, abstract_state: Mapping, tx: optax.GradientTransformation
 ) -> dict[str, Any]:
     """Where every array of the state lies, as a tree like it."""
     replicated = NamedSharding(mesh, P())
 
-    def like_parameters(tree):
-        return jax.tree_util.tree_map_with_path(
-            lambda path, _: NamedSharding(
-                mesh, sharding.partition_spec(parameters.of(tuple(k.key for k in path)).axes)
-            ),
-            tree,
-        )
-
     def of(name: str, tree):
         place = part(name).place
         if place == "parameters":
-            return like_parameters(tree)
+            return parameter_shardings(mesh, tree)
         if place == "moments":
             return optax.tree_map_params(
                 tx,
                 lambda _, where: where,
                 tree,
-                like_parameters(abstract_state["params"]),
+                parameter_shardings(mesh, abstract_state[trained(abstract_state)]),
                 transform_non_params=lambda _: replicated,
             )
         return jax.tree.map(lambda _: replicated, tree)

@@ -3,7 +3,6 @@ what it holds."""
 
 import hashlib
 import platform
-from collections.abc import Mapping
 
 import jax
 import numpy as np
@@ -40,8 +39,8 @@ def memory_note(*, held_bytes: float, limit_bytes: float) -> str:
     )
 
 
-def memory_notes(mesh: Mesh, abstract_state: Mapping) -> list[str]:
-    """Whether state and gradients fit, checked before anything is compiled, where the device tells
+def memory_notes(mesh: Mesh, *held_trees) -> list[str]:
+    """Whether what a step holds fits, checked before anything is compiled, where the device tells
     its size."""
     device = mesh.local_devices[0]
     limit = (device.memory_stats() or {}).get("bytes_limit", 0)
@@ -54,6 +53,5 @@ def memory_notes(mesh: Mesh, abstract_state: Mapping) -> list[str]:
             for x in jax.tree.leaves(tree)
         )
 
-    held_bytes = held(abstract_state) + held(abstract_state["params"])
-    line = memory_note(held_bytes=held_bytes, limit_bytes=limit)
+    line = memory_note(held_bytes=sum(map(held, held_trees)), limit_bytes=limit)
     return [line] if line else []

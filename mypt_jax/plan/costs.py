@@ -13,7 +13,7 @@ from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
 from mypt_jax import optim, shipped
 from mypt_jax.checkpoint import retention
-from mypt_jax.model import flops, gpt, parameters
+from mypt_jax.model import adapters, flops, gpt, parameters
 from mypt_jax.model import memory as memories
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import layout, lineage
@@ -137,10 +137,22 @@ def ancestors(config: Mapping, spec: str) -> tuple[list[Stage], str]:
 def sizes(config: Mapping) -> memories.Bytes:
     """Counted abstractly: no memory is used."""
     architecture = {**config["model"], "attention": "xla", "compute_dtype": "float32"}
-    params = nnx.eval_shape(lambda: nnx.state(gpt.GPT(rngs=nnx.Rngs(0), **architecture), nnx.Param))
-    params = nnx.to_pure_dict(params)
+    adapter = adapters.of(config)
+
+    def build():
+        model = gpt.GPT(rngs=nnx.Rngs(0), **architecture)
+        if adapter:
+            adapters.attach(model, adapter, jax.random.key(0))
+        return nnx.state(model, nnx.Param)
+
+    params, added = adapters.split(nnx.to_pure_dict(nnx.eval_shape(build)))
+    trained = added if adapter else params
     tx = optim.make_optimizer(config["optim"], is_matrix=parameters.is_matrix)
-    found = memories.sizes({"params": params, "opt_state": jax.eval_shape(tx.init, params)})
+    state = {
+        adapters.NAME if adapter else "params": trained,
+        "opt_state": jax.eval_shape(tx.init, trained),
+    }
+    found = memories.sizes(state, params)
     average = 4 * found.parameters if config["optim"]["average_ratio"] else 0
     return found._replace(state=found.state + average + 4)  # and the step
 
@@ -189,12 +201,13 @@ def teacher_factor(config: Mapping) -> float:
 def disk(config: Mapping, size: memories.Bytes, stages: int, tokens: int) -> dict[str, int]:
     """Bytes of the whole chain: finished stages keep parameters, the one at work also moments."""
     at_work, at_rest = retention.most_steps(config["checkpoint"])
-    kept = size.state if config["checkpoint"]["keep_optimizer"] else size.params
+    own = 0 if size.trained == size.params else size.params  # what adapters make, at the end
+    kept = size.state + own if config["checkpoint"]["keep_optimizer"] else size.params
     token_bytes = 2 if config["model"]["vocab_size"] <= 65_536 else 4
     return {
         "one checkpoint while training": size.state,
         "one checkpoint of a finished stage": kept,
-        "this stage at its largest": at_work * size.state,
+        "this stage at its largest": at_work * size.state + own,
         "the finished stages": stages * at_rest * kept,
         "token datasets": tokens * token_bytes,
     }
@@ -207,11 +220,16 @@ def eval_tokens(config: Mapping, parts: list[Part]) -> int:
     return times * len(roles) * config["eval"]["windows"] * config["model"]["block_size"]
 
 
+def adapter_factor(config: Mapping) -> float:
+    """FLOPs of a step over those that train all: the gradients of matrices are a third of them."""
+    return 2 / 3 if config["adapter"]["rank"] else 1.0
+
+
 def days(
     config: Mapping, tokens: int, evaluated: int, chip: flops.Chip, utilisation: float
 ) -> float:
     """Days on one chip; an evaluated token costs a third of a trained one (no backward pass)."""
-    trained = tokens * teacher_factor(config)
+    trained = tokens * (teacher_factor(config) - 1 + adapter_factor(config))
     operations = flops.per_token(config["model"]) * (trained + evaluated / 3)
     return operations / (chip.peak * utilisation) / 86_400
 

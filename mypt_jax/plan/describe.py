@@ -129,6 +129,7 @@ def _operations(config, parts, total: int, utilisation: float) -> list[str]:
         f"{flops.per_token_causal(model):.4g}; executed {flops.executed_per_token(model):.4g} "
         f"with remat={_policy(model)}, loss_chunks={model['loss_chunks']}",
         *_teacher(config),
+        *_adapters(config, costs.sizes(config)),
         f"{flops.per_token(model) * total:.3g} FLOPs for {total:,} tokens, and evaluations of "
         f"{evaluated:,}; at an assumed {utilisation:.0%} of peak:",
         *table(rows, header),
@@ -150,6 +151,18 @@ def _teacher(config: Mapping) -> list[str]:
         f"objective.replay={config['objective']['replay']}: the teacher reads {read} of {rows} "
         f"windows a pass ({read / rows:.1%}, replay is {ratio:.1%}), "
         f"+{costs.teacher_factor(config) - 1:.1%} FLOPs"
+    ]
+
+
+def _adapters(config: Mapping, size: memory.Bytes) -> list[str]:
+    """What adapters train, and what they spare."""
+    rank, scope = config["adapter"]["rank"], ", ".join(config["adapter"]["matrices"])
+    if not rank:
+        return []
+    return [
+        f"adapter.rank={rank} on {scope}: {size.trained // 4:,} parameters are trained, "
+        f"{1 - costs.adapter_factor(config):.0%} fewer FLOPs in training, about (no gradient of a "
+        "matrix)"
     ]
 
 

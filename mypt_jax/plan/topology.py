@@ -128,6 +128,7 @@ def compile_step(config: Mapping, name: str, *, eot: int) -> Compiled:
         program.abstract_batch,
         step.Control(step.dropout_key(0, 0), *np.zeros(3, np.float32)),
         program.abstract_teacher,
+        *([program.abstract_frozen] if program.abstract_frozen else []),
     )
     usable = flops.CHIPS[name.partition(":")[0]].memory_gib
     known = (

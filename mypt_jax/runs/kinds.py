@@ -176,6 +176,7 @@ RECORD = {
     ),
     "numerics?": OBJECT,
     "eval_plan?": COUNT,
+    "frozen?": {"path": TEXT, "step": COUNT, "digest": TEXT},
     "teacher?": {"path": TEXT, "step": COUNT, "digest": TEXT},
     "notes": [TEXT],
 }

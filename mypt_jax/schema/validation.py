@@ -15,25 +15,9 @@ from data_pipeline.prepare.contamination import checks
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
 from mypt_jax.runs import drawn as drawn_windows
-from mypt_jax.runs import integrity, kinds, layout, lineage
-from mypt_jax.schema import changes, duration, recorded, stage_file, tree, values
-
-
-class Parent(NamedTuple):
-    """Where a stage starts: a run, a step of it, its config and its lineage."""
-
-    path: str
-    step: int
-    config: dict
-    record: dict
-
-
-class Teacher(NamedTuple):
-    """Whose parameters an objective compares with; `digest`: of its files, by their manifest."""
-
-    path: str
-    step: int
-    digest: str
+from mypt_jax.runs import kinds, layout, lineage
+from mypt_jax.schema import changes, duration, held, recorded, stage_file, tree, values
+from mypt_jax.schema.held import Parent, Teacher
 
 
 class Validated(NamedTuple):
@@ -47,6 +31,7 @@ class Validated(NamedTuple):
     tokenizer: tokenizers.Tokenizer
     parent: Parent | None
     teacher: Teacher | None
+    frozen: Teacher | None  # what adapters are added to
     drawn: dict  # drawn.table of the ancestors
     notes: list[str]  # lines for the user
 
@@ -99,6 +84,7 @@ def validate(
         tokenizer,
         parent,
         teacher,
+        held.find_frozen(config, parent),
         drawn,
         notes,
     )
@@ -139,11 +125,9 @@ def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
             f"{told} compares on replay windows, but data.replay_ratio is 0: give replay a share, "
             "or set objective.replay=ce"
         )
-    recorded = None
-    if layout.steps(config["workdir"]):
-        recorded = layout.record(config["workdir"]).get("teacher")
-    if recorded:
-        path, step = recorded["path"], recorded["step"]
+    is_begun = layout.steps(config["workdir"]) and "teacher" in layout.record(config["workdir"])
+    if is_begun:
+        path, step = "", 0  # as the lineage has it
     elif parent is None:
         raise UserError(
             f"{told} wants a teacher, and a run from scratch has none: set objective.replay=ce"
@@ -152,18 +136,14 @@ def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
         path, step = (parent.record["ancestors"][0][key] for key in ("path", "step"))
     else:
         path, step = parent.path, parent.step
-    if step not in layout.steps(path):
-        raise UserError(
-            f"objective.teacher={wanted['teacher']}: there is no checkpoint {path}@{step}; bring "
-            "it back, or set objective.replay=ce (or objective.teacher=parent in a new run)"
-        )
-    digest = integrity.digest(layout.step_dir(path, step), "params")
-    if recorded and recorded["digest"] != digest:
-        raise UserError(
-            f"the teacher {path}@{step} is not the one that {config['workdir']} began with "
-            f"(parameters {digest[:12]}, recorded {recorded['digest'][:12]}): bring it back"
-        )
-    return Teacher(path, step, digest)
+    return held.find(
+        config,
+        "teacher",
+        path,
+        step,
+        told=f"objective.teacher={wanted['teacher']}",
+        else_do=", or set objective.replay=ce (or objective.teacher=parent in a new run)",
+    )
 
 
 def _check_limit(

@@ -13,6 +13,7 @@ from data_pipeline.errors import UserError
 from mypt_jax import exits
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
+from mypt_jax.model import adapters
 from mypt_jax.monitor import goodput, metrics, preemption
 from mypt_jax.runs import comparison, evaluations, layout
 from mypt_jax.train import averaging, parent_check, step
@@ -30,13 +31,16 @@ class Evaluation:
         *,
         plan: Mapping,
         shares: Mapping[str, float],
+        frozen: Mapping,
         token_bytes: np.ndarray,
         ledger: goodput.Ledger,
         interrupts: preemption.Interrupts,
     ):
         """`plan`: {key: EvalWindows}; `shares`: of each source in training, which weigh `val`;
-        `token_bytes`: bytes of text per token id."""
+        `frozen`: what adapters are added to, {} for none; `token_bytes`: bytes of text per token
+        id."""
         self._run, self._program, self._plan, self._shares = run, program, plan, shares
+        self._frozen = frozen
         self._token_bytes = token_bytes
         self._ledger, self._interrupts = ledger, interrupts
         self._batch_size = losses.eval_batch_size(run.config)
@@ -49,14 +53,14 @@ class Evaluation:
             local = sharding.local_rows(self._program.mesh, self._batch_size)
             rows = windows[local % len(windows)]
             batch = sharding.global_batch(self._program.mesh, rows, self._batch_size)
-            jax.block_until_ready(self._program.measure(state["params"], batch))
+            jax.block_until_ready(self._program.measure(self._params(state), batch))
         self._run.observers.at_evaluation(0)
 
     def __call__(self, state: Mapping, done: int, row: Mapping) -> dict:
         start = time.monotonic()
         is_end = done in (0, self._run.config["num_steps"])
         with self._ledger.phase("evaluation"):
-            scores = self._measure(state["params"], done, is_end=is_end)
+            scores = self._measure(self._params(state), done, is_end=is_end)
             found = losses.rows(scores, self._shares)
             found |= self._beside(state, done)
             found |= self._compare(evaluations.Evaluation(scores), done)
@@ -65,6 +69,12 @@ class Evaluation:
             self._run.write_row(row)
         self._ledger.flush(done)
         return row
+
+    def _params(self, state: Mapping) -> Mapping:
+        """Of the whole model: what adapters make of the parent, until the end has made it."""
+        if "params" in state:
+            return state["params"]
+        return self._program.merge(self._frozen, state[adapters.NAME])
 
     def complete(self, params: Mapping, done: int) -> None:
         """Measures of a step that has become the result what is measured at the end only."""

@@ -13,13 +13,15 @@ from data_pipeline.batches import loader as loaders
 from data_pipeline.batches.batch import Batch
 from data_pipeline.errors import UserError
 from mypt_jax import exits
-from mypt_jax.checkpoint import save
+from mypt_jax.checkpoint import restore, save
+from mypt_jax.model import adapters
 from mypt_jax.monitor import goodput, preemption, timing
 from mypt_jax.train import (
     averaging,
     evaluation,
     provenance,
     rows,
+    step,
     update,
     wishes,
 )
@@ -32,6 +34,7 @@ class Loop:
     """What the loop works with."""
 
     run: Run
+    program: step.Program
     loader: loaders.TrainLoader
     update: update.Update
     rows: rows.Rows
@@ -39,6 +42,7 @@ class Loop:
     limit: limit.Limit
     saver: save.Checkpointer
     evaluate: evaluation.Evaluation
+    frozen: Mapping  # what adapters are added to, {} where all parameters are trained
     ledger: goodput.Ledger
     watch: timing.Timing
     interrupts: preemption.Interrupts
@@ -49,6 +53,8 @@ def train(loop: Loop, state: dict, done: int, row: dict) -> tuple[dict, int, dic
 
     Raises RunEnd.
     """
+    # What a finished run holds beside it has no part in its updates.
+    state = {name: state[name] for name in loop.program.abstract_state}
     sent: tuple[int, dict] | None = None  # an update whose figures have not been read
     with contextlib.closing(_batches(loop, done)) as batches:
         for batch in batches:
@@ -73,8 +79,11 @@ def train(loop: Loop, state: dict, done: int, row: dict) -> tuple[dict, int, dic
 
 
 def _result(loop: Loop, state: dict) -> dict:
-    """The state as the run ends: the mean of its parameters, and inside its limit, as is wanted."""
+    """The state as the run ends: with the parameters that its adapters make, the mean of its
+    parameters, and inside its limit, as is wanted."""
     state, run = dict(averaging.result(state)), loop.run
+    if adapters.NAME in state:
+        state["params"] = loop.program.merge(_whole(loop), state[adapters.NAME])
     if not loop.limit.budget:
         return state
     with loop.watch.pause(), loop.ledger.phase("evaluation"):
@@ -90,6 +99,20 @@ def _result(loop: Loop, state: dict) -> dict:
         "weight": float(loop.limit.weight(run.config["num_steps"])),
     }
     return state
+
+
+def _whole(loop: Loop) -> Mapping:
+    """What adapters are added to in its own precision, read again where less of it is held."""
+    held, wanted = loop.program.abstract_frozen, loop.program.abstract_params
+    if restore.tree_table(held) == restore.tree_table(wanted):
+        return loop.frozen
+    own = loop.run.record["frozen"]
+    return restore.restore_params(
+        own["path"],
+        own["step"],
+        wanted,
+        allow_cast=loop.run.config["checkpoint"]["allow_cast"],
+    )
 
 
 def _batches(loop: Loop, done: int) -> Iterator[Batch]:

@@ -12,6 +12,7 @@ import jaxlib
 from data_pipeline.batches import loader as loaders
 from data_pipeline.batches import mixture as mixtures
 from data_pipeline.errors import UserError
+from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import coordination, sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.monitor import device as devices
@@ -42,6 +43,8 @@ def new(
     record["eval_plan"] = validated.eval_plan
     if config["optim"]["average_ratio"]:
         record[averaging.BEGIN] = averaging.begin_of(config)
+    if validated.frozen is not None:
+        record["frozen"] = validated.frozen._asdict()
     if validated.teacher is not None:
         record["teacher"] = validated.teacher._asdict()
     if parent is None:
@@ -54,7 +57,8 @@ def new(
     if finished and finished["step"] == parent.step:
         digest = finished["params_sha256"]
     else:
-        digest = lineage.params_sha256(jax.tree.map(sharding.to_host, dict(state["params"])))
+        params = state.get("params") or restore.restore_params(parent.path, parent.step, None)
+        digest = lineage.params_sha256(jax.tree.map(sharding.to_host, dict(params)))
     own = layout.as_ancestor(
         parent.record, parent.config, path=parent.path, step=parent.step, digest=digest
     )

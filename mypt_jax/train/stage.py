@@ -50,7 +50,7 @@ def run_stage(validated: Validated, interrupts: preemption.Interrupts) -> None:
             state, done, row = loop.train(work, state, done, row)
             kept = guard.act(work.run, done, row)
         if kept is not None and kept != done:
-            places = program.abstract_state["params"]
+            places = program.abstract_params
             work.evaluate.complete(restore.restore_params(work.run.workdir, kept, places), kept)
         finish.pin(work, done if kept is None else kept, done)
 

@@ -14,6 +14,7 @@ from data_pipeline.batches import window_order
 from mypt_jax import exits, optim, redact
 from mypt_jax.checkpoint import restore, retention, save
 from mypt_jax.distributed import coordination, hosts, sharding
+from mypt_jax.model import state as states
 from mypt_jax.monitor import (
     data_check,
     device,
@@ -136,13 +137,17 @@ def _make_loop(
         profiler.Profiler(run.workdir, say=run.note, **config["profile"]),
     ):
         run.observers.add(one)
+    frozen = _load_frozen(program, validated.frozen)
     return Loop(
         run=run,
+        program=program,
+        frozen=frozen,
         loader=loader,
         update=update.Update(
             program,
             control=_control(config, run.record, loader.version),
-            teacher=_load_teacher(program, validated.teacher),
+            teacher=_load_teacher(program, validated, frozen),
+            frozen=frozen,
             guard=guard,
             limit=weights,
             ledger=ledger,
@@ -160,6 +165,7 @@ def _make_loop(
             program,
             plan=plan,
             shares={part.key: float(part.share) for part in validated.mixture.components},
+            frozen=frozen,
             token_bytes=validated.tokenizer.token_bytes(),
             ledger=ledger,
             interrupts=interrupts,
@@ -213,14 +219,26 @@ def _start(
     )
 
 
-def _load_teacher(program: step.Program, teacher: Teacher | None) -> dict:
+def _load_frozen(program: step.Program, frozen: Teacher | None) -> dict:
+    """What adapters are added to, {} where all parameters are trained. Raises as _load_teacher."""
+    if frozen is None:
+        return {}
+    return restore.restore_params(
+        frozen.path, frozen.step, program.abstract_frozen, allow_cast=True
+    )
+
+
+def _load_teacher(program: step.Program, validated: Validated, frozen: dict) -> dict:
     """Parameters of a verified step, placed like the student's, in the dtype of the products; {}
-    where the objective has no teacher.
+    where the objective has no teacher. What adapters are added to is not held twice.
 
     Raises NoValidState when the step fails its manifest, UserError when its shapes differ.
     """
+    teacher = validated.teacher
     if teacher is None:
         return {}
+    if teacher == validated.frozen:
+        return frozen
     return restore.restore_params(
         teacher.path, teacher.step, program.abstract_teacher, allow_cast=True
     )
@@ -238,12 +256,16 @@ def _enter(
 
     def enter() -> list[str]:
         changed = _changes(config)
-        disk = retention.check_disk(workdir, program.abstract_state, keep=config["checkpoint"])
+        disk = retention.check_disk(
+            workdir, program.abstract_state, program.abstract_params, keep=config["checkpoint"]
+        )
         notes = _take_over(owned, link, workdir, stack)
         # Again, where the steps have come from a bucket just now.
         return [*notes, disk, *(changed or _changes(config))]
 
-    notes = device.memory_notes(program.mesh, program.abstract_state)
+    held = program.abstract_state
+    gradients = held[states.trained(held)]
+    notes = device.memory_notes(program.mesh, held, gradients, program.abstract_frozen)
     for note in notes if jax.process_index() == 0 else ():
         metrics.say(note)
     limit = config["distributed"]["save_timeout_secs"]

@@ -24,10 +24,12 @@ from data_pipeline.errors import UserError
 from mypt_jax import optim
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
-from mypt_jax.model import forward, gpt, memory, parameters
+from mypt_jax.model import adapters, forward, gpt, memory, parameters
 from mypt_jax.model import state as states
 from mypt_jax.train import averaging
 from mypt_jax.train import objective as objectives
+
+_ADAPTER_KEY = 1  # folded into the seed's key, of which the model is drawn
 
 
 class Control(NamedTuple):
@@ -54,12 +56,16 @@ class Program(NamedTuple):
     mesh: Mesh
     model_config: dict  # with "auto" resolved for these devices
     abstract_state: dict
+    abstract_params: dict  # of the whole model
     abstract_teacher: dict  # parameters, {} where the objective has no teacher
+    abstract_frozen: dict  # parameters that adapters are added to, {} where all are trained
     abstract_batch: Batch
     init: Callable[[], dict]
     from_params: Callable[[Mapping], dict]
     rates: optim.Rates
-    step: Callable[..., tuple[dict, dict]]  # (state, batch, control, teacher) -> (state, figures)
+    # (state, batch, control, teacher[, frozen]) -> (state, figures)
+    step: Callable[..., tuple[dict, dict]]
+    merge: Callable[[Mapping, Mapping], dict]  # (frozen, adapter) -> parameters
     measure: losses.Measure
     drift: Callable[..., dict]  # (params, of a teacher, windows) -> {"drift": [B, L]}
     notes: list[str]
@@ -105,44 +111,57 @@ def build(
     resolved = gpt.resolve(config["model"], devices[0])
     tx = optim.make_optimizer(config["optim"], is_matrix=parameters.is_matrix)
 
-    def new_params():
-        return nnx.split(gpt.GPT(rngs=nnx.Rngs(config["seed"]), **resolved), nnx.Param)
+    adapter = adapters.of(config)
+
+    def new_model(*, adapted: bool):
+        model = gpt.GPT(rngs=nnx.Rngs(config["seed"]), **resolved)
+        if adapted:
+            key = jax.random.fold_in(jax.random.key(config["seed"]), _ADAPTER_KEY)
+            adapters.attach(model, adapter, key)
+        return nnx.split(model, nnx.Param)
 
     def from_params(params):
-        state = {
-            "params": params,
-            "opt_state": tx.init(params),
-            "step": jnp.zeros((), jnp.int32),
-        }
+        name = adapters.NAME if adapter else "params"
+        state = {name: params, "opt_state": tx.init(params), "step": jnp.zeros((), jnp.int32)}
         if config["optim"]["average_ratio"]:
             state[averaging.NAME] = averaging.initial(params)
         return state
 
     def init():
-        return from_params(nnx.to_pure_dict(new_params()[1]))
+        params = nnx.to_pure_dict(new_model(adapted=bool(adapter))[1])
+        return from_params(adapters.split(params)[1] if adapter else params)
 
+    whole = nnx.to_pure_dict(nnx.eval_shape(functools.partial(new_model, adapted=False))[1])
     shapes = jax.eval_shape(init)
     choice = memory.choose(
         config,
-        memory.sizes(shapes),
+        memory.sizes(shapes, whole),
         resolved,
         memory.Split(**mesh.shape),
         room or memory.Room(memory.limit_gib(devices[0])),
     )
     resolved["remat"] = choice.remat
-    bind = forward.binder(nnx.eval_shape(new_params)[0], mesh=mesh, eot=eot)
+    graph = nnx.eval_shape(functools.partial(new_model, adapted=False))[0]
+    bind = forward.binder(graph, mesh=mesh, eot=eot)
     shardings = states.shardings(mesh, shapes, tx)
     abstract_state = _placed(shapes, shardings)
+    abstract_params = _placed(whole, states.parameter_shardings(mesh, whole))
+    abstract_frozen, bind_adapted = {}, None
+    if adapter:
+        abstract_frozen = adapters.frozen_places(abstract_params, resolved["compute_dtype"])
+        adapted = nnx.eval_shape(functools.partial(new_model, adapted=True))[0]
+        bind_adapted = forward.binder(adapted, mesh=mesh, eot=eot)
     replicated = NamedSharding(mesh, P())
     batch_split = NamedSharding(mesh, P(sharding.BATCH_AXES))
     abstract_batch = _abstract_batch(config, batch_split)
     name = config["objective"]["replay"]
     abstract_teacher = {}
     if objectives.has_teacher(name):
-        abstract_teacher = _teacher_of(abstract_state["params"], resolved["compute_dtype"])
+        abstract_teacher = _teacher_of(abstract_params, resolved["compute_dtype"])
     train_step = functools.partial(
         _train_step,
         bind=bind,
+        bind_adapted=bind_adapted,
         objective=objectives.make(
             name, roles=[source.role for source in sources], rows=_rows(config, sources, mesh)
         ),
@@ -150,11 +169,14 @@ def build(
         accumulation_steps=config["accumulation_steps"],
         skip_spikes=config["guard"]["skip_spikes"],
     )
+    held = [abstract_teacher, *([abstract_frozen] if adapter else [])]
     return Program(
         mesh=mesh,
         model_config=resolved,
         abstract_state=abstract_state,
+        abstract_params=abstract_params,
         abstract_teacher=abstract_teacher,
+        abstract_frozen=abstract_frozen,
         abstract_batch=abstract_batch,
         rates=optim.Rates(config["optim"], num_steps=config["num_steps"]),
         init=jax.jit(init, out_shardings=shardings),
@@ -166,9 +188,13 @@ def build(
                 shardings,
                 Batch(batch_split, batch_split),
                 replicated,
-                jax.tree.map(lambda x: x.sharding, abstract_teacher),
+                *jax.tree.map(lambda x: x.sharding, held),
             ),
             out_shardings=(shardings, replicated),
+        ),
+        merge=jax.jit(
+            functools.partial(adapters.merged, scale=adapter.scale if adapter else 0.0),
+            out_shardings=jax.tree.map(lambda x: x.sharding, abstract_params),
         ),
         measure=losses.make_measure(bind),
         drift=losses.make_drift(bind),
@@ -266,8 +292,10 @@ def _train_step(
     batch,
     control: Control,
     teacher,
+    frozen=None,
     *,
     bind,
+    bind_adapted,
     objective,
     tx,
     accumulation_steps,
@@ -277,11 +305,14 @@ def _train_step(
     key = jax.random.fold_in(jax.random.wrap_key_data(control.dropout_key), state["step"])
     taught = bind(teacher) if teacher else None
 
-    def batch_loss(params, rows, key):
-        return objective(bind(params), rows, key, taught, control.replay_weight)
+    def model_of(trained):
+        return bind(trained) if frozen is None else bind_adapted(adapters.join(frozen, trained))
+
+    def batch_loss(trained, rows, key):
+        return objective(model_of(trained), rows, key, taught, control.replay_weight)
 
     (value, figures), gradients = _loss_and_gradients(
-        batch_loss, state["params"], batch, key, accumulation_steps
+        batch_loss, state[states.trained(state)], batch, key, accumulation_steps
     )
     accepted = jnp.isfinite(value)
     if skip_spikes:
@@ -300,11 +331,12 @@ def update(state, gradients, lr, accepted, *, tx: optax.GradientTransformation) 
 
     Unless `accepted`, or with a gradient that is not finite, it changes nothing but the step count.
     """
+    name = states.trained(state)
     grad_norm = optax.tree.norm(gradients)
-    updates, opt_state = tx.update(gradients, state["opt_state"], state["params"])
-    params = jax.tree.map(lambda p, u: (p - lr * u).astype(p.dtype), state["params"], updates)
+    updates, opt_state = tx.update(gradients, state["opt_state"], state[name])
+    params = jax.tree.map(lambda p, u: (p - lr * u).astype(p.dtype), state[name], updates)
     accepted &= jnp.isfinite(grad_norm)
-    new = {"params": params, "opt_state": opt_state}
-    old = {"params": state["params"], "opt_state": state["opt_state"]}
+    new = {name: params, "opt_state": opt_state}
+    old = {name: state[name], "opt_state": state["opt_state"]}
     new = jax.tree.map(lambda a, b: jnp.where(accepted, a, b), new, old)
     return {**new, "step": state["step"] + 1}, grad_norm

@@ -21,14 +21,17 @@ class Update:
         *,
         control: step.Control,
         teacher: dict,
+        frozen: dict,
         guard: step_guard.StepGuard,
         limit: limits.Limit,
         ledger: goodput.Ledger,
         watch: timing.Timing,
         interrupts: preemption.Interrupts,
     ):
-        """`control`: what stays the same in all updates; `teacher`: parameters, {} for none."""
-        self._program, self._control, self._teacher = program, control, teacher
+        """`control`: what stays the same in all updates; `teacher`, `frozen` (what
+        adapters are added to): parameters, {} for none."""
+        self._program, self._control = program, control
+        self._held = [teacher, *([frozen] if frozen else [])]
         self._guard, self._limit, self._ledger, self._watch = guard, limit, ledger, watch
         self._interrupts = interrupts
         self._is_compiled = False
@@ -42,7 +45,7 @@ class Update:
         )
         on_devices = sharding.global_batch(self._program.mesh, batch, self._batch_size)
         with contextlib.nullcontext() if self._is_compiled else self._compiling():
-            state, figures = self._program.step(state, on_devices, control, self._teacher)
+            state, figures = self._program.step(state, on_devices, control, *self._held)
         own = {"lr": control.lr}
         if self._limit.budget:
             own["replay_weight"] = control.replay_weight

@@ -314,15 +314,15 @@ def test_two_checkpoints_must_fit(monkeypatch, tmp_path):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(retention.shutil, "disk_usage", lambda _: usage._replace(free=8_000))
     with pytest.raises(exits.StorageFailure, match="run: no room for two checkpoints"):
-        retention.check_disk(str(tmp_path / "run"), state, keep=KEEP)
+        retention.check_disk(str(tmp_path / "run"), state, state["params"], keep=KEEP)
     monkeypatch.setattr(retention.shutil, "disk_usage", lambda _: usage._replace(free=9_000))
-    line = retention.check_disk(str(tmp_path / "run"), state, keep=KEEP)
+    line = retention.check_disk(str(tmp_path / "run"), state, state["params"], keep=KEEP)
     assert "free: 0.0 GB" in line
     # 2 newest, 1 best, 1 inside the allowed forgetting, 1 in flight; final and best when finished.
     big = {"params": {"a": jax.ShapeDtypeStruct((10**9,), np.float32)}}
     big["rest"] = {"mu": big["params"], "nu": big["params"]}
     monkeypatch.setattr(retention.shutil, "disk_usage", lambda _: usage._replace(free=10**12))
-    line = retention.check_disk(str(tmp_path / "run"), big, keep=KEEP)
+    line = retention.check_disk(str(tmp_path / "run"), big, big["params"], keep=KEEP)
     assert "a checkpoint takes 12.00 GB, this run up to 60.00 GB, 8.00 GB when finished" in line
     assert "five stages: 92.0 GB" in line
 

@@ -6,7 +6,6 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import SMALL  # noqa: F401 (the family's data)
 
 from data_pipeline import errors
 from mypt_jax.merge import command, line

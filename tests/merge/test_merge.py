@@ -17,7 +17,7 @@ from mypt_jax.merge import command, weights
 from mypt_jax.report import command as report
 from mypt_jax.runs import ancestry, baselines, evaluations, integrity, layout, lineage
 from mypt_jax.schema import recorded
-from tests.merge.conftest import run_stage
+from tests.family_factory import run_stage
 
 
 def merge(*arguments) -> int:

@@ -45,7 +45,7 @@ class Baseline:
             return None
         places = jax.tree.map(
             lambda x: jax.ShapeDtypeStruct(x.shape, dtype or own, sharding=x.sharding),
-            self._program.abstract_state["params"],
+            self._program.abstract_params,
         )
         return restore.restore_params(base["path"], base["step"], places, allow_cast=bool(dtype))
 

@@ -1,10 +1,9 @@
-"""A small lineage, base -> v3 -> v5, trained once in this process for all tests here."""
+"""A small lineage, base -> v3 -> v5, and stages on top of it, trained in this process."""
 
 import contextlib
 from pathlib import Path
 
-import pytest
-from conftest import SMALL, made_once
+from conftest import SMALL
 
 from mypt_jax.monitor import preemption
 from mypt_jax.schema import overrides as flags
@@ -32,21 +31,10 @@ def run_stage(name: str, values: dict) -> None:
         stages.run_stage(validated, interrupts)
 
 
-@pytest.fixture(scope="session")
-def lineage_values(datasets, compile_cache) -> dict:
-    """What all stages of the small lineage have in common."""
-    data = {"data.domain": datasets["domain"], "data.general": datasets["general"]}
-    return {**SHAPE, **data, "compile_cache": compile_cache}
-
-
-@pytest.fixture(scope="session")
-def family(shared, lineage_values) -> Path:
-    """The directory of the small lineage's runs, to be read only."""
-    root = shared / "family"
-    with made_once(root) as is_missing:
-        for name, parent in PARENTS.items() if is_missing else ():
-            own = {"workdir": root / name}
-            if parent:
-                own["init_from"] = root / parent
-            run_stage(name, {**lineage_values, **own})
-    return root
+def train_family(root: Path, values: dict) -> None:
+    """The runs of the small lineage, in a directory."""
+    for name, parent in PARENTS.items():
+        own = {"workdir": root / name}
+        if parent:
+            own["init_from"] = root / parent
+        run_stage(name, {**values, **own})

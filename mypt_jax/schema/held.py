@@ -1,0 +1,88 @@
+"""What a stage holds of other runs: its parent, its teacher, what its adapters are added to."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from data_pipeline.errors import UserError
+from mypt_jax.runs import integrity, layout
+from mypt_jax.schema import recorded
+
+ADAPTED = ("qkv", "proj", "gate", "up", "down")  # matrices of a block that can have an adapter
+
+
+class Parent(NamedTuple):
+    """Where a stage starts: a run, a step of it, its config and its lineage."""
+
+    path: str
+    step: int
+    config: dict
+    record: dict
+
+
+class Teacher(NamedTuple):
+    """A step whose parameters are held beside those that are trained; `digest`: of its files, by
+    their manifest."""
+
+    path: str
+    step: int
+    digest: str
+
+
+def find(config: Mapping, name: str, path: str, step: int, *, told: str, else_do: str) -> Teacher:
+    """A step of a run: the one that was found when this run began, unchanged, under `name` in its
+    lineage. Raises UserError when it is not there; `told`: what wants it, `else_do`: instead."""
+    before = None
+    if layout.steps(config["workdir"]):
+        before = layout.record(config["workdir"]).get(name)
+    if before:
+        path, step = before["path"], before["step"]
+    if step not in layout.steps(path):
+        raise UserError(f"{told}: there is no checkpoint {path}@{step}; bring it back{else_do}")
+    digest = integrity.digest(layout.step_dir(path, step), "params")
+    if before and before["digest"] != digest:
+        raise UserError(
+            f"{told}: {path}@{step} is not the one that {config['workdir']} began with "
+            f"(parameters {digest[:12]}, recorded {before['digest'][:12]}): bring it back"
+        )
+    return Teacher(path, step, digest)
+
+
+def find_frozen(config: Mapping, parent: Parent | None) -> Teacher | None:
+    """The step that adapters are added to: the parent's; None where all parameters are trained.
+
+    Raises UserError where there is none, or where adapters cannot be what the config wants.
+    """
+    wanted, workdir = config["adapter"], config["workdir"]
+    is_begun = bool(layout.steps(workdir))
+    if is_begun and (before := recorded.config(workdir)["adapter"]) != wanted:
+        raise UserError(
+            f"adapter is {wanted}, but the run at {workdir} was started with {before}; another "
+            "value wants another --config.workdir"
+        )
+    if not wanted["rank"]:
+        return None
+    told = f"adapter.rank={wanted['rank']}"
+    _check_adapter(config, told)
+    if not is_begun and parent is None:
+        raise UserError(f"{told} adds to a parent's parameters, and a run from scratch has none")
+    path, step = (parent.path, parent.step) if parent else ("", 0)
+    return find(config, "frozen", path, step, told=told, else_do="")
+
+
+def _check_adapter(config: Mapping, told: str) -> None:
+    """Raises UserError for matrices that the model has not, and for what knows no adapters."""
+    matrices, model = config["adapter"]["matrices"], config["model"]
+    has = [name for name in ADAPTED if name != "gate" or model["mlp"] == "gated"]
+    unknown = [name for name in matrices if name not in has]
+    if unknown or not matrices or len({*matrices}) < len(matrices):
+        raise UserError(
+            f"{told}: adapter.matrices is {matrices}, wanted some of {', '.join(has)}, each once"
+        )
+    for key, value, instead in (
+        ("optim.average_ratio", config["optim"]["average_ratio"] > 0, "0"),
+        ("optim.moments=parent", config["optim"]["moments"] == "parent", "fresh"),
+        ("guard.action=rollback", config["guard"]["action"] == "rollback", "stop"),
+    ):
+        if value:
+            name = key.partition("=")[0]
+            raise UserError(f"{told} does not go together with {key}: set {name}={instead}")
