@@ -17,7 +17,7 @@ from absl import logging as absl_logging
 from data_pipeline.errors import UserError
 from mypt_jax import console, exits, redact
 from mypt_jax.monitor import preemption
-from mypt_jax.schema import help, hints, overrides, values
+from mypt_jax.schema import help, hints, original, overrides, values
 
 _HELP = {"-h", "-help", "--help", "-helpshort", "--helpshort", "-helpfull", "--helpfull"}
 _given: overrides.Given  # what the command line says
@@ -32,6 +32,8 @@ def _parse(argv: list[str]) -> list[str]:
         if _HELP & {*argv}:
             print(help.of(arguments=[one for one in argv[1:] if one not in _HELP]), end="")
             sys.exit(0)
+        if answer := original.answer(argv[1:]):
+            raise UserError(answer)
         _given = overrides.read(argv[1:])
         redact.learn(_given.config)
         rest = flags.FLAGS([argv[0], *_given.rest])

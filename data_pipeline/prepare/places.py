@@ -1,5 +1,6 @@
 """The files of a --source: named as they stand, matched by a pattern, in a folder or an archive."""
 
+import collections
 import contextlib
 import dataclasses
 import glob
@@ -174,11 +175,26 @@ def _patterns(source: str, where: str) -> Iterator[tuple[str, list[Path]]]:
                 break
         else:
             raise errors.UserError(
-                f"--source {source}: {parts[0].strip()!r} matches no file: check the path "
+                f"--source {source}: {parts[0].strip()!r} matches no file: "
+                f"{_beside(parts[0].strip())}check the path "
                 "(a folder, an archive, a file or a pattern like DIR/**/*.txt is wanted)"
             )
         yield pattern, found
         parts = parts[end:]
+
+
+def _beside(pattern: str) -> str:
+    """What there is of other suffixes, where a pattern like DIR/*.txt finds nothing."""
+    directory, name = os.path.split(pattern)
+    stem = name.partition(".")[0]
+    if not stem or not glob.has_magic(stem):
+        return ""
+    found = glob.glob(os.path.join(directory, f"{stem}.*"), recursive=True)
+    suffixes = collections.Counter("".join(Path(one).suffixes) for one in found)
+    if not suffixes:
+        return ""
+    suffix, count = suffixes.most_common(1)[0]
+    return f"{os.path.join(directory, stem)}{suffix} has {count}; "
 
 
 def _matched(pattern: str, *, is_name: bool) -> list[Path]:

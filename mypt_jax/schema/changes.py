@@ -52,6 +52,8 @@ def asks_for_more(finished: Mapping, config: Mapping) -> bool:
 def check_finished(recorded: Mapping, config: Mapping, *, step: int) -> None:
     """Raises UserError where the config would have made another model of a finished run."""
     found = between(recorded, config, keys.ARCHITECTURE, keys.TRAINING)
+    unused = _evaluated_only(recorded) & _evaluated_only(config)
+    found = {name: change for name, change in found.items() if name not in unused}
     if found:
         raise UserError(
             f"run {config['workdir']} is finished (step {step}), with {shown(found)}; "
@@ -62,7 +64,17 @@ def check_finished(recorded: Mapping, config: Mapping, *, step: int) -> None:
 
 def without_effect(recorded: Mapping, config: Mapping) -> Differences:
     """What differs from a finished run, which it would matter to only if it went on."""
-    return between(recorded, config, keys.EVALUATION, keys.RESUME)
+    unused = _evaluated_only(recorded) & _evaluated_only(config)
+    trained = between(recorded, config, keys.TRAINING)
+    found = {name: change for name, change in trained.items() if name in unused}
+    return {**found, **between(recorded, config, keys.EVALUATION, keys.RESUME)}
+
+
+def _evaluated_only(config: Mapping) -> set[str]:
+    """The keys of data of which nothing is trained on: for a base those of the domain."""
+    data = config["data"]
+    role = {1.0: "domain", 0.0: "general"}.get(data["replay_ratio"])
+    return {f"data.{role}", f"data.{role}_weights"} if role and not data["mixture"] else set()
 
 
 def check_child(parent: Mapping, config: Mapping, *, path: str) -> None:

@@ -201,7 +201,10 @@ def _check_directories(data: dict) -> None:
             directory = entry.partition("#")[0]
             if "://" in directory or os.path.exists(directory):
                 continue
-            raise UserError(f"data.{role}: there is no {directory}; {_made_by(directory, role)}")
+            hint = _made_by(directory, role)
+            if role == "domain" and data["replay_ratio"] == 1:
+                hint += '; --config.data.domain="()" trains without evaluating on it'
+            raise UserError(f"data.{role}: there is no {directory}; {hint}")
 
 
 def _made_by(directory: str, role: str) -> str:

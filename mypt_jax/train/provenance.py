@@ -5,6 +5,7 @@ import datetime
 import os
 import uuid
 from collections.abc import Mapping
+from fractions import Fraction
 
 import jax
 import jaxlib
@@ -166,13 +167,30 @@ def check_data(
     """Lines on data that changed since step `done`, recorded. Raises UserError unless allowed."""
     if saved["fingerprint"] == loader.fingerprint:
         return []
-    changed = _shown(lineage.differences(saved["describe"], loader.describe()))
+    before, now = saved["describe"], loader.describe()
+    changed = _shown(lineage.differences(before, now))
     line = f"the data of {config['workdir']} changed since step {done} ({changed})"
-    if not config["data"]["allow_change"]:
+    if _trained_on(before) == _trained_on(now):
+        was, are = before["sources"], now["sources"]
+        names = [key for key in sorted({*was, *are}) if was.get(key) != are.get(key)]
+        evaluated = f"what {config['workdir']} is evaluated on changed since step {done}"
+        line = f"{evaluated} ({', '.join(names)})"
+    elif not config["data"]["allow_change"]:
         raise UserError(f"{line}; --config.data.allow_change=True goes on and records it")
     record["notes"].append(line)
     record["data"] = data(mixture, loader)
     return [f"warning: {line}"]
+
+
+def _trained_on(describe: Mapping) -> dict:
+    """What decides the batches, of TrainLoader.describe: without text that has no share in them,
+    and wherever it lies."""
+    sources = {
+        key: {name: value for name, value in source.items() if name != "dataset"}
+        for key, source in describe["sources"].items()
+        if Fraction(source["share"])
+    }
+    return {**describe, "sources": sources}
 
 
 def check_numerics(record: dict, config: Mapping, program: step.Program, done: int) -> list[str]:

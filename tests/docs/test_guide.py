@@ -1,9 +1,13 @@
-"""docs/guide.md: its names are the configs', and its commands run, in its order, at :tiny size."""
+"""docs/guide.md: its names are the configs', and its blocks run as written, in their order.
 
-import importlib.metadata
+What stands in for the world is small: sources as --fetch leaves them, a model of one layer.
+Nothing else is put there; what a command reads, a command before it has made.
+"""
+
+import importlib.util
 import json
 import os
-import pydoc_data.topics
+import random
 import re
 import shlex
 import subprocess
@@ -13,6 +17,8 @@ from pathlib import Path
 import pytest
 
 from configs import common
+from data_pipeline.errors import UserError
+from mypt_jax.schema import overrides, validation
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "docs" / "guide.md").read_text(encoding="utf-8")
@@ -25,8 +31,12 @@ SMALL = [
     "--config.num_steps=8",
     "--config.optim.warmup_steps=2",
     "--config.eval.every_steps=8",
-    "--config.eval.windows=32",
+    "--config.eval.windows=8",
 ]
+SENTENCES = {
+    "de": "Der {} ist in der {} und hat mit dem {} zu tun, weil die {} nicht so wie das {} sind.",
+    "en": "The {} is in the {} and has to do with the {}, as they are not what the {} of {} was.",
+}
 
 
 def commands() -> list[list[str]]:
@@ -51,50 +61,82 @@ def test_the_guide_s_four_steps_are_all_there():
     assert stages == ["base", "v3", "v5", "v7", "v8", "v5"]
 
 
+def paragraphs(language: str, name: str, count: int, sentences: int = 6) -> list[str]:
+    """Prose that no other source has, in words of its own."""
+    rng = random.Random(name)
+    letters = "abcdefghijklmnoprstuvw"
+    words = ["".join(rng.choices(letters, k=rng.randint(4, 9))) for _ in range(500)]
+
+    def sentence() -> str:
+        return SENTENCES[language].format(*rng.choices(words, k=5))
+
+    return [" ".join(sentence() for _ in range(sentences)) for _ in range(count)]
+
+
+def wiki(language: str) -> str:
+    pages = "".join(
+        f"<page><title>{language} {n}</title><ns>0</ns><id>{n}</id><revision><id>1</id>"
+        f"<text>{text}\n\n{text[::-1][:9]} {text}</text></revision></page>"
+        for n, text in enumerate(paragraphs(language, f"{language}wiki", 300))
+    )
+    return f'<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.10/">{pages}</mediawiki>'
+
+
+def law(text: str) -> str:
+    space = "http://docs.oasis-open.org/legaldocml/ns/akn/3.0"
+    article = f"<article><num>Art. 1</num><paragraph><content><p>{text}</p></content></paragraph>"
+    return f'<akomaNtoso xmlns="{space}"><act><body>{article}</article></body></act></akomaNtoso>'
+
+
 @pytest.fixture
 def place(tmp_path):
-    """Small sources where --fetch would have put the large ones, and a law file to append."""
-    wikipedia = tmp_path / "sources" / "wikipedia_en"
-    wikipedia.mkdir(parents=True)
-    (dump,) = (
-        file.locate()
-        for file in importlib.metadata.files("gensim")
-        if "pages-articles1" in file.name and file.name.endswith(".bz2")
-    )
-    (wikipedia / "enwiki-demo-pages-articles1.xml.bz2").write_bytes(Path(dump).read_bytes())
-    rfc = tmp_path / "sources" / "rfc"
-    rfc.mkdir()
-    topics = [text for text in pydoc_data.topics.topics.values() if len(text) > 1500]
-    for number, text in enumerate(topics):
-        (rfc / f"rfc{9000 + number}.txt").write_text(text, encoding="utf-8")
-    law = tmp_path / "data" / "swiss_law_domain" / "fedlex_de_en.txt"
-    law.parent.mkdir(parents=True)
-    articles = (
-        f"<|doc|>\nid=SR-{n}\n<|text|>\n" + f"Art. {n} Jede Person hat das Recht {n}.\n" * 60
-        for n in range(120)
-    )
-    law.write_text("<|enddoc|>\n".join(articles), encoding="utf-8")
+    """An empty directory, with sources/ as --fetch and the downloads by hand leave it."""
+    files = {f"wikipedia_{x}/{x}wiki-1-pages-articles.xml": wiki(x) for x in ("en", "de")}
+    for name, file in (
+        ("europarl", "europarl-v9.de-en.tsv"),
+        ("news_commentary", "news-commentary-v14.de-en.tsv"),
+    ):
+        both = (paragraphs(x, f"{name} {x}", 640, 1) for x in ("de", "en"))
+        rows = ["\t".join(pair) for pair in zip(*both, strict=True)]
+        files[f"{name}/{file}"] = "\n".join(rows) + "\n"
+    for language in ("de", "en"):
+        lines = paragraphs(language, f"subtitles {language}", 1280, 1)
+        files[f"opensubtitles/OpenSubtitles.de-en.{language}"] = "\n".join(lines) + "\n"
+        for n, text in enumerate(paragraphs(language, f"law {language}", 40)):
+            files[f"swiss-law-{language}/{n}.xml"] = law(text)
+    for n, text in enumerate(paragraphs("en", "rfc", 60)):
+        files[f"rfc/rfc{9000 + n}.txt"] = text
+    for name, text in files.items():
+        path = tmp_path / "sources" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
     return tmp_path
 
 
 def shortened(words: list[str], place: Path) -> list[str]:
     """The command with its paths under `place`, at :tiny, without a network."""
-    line = [sys.executable, *words[1:]]
-    line = [word for word in line if word != "--fetch"]
+    line = [word for word in words if word != "--fetch"]
     line = [re.sub(r"(^|[=:])(data|sources|runs)(?=/|$)", rf"\1{place}/\2", w) for w in line]
     line = [w.replace("runs/750m", "runs/tiny").replace("--size=750m", "--size=tiny") for w in line]
     data = f"{place}/data"
-    general = [f"--config.data.general={data}/multilingual_1.5B_wiki90"]
-    own = [f"--config.data.domain={data}/itsec_v3_tokenized", *general, *SMALL]
+    general = [f"{data}/multilingual_1.5B_wiki90#{name}" for name, _ in common.PHASE1]
+    own = [
+        f"--config.data.domain={data}/itsec_v3_tokenized",
+        f"--config.data.general={tuple(general)}",
+        f"--config.data.general_weights={tuple(weight for _, weight in common.PHASE1)}",
+        *SMALL,
+    ]
     program = " ".join(words[1:3])
+    if "build_phase2" in program and "--only" not in words:
+        line += ["--only", "rfc"]  # of some thirty sources, each a download of its own
     if "build_phase" in program:
-        return [*line, "--only", "wikipedia_en" if "phase1" in program else "rfc"]
+        line += ["--workers", "1", "--count_tokens", ""]
     if "prepare_weighted" in program:
-        absent = [f"{name}:{weight:g}" for name, weight in common.PHASE1[1:]]
-        kept = [
-            i for i, w in enumerate(line) if w not in absent and [*line, ""][i + 1] not in absent
-        ]
-        return [*(line[i] for i in kept), "--tokenizer=gpt2-4096"]
+        asked = line.index("--total_tokens") + 1
+        line[asked] = str(int(line[asked]) // 5_000)  # of billions
+        return [*line, "--tokenizer=gpt2-4096", "--workers=1"]
+    if "append" in program:
+        return [*line, "--workers=1"]
     if "run_chain" in program:
         return [*line, f"--runs_dir={place}/runs", *own]
     if "mypt_jax.main" in program:
@@ -103,19 +145,39 @@ def shortened(words: list[str], place: Path) -> list[str]:
         start = parent if parent == "scratch" else f"{place}/runs/tiny/{parent}"
         line = [f"{w}:tiny" if w.startswith("--config=") else w for w in line]
         where = [f"--config.workdir={place}/runs/tiny/{stage}", f"--config.init_from={start}"]
-        # Values that the guide's own line gives come last and win.
-        return [*line[:4], *where, *own, *line[4:]]
+        given = {word.partition("=")[0] for word in line[4:]}  # in the guide's own line
+        return line + [word for word in (*where, *own) if word.partition("=")[0] not in given]
     return line
+
+
+def main_of(script: str):
+    """The main of scripts/NAME.py."""
+    path = ROOT / script
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_the_blocks_find_what_blocks_before_them_have_made(place, monkeypatch):
+    """All that makes data, and the checks of what trains: the short form of the test below."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    for words in commands():
+        line = shortened(words, place)
+        if words[1].startswith("scripts/") and "run_chain" not in words[1]:
+            assert main_of(words[1])(line[2:]) == 0, shlex.join(words)
+        elif words[2] == "mypt_jax.main":
+            given = overrides.read(line[3:])
+            try:
+                validation.validate(given.config, overridden=given.overridden)
+            except UserError as error:  # nothing is trained here, so that all but base lack this
+                assert "runs/tiny/" in str(error) and given.config["stage"] != "base", error
 
 
 @pytest.mark.full
 def test_every_command_of_the_guide_runs(place):
-    # Base is evaluated on the domain as well, so the domain is prepared before it is trained.
-    ordered = sorted(commands(), key=lambda words: "mypt_jax.main" in words[2])
-    ordered.sort(key=lambda words: "run_chain" in words[1] or "report" in words[2])
-    ordered.sort(key=lambda words: words[2] == "mypt_jax.report")
-    for words in ordered:
-        line = shortened(words, place)
+    for words in commands():
+        line = [sys.executable, *shortened(words, place)[1:]]
         done = subprocess.run(
             line,
             cwd=ROOT,
@@ -128,7 +190,10 @@ def test_every_command_of_the_guide_runs(place):
         assert done.returncode == 0, (
             f"{shlex.join(line)}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         )
+        if "run_chain" in words[1]:
+            assert done.stdout.count("skipped") == 5, done.stdout
     report = (place / "runs/tiny/report.md").read_text()
     for stage in ("base", "v3", "v5", "v5_mixed", "v7", "v8"):
         assert f"| {stage} |" in report.replace("tiny/", "")
+    assert "Domain change" in report and "not measured" not in report
     assert (place / "runs/tiny/report.html").is_file()

@@ -298,3 +298,15 @@ def test_the_command_goes_on_and_says_what_it_did_not_read(folder, tmp_path, cap
     with pytest.raises(errors.UserError, match="strict"):
         prepare.main([*arguments, "--strict", "--out_dir", str(tmp_path / "strict")])
     assert not (tmp_path / "strict").exists()
+
+
+def test_a_pattern_of_another_suffix_is_answered_with_what_is_there(tmp_path):
+    """The guide's corpus_shards/*.txt, where a corpus is .jsonl.zst here."""
+    folder = tmp_path / "corpus_shards"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"shard_{number}.jsonl.zst").touch()
+    with pytest.raises(errors.UserError, match=r"/\*\.jsonl\.zst has 3; check the path"):
+        inputs.parse(f"domain:{folder}/*.txt")
+    with pytest.raises(errors.UserError, match="matches no file: check the path"):
+        inputs.parse(f"domain:{tmp_path}/*.txt")

@@ -121,3 +121,16 @@ def test_a_child_keeps_the_architecture_and_may_cast_where_it_says_so():
     with pytest.raises(UserError, match="model.param_dtype is bfloat16, but the parent runs/a"):
         changes.check_child(parent, narrow, path="runs/a")
     changes.check_child(parent, changed(narrow, checkpoint__allow_cast=True), path="runs/a")
+
+
+def test_text_that_nothing_is_trained_on_makes_no_other_model():
+    """The guide trains base before the domain is there; a stage of the domain is another matter."""
+    kept = recorded(values())
+    now = changed(values(), data__domain=("data/late",))
+    changes.check_finished(kept, now, step=9)
+    assert "data.domain" in changes.without_effect(kept, now)
+    for stage, name in ((base, "data__general"), (v3, "data__domain"), (v3, "data__general")):
+        with pytest.raises(UserError, match=name.replace("__", ".")):
+            changes.check_finished(
+                recorded(values(stage)), changed(values(stage), **{name: ("data/late",)}), step=9
+            )
