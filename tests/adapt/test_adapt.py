@@ -1,0 +1,107 @@
+"""mypt adapt: what it chooses for a corpus, what it refuses, and a whole way on a small base."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT, SMALL, documents, train
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_pipeline.errors import UserError
+from mypt_jax.adapt import choices, command
+from mypt_jax.runs import layout
+
+
+@given(
+    st.integers(1, 10**10),
+    st.sampled_from([64, 128, 1024]),
+    st.sampled_from([4, 12, 16, 96]),
+    st.floats(0.5, 5),
+)
+def test_the_stage_reads_the_corpus_as_often_as_is_asked(tokens, block_size, batch_size, epochs):
+    chosen = choices.choose(
+        choices.Corpus(tokens, tokens // 9),
+        block_size=block_size,
+        batch_size=batch_size,
+        replay_ratio=0.2,
+        epochs=epochs,
+    )
+    per_update = chosen.batch_size * block_size
+    read = 0.8 * chosen.num_steps * per_update
+    assert abs(read - epochs * tokens) <= 0.8 * per_update
+    assert batch_size >= chosen.batch_size >= min(4, batch_size)
+    assert chosen.num_steps >= 100 or chosen.batch_size < 8
+    assert 1 <= chosen.every_steps <= chosen.num_steps
+    replayed = chosen.replay_tokens(block_size, 0.2)
+    assert replayed == pytest.approx(0.2 * chosen.num_steps * per_update, abs=1)
+
+
+@pytest.mark.parametrize(
+    "corpus, epochs, said",
+    [
+        (choices.Corpus(5_000, 10_000), 2, "5,000 tokens are little"),
+        (choices.Corpus(10**6, 100), 2, "100 held-out tokens are 0 windows"),
+        (choices.Corpus(10**6, 10**5), 7, "learned by heart"),
+        (choices.Corpus(10**6, 10**5), 2, ""),
+    ],
+)
+def test_what_a_result_cannot_say_is_said_before(corpus, epochs, said):
+    how = {"block_size": 128, "batch_size": 16, "replay_ratio": 0.2}
+    warnings = choices.choose(corpus, epochs=epochs, **how).warnings
+    assert bool(warnings) == bool(said) and said in " ".join(warnings)
+    assert "are read 10 times" in choices.replay_warning(choices.Corpus(100, 9), 1000)
+    assert not choices.replay_warning(choices.Corpus(1000, 9), 1000)
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--base=nothing"], "wanted a finished run, or the folder"),
+        (["--base=nothing", "--limit=0"], "above 0 and below 1"),
+        (["--base=nothing", "--limit=12x"], "such as 1% or 0.01"),
+        (["--base=nothing", "--epochs=0"], "2 to 5 is good"),
+        (["--base=nothing", "--config.num_steps=4"], "is chosen here"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(arguments, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=re.escape(said)):
+        command.main(["--text=texts", "--out_dir=out", *arguments])
+    assert not [*tmp_path.iterdir()]
+
+
+def test_a_model_with_a_chat_template_is_told(tmp_path):
+    assert not command._has_chat_template(str(tmp_path))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
+    assert command._has_chat_template(str(tmp_path))
+
+
+@pytest.mark.full  # seven processes
+@pytest.mark.parametrize("has_general", [True, False])
+def test_from_a_folder_to_a_model(has_general, datasets, compile_cache, tmp_path):
+    small = {**SMALL, "data.domain": datasets["domain"], "compile_cache": compile_cache}
+    base = {**small, "data.general": datasets["general"], "num_steps": 6}
+    assert train("base", {**base, "workdir": tmp_path / "base"}).returncode == 0
+    for role in ("text", "general"):
+        (tmp_path / role).mkdir()
+        for one in documents(role, 60, 0):
+            (tmp_path / role / f"{one.id}.md").write_text(f"# A title\n\n{one.text}")
+    kept = {key: value for key, value in SMALL.items() if key.startswith(("eval.w", "eval.m"))}
+    flags = [f"--config.{key}={value}" for key, value in kept.items()]
+    line = [sys.executable, "-m", "mypt_jax", "adapt", f"--base={tmp_path}/base", "--epochs=0.5"]
+    line += [f"--text={tmp_path}/text", f"--out_dir={tmp_path}/out", "--limit=50%", *flags]
+    line += [f"--general={tmp_path}/general"] if has_general else []
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert layout.finished(str(tmp_path / "out" / "adapted"))["step"] > 0
+    assert "it picks the right continuation in" in done.stdout
+    last = done.stdout.splitlines()[-1]
+    assert ("that is what was forgotten" if has_general else "Forgetting unknown") in last
+    again = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0 and again.stdout.splitlines()[-1] == last, again.stderr
+    assert "$ mypt prepare" not in again.stdout and "nothing to do" in again.stdout
