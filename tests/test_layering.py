@@ -52,6 +52,7 @@ DISTRIBUTIONS = {
     "tensorflow_datasets": "tensorflow-datasets",
     "markdown_it": "markdown-it-py",
     "lm_eval": "lm-eval",
+    "pptx": "python-pptx",
 }
 
 

@@ -4,6 +4,7 @@
 import io
 
 import pytest
+import test_reader_epub
 import test_readers_fuzz as fuzz
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -101,6 +102,8 @@ PAGES = {
 
 
 def _page(name):
+    if name == "epub":
+        return test_reader_epub.book({"a.xhtml": "<h1>A</h1><p class='x'>one &amp; <b>two</b>"})
     if name not in ("arrow", "parquet"):
         return PAGES[name].encode()
     pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
