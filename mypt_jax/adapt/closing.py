@@ -10,11 +10,10 @@ from mypt_jax.evaluate import scorer
 from mypt_jax.runs import comparison, evaluations, layout
 
 _PASSAGES = 3
-_PROMPT_TOKENS = 32
+_PROMPT_TOKENS = 32  # or half of the context
 _NEW_TOKENS = 48
 _QUESTIONS = 200
-_GREEDY = argparse.Namespace(
-    max_new_tokens=_NEW_TOKENS,
+_GREEDY = dict(
     temperature=0.0,
     top_k=0,
     top_p=1.0,
@@ -45,16 +44,19 @@ def lines(base: str, run: str, *, has_general: bool) -> list[str]:
 
 def _continued(base: str, run: str, domain: str) -> list[tuple[str, str, str]]:
     """(passage, what the base and the result say after it) of documents held out for the report."""
-    _, vocabulary = continuation.load(run)
+    generator, vocabulary = continuation.load(run)
+    prompt_tokens = min(_PROMPT_TOKENS, generator.block_size // 2)
+    new_tokens = min(_NEW_TOKENS, generator.block_size - prompt_tokens)
+    options = argparse.Namespace(**_GREEDY, max_new_tokens=new_tokens)
     prompts = []
     for source in shards.open_dataset(domain).sources.values():
         stream = source.stream("val")
         kept = [
-            one for one in eval_windows.kept_documents(source) if one[2] - one[1] > _PROMPT_TOKENS
+            one for one in eval_windows.kept_documents(source) if one[2] - one[1] > prompt_tokens
         ]
         for _, first, _ in kept[: _PASSAGES - len(prompts)]:
-            prompts.append(vocabulary.decode(stream.read(first, first + _PROMPT_TOKENS).tolist()))
-    said = [[continuation.of(one, [p], _GREEDY)[0][0] for p in prompts] for one in (base, run)]
+            prompts.append(vocabulary.decode(stream.read(first, first + prompt_tokens).tolist()))
+    said = [[continuation.of(one, [p], options)[0][0] for p in prompts] for one in (base, run)]
     return [*zip(prompts, *said, strict=True)]
 
 

@@ -104,6 +104,7 @@ def main(argv: list[str] | None = None) -> int:
         f"--config.data.general={replay}",
         f"--config.domain_epochs={args.epochs:g}",
         f"--config.eval.every_steps={chosen.every_steps}",
+        "--config.guard.action=warn",  # a limit is held at the end, and the end says what was lost
         *_limit(args.limit, has_general=bool(args.general)),
         *flags,
     ]
