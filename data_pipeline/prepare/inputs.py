@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from data_pipeline import document, errors
-from data_pipeline.prepare import places
-from data_pipeline.prepare.not_read import NotRead
+from data_pipeline.prepare import places, versions
+from data_pipeline.prepare.not_read import OLDER, NotRead
 from data_pipeline.readers import account as accounts
 from data_pipeline.readers import includes, marks, table
 from data_pipeline.readers.records import tfds_text
@@ -136,11 +136,36 @@ def _of_spec(
             bad_text=options.bad_text,
             rows_per_document=options.rows_per_document,
         )
-    for file in spec.files:
-        if file.reader:
-            yield from _of_file(file, spec, options, account, counted)
-        else:
-            yield from _of_archive(file, spec, options, account, counted)
+    yield from _of_files(list(spec.files), spec, options, account, counted)
+
+
+def _of_files(
+    files: list[places.File],
+    spec: Spec,
+    options: Options,
+    account: accounts.Account,
+    counted: NotRead,
+) -> Iterator[document.Document]:
+    """Of versions of one text the newest is kept, the others are counted."""
+    for group in versions.grouped(files):
+        newer: list[tuple[str, str]] = []
+        for file in group:
+            if not file.reader:
+                yield from _of_archive(file, spec, options, account, counted)
+                continue
+            found = _of_file(file, spec, options, account, counted)
+            if len(group) == 1:
+                yield from found
+                continue
+            items = list(found)
+            text = "\n".join(item.text for item in items)
+            same = (name for name, other in newer if versions.is_version(text, other))
+            if (kept := next(same, None)) is not None:
+                said = f"like {file.name}, of {kept}"
+                counted.add(spec.name, OLDER, said, remedy=said)
+                continue
+            newer.append((file.name, text))
+            yield from items
 
 
 def _of_archive(
@@ -157,8 +182,7 @@ def _of_archive(
         except document.ReadError as error:
             _refuse(file, error, spec, counted)
             return
-        for member in members:
-            yield from _of_file(member, spec, options, account, counted)
+        yield from _of_files(list(members), spec, options, account, counted)
 
 
 def _of_file(

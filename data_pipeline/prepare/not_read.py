@@ -10,6 +10,8 @@ from data_pipeline.readers import compression
 HIDDEN = "hidden"
 # What Hugging Face's datasets writes beside a data set.
 METADATA = "metadata"
+# Nearly equal to a newer file beside it.
+OLDER = "older versions"
 _SHOWN = 12  # kinds, in a line
 
 
@@ -26,7 +28,7 @@ class NotRead:
 
     def add(self, source: str, kind: str, said: str, *, remedy: str = "") -> None:
         """Counts a file; `remedy` is shown with its kind, else `said`, which names the file."""
-        if self._strict and kind not in (HIDDEN, METADATA):
+        if self._strict and kind not in (HIDDEN, METADATA, OLDER):
             raise errors.UserError(f"--source {source}: {said} (--strict)")
         self._counts.setdefault(source, collections.Counter())[kind] += 1
         self._said.setdefault((source, kind), remedy or said)

@@ -1,8 +1,11 @@
 """Unpacks tar and zip archives: regular files only, below the target, within limits."""
 
 import bz2
+import contextlib
+import datetime
 import gzip
 import lzma
+import os
 import tarfile
 import zipfile
 import zlib
@@ -62,8 +65,8 @@ class _Budget:
             raise errors.UserError(f"{self.name}: more than {MAX_FILES} files")
         return self.target.joinpath(*parts)
 
-    def write(self, stream: IO[bytes], path: Path) -> None:
-        """Copies a member's content within the limit."""
+    def write(self, stream: IO[bytes], path: Path, changed_secs: float) -> None:
+        """Copies a member's content within the limit, with the time of its last change."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             out = open(path, "wb")
@@ -78,6 +81,8 @@ class _Budget:
             while chunk := stream.read(_CHUNK_BYTES):
                 self.take(len(chunk))
                 out.write(chunk)
+        with contextlib.suppress(OSError, OverflowError):  # a time that the file system lacks
+            os.utime(path, (changed_secs, changed_secs))
 
     def take(self, size: int) -> None:
         """Counts unpacked bytes; raises UserError above the limit."""
@@ -96,7 +101,15 @@ def _zip(archive: Path, budget: _Budget) -> None:
             path = budget.path(member.filename) if not member.is_dir() else None
             if path and not is_link:
                 with opened.open(member) as stream:
-                    budget.write(stream, path)
+                    budget.write(stream, path, _changed_secs(member))
+
+
+def _changed_secs(member: zipfile.ZipInfo) -> float:
+    """A zip states local time, without a zone; 0 where it states none that there is."""
+    try:
+        return datetime.datetime(*member.date_time, tzinfo=datetime.UTC).timestamp()
+    except ValueError:
+        return 0.0
 
 
 def _tar(archive: Path, budget: _Budget) -> None:
@@ -117,7 +130,7 @@ def _tar(archive: Path, budget: _Budget) -> None:
                 limited.allow(member.size)
                 content = opened.extractfile(member) if member.isreg() else None
                 if content is not None:
-                    budget.write(content, budget.path(member.name))
+                    budget.write(content, budget.path(member.name), member.mtime)
                 else:
                     budget.take(member.size)
 
