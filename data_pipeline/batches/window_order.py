@@ -52,6 +52,14 @@ class WindowOrder:
         self.first = (self._epoch + 1) * per_epoch - len(self._left)
         self._of_epoch = functools.lru_cache(maxsize=2)(self._make_epoch)
 
+    def __getstate__(self) -> dict:
+        """For another process, which has its own memory of epochs."""
+        return {name: value for name, value in vars(self).items() if name != "_of_epoch"}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state)
+        self._of_epoch = functools.lru_cache(maxsize=2)(self._make_epoch)
+
     def __getitem__(self, n: int) -> tuple[int, int]:
         """(64 bits that say where the epoch's text is cut, the window's number in it)."""
         epoch, place = divmod(self.first + n, self.per_epoch)
