@@ -115,7 +115,7 @@ def test_paths_in_the_readme_s_tables_exist():
     section = text.split("## Where to change what")[1].split("\n## ")[0]
     paths = re.findall(r"`((?:configs|data_pipeline|mypt_jax|scripts)/[\w./]*)`", section)
     paths += re.findall(r"^    ([\w]+/[\w/]*)", section, re.M)
-    assert len(paths) > 15
+    assert len(paths) > 5
     assert [path for path in paths if not (ROOT / path).exists()] == []
 
 
