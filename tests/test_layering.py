@@ -23,7 +23,7 @@ ROWS = {
     "mypt_jax": (
         "cli __main__",
         "main adapt chain sweep frontier plan report merge sample generate interop stages "
-        "first_light",
+        "first_light manage",
         "continuation",
         "train",
         "evaluate",

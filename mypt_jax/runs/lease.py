@@ -50,6 +50,20 @@ def _born(pid: int) -> int:
     return 0 if fields[0] in ("Z", "X") else int(fields[19])
 
 
+def holder(place: Place) -> str:
+    """ "process 12 on host" that has the run, as far as can be seen from here; "" for none."""
+    record = place.look().record
+    if record is None or record.get(RELEASED, False) or _is_dead(record):
+        return ""
+    return f"process {record['pid']} on {record['host']}"
+
+
+def _is_dead(other: dict) -> bool:
+    """Whether a holder is a process of this machine that is no more."""
+    here = _machine()
+    return bool(here) and other["machine"] == here and _born(other["pid"]) != other["born"]
+
+
 class Lease:
     """The right to write to a run. `acquire`, then `check` before each write, then `release`.
 
@@ -85,7 +99,7 @@ class Lease:
             if other is None:
                 if seen.number > 0 and not self._is_still(seen):
                     continue
-            elif not is_free and not self._is_dead(other):
+            elif not is_free and not _is_dead(other):
                 self._refuse_unless_stale(other)
                 if not self._is_still(seen):
                     continue
@@ -157,11 +171,6 @@ class Lease:
                 )
             return False
         return True
-
-    def _is_dead(self, other: dict) -> bool:
-        """Whether the holder is a process of this machine that is no more."""
-        here = self._record["machine"]
-        return bool(here) and other["machine"] == here and _born(other["pid"]) != other["born"]
 
     def _renew_forever(self) -> None:
         while not self._closed.wait(RENEW_SECS):
