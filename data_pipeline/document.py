@@ -48,7 +48,18 @@ class ReadError(errors.UserError):
         super().__init__(message)
         self.kind = kind
 
+    def __reduce__(self) -> tuple:
+        """From one process to another."""
+        return type(self), (self.kind, str(self))
 
+
+def refused(error: ReadError) -> None:
+    """What becomes of a bad record where nobody counts them: its file is refused."""
+    raise error
+
+
+# Told of a record of a file that is left out, while the others are read.
+OnBad = Callable[[ReadError], None]
 # What files without a declared encoding are written in.
 WESTERN = ("utf-8", "cp1252")
 # WHATWG's windows-1252: Python's table, and the five bytes that it leaves open as they are.

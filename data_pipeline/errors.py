@@ -22,7 +22,11 @@ class MissingExtra(UserError):
         super().__init__(
             f"this needs {package}, which is not installed: pip install -r requirements-{extra}.txt"
         )
-        self.extra = extra
+        self.package, self.extra = package, extra
+
+    def __reduce__(self) -> tuple:
+        """From a worker's process to the command's: an exception is made again of its arguments."""
+        return type(self), (self.package, self.extra)
 
 
 class Stop(Exception):

@@ -1,9 +1,12 @@
 """How a command ends, as its shell sees it."""
 
+import pickle
 import subprocess
 import sys
 
 from conftest import ROOT
+
+from data_pipeline import document, errors
 
 
 def test_a_reader_who_leaves_is_no_success():
@@ -19,3 +22,9 @@ def test_a_reader_who_leaves_is_no_success():
         command.stdout.readline()
         command.stdout.close()
         assert command.wait(timeout=60) == 141
+
+
+def test_errors_go_from_one_process_to_another():
+    for error in (errors.MissingExtra("mammoth", "office"), document.ReadError("scanned", "f: x")):
+        again = pickle.loads(pickle.dumps(error))
+        assert (str(again), vars(again)) == (str(error), vars(error))

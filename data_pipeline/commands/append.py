@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_pipeline import arguments, errors
 from data_pipeline.commands import options
-from data_pipeline.prepare import append, budget, build_report, inputs, not_read
+from data_pipeline.prepare import append, budget, build_report, inputs
 from data_pipeline.prepare.contamination import checks
 from data_pipeline.readers import account
 from data_pipeline.tokens import shards, tokenizer
@@ -25,7 +25,7 @@ def main(argv=None) -> int:
     options.add_inputs(parser)
     args = parser.parse_args(argv)
     dataset = shards.open_dataset(args.dataset_dir)
-    refused = not_read.NotRead(strict=args.strict)
+    refused = options.not_read_of(args)
     specs = options.parse_specs(args.source, reader=args.reader, counted=refused)
     chosen = options.input_options(args)
     fraction = args.val_fraction

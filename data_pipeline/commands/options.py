@@ -22,6 +22,9 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
     kinds = sorted(name for name, each in table.READERS.items() if each.takes == "file")
     parser.add_argument("--reader", choices=kinds, default="", help="for all files, not by suffix")
     parser.add_argument("--strict", action="store_true", help="stop at a file that is not read")
+    parser.add_argument(
+        "--max_bad", default="0.1%", help="share of bad records that is left out (a null text)"
+    )
     parser.add_argument("--bad_text", choices=("error", "replace"), default="error")
     parser.add_argument("--text_field", default="text", help="of .jsonl, .parquet, TFDS records")
     parser.add_argument("--doc_separator", default="", help="a regex that splits text files")
@@ -50,6 +53,18 @@ def input_options(args: argparse.Namespace) -> inputs.Options:
         fold_whitespace=args.fold_whitespace,
         reader=args.reader,
     )
+
+
+def not_read_of(args: argparse.Namespace) -> not_read.NotRead:
+    """Returns what counts the files and records that are not read, with the limits of args."""
+    text = args.max_bad.strip()
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 1:
+        raise errors.UserError(f"--max_bad {args.max_bad!r}: a share is wanted, like 0.1% or 0.001")
+    return not_read.NotRead(strict=args.strict, max_bad=share)
 
 
 def add_build(parser: argparse.ArgumentParser, *, val_fraction: float | None) -> None:

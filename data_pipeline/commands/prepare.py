@@ -12,7 +12,7 @@ from pathlib import Path
 
 from data_pipeline import arguments, atomic, errors
 from data_pipeline.commands import options
-from data_pipeline.prepare import budget, build, build_report, inputs, not_read
+from data_pipeline.prepare import budget, build, build_report, inputs
 from data_pipeline.prepare.contamination import checks
 from data_pipeline.readers import account
 from data_pipeline.tokens import mypt_format, shards, tokenizer
@@ -39,7 +39,7 @@ def main(argv=None) -> int:
     options.add_inputs(parser)
     args = parser.parse_args(argv)
     atomic.check_free(args.out_dir)
-    refused = not_read.NotRead(strict=args.strict)
+    refused = options.not_read_of(args)
     specs = options.parse_specs(args.source, reader=args.reader, counted=refused)
     chosen = options.input_options(args)
     vocabulary = tokenizer.get(args.tokenizer)

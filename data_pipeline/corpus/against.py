@@ -51,11 +51,12 @@ def check_read(paths, protected, planned, markers: dict) -> None:
             for marker in read
             for kind, count in marker["counts"].items()
             # A link beside an evaluation file is not of it; one in its place gives no documents.
-            if kind.startswith("files_failed/") and kind != "files_failed/symlink"
+            if kind.startswith(("files_failed/", "records_failed/"))
+            and kind != "files_failed/symlink"
         )
         if failed or not documents:
             raise errors.UserError(
-                f"--against={path}: {documents} documents, {failed} files that cannot be read; "
+                f"--against={path}: {documents} documents, {failed} files or records not read; "
                 'wanted JSON Lines with a "text" in each'
             )
 

@@ -274,6 +274,9 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
                 failed(left, error)
         return
 
+    def bad_record(error):
+        report.add(f"records_failed/{error.kind}", example=str(error))
+
     def is_document(name):
         return registry.wants(name, source["include"], source["exclude"])
 
@@ -281,7 +284,12 @@ def raw(part: Part, report: Report) -> Iterator[document.Document]:
         taken_in = includes.Includes(root, name, is_document=is_document, seen=report.included)
         try:
             yield from readers.documents(
-                source["reader"], root / name, name=name, includes=taken_in, **limits
+                source["reader"],
+                root / name,
+                name=name,
+                includes=taken_in,
+                on_bad=bad_record,
+                **limits,
             )
         except (document.ReadError, OSError) as error:
             failed(name, error)

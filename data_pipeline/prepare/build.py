@@ -57,6 +57,11 @@ def build_dataset(
             raise errors.UserError(
                 "every document is in an excluded dataset: nothing is left; give other files"
             )
+        if settings.val_fraction and not any(one.tokens["val"] for one in reports):
+            raise errors.UserError(
+                f"{', '.join(entries)}: all text is one piece, which cannot be split into train "
+                "and val: give more text, or --val_fraction=0"
+            )
         saved = saved_settings(settings) | recorded
         manifest = shard_writer.manifest_of(
             vocabulary=vocabulary, sources=entries, settings=[saved]

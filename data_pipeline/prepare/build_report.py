@@ -25,6 +25,7 @@ class SourceReport:
     tokens: dict[str, int]
     documents: dict[str, int]
     passes: int  # how often train was gone through
+    is_short: bool = False  # too short for a val split: all is train
 
 
 def of_source(
@@ -54,6 +55,7 @@ def of_source(
         tokens={split: entry["tokens"] for split, entry in splits.items()},
         documents={split: entry["documents"] for split, entry in splits.items()},
         passes=passes,
+        is_short=chosen.is_short,
     )
 
 
@@ -109,6 +111,8 @@ def describe(reports: list[SourceReport]) -> list[str]:
         ]
         if one.cut:
             notes.append("fewer than 100 documents: cut at blank lines into pieces")
+        if one.is_short:
+            notes.append("too short for a val split: all of it is train")
         if one.passes > 1:
             notes.append(f"train repeated, {one.passes} passes")
         if one.wanted_tokens is not None and sum(one.tokens.values()) < one.wanted_tokens:

@@ -116,6 +116,7 @@ def documents(
                 )
             text = change(item.text) if change else item.text
             yield dataclasses.replace(item, source=source, text=text)
+        counted.check_records(spec.name)
         if is_empty:
             raise errors.UserError(f"--source {spec.name}: {_no_document(spec, counted)}")
 
@@ -200,10 +201,12 @@ def _of_file(
         options=options.of(file.reader),
         follow_links=True,
         includes=includes.Includes(file.root, file.path.relative_to(file.root).as_posix()),
+        on_bad=lambda error: counted.add_record(spec.name, error),
         account=account,
     )
     try:
         for item in found:
+            counted.taken(spec.name)
             converts = table.READERS[file.reader].converts
             yield dataclasses.replace(item, text=marks.unmarked(item.text)) if converts else item
     except (document.ReadError, errors.MissingExtra) as error:

@@ -12,14 +12,21 @@ HIDDEN = "hidden"
 METADATA = "metadata"
 # Nearly equal to a newer file beside it.
 OLDER = "older versions"
+_MANY_RECORDS = 1000
 _SHOWN = 12  # kinds, in a line
 
 
 class NotRead:
-    """Counts by source and kind, with one example each; if `strict`, the first ends the command."""
+    """Counts by source and kind, with one example each; if `strict`, the first ends the command.
 
-    def __init__(self, *, strict: bool = False):
+    Bad records end it where they are more than the share `max_bad` of a source's records.
+    """
+
+    def __init__(self, *, strict: bool = False, max_bad: float = 0.0):
         self._strict = strict
+        self._max_bad = max_bad
+        self._records: collections.Counter[str] = collections.Counter()
+        self._bad: dict[str, collections.Counter[str]] = {}
         self._counts: dict[str, collections.Counter[str]] = {}
         self._said: dict[tuple[str, str], str] = {}
 
@@ -42,6 +49,33 @@ class NotRead:
             self.add(source, error.kind, str(error))
         else:
             raise error
+
+    def taken(self, source: str) -> None:
+        """Counts a record that is good."""
+        self._records[source] += 1
+
+    def add_record(self, source: str, error: document.ReadError) -> None:
+        """Counts a bad record; stops where half of them are, as with a wrong --text_field."""
+        if self._strict:
+            raise errors.UserError(f"--source {source}: {error} (--strict)")
+        bad = self._bad.setdefault(source, collections.Counter())
+        bad[error.kind] += 1
+        self._said.setdefault((source, f"records, {error.kind}"), str(error))
+        if bad.total() >= _MANY_RECORDS and bad.total() > self._records[source]:
+            self.check_records(source)
+
+    def check_records(self, source: str) -> None:
+        """Raises UserError where too many records of a source are bad."""
+        bad = self._bad.get(source, collections.Counter())
+        total = bad.total() + self._records[source]
+        if bad.total() > self._max_bad * total:
+            ((kind, _),) = bad.most_common(1)
+            raise errors.UserError(
+                f"--source {source}: {bad.total()} of {total} records are bad, --max_bad="
+                f"{self._max_bad * 100:g}% is allowed; {self._said[source, f'records, {kind}']}"
+            )
+        for kind, number in bad.items():
+            self._counts.setdefault(source, collections.Counter())[f"records, {kind}"] = number
 
     def by_kind(self) -> dict[str, dict[str, int]]:
         """Returns the counts: source -> kind -> number."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from data_pipeline import errors, hashing
+from data_pipeline import hashing
 from data_pipeline.prepare import spill
 
 _NONE = np.zeros(0, np.uint64)
@@ -25,6 +25,7 @@ class Selection:
     val_keys: np.ndarray  # or among these (sorted uint64),
     train_keys: np.ndarray  # but not among these
     val_docs: np.ndarray  # content hashes of the val documents, sorted
+    is_short: bool = False  # it cannot be split: all is train
 
     def is_val(self, rows: np.ndarray) -> np.ndarray:
         """bool[N]: the rows that are val."""
@@ -79,11 +80,9 @@ def select(
         every_tokens += int(sizes.sum())
         val_tokens += int(sizes[chosen].sum())
         val_docs.append(rows["doc"][chosen])
-    if val_fraction > 0 and val_tokens in (0, every_tokens):
-        raise errors.UserError(
-            f"source {source} has {every_tokens} tokens in one piece, which cannot be split into "
-            "train and val: give more text, or --val_fraction=0"
-        )
+    is_short = val_fraction > 0 and val_tokens in (0, every_tokens)
+    if is_short:  # one piece only
+        threshold, val_tokens, val_keys, train_keys, val_docs = 0, 0, _NONE, _NONE, [_NONE]
     return Selection(
         source=source,
         available_tokens=have,
@@ -95,6 +94,7 @@ def select(
         val_keys=val_keys,
         train_keys=train_keys,
         val_docs=np.sort(np.concatenate(val_docs)),
+        is_short=is_short,
     )
 
 

@@ -56,6 +56,11 @@ class Reader:
         return "includes" in self._parameters
 
     @property
+    def records(self) -> bool:
+        """Whether its files hold records, of which a bad one can be left out."""
+        return "on_bad" in self._parameters
+
+    @property
     def _parameters(self) -> tuple[str, ...]:
         return tuple(inspect.signature(self.read).parameters)[1:]
 
@@ -70,7 +75,7 @@ _SECTION = re.compile(r"\A\.[1-9][a-z]{0,4}\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _ROFF = re.compile(rb"^(?:[.']\s*(?:TH|Dd|so)\s|\.\\\"|'\\\")", re.MULTILINE)
 _HEAD_BYTES = 1 << 12
-_OWN = frozenset(("path", "account", "includes", "on_error"))
+_OWN = frozenset(("path", "account", "includes", "on_bad", "on_error"))
 READERS: dict[str, Reader] = {
     "akn": Reader("publications.akoma_ntoso"),
     "arrow": Reader(
@@ -188,11 +193,17 @@ def documents(
     options: dict,
     follow_links: bool = False,
     includes: Includes = NOTHING,
+    on_bad: document.OnBad = document.refused,
     account: Account = NONE,
 ) -> Iterator[document.Document]:
-    """Yields a file's documents, code marked; damaged compression raises ReadError("truncated")."""
+    """Yields a file's documents, code marked; damaged compression raises ReadError("truncated").
+
+    `on_bad` gets the error of each bad record of a file of records, of which the others are read.
+    """
     if READERS[reader].includes:
         options = options | {"includes": includes}
+    if READERS[reader].records:
+        options = options | {"on_bad": on_bad}
     limits = {"max_bytes": max_bytes, "follow_links": follow_links}
     try:
         with open_file(path, reader=reader, name=name, **limits) as stream:

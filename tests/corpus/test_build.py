@@ -341,7 +341,7 @@ def _edit(tree, **changes):
 @pytest.mark.parametrize(
     ("changes", "arguments", "said"),
     [
-        ({"reader": "docx"}, [], "reader 'docx'"),
+        ({"reader": "doc"}, [], "reader 'doc'"),
         ({"licence": "WTFPL"}, [], "licence 'WTFPL'"),
         ({"colour": 1}, [], "unknown key 'colour'"),
         ({"include": []}, [], "include"),

@@ -16,7 +16,7 @@ from conftest import ROOT, documents
 
 from data_pipeline import atomic, document, errors, hashing
 from data_pipeline.batches import mixture
-from data_pipeline.prepare import append, budget
+from data_pipeline.prepare import append, budget, build_report
 from data_pipeline.prepare import build as prepare
 from data_pipeline.readers import pieces
 from data_pipeline.tokens import shards, tokenizer, verification
@@ -234,6 +234,18 @@ def test_a_source_of_one_short_text_cannot_be_split(tmp_path):
         build(tmp_path / "d", [doc("just one line")])
     dataset, _ = build(tmp_path / "d", [doc("just one line")], val_fraction=0.0)
     assert dataset.sources["s"].documents == {"train": 1, "val": 0}
+
+
+def test_a_source_that_is_too_short_for_val_goes_to_train(tmp_path):
+    texts = [*documents("s", 120, 0), doc("just one line", source="blog")]
+    dataset, reports = build(tmp_path / "d", texts)
+    assert reports["blog"].is_short and not reports["s"].is_short
+    assert dataset.sources["blog"].documents == {"train": 1, "val": 0}
+    assert decoded(dataset, "blog", "train") == ["just one line"]
+    said = [line for line in build_report.describe(list(reports.values())) if "blog" in line]
+    assert "too short for a val split: all of it is train" in said[0]
+    dataset, _ = add(tmp_path / "d", [doc("more", source="news")])
+    assert dataset.sources["news"].documents == {"train": 1, "val": 0}
 
 
 def test_empty_documents_are_counted_not_kept(tmp_path):

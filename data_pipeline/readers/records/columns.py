@@ -17,6 +17,7 @@ def read(
     text_key: str = "text",
     id_key: str = "id",
     bad_text: str = "cut",
+    on_bad: document.OnBad = document.refused,
     account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the text of each row of Parquet; columns with names of Document's fields are kept.
@@ -32,7 +33,7 @@ def read(
         with parquet.ParquetFile(stream) as table:
             wanted = _wanted(table.schema_arrow.names, path, text_key, id_key)
             batches = table.iter_batches(batch_size=256, columns=wanted)
-            yield from _documents(batches, path, options)
+            yield from _documents(batches, path, options, on_bad)
     except (pyarrow.ArrowException, OSError) as error:
         message = f"{path} is no whole Parquet file ({error}): get it again"
         raise document.ReadError("truncated", message) from None
@@ -45,6 +46,7 @@ def read_arrow(
     text_key: str = "text",
     id_key: str = "id",
     bad_text: str = "cut",
+    on_bad: document.OnBad = document.refused,
     account: Account = NONE,
 ) -> Iterator[document.Document]:
     """The same of an Arrow file or stream."""
@@ -65,7 +67,7 @@ def read_arrow(
                 for batch in batches
                 for piece in pyarrow.Table.from_batches([batch]).select(wanted).to_batches(256)
             )
-            yield from _documents(selected, path, options)
+            yield from _documents(selected, path, options, on_bad)
     except (pyarrow.ArrowException, OSError) as error:
         message = f"{path} is no whole Arrow file ({error}): get it again"
         raise document.ReadError("truncated", message) from None
@@ -79,11 +81,16 @@ def _wanted(names: list[str], path: str, text_key: str, id_key: str) -> list[str
 
 
 def _documents(
-    batches: Iterable[Any], path: str, options: dict[str, Any]
+    batches: Iterable[Any], path: str, options: dict[str, Any], on_bad: document.OnBad
 ) -> Iterator[document.Document]:
     number = 0
     for batch in batches:
         for record in batch.to_pylist():
             number += 1
             where, name = f"{path}, row {number}", f"{path}#{number}"
-            yield fields.taken(record, where=where, name=name, **options)
+            try:
+                found = fields.taken(record, where=where, name=name, **options)
+            except document.ReadError as error:
+                on_bad(error)
+            else:
+                yield found

@@ -24,6 +24,7 @@ def read(
     text_key: str = "text",
     id_key: str = "",
     bad_text: str = "error",
+    on_bad: document.OnBad = document.refused,
     account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the text of each row where a column is named `text_key`, else `rows` rows each.
@@ -38,17 +39,19 @@ def read(
     try:
         names = [name.strip() for name in next(reader, [])]
         if text_key in names:
+            options = {"text_key": text_key, "id_key": id_key, "bad_text": bad_text}
             for row in reader:
                 if any(cell.strip() for cell in row):
-                    yield fields.taken(
-                        dict(zip(names, row, strict=False)),
-                        where=f"{path}, line {reader.line_num}",
-                        name=f"{path}#{reader.line_num}",
-                        text_key=text_key,
-                        id_key=id_key,
-                        bad_text=bad_text,
-                        account=account,
-                    )
+                    where, name = f"{path}, line {reader.line_num}", f"{path}#{reader.line_num}"
+                    record = dict(zip(names, row, strict=False))
+                    try:
+                        found = fields.taken(
+                            record, where=where, name=name, account=account, **options
+                        )
+                    except document.ReadError as error:
+                        on_bad(error)
+                    else:
+                        yield found
         else:
             yield from _tables(names, reader, path=path, rows=rows, account=account)
     except csv.Error as error:

@@ -17,6 +17,7 @@ def read(
     text_key: str = "text",
     id_key: str = "",
     bad_text: str = "error",
+    on_bad: document.OnBad = document.refused,
     account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the text of each object of a list, or of a single one; other JSON is code/json.
@@ -28,17 +29,17 @@ def read(
     first = stream.readline(document.MAX_FILE_BYTES + 1)
     if _is_object(first) and (second := _next_line(stream)):
         rest: Any = _Lines([first, second], stream)
-        yield from jsonl.read(rest, path=path, **options)
+        yield from jsonl.read(rest, path=path, on_bad=on_bad, **options)
         return
     room = document.MAX_FILE_BYTES - len(first)
     data = first + document.read_bytes(stream, path=path, max_bytes=max(room, 0))
     raw = document.decode(data, path=path)
     try:
-        found = json.loads(raw)
+        content = json.loads(raw)
     except (ValueError, RecursionError) as error:
         raise document.ReadError("json_broken", f"{path}: not JSON ({error})") from None
-    records = found if isinstance(found, list) else [found]
-    if not records or not all(isinstance(each, dict) and text_key in each for each in records):
+    records = content if isinstance(content, list) else [content]
+    if not any(isinstance(each, dict) and text_key in each for each in records):
         if len(data) > source_code.MAX_BYTES:
             raise document.ReadError(
                 "too_large", f"{path}: {len(data)} bytes of JSON without texts"
@@ -48,7 +49,14 @@ def read(
         return
     for number, record in enumerate(records, 1):
         where = f"{path}, record {number}"
-        yield fields.taken(record, where=where, name=f"{path}#{number}", **options)
+        try:
+            if not isinstance(record, dict):
+                raise document.ReadError("json_broken", f"{where}: no object, as others are")
+            found = fields.taken(record, where=where, name=f"{path}#{number}", **options)
+        except document.ReadError as error:
+            on_bad(error)
+        else:
+            yield found
 
 
 def _is_object(line: bytes) -> bool:

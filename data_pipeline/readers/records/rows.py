@@ -15,6 +15,7 @@ def read(
     rows: int = 64,
     split_fields: bool = False,
     bad_text: str = "error",
+    on_bad: document.OnBad = document.refused,
     account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields documents of `rows` rows, blank ones left out; each field on its own line if asked."""
@@ -28,13 +29,17 @@ def read(
         return found
 
     for number, offset, line in textfiles.lines(stream, path=path):
-        if bad_text == "error":
-            textfiles.check_nul(line, path, offset)
-        row = textfiles.decoded(line, path=path, offset=offset, bad_text=bad_text)
+        where = f"{path}, line {number} at byte {offset}"
+        try:
+            if bad_text == "error":
+                textfiles.check_nul(line, path, offset)
+            row = textfiles.decoded(line, path=path, offset=offset, bad_text=bad_text)
+            row = textfiles.clean(row, where=where, bad_text=bad_text)
+        except document.ReadError as error:
+            on_bad(error)
+            continue
         if not row.strip():
             continue
-        where = f"{path}, line {number} at byte {offset}"
-        row = textfiles.clean(row, where=where, bad_text=bad_text)
         lines += [each for each in row.split("\t") if each.strip()] if split_fields else [row]
         count += 1
         if count % rows == 0:
