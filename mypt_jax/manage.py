@@ -12,13 +12,13 @@
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_pipeline import arguments
+from data_pipeline import arguments, errors
 from data_pipeline.errors import UserError
 from mypt_jax import guide
-from mypt_jax.checkpoint import retention
 from mypt_jax.report import cells, runs
 from mypt_jax.report.run import Run
 from mypt_jax.runs import layout, lease, lease_place
@@ -33,6 +33,8 @@ def main(argv: list[str] | None = None) -> int:
         print("\n".join(_table(runs.read_runs(Path(args.directory)))))
         return 0
     if args.what == "clean":
+        from mypt_jax.checkpoint import retention  # here: a list waits for no jax
+
         found = _spare(Path(args.directory))
         for run, step, size in found:
             print(f"{run}: step {step}, {size / 1e6:.1f} MB")
@@ -108,11 +110,12 @@ def _state(run: Run) -> str:
     """finished, or where it stands, who is at it and how long it will take."""
     if run.finished:
         return f"finished at {run.finished['step']:,}"
-    stands = f"{run.step:,} of {run.num_steps:,}"
+    done = max([run.step, *layout.steps(str(run.path))])
+    stands = f"{done:,} of {run.num_steps:,}"
     if not lease.holder(lease_place.InDirectory(str(run.path))):
         return f"stopped at {stands}"
     secs = run.value("step_secs")
-    minutes = "" if secs is None else f", {secs * (run.num_steps - run.step) / 60:.0f} min left"
+    minutes = "" if secs is None else f", {secs * (run.num_steps - done) / 60:.0f} min left"
     return f"at work, {stands}{minutes}"
 
 
@@ -164,3 +167,7 @@ def _owned(path: str) -> Iterator[None]:
         yield
     finally:
         owner.release()
+
+
+if __name__ == "__main__":
+    sys.exit(errors.run(main))
