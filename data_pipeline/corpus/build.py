@@ -44,10 +44,12 @@ def build(
     work_dir = out_dir / "work"
     given = [against.source_of(path, number) for number, path in enumerate(settings.against)]
     protected = [source for source, _ in given]
+    # Evaluation documents are read like a source, by the same readers: only so do texts meet.
     roots = roots | {source.name: root for source, root in given}
     planned = parts.plan([*sources, *protected], roots=roots, work_dir=work_dir, mask=settings.mask)
     work_dir.mkdir(parents=True, exist_ok=True)
     with atomic.locked(work_dir / "lock"):
+        # Under the lock, where nobody else can be writing them.
         files.remove_partials(out_dir)
         run = _Run(settings, say)
         markers = dict(
@@ -55,6 +57,7 @@ def build(
         )
         against.check_read(settings.against, protected, planned, markers)
         names = {source.name for source in protected}
+        # Evaluation text takes part in finding duplicates, and goes into no shard.
         own = [part for part in planned if part.source["name"] not in names]
         held = {}
         if protected:
@@ -133,6 +136,7 @@ def _deduplicate(
     done = files.read_json(directory / "done.json")
     if done is not None and done["key"] == key:
         return done["counts"]
+    # Gone before the work begins: killed in the middle, the old mark would vouch for new files.
     (directory / "done.json").unlink(missing_ok=True)
     index = dedup.Index(groups, work_dir / "read", held=held)
     say(f"deduplicate: {len(index)} documents")
@@ -145,6 +149,7 @@ def _deduplicate(
 def _publish(out_dir: Path, fresh: Path, work_dir: Path, report: dict, sources) -> None:
     """Puts the new shards in the place of the old ones; the manifest comes last."""
     manifest = out_dir / "manifest.json"
+    # Without a manifest there is no corpus: no moment has new shards under the old one.
     manifest.unlink(missing_ok=True)
     shards = out_dir / "corpus_shards"
     shutil.rmtree(shards, ignore_errors=True)

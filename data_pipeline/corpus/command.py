@@ -59,6 +59,7 @@ def build_corpus(options: argparse.Namespace, *, say: Callable[[str], None]) -> 
         raise errors.UserError(f"got --workers={options.workers}, wanted 1 or more")
     if not 0 <= options.min_accounted <= 1:
         raise errors.UserError(f"got --min_accounted={options.min_accounted}, wanted 0 to 1")
+    # All of the command line is checked before the first fetch, which may take hours.
     sources = registry.select(
         registry.load(options.registry), only=options.only, exclude=options.exclude
     )
@@ -70,6 +71,7 @@ def build_corpus(options: argparse.Namespace, *, say: Callable[[str], None]) -> 
     if not sources:
         raise errors.UserError("no source is left by --exclude_licence; exclude fewer")
     limits = dict(_limit(text) for text in options.quality)
+    # The command line goes over the registry, source by source.
     sources = [dataclasses.replace(s, quality={**s.quality, **limits}) for s in sources]
     for path in options.against:
         if not path.exists():
@@ -77,6 +79,7 @@ def build_corpus(options: argparse.Namespace, *, say: Callable[[str], None]) -> 
     _check_out_dir(options.out_dir, build.is_corpus)
     roots = {source.name: options.sources_dir / source.name for source in sources}
     for source in sources if options.fetch else ():
+        # What a user has put there is never fetched over.
         if source.fetch["kind"] == "local" and roots[source.name].is_dir():
             continue
         done = fetch.fetch(source, roots[source.name], ca_file=options.ca_file)
@@ -132,6 +135,7 @@ def _check_out_dir(out_dir: Path, is_corpus: Callable[[Path], bool]) -> None:
             if not each.is_dir():
                 raise errors.UserError(f"--out_dir: {each} is a file, wanted a directory")
             break
+    # The lock of an earlier build marks the directory as ours, also where that build was killed.
     is_used = out_dir.is_dir() and any(out_dir.iterdir())
     if is_used and not (out_dir / "work" / "lock").exists() and not is_corpus(out_dir):
         raise errors.UserError(

@@ -37,6 +37,7 @@ def append_documents(
         )
     with atomic.appending(root):
         dataset = shards.open_dataset(root)
+        # ArrayRecord and TFDS have an index of the whole file: to add to it is to write it anew.
         if dataset.storage != "shards":
             raise errors.UserError(
                 f"{root} is stored as {dataset.storage}, which is only read: append to the shards "
@@ -49,8 +50,10 @@ def append_documents(
                 f"({vocabulary.sha256[:12]}): append with the same tokenizer"
             )
         manifest = shards.read_manifest(root)
+        # Inside the dataset, so that shards are renamed within one file system.
         staging = root / ".append.partial"
         shutil.rmtree(staging, ignore_errors=True)
+        # Before any number is given: a stray would be taken for the shard of that number.
         _remove_strays(root, manifest)
         staging.mkdir()
         try:
@@ -60,11 +63,13 @@ def append_documents(
                 vocabulary=vocabulary,
                 settings=settings,
                 groups=groups,
+                # Texts that the dataset has count as duplicates, on whichever side they lie.
                 excluded=np.union1d(shards.known_hashes(dataset), excluded),
                 exclude_dirs=exclude_dirs,
                 first_shard=lambda source, split: _next_number(manifest, source, split),
             )
             if added:
+                # Shards first: until the manifest names them, a reader sees the dataset as it was.
                 _move(staging, root)
                 saved = build.saved_settings(settings) | recorded
                 merged = shard_writer.manifest_of(
@@ -101,6 +106,7 @@ def _next_number(manifest: dict, source: str, split: str) -> int:
 
 
 def _move(staging: Path, root: Path) -> None:
+    # A manifest that survives a power loss must not name shards that did not.
     atomic.sync_tree(staging)
     for path in sorted(staging.rglob("*")):
         if path.is_file():
@@ -117,6 +123,7 @@ def _merged(old: dict, added: dict) -> dict:
             merged[source] = entry
             continue
         licences = dict(old[source]["licences"])
+        # Documents by licence: either part may have ones that the other lacks.
         for name, count in entry["licences"].items():
             licences[name] = licences.get(name, 0) + count
         merged[source] = {

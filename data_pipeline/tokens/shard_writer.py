@@ -12,6 +12,7 @@ import numpy as np
 
 from data_pipeline.tokens import shards, tokenizer
 
+# Documents are short: a write for each would be most of the work of the disk.
 _BUFFER_TOKENS = 1 << 20
 
 
@@ -48,11 +49,13 @@ class ShardWriter:
         self._pending_tokens = 0
         self._tokens = 0
         self._max_id = -1
+        # Arrays of the machine, not lists: a shard of short documents has millions of them.
         self._ends = array.array("Q")
         self._hashes = array.array("Q")
 
     def add(self, tokens: np.ndarray, *, doc_hash: int, text_bytes: int) -> None:
         """Adds one document, end-of-text included."""
+        # An empty shard takes a document of any length: documents are never cut.
         if self._ends and self._tokens + len(tokens) > self._tokens_per_shard:
             self._close_shard()
         self._pending.append(tokens)
@@ -69,13 +72,16 @@ class ShardWriter:
 
     def _flush(self) -> BinaryIO:
         """Writes what is held; returns the shard's file, opened where it is not yet."""
+        # Opened with the first block, so that a split without documents leaves no file.
         if self._file is None:
             (self._root / self._folder).mkdir(parents=True, exist_ok=True)
             self._file = open(self._root / f"{self._stem()}.bin", "wb")
         if not self._pending:
             return self._file
         block = np.concatenate(self._pending).astype(self._dtype, copy=False)
+        # Kept in the manifest, where a vocabulary that is too small is found without reading.
         self._max_id = max(self._max_id, int(block.max()))
+        # Hashed as it is written: nobody has to read the file again for its digest.
         self._digest.update(block.data)
         self._file.write(block.data)
         self._pending, self._pending_tokens = [], 0
@@ -85,6 +91,7 @@ class ShardWriter:
         self._flush().close()
         digests = {"bin": self._digest.hexdigest()}
         for suffix, table in (("idx", self._ends), ("doc", self._hashes)):
+            # Little-endian on every machine, as the tokens are.
             content = np.array(table, np.uint64).astype("<u8").tobytes()
             digests[suffix] = hashlib.sha256(content).hexdigest()
             with open(self._root / f"{self._stem()}.{suffix}", "wb") as file:

@@ -48,11 +48,13 @@ def baseline_of(runs: Sequence[Run]) -> dict[str, float]:
 def summary(runs: Sequence[Run]) -> Table:
     header = ["Run", "Init from", "LR", "Replay", "Steps", "Domain", "General", "General change"]
     apart = {role: standing.apart(runs, role) for role in mixture.ROLES}
+    # A column of dashes says less than none: older runs measured no drift.
     has_drift = any(run.drift("general") for run in runs)
     rows = []
     for run in runs:
         row = [run.name, cells.init_text(run), *cells.recipe_texts(run), cells.steps_text(run)]
         row += [cells.standing_text(run, role, apart[role]) for role in mixture.ROLES]
+        # The base has forgotten nothing of itself; a dash, not +0.0 %, says that it was not asked.
         change = run.against_baseline("general") if run.is_domain_stage else None
         row += [cells.change_text(change)]
         if has_drift:
@@ -65,6 +67,7 @@ def summary(runs: Sequence[Run]) -> Table:
     note += " nats/token; general change is forgetting, against that baseline."
     if has_drift:
         note += " Drift: KL(base || model) on held-out general text, nats/token."
+    # Runs from before val was halved: their figure is of text that their best step was chosen on.
     chosen_on = [r.name for r in runs if r.finished and r.newest.sources and r.result is r.newest]
     if chosen_on:
         note += f" On text that steps were chosen on, too: {', '.join(chosen_on)}."
@@ -122,6 +125,7 @@ def target_metrics(runs: Sequence[Run]) -> Table:
     """Side by side; the best of those that were measured on the same text."""
     stages = [run for run in runs if run.is_domain_stage]
     baseline, roles = baseline_of(runs), roles_of(stages)
+    # The guide calls best what one would take, not a foundation that happens to be lower.
     chosen = {choice.run.name for choice in rules.decide(runs) if choice.run}
     apart = {role: standing.apart(runs, role) for role in roles}
 
@@ -146,6 +150,7 @@ def target_metrics(runs: Sequence[Run]) -> Table:
 
         def value(run: Run) -> float | None:
             one = found[run.name]
+            # A change over a part of the sources is shown, but wins against no change over all.
             whole = isinstance(one, Difference) and not one.left_out
             return one.percent if whole else None
 
@@ -227,7 +232,9 @@ def data_seen(runs: Sequence[Run]) -> Table:
 def throughput(runs: Sequence[Run]) -> Table:
     rows = []
     for run in runs:
+        # The median: the first steps compile, and a save slows one now and then.
         rates, spent = run.series("tokens_per_sec")[1], run.time_spent
+        # A run that is still at work has no end yet; its newest row says how long it took so far.
         wall = (run.finished or {}).get("wall_secs", run.value("wall_secs"))
         tokens = run.value("tokens")
         rows.append(

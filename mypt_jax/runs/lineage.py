@@ -22,6 +22,7 @@ FILE = "lineage.json"
 def params_sha256(params: Mapping) -> str:
     """SHA-256 over names, dtypes, shapes and bytes of all parameters, ordered by name."""
     digest = hashlib.sha256()
+    # By name: the order of a tree is that of the code that built it.
     for name, array in sorted(flatten(params).items()):
         array = np.asarray(array)
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode())
@@ -42,6 +43,7 @@ def flatten(tree: Mapping, prefix: str = "") -> dict:
 
 def differences(old: Mapping, new: Mapping) -> dict[str, list]:
     """{"a/b": [before, now]} of values that differ; a tuple equals the list JSON makes of it."""
+    # As JSON has them: one side was read from a file, the other was not.
     old, new = flatten(_as_json(old)), flatten(_as_json(new))
     return {
         key: [old.get(key), new.get(key)]
@@ -100,6 +102,7 @@ def as_ancestor(
 def child_of(parent: Mapping, record: dict, own: Mapping, *, drawn: dict) -> dict:
     """`record` with its parent: the run whose lineage is `parent`, and which is `own` to its
     descendants (as_ancestor). `drawn`: what the parent and its ancestors drew (drawn.table)."""
+    # Inherited: forgetting is measured against the first of the line, whatever was trained since.
     baseline = parent["baseline"]
     if baseline is None and own["eval"]:
         baseline = {key: own[key] for key in ("stage", "path", "step", "eval")}
