@@ -184,7 +184,9 @@ def _groups(
             mine, beside = mine + beside, []
         # A source prepared without val is trained on but not evaluated, where others can be.
         with_val = [one for one in mine if one.data.tokens["val"]]
-        groups[role] = with_val or beside or mine
+        # A model's own words are evaluated where they are held out; nobody has to.
+        alone = [] if role == mixture.BEHAVIOUR else mine
+        groups[role] = with_val or beside or alone
         groups[EXTRA + role] = beside if with_val else []
     return groups
 

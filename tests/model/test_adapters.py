@@ -30,7 +30,7 @@ def adapted(**changes):
     return graph, own, jax.tree.unflatten(tree, drawn)
 
 
-@pytest.mark.parametrize("changes", [{}, factory.LLAMA, {"scan_layers": False}])
+@pytest.mark.parametrize("changes", [{}, {**factory.LLAMA, "scan_layers": False}])
 def test_a_model_with_adapters_is_the_one_they_are_merged_into(changes):
     graph, own, added = adapted(**changes)
     rows = factory.tokens((2, 12))
