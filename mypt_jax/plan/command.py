@@ -4,6 +4,7 @@ learning rates, FLOPs, memory, disk, days per accelerator. Needs neither data no
     python -m mypt_jax.plan --config=configs/v8.py:750m,batch=96
     python -m mypt_jax.plan --config=configs/v8.py:tiny --config.optim.peak_lr=8e-5
     python -m mypt_jax.plan --config=configs/v8.py:tiny --here
+    python -m mypt_jax.plan --config=configs/v8.py --prices=prices.json     # {"H100": 2.5}
     python -m mypt_jax.plan --config=configs/v8.py --topology=v5e:2x4 --search
 
     python -m mypt_jax.plan --config=configs/v8.py:750m,batch=96 --topology=v5e:2x4 --explain \\
@@ -38,6 +39,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="what --explain found, as JSON")
     parser.add_argument("--here", action="store_true", help="time updates on this machine")
     parser.add_argument("--utilisation", type=float, default=UTILISATION, help="share of peak")
+    parser.add_argument(
+        "--prices", default="", metavar="FILE", help='JSON, of a device hour: {"H100": 2.5, ..}'
+    )
     known, rest = parser.parse_known_args(argv)
     given = overrides.read(rest)
     if given.rest:
@@ -60,6 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         raise errors.UserError("--json wants --explain or --compare, and --topology=NAME")
     from mypt_jax.plan import describe  # here, so that --help waits for no jax
 
+    prices = _prices(known.prices) if known.prices else {}
     if known.topology:
         from mypt_jax.plan import topology
 
@@ -68,7 +73,8 @@ def main(argv: list[str] | None = None) -> int:
     config = describe.resolve(given)
     variants = [_variant(rest, change) for change in known.compare]
     if not known.json:
-        print("\n".join(describe.plan(config, given.spec, known.utilisation)), flush=True)
+        lines = describe.plan(config, given.spec, known.utilisation, prices)
+        print("\n".join(lines), flush=True)
     if known.here:
         from mypt_jax.plan import here
 
@@ -94,3 +100,21 @@ def _variant(arguments: list[str], change: str) -> tuple[str, dict]:
     from mypt_jax.plan import describe
 
     return change, describe.resolve(overrides.read([*arguments, f"--config.{change}"]))
+
+
+def _prices(path: str) -> dict[str, float]:
+    """Prices of a device hour, in any currency, by the names of flops.CHIPS. Raises UserError."""
+    from mypt_jax.model import flops
+
+    try:
+        with open(path, encoding="utf-8") as file:
+            found = json.load(file)
+    except (OSError, ValueError) as error:
+        raise errors.UserError(f"--prices={path} cannot be read: {error}") from None
+    known = ", ".join(flops.CHIPS)
+    if not isinstance(found, dict) or not {*found} <= {*flops.CHIPS}:
+        raise errors.UserError(f"--prices={path}: wanted an object with prices of {known}")
+    for name, price in found.items():
+        if isinstance(price, bool) or not isinstance(price, int | float) or not price > 0:
+            raise errors.UserError(f"--prices={path}: {name} is {price!r}, wanted a number above 0")
+    return found

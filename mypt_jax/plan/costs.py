@@ -21,6 +21,8 @@ from mypt_jax.schema import recorded, stage_file
 
 GIB = memories.GIB
 
+STAGE_FILE = "stage file"  # where a stage that was not trained yet is known from
+
 
 class Part(NamedTuple):
     """One source of the training mixture; `expected` marks a size from the config, no manifest."""
@@ -38,7 +40,7 @@ class Stage(NamedTuple):
     config: Mapping
     name: str
     path: str
-    origin: str  # run | stage file
+    origin: str  # "run" | STAGE_FILE | "this"
     num_steps: int
     peak_lr: float
     replay_ratio: float
@@ -127,7 +129,7 @@ def ancestors(config: Mapping, spec: str) -> tuple[list[Stage], str]:
             if not os.path.isfile(shipped.find(file)):
                 return found, f"parent {parent}: neither a run nor a stage file {file}"
             config = stage_file.load(f"{file}:{argument}" if argument else file).to_dict()
-            origin = "stage file"
+            origin = STAGE_FILE
         found.insert(0, stage_of(config, origin))
         if len(found) > 100:
             raise UserError(f"init_from of {found[0].path} leads in a circle")
@@ -214,10 +216,17 @@ def disk(config: Mapping, size: memories.Bytes, stages: int, tokens: int) -> dic
 
 
 def eval_tokens(config: Mapping, parts: list[Part]) -> int:
-    """Tokens of all evaluations of the stage, at most (sources with few windows give fewer)."""
+    """Tokens that pass through a model in all evaluations of the stage, at most (sources with few
+    windows give fewer): what is chosen on each time, what is kept for the report at both ends, and
+    twice of what drift is measured on, by model and base."""
+    evaluation = config["eval"]
     roles = {part.key.split("/")[0] for part in parts}
-    times = 1 + -(-config["num_steps"] // config["eval"]["every_steps"])
-    return times * len(roles) * config["eval"]["windows"] * config["model"]["block_size"]
+    roles |= {"elsewhere"} if config["data"]["elsewhere"] else set()
+    times = 1 + -(-config["num_steps"] // evaluation["every_steps"])
+    passes = len(roles) * (times + 2)
+    known_before = 0 if config["init_from"] == "scratch" else len(roles - {"domain"})
+    passes += {"off": 0, "end": 4, "always": 2 * (times + 2)}[evaluation["drift"]] * known_before
+    return passes * evaluation["windows"] * config["model"]["block_size"]
 
 
 def adapter_factor(config: Mapping) -> float:
@@ -225,13 +234,10 @@ def adapter_factor(config: Mapping) -> float:
     return 2 / 3 if config["adapter"]["rank"] else 1.0
 
 
-def days(
-    config: Mapping, tokens: int, evaluated: int, chip: flops.Chip, utilisation: float
-) -> float:
-    """Days on one chip; an evaluated token costs a third of a trained one (no backward pass)."""
+def work(config: Mapping, tokens: int, evaluated: int) -> float:
+    """FLOPs of a stage; an evaluated token costs a third of a trained one (no backward pass)."""
     trained = tokens * (teacher_factor(config) - 1 + adapter_factor(config))
-    operations = flops.per_token(config["model"]) * (trained + evaluated / 3)
-    return operations / (chip.peak * utilisation) / 86_400
+    return flops.per_token(config["model"]) * (trained + evaluated / 3)
 
 
 def learning_rates(config: Mapping) -> list[tuple[int, float]]:

@@ -37,8 +37,10 @@ def table(rows: list[tuple], header: tuple[str, ...]) -> list[str]:
     ]
 
 
-def plan(config: dict, spec: str, utilisation: float) -> list[str]:
-    """The whole plan as lines."""
+def plan(
+    config: dict, spec: str, utilisation: float, prices: Mapping[str, float] | None = None
+) -> list[str]:
+    """The whole plan as lines; `prices`: of an hour of one device, by the names of flops.CHIPS."""
     parts = costs.mixture_parts(config)
     size = costs.sizes(config)
     stages, note = costs.ancestors(config, spec)
@@ -48,7 +50,9 @@ def plan(config: dict, spec: str, utilisation: float) -> list[str]:
     past = costs.past_tokens(parts, stages)
     lines += _tokens(parts, own.tokens, past)
     lines += _rates(config)
-    lines += _operations(config, parts, own.tokens, utilisation)
+    todo = [one for one in stages if one.origin == costs.STAGE_FILE] + [own]
+    lines += _operations(config, parts, own.tokens)
+    lines += _hours(todo, parts, utilisation, prices or {})
     lines += _memory(config, size)
     return lines + _disk(config, size, [*stages, own], parts)
 
@@ -110,19 +114,9 @@ def _rates(config: Mapping) -> list[str]:
     return ["", f"learning rate by update ({optim['schedule']})", f"  {rates}"]
 
 
-def _operations(config, parts, total: int, utilisation: float) -> list[str]:
+def _operations(config, parts, total: int) -> list[str]:
     model = config["model"]
     evaluated = costs.eval_tokens(config, parts)
-    rows = [
-        (
-            name,
-            f"{chip.peak / 1e12:,.0f} {chip.dtype}",
-            f"{utilisation * chip.peak / flops.per_token(model):,.0f}",
-            f"{costs.days(config, total, evaluated, chip, utilisation):.2f}",
-        )
-        for name, chip in flops.CHIPS.items()
-    ]
-    header = ("one", "peak TFLOP/s", "tokens/s", "days")
     return [
         "",
         f"{flops.per_token(model):.4g} FLOPs/token ({flops.CONVENTION}); causal count "
@@ -131,9 +125,44 @@ def _operations(config, parts, total: int, utilisation: float) -> list[str]:
         *_teacher(config),
         *_adapters(config, costs.sizes(config)),
         f"{flops.per_token(model) * total:.3g} FLOPs for {total:,} tokens, and evaluations of "
-        f"{evaluated:,}; at an assumed {utilisation:.0%} of peak:",
-        *table(rows, header),
+        f"{evaluated:,}, {_share_of_evaluations(config, total, evaluated):.0%} of all",
     ]
+
+
+def _share_of_evaluations(config: Mapping, trained: int, evaluated: int) -> float:
+    whole = costs.work(config, trained, evaluated)
+    return 1 - costs.work(config, trained, 0) / whole
+
+
+def _hours(
+    todo: list[costs.Stage], parts: list[costs.Part], utilisation: float, prices: Mapping
+) -> list[str]:
+    """How long the last of `todo` takes on one device, and all of them on one and on eight."""
+    rows = []
+    for name, chip in flops.CHIPS.items():
+        hours = [
+            costs.work(one.config, one.tokens, costs.eval_tokens(one.config, parts))
+            / (chip.peak * utilisation * 3600)
+            for one in todo
+        ]
+        rate = utilisation * chip.peak / flops.per_token(todo[-1].config["model"])
+        money = f"{sum(hours) * prices[name]:,.2f}" if name in prices else "-"
+        found = [hours[-1], sum(hours), sum(hours) / 8]
+        peak = f"{chip.peak / 1e12:,.0f} {chip.dtype}"
+        rows.append((name, peak, f"{rate:,.0f}", *map(_time, found), *([money] if prices else [])))
+    names = ", ".join(one.name for one in todo)
+    header = ("one", "peak TFLOP/s", "tokens/s", "this stage", "all to do", "on eight")
+    return [
+        f"at an assumed {utilisation:.0%} of peak; to do: {names}; eight devices as eight of one:",
+        *table(rows, (*header, *(["price"] if prices else []))),
+    ]
+
+
+def _time(hours: float) -> str:
+    """ "3.2 min", "5.1 h" or "12.3 days"."""
+    if hours < 1:
+        return f"{60 * hours:.2g} min"
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
 
 
 def _policy(model: Mapping) -> str:

@@ -114,12 +114,46 @@ def test_state_and_checkpoint_sizes(guide):
     assert need["token datasets"] == 2_000_000
 
 
-def test_days_by_hand(guide):
-    chip = flops.CHIPS["A100"]
-    # 4.6645e9 FLOPs x 1e9 tokens at half of 312e12 FLOP/s: 29,901 s
-    got = costs.days(guide, 10**9, 0, chip, 0.5)
-    assert got * 86_400 == pytest.approx(29_901, rel=1e-3)
-    assert costs.days(guide, 0, 3 * 10**9, chip, 0.5) == pytest.approx(got)
+def test_work_by_hand(guide):
+    # 4.6645e9 FLOPs x 1e9 tokens: at half of an A100's 312e12 FLOP/s 29,901 s
+    got = costs.work(guide, 10**9, 0)
+    assert got / (flops.CHIPS["A100"].peak * 0.5) == pytest.approx(29_901, rel=1e-3)
+    assert costs.work(guide, 0, 3 * 10**9) == pytest.approx(got)
+
+
+def test_evaluations_are_counted_with_both_halves_and_drift(guide):
+    parts = [costs.Part(f"{role}/x", 0.5, 10**6, True) for role in ("domain", "general")]
+    guide |= {"num_steps": 10, "eval": {**guide["eval"], "every_steps": 5, "windows": 3}}
+    window = 3 * guide["model"]["block_size"]
+    for drift, passes in (("off", 10), ("end", 14), ("always", 20)):  # 3 times both, 2 the report
+        guide["eval"]["drift"] = drift
+        assert costs.eval_tokens(guide, parts) == passes * window
+    guide["init_from"] = "scratch"
+    assert costs.eval_tokens(guide, parts) == 10 * window
+
+
+def test_what_is_to_do_is_summed_and_priced(capsys, tmp_path):
+    prices = tmp_path / "prices.json"
+    prices.write_text('{"H100": 2.0}')
+    out = said(capsys, "--config=configs/v8.py", f"--prices={prices}")
+    assert "to do: base, v3, v7, v8;" in out
+    rows = dict(re.findall(r"^  (H100|A100) .*?bfloat16 +[\d,]+ +(.+)$", out, re.M))
+    this, whole, eight, price = re.split(r"  +", rows["H100"])
+    hours = {
+        text: float(text.split()[0]) * {"min": 1 / 60, "h": 1, "days": 24}[text.split()[1]]
+        for text in (this, whole, eight)
+    }
+    assert hours[whole] / 8 == pytest.approx(hours[eight], rel=0.05)
+    assert float(price.replace(",", "")) == pytest.approx(2 * hours[whole], rel=0.05)
+    assert rows["A100"].endswith("-")
+    for text, said_ in (
+        ("{", "cannot be read"),
+        ('{"H1": 1}', "prices of"),
+        ('{"T4": 0}', "above 0"),
+    ):
+        prices.write_text(text)
+        with pytest.raises(UserError, match=said_):
+            command.main(["--config=configs/v8.py", f"--prices={prices}"])
 
 
 @pytest.mark.parametrize(
