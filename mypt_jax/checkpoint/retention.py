@@ -122,6 +122,7 @@ def check_disk(
     full, whole = size(abstract_state), size(abstract_params)
     at_work, at_rest = most_steps(keep)
     own = 0 if "params" in abstract_state else whole  # what adapters make, at the end
+    at_rest = 1 if own else at_rest
     finished = at_rest * (full + own if keep["keep_optimizer"] else whole)
     place = os.path.abspath(workdir)
     while not os.path.isdir(place):

@@ -204,6 +204,7 @@ def disk(config: Mapping, size: memories.Bytes, stages: int, tokens: int) -> dic
     """Bytes of the whole chain: finished stages keep parameters, the one at work also moments."""
     at_work, at_rest = retention.most_steps(config["checkpoint"])
     own = 0 if size.trained == size.params else size.params  # what adapters make, at the end
+    at_rest = 1 if own else at_rest
     kept = size.state + own if config["checkpoint"]["keep_optimizer"] else size.params
     token_bytes = 2 if config["model"]["vocab_size"] <= 65_536 else 4
     return {

@@ -114,6 +114,24 @@ def test_state_and_checkpoint_sizes(guide):
     assert need["token datasets"] == 2_000_000
 
 
+def test_adapters_have_moments_and_gradients_of_their_own_size(guide):
+    guide["adapter"] |= {"rank": 16, "matrices": ("qkv", "down")}
+    whole = costs.sizes({**guide, "adapter": {**guide["adapter"], "rank": 0}})
+    size = costs.sizes(guide)
+    assert (size.parameters, size.params) == (whole.parameters, whole.params)
+    columns = (1280 + 3 * 1280) + (4 * 1280 + 1280)  # in and out of qkv and down
+    assert size.trained == 4 * 32 * 16 * columns
+    assert size.state == 3 * size.trained + 8  # AdamW counts its updates, too
+    need = costs.disk(guide, size, 1, 0)
+    assert need["one checkpoint while training"] == size.state
+    assert need["the finished stages"] == size.params  # its last step alone has parameters
+    both = [
+        costs.work({**guide, "adapter": one}, 10**9, 0)
+        for one in (guide["adapter"], {**guide["adapter"], "rank": 0})
+    ]
+    assert both[0] == pytest.approx(2 / 3 * both[1])
+
+
 def test_work_by_hand(guide):
     # 4.6645e9 FLOPs x 1e9 tokens: at half of an A100's 312e12 FLOP/s 29,901 s
     got = costs.work(guide, 10**9, 0)
