@@ -2,6 +2,7 @@
 what it holds."""
 
 import hashlib
+import os
 import platform
 
 import jax
@@ -26,6 +27,18 @@ def fingerprint(device: jax.Device) -> str:
     flags = of_first.get("flags", of_first.get("Features", ""))
     digest = hashlib.sha256(flags.encode()).hexdigest()[:8]
     return f"{of_first.get('model name', platform.machine())}, instructions {digest}"
+
+
+def cores(device: jax.Device) -> int:
+    """How many threads a program on a CPU is cut into, each with sums of its own; 0 elsewhere."""
+    if device.platform != "cpu":
+        return 0
+    if os.environ.get("NPROC", "").isdecimal():  # which XLA's pool of threads reads first
+        return int(os.environ["NPROC"])
+    try:
+        return len(os.sched_getaffinity(0))  # what taskset or a container leaves of them
+    except AttributeError:
+        return os.cpu_count() or 1
 
 
 def memory_note(*, held_bytes: float, limit_bytes: float) -> str:

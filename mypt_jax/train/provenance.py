@@ -13,6 +13,7 @@ import jaxlib
 from data_pipeline.batches import loader as loaders
 from data_pipeline.batches import mixture as mixtures
 from data_pipeline.errors import UserError
+from mypt_jax import optim
 from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import coordination, sharding
 from mypt_jax.evaluate import losses
@@ -24,6 +25,23 @@ from mypt_jax.schema.validation import Parent, Validated
 from mypt_jax.train import averaging, step
 from mypt_jax.train.rows import Rows
 from mypt_jax.train.run import Run
+
+# Set by the environment (JAX_ENABLE_X64 and so on), and seen in the bits of a run.
+_OF_JAX = (
+    "jax_default_matmul_precision",
+    "jax_default_prng_impl",
+    "jax_disable_most_optimizations",
+    "jax_enable_x64",
+    "jax_threefry_partitionable",
+)
+_SCHEDULE = (
+    "num_steps",
+    "optim.schedule",
+    "optim.peak_lr",
+    "optim.warmup_steps",
+    "optim.final_lr_ratio",
+    "optim.decay_ratio",
+)
 
 
 def new(
@@ -41,6 +59,7 @@ def new(
     )
     record["code"] = code.digest()
     record["numerics"] = numerics(config, program)
+    record["schedule"] = _schedule(config)
     record["eval_plan"] = validated.eval_plan
     if config["optim"]["average_ratio"]:
         record[averaging.BEGIN] = averaging.begin_of(config)
@@ -113,7 +132,9 @@ def numerics(config: Mapping, program: step.Program) -> dict:
         "platform": device.platform,
         "device_kind": device.device_kind,
         "processor": devices.fingerprint(device),
+        "cores": devices.cores(device),
         "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "jax_settings": {name: jax.config.values.get(name) for name in _OF_JAX},
         "mesh": list(program.mesh.devices.shape),
         "jax": jax.__version__,
         "jaxlib": jaxlib.__version__,
@@ -182,6 +203,31 @@ def check_data(
     return [f"warning: {line}"]
 
 
+def _schedule(config: Mapping) -> dict:
+    """What decides the learning rate of every step."""
+    return {name: tree.get(config, name) for name in _SCHEDULE}
+
+
+def check_schedule(record: dict, config: Mapping, done: int) -> list[str]:
+    """A line where another length or schedule goes on from step `done`, recorded."""
+    before, now = record.get("schedule"), _schedule(config)
+    if before is None and os.path.exists(layout.join(config["workdir"], layout.CONFIG)):
+        before = _schedule(recorded.config(config["workdir"]))
+    record["schedule"] = now
+    found = lineage.differences(before or now, now)
+    if not found:
+        return []
+    was, is_now = (_rate(schedule, done) for schedule in (before, now))
+    line = f"learning rate of step {done + 1}: {was:.3g} before, {is_now:.3g} now ({_shown(found)})"
+    record["notes"].append(line)
+    return [line]
+
+
+def _rate(schedule: Mapping, done: int) -> float:
+    own = {name.rpartition(".")[2]: value for name, value in schedule.items()}
+    return float(optim.Rates(own, num_steps=own["num_steps"])(done))
+
+
 def _trained_on(describe: Mapping) -> dict:
     """What decides the batches, of TrainLoader.describe: without text that has no share in them,
     and wherever it lies."""
@@ -201,7 +247,8 @@ def check_numerics(record: dict, config: Mapping, program: step.Program, done: i
     now = numerics(config, program)
     before = {**recorded_numerics(record), "remat": policy_of(config)}
     record["numerics"] = now
-    found = lineage.differences(before, now)
+    # What an older version did not record may have been the same.
+    found = lineage.differences(before, {name: now[name] for name in before if name in now})
     if not found:
         return []
     line = (

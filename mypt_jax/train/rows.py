@@ -17,6 +17,7 @@ class Rows:
         self,
         config: Mapping,
         *,
+        past_tokens: int,
         loader: loaders.TrainLoader,
         guard: step_guard.StepGuard,
         watch: timing.Timing,
@@ -24,6 +25,7 @@ class Rows:
     ):
         self._config, self.loader, self.guard = config, loader, guard
         self._watch, self._mesh = watch, mesh
+        self._past_tokens = past_tokens  # of the ancestors
         self._tokens_per_step = config["batch_size"] * config["model"]["block_size"]
 
     def is_due(self, done: int) -> bool:
@@ -43,6 +45,7 @@ class Rows:
             **row,
             "nonfinite_steps": self.guard.nonfinite_steps,
             "tokens": done * self._tokens_per_step,
+            "lineage_tokens": self._past_tokens + done * self._tokens_per_step,
             **self._watch.figures(self._tokens_per_step, self._mesh, self._config["model"]),
             **{f"share/{key}": int(n) / windows for key, n in counts.items()},
             **{f"epochs/{key}": float(epochs[key]) for key in counts},

@@ -154,7 +154,14 @@ def _make_loop(
             watch=watch,
             interrupts=interrupts,
         ),
-        rows=rows.Rows(config, loader=loader, guard=guard, watch=watch, mesh=program.mesh),
+        rows=rows.Rows(
+            config,
+            past_tokens=_past_tokens(run.record),
+            loader=loader,
+            guard=guard,
+            watch=watch,
+            mesh=program.mesh,
+        ),
         wishes=wishes.Wishes(
             config, requests=coordination.Requests(program.mesh), interrupts=interrupts
         ),
@@ -174,6 +181,12 @@ def _make_loop(
         watch=watch,
         interrupts=interrupts,
     )
+
+
+def _past_tokens(record: Mapping) -> int:
+    """What the ancestors were trained on, one after another."""
+    seen = (one["tokens_by_source"].values() for one in record["ancestors"])
+    return sum(sum(tokens) for tokens in seen)
 
 
 def _check_data(validated: Validated, stack: contextlib.ExitStack) -> data_check.DataCheck:
@@ -397,6 +410,7 @@ def _resume(
         run.record, config, validated.mixture, loop.loader, meta["data"], done
     )
     notes += provenance.check_numerics(run.record, config, program, done)
+    notes += provenance.check_schedule(run.record, config, done)
     averaging.check_resume(run.record, config, done)
     loop.rows.guard.restore(meta["guard"])
     loop.limit.restore(meta.get(limit.NAME, {}))

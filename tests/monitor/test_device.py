@@ -25,6 +25,15 @@ def test_another_instruction_set_is_another_processor(monkeypatch):
     assert found[0].startswith("Ex Z, instructions ")
 
 
+def test_cores_are_those_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda pid: {3, 5, 7}, raising=False)
+    monkeypatch.delenv("NPROC", raising=False)
+    assert device.cores(jax.devices("cpu")[0]) == 3
+    monkeypatch.setenv("NPROC", "2")
+    assert device.cores(jax.devices("cpu")[0]) == 2
+    assert device.cores(types.SimpleNamespace(platform="gpu")) == 0
+
+
 def test_a_driver_is_part_of_a_gpu():
     client = types.SimpleNamespace(platform_version="cuda 13010")
     gpu = types.SimpleNamespace(platform="gpu", client=client)

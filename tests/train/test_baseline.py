@@ -83,6 +83,13 @@ def test_what_is_only_evaluated_moves_no_mean(runs):
     assert v5["drift"]["general"]["mean"] == last["report/general/drift"]
 
 
+def test_tokens_are_counted_along_the_lineage(runs):
+    root, _ = runs
+    for before, stage in enumerate(("base", "v3", "v5")):
+        last = layout.metrics(root / stage)[-1]
+        assert last["lineage_tokens"] == (before + 1) * last["tokens"] == (before + 1) * 2 * 8 * 32
+
+
 def test_the_report_has_the_trainers_figures(runs):
     root, _ = runs
     report.main([str(root)])
