@@ -52,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
         args.base,
         _data(tried[0], args.elsewhere) if tried else {},
         windows=args.windows,
+        questions=args.questions,
         cache=os.path.join(args.out_dir, "points"),
     )
     target, best = comparison.choose_rates(measure, tried)
@@ -84,10 +85,11 @@ def _parse(argv: list[str] | None):
     parser.add_argument("--samples", default="", help="dataset of the base's own samples")
     parser.add_argument("--elsewhere", default="", help="dataset of general text of other kinds")
     parser.add_argument("--windows", type=int, default=256, help="per role and half of val")
+    parser.add_argument("--questions", type=int, default=200, help="of each task and source")
     parser.add_argument("--parallel", type=int, default=1, help="runs at once, on a device each")
     parser.add_argument("--train_only", action="store_true", help="train the first seed, and stop")
     args, flags = parser.parse_known_args(argv)
-    for name in ("seeds", "windows", "parallel"):
+    for name in ("seeds", "windows", "questions", "parallel"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name}={getattr(args, name)}: at least 1 is wanted")
     try:

@@ -22,16 +22,25 @@ from mypt_jax.evaluate import losses, tasks
 from mypt_jax.model import forward, gpt
 from mypt_jax.runs import evaluations, lineage
 
-_QUESTIONS = 200  # of each task and source, at most
+_BATCH = 32  # windows of a pass
 
 
 class Points:
     """Measures parameters of one architecture on fixed windows, on one device.
 
-    `data`: {role: datasets}; `windows`: per role and half. Raises UserError.
+    `data`: {role: datasets}; `windows`: per role and half; `questions`: of each task and source, at
+    most. Raises UserError.
     """
 
-    def __init__(self, base: str, data: Mapping[str, Iterable[str]], *, windows: int, cache: str):
+    def __init__(
+        self,
+        base: str,
+        data: Mapping[str, Iterable[str]],
+        *,
+        windows: int,
+        questions: int,
+        cache: str,
+    ):
         loaded = restore.load_params(base)
         self.base = loaded.params
         device = jax.devices()[0]
@@ -59,21 +68,21 @@ class Points:
             f"{name}/{one.role}/{one.source}": task
             for one in components
             for name, make in tasks.TASKS.items()
-            if (task := make(one.data, block_size=model["block_size"], most=_QUESTIONS))
+            if (task := make(one.data, block_size=model["block_size"], most=questions))
         }
 
     def selected(self, params: Mapping) -> evaluations.Evaluation:
         """Domain and general loss on the half that is chosen on."""
-        keys = [k for k in self._plan if not k.startswith(REPORT) and "elsewhere" not in k]
-        return self._kept(params, "select", lambda placed: self._losses(placed, keys))
+        plan = {key: self._plan[key] for key in self._plan if _is_chosen_on(key)}
+        return self._kept(params, plan, {}, lambda placed: self._losses(placed, plan))
 
     def reported(self, params: Mapping) -> evaluations.Evaluation:
         """Everything, on the half that nothing is chosen on, under plain names."""
+        plan = {key: self._plan[key] for key in self._plan if key.startswith(REPORT)}
 
         def measure(placed) -> dict[str, evaluations.Source]:
-            keys = [key for key in self._plan if key.startswith(REPORT)]
-            found = dict(self._losses(placed, keys))
-            drifting = {k: self._plan[k] for k in keys if not k.startswith(f"{REPORT}domain/")}
+            found = dict(self._losses(placed, plan))
+            drifting = {k: one for k, one in plan.items() if not k.startswith(f"{REPORT}domain/")}
             base = jax.device_put(self.base)
             found = losses.with_measure(
                 found, functools.partial(self._drift, placed, base), drifting, **self._how
@@ -82,23 +91,26 @@ class Points:
             asked = {key: tasks.score(nll, task) for key, task in self._tasks.items()}
             return {**{k.removeprefix(REPORT): x for k, x in found.items()}, **asked}
 
-        return self._kept(params, "report", measure)
+        return self._kept(params, plan, self._tasks, measure)
 
     @property
     def _how(self) -> dict:
-        return {"mesh": self._mesh, "batch_size": 32, "between_batches": lambda: None}
+        return {"mesh": self._mesh, "batch_size": _BATCH, "between_batches": lambda: None}
 
-    def _losses(self, placed, keys: Iterable[str]) -> dict[str, losses.Score]:
-        plan = {key: self._plan[key] for key in keys}
+    def _losses(self, placed, plan: Mapping) -> dict[str, losses.Score]:
         return losses.score(self._measure, placed, plan, token_bytes=self._token_bytes, **self._how)
 
     def _nll(self, placed, windows: np.ndarray) -> np.ndarray:
-        rows = np.arange(-(-len(windows) // 32) * 32) % len(windows)
-        parts = [self._measure(placed, windows[part])["nll"] for part in rows.reshape(-1, 32)]
+        rows = np.arange(-(-len(windows) // _BATCH) * _BATCH) % len(windows)
+        parts = [self._measure(placed, windows[part])["nll"] for part in rows.reshape(-1, _BATCH)]
         return np.concatenate([sharding.to_host(x) for x in parts])[: len(windows)]
 
-    def _kept(self, params: Mapping, what: str, measure) -> evaluations.Evaluation:
-        path = os.path.join(self._cache, f"{what}-{self._digest(params)}.npz")
+    def _kept(self, params: Mapping, plan: Mapping, asked: Mapping, measure):
+        """What was measured of these parameters with these windows and questions, once for all."""
+        digest = hashlib.sha256(lineage.params_sha256(params).encode())
+        for one in (*plan.values(), *asked.values()):
+            digest.update(one.fingerprint.encode())
+        path = os.path.join(self._cache, f"{digest.hexdigest()[:24]}.npz")
         if os.path.exists(path):
             found = evaluations.read(path)
             if not found.fault:
@@ -108,8 +120,7 @@ class Points:
         evaluations.write(path, measure(placed))
         return evaluations.read(path)
 
-    def _digest(self, params: Mapping) -> str:
-        """Of parameters, windows and questions, 24 hex digits."""
-        asked = [one.fingerprint for one in (*self._plan.values(), *self._tasks.values())]
-        whole = "\n".join([lineage.params_sha256(params), *asked])
-        return hashlib.sha256(whole.encode()).hexdigest()[:24]
+
+def _is_chosen_on(key: str) -> bool:
+    """Of the losses by which a rate and a place on the line are chosen."""
+    return evaluations.role_of(key) in ("domain", "general")
