@@ -1,7 +1,6 @@
 """Writing so that a reader sees all of it or none: stage beside the target, fsync, rename."""
 
 import contextlib
-import errno
 import fcntl
 import json
 import os
@@ -14,6 +13,7 @@ from typing import BinaryIO
 from data_pipeline import errors
 
 PARTIAL = ".partial"  # how names of what is being written end
+_MOVING = ".moving"
 
 
 @contextlib.contextmanager
@@ -22,31 +22,71 @@ def staged_directory(out_dir: Path) -> Iterator[Path]:
 
     What an interrupted attempt left is removed first. Raises UserError when `out_dir` holds
     anything, cannot be written, is being written by another process, or the disk is full.
+    A mount point, which nothing can replace, gets the entries one by one, files last.
     """
     out_dir = Path(os.path.abspath(out_dir))
+    is_mount = os.path.ismount(out_dir)
+    staging = (out_dir if is_mount else out_dir.parent) / f".{out_dir.name}{PARTIAL}"
     check_free(out_dir)
-    staging = out_dir.parent / f".{out_dir.name}{PARTIAL}"
     with _readable_failures(out_dir):
         staging.mkdir(parents=True, exist_ok=True)
         with locked(staging):
+            _remove_moved(out_dir, staging)
             _empty(staging)
             try:
                 yield staging
                 sync_tree(staging)
-                os.rename(staging, out_dir)
-                sync(out_dir.parent)
+                if is_mount:
+                    _move_entries(staging, out_dir)
+                else:
+                    os.rename(staging, out_dir)
+                    sync(out_dir.parent)
             except BaseException:
+                _remove_moved(out_dir, staging)
                 shutil.rmtree(staging, ignore_errors=True)
                 raise
 
 
 def check_free(out_dir: Path) -> None:
-    """Raises UserError when `out_dir` is a file, or a directory that holds anything."""
+    """Raises UserError when `out_dir` is a file, or a directory that holds anything.
+
+    What a killed `staged_directory` left in a mount point, and lost+found there, count for nothing.
+    """
     if out_dir.is_dir():
-        if any(out_dir.iterdir()):
+        staging = out_dir / f".{os.path.abspath(out_dir).rpartition('/')[2]}{PARTIAL}"
+        ours = {staging.name, "lost+found", *_moved(staging)} if os.path.ismount(out_dir) else set()
+        if any(entry.name not in ours for entry in out_dir.iterdir()):
             raise errors.UserError(f"{out_dir} is not empty: remove it or choose another directory")
     elif out_dir.exists() or out_dir.is_symlink():
         raise errors.UserError(f"{out_dir} is a file, a directory is wanted: choose another path")
+
+
+def _moved(staging: Path) -> list[str]:
+    """Names of what was being moved out of a directory when its process died."""
+    try:
+        return json.loads((staging / _MOVING).read_bytes())
+    except (OSError, ValueError):
+        return []
+
+
+def _remove_moved(out_dir: Path, staging: Path) -> None:
+    """Takes away what a killed or failed attempt had moved into a mount point."""
+    for name in _moved(staging):
+        path = out_dir / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _move_entries(staging: Path, out_dir: Path) -> None:
+    """Directories first, so that a manifest comes when all that it names is there."""
+    entries = sorted(staging.iterdir(), key=lambda entry: (not entry.is_dir(), entry.name))
+    write_json(staging / _MOVING, [entry.name for entry in entries])
+    for entry in entries:
+        os.rename(entry, out_dir / entry.name)
+    sync(out_dir)
+    shutil.rmtree(staging)
 
 
 @contextlib.contextmanager
@@ -75,19 +115,9 @@ def _readable_failures(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        fixes = {
-            errno.ENOSPC: "the disk is full: free some space and run the same command again",
-            errno.EDQUOT: "the disk quota is used up: free some space and run the command again",
-            errno.EACCES: "no permission to write there: choose another directory",
-            errno.EROFS: "the file system is read-only: choose another directory",
-            errno.ENOTDIR: "a part of the path is a file: choose another directory",
-            errno.EEXIST: "a part of the path is a file: choose another directory",
-            errno.EFBIG: "the file size limit is reached: raise it or make smaller shards",
-        }
-        if error.errno not in fixes:
+        if (known := errors.of_system(error, where=target)) is None:
             raise
-        where = error.filename or target
-        raise errors.UserError(f"cannot write {where}: {fixes[error.errno]}") from None
+        raise known from None
 
 
 @contextlib.contextmanager

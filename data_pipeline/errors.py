@@ -1,6 +1,7 @@
 """Errors that are the user's to mend, and the one way a command reports them."""
 
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -29,6 +30,35 @@ class MissingExtra(UserError):
         return type(self), (self.package, self.extra)
 
 
+# What of the system's errors is the user's to mend, and how; any other is an error of the program.
+_MENDED = {
+    errno.ENOSPC: "the disk is full: free some space and run the same command again",
+    errno.EDQUOT: "the disk quota is used up: free some space and run the command again",
+    errno.EACCES: "no permission: choose another path, or change its permissions",
+    errno.EPERM: "it is not permitted there: choose another path",
+    errno.EROFS: "the file system is read-only: choose another directory",
+    errno.ENOTDIR: "a part of the path is a file: choose another directory",
+    errno.EEXIST: "a part of the path is a file: choose another directory",
+    errno.EISDIR: "it is a directory, a file is wanted: choose another path",
+    errno.EFBIG: "the file size limit is reached: raise it or make smaller shards",
+    errno.ENAMETOOLONG: "a name is longer than the file system allows: choose a shorter one",
+    errno.EMFILE: "too many files are open: raise the limit (ulimit -n)",
+    errno.ENFILE: "too many files are open on this machine: end other programs",
+    errno.EBUSY: "it is in use, perhaps as a mount point: choose another path",
+    errno.EIO: "the disk does not answer as it should: check it",
+    errno.ESTALE: "the file server has lost it: mount it again",
+}
+
+
+def of_system(error: OSError, *, where: object = None) -> UserError | None:
+    """Returns what a command says of an error of the system that is the user's to mend."""
+    if error.errno not in _MENDED:
+        return None
+    name = error.filename if error.filename is not None else where
+    mended = _MENDED[error.errno]
+    return UserError(f"cannot use {name}: {mended}" if name is not None else mended)
+
+
 class Stop(Exception):
     """A planned end of a command with an exit code of its own."""
 
@@ -46,13 +76,21 @@ def run(main: Callable[[], int]) -> int:
     try:
         return main()
     except (UserError, Stop) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.code if isinstance(error, Stop) else BAD_INPUT
+        return _told(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # `command | head`: nobody reads the rest
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNHEARD
+    except OSError as error:
+        if (known := of_system(error)) is None:
+            raise
+        return _told(known)
+
+
+def _told(error: UserError | Stop) -> int:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return error.code if isinstance(error, Stop) else BAD_INPUT
 
 
 @contextlib.contextmanager

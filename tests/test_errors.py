@@ -1,9 +1,12 @@
 """How a command ends, as its shell sees it."""
 
+import errno
+import os
 import pickle
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT
 
 from data_pipeline import document, errors
@@ -28,3 +31,18 @@ def test_errors_go_from_one_process_to_another():
     for error in (errors.MissingExtra("mammoth", "office"), document.ReadError("scanned", "f: x")):
         again = pickle.loads(pickle.dumps(error))
         assert (str(again), vars(again)) == (str(error), vars(error))
+
+
+def test_what_the_system_refuses_is_one_line_and_anything_else_a_traceback(capsys):
+    def refused(number):
+        def main():
+            raise OSError(number, os.strerror(number), "/some/file")
+
+        return main
+
+    assert errors.run(refused(errno.ENOSPC)) == errors.BAD_INPUT
+    assert errors.run(refused(errno.ENAMETOOLONG)) == errors.BAD_INPUT
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2 and said[0].startswith("error: cannot use /some/file: the disk is full")
+    with pytest.raises(OSError):
+        errors.run(refused(errno.ENOENT))

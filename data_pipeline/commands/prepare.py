@@ -6,8 +6,10 @@
         --weight wiki:0.9 --weight news:0.1 --total_tokens 1000000 --split_tsv --out_dir data/g
 """
 
+import contextlib
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipeline import arguments, atomic, errors
@@ -56,23 +58,25 @@ def main(argv=None) -> int:
         allow_short=args.allow_short,
         workers=args.workers,
     )
-    native = args.out_dir
-    if args.layout == "mypt":
-        native = args.out_dir.parent / f".{args.out_dir.name}.native"
-        shutil.rmtree(native, ignore_errors=True)
     started, groups, counted = time.monotonic(), {}, account.Words()
-    reports = build.build_dataset(
-        inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused),
-        out_dir=native,
-        vocabulary=vocabulary,
-        settings=settings,
-        recorded={"command": "prepare_weighted_dataset", **options.recorded_inputs(specs, chosen)},
-        groups=groups,
-        excluded=options.excluded_hashes(args.exclude_dir),
-        exclude_dirs=args.exclude_dir,
-    )
-    if args.layout == "mypt":
-        _write_original(native, args.out_dir, settings, specs)
+    with contextlib.ExitStack() as stack:
+        is_original = args.layout == "mypt"
+        native = stack.enter_context(_scratch(args.out_dir)) if is_original else args.out_dir
+        reports = build.build_dataset(
+            inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused),
+            out_dir=native,
+            vocabulary=vocabulary,
+            settings=settings,
+            recorded={
+                "command": "prepare_weighted_dataset",
+                **options.recorded_inputs(specs, chosen),
+            },
+            groups=groups,
+            excluded=options.excluded_hashes(args.exclude_dir),
+            exclude_dirs=args.exclude_dir,
+        )
+        if is_original:
+            _write_original(native, args.out_dir, settings, specs)
     for line in (
         *build_report.describe(reports),
         *build_report.left_out(counted),
@@ -87,6 +91,19 @@ def main(argv=None) -> int:
     for line in checks.after_build(args.out_dir, args.exclude_dir, workers=args.workers):
         print(line)
     return 0
+
+
+@contextlib.contextmanager
+def _scratch(out_dir: Path) -> Iterator[Path]:
+    """Where the dataset is made that another layout is written from: beside it, for one command."""
+    work = out_dir.parent / f".{out_dir.name}.native"
+    work.mkdir(parents=True, exist_ok=True)
+    with atomic.locked(work):
+        shutil.rmtree(work / "dataset", ignore_errors=True)
+        try:
+            yield work / "dataset"
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 def _write_original(
@@ -105,4 +122,3 @@ def _write_original(
             sources={spec.name: spec.recorded for spec in specs},
             targets={name: sum(one.tokens.values()) for name, one in dataset.sources.items()},
         )
-    shutil.rmtree(native)

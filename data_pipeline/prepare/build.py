@@ -18,7 +18,7 @@ from data_pipeline.prepare import budget, build_report, selection, small_sources
 from data_pipeline.prepare.contamination import exclusion
 from data_pipeline.tokens import shard_writer, shards, tokenizer
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 NO_HASHES = np.zeros(0, np.uint64)
 _NO_GROUPS: Mapping[str, str] = types.MappingProxyType({})
 
@@ -198,8 +198,8 @@ def _named(documents: Iterable[document.Document]):
     for item in documents:
         if not _NAME.fullmatch(item.source):
             raise errors.UserError(
-                f"source name {item.source!r}: letters, digits and ._- are wanted, as it names a "
-                "directory"
+                f"source name {item.source[:210]!r}: letters, digits and ._- are wanted, at most "
+                "200, as it names a directory"
             )
         yield item
 

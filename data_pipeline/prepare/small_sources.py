@@ -17,6 +17,7 @@ PIECE_TOKENS = 2000
 # Val takes runs of neighbouring pieces: a piece alone would have its context in train.
 _LONGEST_RUN = 16
 _SAMPLE_CHARS = 100_000
+_HELD_CHARS = 1 << 16  # of each source in memory, since there may be thousands
 
 
 class Gate:
@@ -131,22 +132,31 @@ class Gate:
 
 
 class _Held:
-    """Texts of one source waiting in a JSON Lines file."""
+    """Texts of one source waiting in a JSON Lines file, which is open only while it is used."""
 
     def __init__(self, path: Path):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._file = open(path, "w", encoding="ascii")
+        self._lines: list[str] = []
+        self._buffered_chars = 0
         self.chars = 0
 
     def add(self, text: tokenise.Text, item: document.Document) -> None:
         self.chars += len(text.text)
         row = [text.source, text.text, text.split_key, text.origin, item.id, item.split_key]
-        self._file.write(json.dumps(row) + "\n")
+        self._lines.append(json.dumps(row) + "\n")
+        self._buffered_chars += len(text.text)
+        if self._buffered_chars >= _HELD_CHARS:
+            self._flush()
+
+    def _flush(self) -> None:
+        with open(self._path, "a", encoding="ascii") as file:
+            file.writelines(self._lines)
+        self._lines, self._buffered_chars = [], 0
 
     def read(self) -> Iterator[tuple[tokenise.Text, str, str]]:
         """Yields texts, each with its document's id and near-duplicate cluster."""
-        self._file.close()
+        self._flush()
         with open(self._path, encoding="ascii") as file:
             for line in file:
                 *fields, identity, cluster = json.loads(line)

@@ -133,14 +133,26 @@ class Search:
     def __init__(self, index: Index, directory: Path, *, keep_hits: bool = False):
         self.index = index
         self.texts = 0
-        # Of equal grams the first row counts; numbers of texts are kept plus 1.
-        self._counts, self._last = (
+        self._directory = directory
+        for name in ("counts", "last"):
             table.map_file(directory / name, "<u4", new_rows=len(index.grams))
-            for name in ("counts", "last")
-        )
         self._hits = directory / "hits" if keep_hits else None
         if self._hits:
             self._hits.write_bytes(b"")
+
+    def _columns(self) -> tuple[np.ndarray, np.ndarray]:
+        """How many texts have each gram, and the number of the last one plus 1.
+
+        Of equal grams the first row counts. Mapped for a moment only: a build may have a search
+        for each of thousands of sources, and a map keeps a file open.
+        """
+        if not len(self.index.grams):
+            return np.zeros(0, np.uint32), np.zeros(0, np.uint32)
+        counts, last = (
+            table.map_file(self._directory / name, "<u4", writable=True)
+            for name in ("counts", "last")
+        )
+        return counts, last
 
     def add(self, texts: Iterable[str]) -> None:
         """Reads texts, numbered on from those before."""
@@ -156,9 +168,10 @@ class Search:
         """
         pairs = np.unique(_pairs(numbers, rows))
         numbers, rows = _split(pairs)
-        new = self._last[rows] != numbers + 1
-        np.add.at(self._counts, rows[new], 1)
-        self._last[rows] = numbers + 1
+        counts, last = self._columns()
+        new = last[rows] != numbers + 1
+        np.add.at(counts, rows[new], 1)
+        last[rows] = numbers + 1
         if self._hits:
             with open(self._hits, "ab") as file:
                 file.write(pairs.tobytes())
@@ -183,6 +196,7 @@ class Search:
     def _states(self, formula_texts: int) -> np.ndarray:
         """uint8[slots]: whether the texts have it, and whether too many of them."""
         states = np.zeros(int(self.index.slot_starts[-1]), np.uint8)
+        all_counts, _ = self._columns()
         first = 0
         for start in range(0, len(self.index.grams), _BLOCK):
             hashes = self.index.grams.hashes[max(0, start - 1) : start + _BLOCK]
@@ -191,7 +205,7 @@ class Search:
             rows = np.where(differs, np.arange(start, start + len(differs)), first)
             rows = np.maximum.accumulate(rows)
             first = rows[-1]
-            counts = self._counts[rows]
+            counts = all_counts[rows]
             some = np.flatnonzero(counts)
             state = np.where(counts[some] >= formula_texts, _FORMULA, _FOUND).astype(np.uint8)
             np.maximum.at(states, self.index.grams.numbers[start + some], state)
@@ -209,7 +223,8 @@ class Search:
         )
         hit, rows = self.index.grams.first_rows(hashes)
         counts, last = np.zeros(len(hashes), np.uint32), np.zeros(len(hashes), np.uint32)
-        counts[hit], last[hit] = self._counts[rows], self._last[rows]
+        all_counts, all_last = self._columns()
+        counts[hit], last[hit] = all_counts[rows], all_last[rows]
         keep = counts < formula_texts
         if any(one.short.any() for one in batches):
             keep &= counts > 0  # not all grams of a short text are taken in a longer one

@@ -92,12 +92,17 @@ def open_table(directory: Path) -> Table:
     return Table(map_file(directory / "hashes", "<u8"), map_file(directory / "numbers", "<i8"))
 
 
-def map_file(path: Path, dtype: str, *, new_rows: int | None = None) -> np.ndarray:
-    """Returns a file as an array, read only; or a new file of so many zeros, to be written."""
+def map_file(
+    path: Path, dtype: str, *, new_rows: int | None = None, writable: bool = False
+) -> np.ndarray:
+    """Returns a file as an array, read only or `writable`; or a new file of so many zeros.
+
+    The file is open for as long as the array lives.
+    """
     if not (path.stat().st_size if new_rows is None else new_rows):
         return np.zeros(0, dtype)  # no bytes cannot be mapped
     if new_rows is None:
-        return np.memmap(path, dtype, "r").view(np.ndarray)
+        return np.memmap(path, dtype, "r+" if writable else "r").view(np.ndarray)
     with open(path, "w+b") as file:
         # Room for all of it now: a full disk would kill the process that writes to the map.
         if hasattr(os, "posix_fallocate"):

@@ -5,6 +5,7 @@ Neither kind needs TensorFlow. Document ends and hashes stay in the shards' .idx
 """
 
 import contextlib
+import errno
 import functools
 import glob
 import io
@@ -121,16 +122,21 @@ def records_of(stream: streams.TokenStream, dtype: np.dtype):
 def export(source, root: Path, *, dtype: np.dtype, storage: str) -> int:
     """Writes the splits of a shards.Source below `root`; returns the records written."""
     of_split = {split: source.stream(split) for split in source.tokens if source.tokens[split]}
-    if storage == "tfds":
-        directory = root / source.name
-        directory.mkdir(parents=True)
-        return _write_tfds(of_split, directory)
-    written = 0
-    for split, stream in of_split.items():
-        directory = root / source.name / split
-        directory.mkdir(parents=True)
-        written += _write_array_record(stream, directory, dtype)
-    return written
+    directory = root / source.name
+    try:
+        if storage == "tfds":
+            directory.mkdir(parents=True)
+            return _write_tfds(of_split, directory)
+        written = 0
+        for split, stream in of_split.items():
+            (directory / split).mkdir(parents=True)
+            written += _write_array_record(stream, directory / split, dtype)
+        return written
+    except RuntimeError as error:  # the library's word for what the system refuses
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if os.strerror(number) in str(error):
+                raise OSError(number, os.strerror(number), str(directory)) from error
+        raise
 
 
 def check_equal(exported: streams.TokenStream, original: streams.TokenStream) -> None:

@@ -8,13 +8,18 @@ import bisect
 import dataclasses
 import itertools
 import os
+import resource
+import threading
+import weakref
 
 import numpy as np
 
 from data_pipeline import errors
 
-# Each mapped shard holds one file descriptor; the usual limit of a process is 1,024.
-_OPEN_SHARDS = 200
+# Each mapped shard holds one file descriptor: half of what a process may have is for them.
+_SOFT_LIMIT = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+_OPEN_SHARDS = 4096 if _SOFT_LIMIT == resource.RLIM_INFINITY else min(_SOFT_LIMIT // 2, 4096)
+_OPEN_LOCK = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,10 +139,13 @@ class ShardStream(TokenStream):
             raise errors.UserError(f"{part.path}.bin cannot be read: {error}") from None
         # A plain view: memmap's own slicing is several times slower.
         shard = mapped.view(np.ndarray)
-        # All are dropped at once: another thread keeps the dict that it holds, without a lock.
-        maps = self._maps if len(self._maps) < _OPEN_SHARDS else {}
-        maps[index] = shard
-        self._maps = maps
+        with _OPEN_LOCK:
+            if sum(len(stream._maps) for stream in _OPEN_STREAMS) >= _OPEN_SHARDS:
+                # All are dropped at once: another thread keeps the dict that it holds.
+                for stream in _OPEN_STREAMS:
+                    stream._maps = {}
+            self._maps[index] = shard
+            _OPEN_STREAMS.add(self)
         return shard
 
     def _read_ends(self, part: Part) -> np.ndarray:
@@ -148,6 +156,10 @@ class ShardStream(TokenStream):
     @property
     def doc_hashes(self) -> np.ndarray:
         return super().doc_hashes if self._has_documents else np.zeros(0, np.uint64)
+
+
+# Those that may hold a map, which keeps a file open: a dataset may have thousands of sources.
+_OPEN_STREAMS: weakref.WeakSet[ShardStream] = weakref.WeakSet()
 
 
 def read_table(path: str, rows: int) -> np.ndarray:

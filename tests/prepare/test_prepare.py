@@ -276,7 +276,7 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path, monkeypatch, error):
         raise OSError(error, os.strerror(error), "somewhere")
 
     monkeypatch.setattr(atomic, "sync", full)
-    with pytest.raises(errors.UserError, match="cannot write somewhere: .*: "):
+    with pytest.raises(errors.UserError, match="cannot use somewhere: .*: "):
         build(tmp_path / "d", documents("s", 150, 0))
     assert list(tmp_path.iterdir()) == []
 
@@ -294,7 +294,59 @@ def test_output_that_is_there_is_not_touched(tmp_path):
     assert tree(tmp_path) == {"d/mine.txt": b"x", "file": b"x"}
 
 
-@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b"])
+def test_a_mount_point_gets_the_dataset_inside(tmp_path, monkeypatch):
+    """Nothing can take its place."""
+    mount, real, moves = tmp_path / "mount", os.rename, []
+    (mount / "lost+found").mkdir(parents=True)
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == mount)
+
+    def rename(source, target):
+        assert Path(target) != mount
+        real(source, target)
+        moves.append(Path(target).name)
+        if len(moves) == 1:
+            raise OSError(errno.ENOSPC, "full", str(target))
+
+    monkeypatch.setattr(os, "rename", rename)
+    with pytest.raises(errors.UserError, match="the disk is full"):
+        build(mount, documents("s", 150, 0))
+    assert moves == ["s"] and [path.name for path in mount.iterdir()] == ["lost+found"]
+    # What a kill leaves: some entries, and the list of all in what was staged.
+    (mount / "s").mkdir()
+    (mount / f".mount{atomic.PARTIAL}").mkdir()
+    (mount / f".mount{atomic.PARTIAL}" / ".moving").write_text('["s", "manifest.json"]')
+    build(mount, documents("s", 150, 0))
+    build(tmp_path / "other", documents("s", 150, 0))
+    assert moves[1:] == ["s", "manifest.json", "other"]
+    assert tree(mount) == tree(tmp_path / "other")
+    with pytest.raises(errors.UserError, match="not empty"):
+        build(mount, documents("s", 150, 0))
+
+
+@pytest.mark.full
+def test_hundreds_of_sources_under_few_file_handles(tmp_path):
+    """In a process of its own: 70 sources, where 48 files may be open."""
+    rows = [
+        {"text": f"text {number} of {source} " * 30, "source": f"s{source}"}
+        for source in range(70)
+        for number in range(3)
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    code = (
+        "import resource, sys; resource.setrlimit(resource.RLIMIT_NOFILE, (48, 48))\n"
+        "from data_pipeline import errors; from data_pipeline.commands import prepare\n"
+        "sys.exit(errors.run(lambda: prepare.main(sys.argv[1:])))"
+    )
+    arguments = ["--source", f"m:{tmp_path}/a.jsonl", "--tokenizer", "gpt2-4096", "--workers", "1"]
+    program = [sys.executable, "-c", code, *arguments]
+    first = subprocess.run([*program, "--out_dir", tmp_path / "a"], cwd=ROOT, capture_output=True)
+    assert first.returncode == 0, first.stderr
+    again = [*program, "--exclude_dir", tmp_path / "a", "--out_dir", tmp_path / "b"]
+    done = subprocess.run(again, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2 and "every document is in an excluded dataset" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "a b", "x" * 201])
 def test_source_names_are_directory_names(tmp_path, name):
     with pytest.raises(errors.UserError, match="source name"):
         build(tmp_path / "d", [doc("text", source=name)])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, documents
 
-from data_pipeline import errors
+from data_pipeline import atomic, errors
 from data_pipeline.batches import loader, mixture
 from data_pipeline.tokens import shards, verification
 
@@ -363,6 +363,19 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path, texts, capsys, name, ar
     shown = capsys.readouterr()
     assert shown.err.count("\n") == 1 and shown.err.startswith("error: ") and said in shown.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["full"]
+
+
+def test_a_second_command_leaves_alone_what_the_first_is_making(texts, tmp_path, capsys):
+    work = tmp_path / ".out.native"
+    (work / "dataset").mkdir(parents=True)
+    (work / "dataset" / "half").write_text("")
+    source = ("--source", f"a:{texts}/notes.txt", "--layout", "mypt", "--workers", "1")
+    with atomic.locked(work):
+        assert run("prepare_weighted_dataset", *source, "--out_dir", tmp_path / "out") == 2
+    assert "is being written by another command" in capsys.readouterr().err
+    assert (work / "dataset" / "half").exists()
+    assert not run("prepare_weighted_dataset", *source, "--out_dir", tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_the_loader_bench_measures(capsys):
