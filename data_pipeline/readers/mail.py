@@ -107,7 +107,8 @@ def _bodies(
         if depth > _MAX_DEPTH or len(inner) > _MAX_PARTS:
             account.note("message_too_deep", where)
             return
-        found = [list(_bodies(each, where, account, depth + 1)) for each in inner]
+        parts = [each for each in inner if isinstance(each, email.message.Message)]
+        found = [list(_bodies(each, where, account, depth + 1)) for each in parts]
         if part.get_content_subtype() == "alternative":
             # The forms go from the plainest to the richest.
             found = [next((each for each in found if each), [])]

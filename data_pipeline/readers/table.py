@@ -226,8 +226,8 @@ def aligned_documents(
     account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the documents of two line-aligned files."""
-    limits = {"reader": "moses", "name": name, "max_bytes": max_bytes}
-    with open_file(paths[0], **limits) as left, open_file(paths[1], **limits) as right:
+    opened = functools.partial(open_file, reader="moses", name=name, max_bytes=max_bytes)
+    with opened(paths[0]) as left, opened(paths[1]) as right:
         yield from READERS["moses"].read((left, right), path=name, account=account, **options)
 
 

@@ -2,7 +2,7 @@
 
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import defusedxml
 from defusedxml import ElementTree as defused
@@ -36,7 +36,13 @@ def text(root: ElementTree.Element, *, inline: frozenset[str]) -> str:
     return "".join(parts)
 
 
-def feed(stream: BinaryIO, target, *, path: str) -> Iterator[None]:
+class Readable(Protocol):
+    """What is read once, from its beginning to its end."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def feed(stream: Readable, target, *, path: str) -> Iterator[None]:
     """Parses `stream` into an ElementTree target, yielding after each chunk of 64 KiB.
 
     Raises ReadError: "xml_dtd" for a DTD or an entity, "xml_broken" for anything malformed,

@@ -187,6 +187,15 @@ def test_files_of_rest(root):
     assert told == [("include_repeated", ".. include:: part/p.txt")]
 
 
+@pytest.mark.parametrize("name", ["A.", "A.x", "x"])
+def test_an_object_that_a_file_has_not_takes_in_all_of_it(root, name):
+    (root / "src" / "mod.py").write_text('class A:\n    """Text."""\n\n    x = 1\n')
+    text, told = _read(
+        root, "rest", f".. literalinclude:: mod.py\n   :pyobject: {name}\n", "src/a.rst"
+    )
+    assert text == 'class A:\n    """Text."""\n\n    x = 1' and told == []
+
+
 KERNEL = """
 /**
  * DOC: Overview

@@ -95,11 +95,12 @@ def test_java_snippets_keep_their_lines_and_annotations_their_strings():
      * }
      * }
      * {@snippet file="A.java" region="x"}
+     * Not {@code null}.
      */
     @Deprecated(since = "9)", forRemoval = (1 > 0))
     void f();"""
     assert _shown(javadoc, raw) == (
-        "void f()\n\n    Use it:\n\n    if (a < b) {\n        f();  // @highlight\n    }"
+        "void f()\n\n    Use it:\n\n    if (a < b) {\n        f();  // @highlight\n    }\n\n    Not null."
     )
 
 

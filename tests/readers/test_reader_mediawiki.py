@@ -165,3 +165,12 @@ def test_a_page_beyond_the_limit_is_left_out():
         ("left_out/templates", "{{x}}"),
         ("left_out/page_without_text", "Empty"),
     ]
+
+
+def test_a_page_within_a_page_ends_what_it_stands_in():
+    dump = (
+        b"<mediawiki><page><title>A<page></page></title></page>"
+        b"<page><title>B</title><text>b</text></page></mediawiki>"
+    )
+    found = mediawiki.read(io.BytesIO(dump), path="x.xml")
+    assert [each.text for each in found] == ["B\n\nb"]

@@ -226,17 +226,18 @@ def _expanded(text: str, *, code: Callable[[str], str]) -> str:
         parts.append(text[start:begin])
         if name == "snippet":
             snippet = _SNIPPET.fullmatch(content)
-            code = textwrap.dedent(snippet.group(1)).rstrip() if snippet else ""
-            parts.append(f"<pre>{html.escape(code, quote=False)}</pre>" if code else "")
+            shown = textwrap.dedent(snippet.group(1)).rstrip() if snippet else ""
+            parts.append(f"<pre>{html.escape(shown, quote=False)}</pre>" if shown else "")
         elif name == "code":
             parts.append(code(content))
         elif name in ("literal", "systemProperty", "index", "summary", "return"):
             parts.append(html.escape(content, quote=False))
         elif name in ("link", "linkplain", "value"):
             # The target may have spaces between its parentheses: #get(int, int) the getter.
-            target = _TARGET.match(content.strip()).group()
-            label = content.strip()[len(target) :]
-            shown = " ".join(label.split()) or target.lstrip("#").replace("#", ".")
+            target = _TARGET.match(content.strip())
+            assert target  # the pattern takes nothing, too
+            label = content.strip()[target.end() :]
+            shown = " ".join(label.split()) or target.group().lstrip("#").replace("#", ".")
             parts.append(html.escape(shown, quote=False))
         elif name not in ("docRoot", "inheritDoc"):
             # Of a tag that only its project knows, what stands behind the address: {@extLink a b}.

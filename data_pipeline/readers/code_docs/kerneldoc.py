@@ -80,6 +80,7 @@ def _items(source: str) -> Iterator[_Item]:
             yield _Item("doc", title, f"**{_inline(title)}**\n\n{_prose(body)}")
             continue
         body = _BODY.search(text)
+        assert body  # at the end, if nowhere before
         head = _HEAD.fullmatch(text[: body.start()].strip())
         if head:
             kind, name = head["kind"] or "function", head["name"].split()[-1]

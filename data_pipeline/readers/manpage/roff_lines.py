@@ -24,6 +24,7 @@ def joined(line: str, waiting: Iterator[str]) -> str:
 def name_of(line: str) -> tuple[str, str]:
     """Splits ".name arguments"; roff allows spaces after the dot."""
     match = _NAME.match(line)
+    assert match, line  # is_request
     return match.group(1), line[match.end() :]
 
 

@@ -170,24 +170,24 @@ class _Extractor(html.parser.HTMLParser):
                 self._leave_out(reason, text)
         return self._writer.text()
 
-    def handle_starttag(self, tag, attributes):
+    def handle_starttag(self, tag, attrs):
         if tag in _VOID:
             # A void element is never open: in a skipped region it must not swallow the page.
             if not self._skipping:
-                self._writer.void(tag, dict(attributes))
+                self._writer.void(tag, dict(attrs))
             return
         if tag in _SELF_CLOSING:
             self._close_same(tag)
-        if self._skipping == [_OUTSIDE] and _is_main(self._main, tag, attributes):
+        if self._skipping == [_OUTSIDE] and _is_main(self._main, tag, attrs):
             self._skipping.clear()
             self._open.append((tag, _MAIN_ENDS))
             return
-        reason = self._reason(tag, attributes)
+        reason = self._reason(tag, attrs)
         # Deeper elements are not remembered, but for a while those that hide their text.
         is_hidden = bool(reason or self._skipping)
         is_remembered = len(self._open) < (2 * MAX_DEPTH if is_hidden else MAX_DEPTH)
         if not is_hidden:
-            self._writer.start(tag, dict(attributes), is_remembered=is_remembered)
+            self._writer.start(tag, dict(attrs), is_remembered=is_remembered)
         elif not self._skipping:
             self._writer.separate(tag)
         if is_remembered:
@@ -195,9 +195,9 @@ class _Extractor(html.parser.HTMLParser):
             if reason:
                 self._skipping.append(reason)
 
-    def handle_startendtag(self, tag, attributes):
+    def handle_startendtag(self, tag, attrs):
         if tag in _VOID:
-            self.handle_starttag(tag, attributes)
+            self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag):
         # Nearly always the innermost element; an end without a beginning is ignored.

@@ -179,19 +179,23 @@ class Writer:
             if name in _PRE and not self._pre:
                 self.separate(name)
 
+    def _row(self) -> list[str] | None:
+        """The cells of the innermost table's open row; None outside of one."""
+        return self._rows[-1] if self._rows else None
+
     def _is_in_cell(self) -> bool:
-        return bool(self._rows) and self._rows[-1] is not None
+        return self._row() is not None
 
     def _end_cell(self) -> None:
-        if self._is_in_cell():
+        if (row := self._row()) is not None:
             if text := marks.folded(self._taken().replace(_BREAK, " ")):
-                self._rows[-1].append(text)
+                row.append(text)
 
     def _end_row(self) -> None:
         """Ends a row; a table in a cell stands between the cells before it and those behind."""
-        if self._is_in_cell():
+        if (row := self._row()) is not None:
             self._end_cell()
-            self._blocks.row(self._rows[-1])
+            self._blocks.row(row)
             self._rows[-1] = None
         else:
             self._flush()

@@ -133,7 +133,8 @@ def _parser(macros: bool) -> markdown_it.MarkdownIt:
     # Link targets are dropped, so neither checking nor encoding them is of use; the inline rules
     # run over what has markup in it only. Together this is twice the speed.
     parser.validateLink = lambda url: True
-    parser.normalizeLink = parser.normalizeLinkText = lambda url: url
+    parser.normalizeLink = lambda url: url
+    parser.normalizeLinkText = lambda link: link
     parser.core.ruler.at("inline", _inline_rule)
     parser.block.ruler.at("reference", _reference_rule)
     if macros:
@@ -145,6 +146,7 @@ def _parser(macros: bool) -> markdown_it.MarkdownIt:
 def _inline_rule(state: StateCore) -> None:
     for token in state.tokens:
         if token.type == "inline" and _MARKUP.search(token.content):
+            assert token.children is not None  # the block rules begin it as a list
             state.md.inline.parse(token.content, state.md, state.env, token.children)
 
 
@@ -250,6 +252,7 @@ class _Writer:
         self._row = []
 
     def _on_tr_close(self, token):
+        assert self._row is not None  # since tr_open
         self._blocks.row(self._row)
         self._row = None
 

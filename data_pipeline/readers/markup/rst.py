@@ -77,8 +77,8 @@ def convert(raw: str, *, path: str = "", included: rst_include.Included | None =
     head, raw = _pep_header(raw)
     rst_limits.check(raw, path)
     tree = docutils.utils.new_document(path, _settings())
-    tree.reporter.stream = None
-    tree.included = included
+    tree.reporter.stream = None  # ty: ignore[invalid-assignment]  # it is tested before each use
+    tree.included = included  # ty: ignore[missing-attribute]  # for rst_directives
     try:
         with _everything_known():
             docutils.parsers.rst.Parser().parse(raw, tree)
@@ -113,7 +113,7 @@ def _pep_header(raw: str) -> tuple[str, str]:
     """Turns the mail-like header of a PEP into its title line."""
     match = _PEP_HEADER.match(raw)
     fields = dict(_PEP_FIELD.findall(match.group())) if match else {}
-    if "PEP" not in fields or "Title" not in fields:
+    if match is None or "PEP" not in fields or "Title" not in fields:
         return "", raw
     title = " ".join(fields["Title"].split())
     return f"PEP {fields['PEP'].strip()}: {title}", raw[match.end() :]
@@ -124,10 +124,11 @@ def _everything_known():
     """Lets docutils find a directive and a role under every name, for the time of one parse."""
     table = tableparser.SimpleTableParser
     saved = directives.directive, roles.role, states.RSTState.nested_sm, table.setup
-    directives.directive = lambda *_: (rst_directives.Directive, [])
-    roles.role = lambda name, language, lineno, reporter: (_role, [])
-    states.RSTState.nested_sm = _LazyMachine
-    table.setup = functools.partialmethod(_set_up_table, setup=table.setup)
+    # Each takes another's place, which has a type of its own.
+    directives.directive = lambda *_: (rst_directives.Directive, [])  # ty: ignore[invalid-assignment]
+    roles.role = lambda *_: (_role, [])  # ty: ignore[invalid-assignment]
+    states.RSTState.nested_sm = _LazyMachine  # ty: ignore[invalid-assignment]
+    table.setup = functools.partialmethod(_set_up_table, setup=table.setup)  # ty: ignore[invalid-assignment]
     try:
         yield
     finally:

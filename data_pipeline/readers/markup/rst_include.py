@@ -116,9 +116,9 @@ def _literal_include(directive, included: Included) -> list[nodes.Node]:
     # Also without a name, a caption that is a name is the file's.
     caption = options.get("caption", "")
     caption = posixpath.basename(" ".join(directive.arguments)) if caption is None else caption
-    block = [nodes.literal_block("", text)] if text.strip() else []
+    block: list[nodes.Node] = [nodes.paragraph("", caption)] if caption else []
     included.texts.append(text)
-    return ([nodes.paragraph("", caption)] if caption else []) + block
+    return [*block, nodes.literal_block("", text)] if text.strip() else block
 
 
 def _kernel_doc(directive, included: Included) -> list[nodes.Node]:
@@ -160,8 +160,7 @@ def _between(text: str, options: dict, *, is_whole_line: bool) -> str:
         ("end-at", False, True),
     ):
         wanted = options.get(name)
-        at = text.find(wanted) if wanted else -1
-        if at < 0:
+        if not wanted or (at := text.find(wanted)) < 0:
             continue
         before, behind = at, at + len(wanted)
         if is_whole_line:
@@ -184,13 +183,17 @@ def _numbered(lines: list[str], chosen: str) -> str:
     return "\n".join(kept)
 
 
+_NAMED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+
+
 def _python_object(text: str, name: str) -> str:
     """The source of a class or function, named with dots; all of the file where it is not found."""
     try:
-        node = ast.parse(text)
+        body = ast.parse(text).body
         for part in name.split("."):
-            node = next(each for each in node.body if getattr(each, "name", "") == part)
-    except (SyntaxError, ValueError, RecursionError, StopIteration, AttributeError):
+            node = next(each for each in body if isinstance(each, _NAMED) and each.name == part)
+            body = node.body
+    except (SyntaxError, ValueError, RecursionError, StopIteration):
         return text
     start = min([node.lineno, *(each.lineno for each in node.decorator_list)])
     return "\n".join(text.split("\n")[start - 1 : node.end_lineno])

@@ -34,7 +34,7 @@ def render(tree: nodes.document, left_out: document.LeftOut) -> str:
     return "\n\n".join(blocks).strip("\n")
 
 
-def _blocks(node: nodes.Element) -> list[str]:
+def _blocks(node: nodes.Node) -> list[str]:
     found: list[str] = []
     for child in node.children:
         found += _block(child)

@@ -44,7 +44,7 @@ def _guard(event: str, arguments: tuple[Any, ...]) -> None:
     if event.startswith((*_DENIED, *_MOVES)):
         raise PermissionError(f"a converter may not {event}")
     if event == "open":
-        _, mode, flags = (*arguments, None, 0)[:3]
+        _, mode, flags = arguments
         if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) or set(mode or "") & set("wax+"):
             raise PermissionError("a converter may not write")
 

@@ -86,13 +86,13 @@ def read_source(
     relations: dict[str, list[dict]] = {}
     for key in sorted(newest):
         found = newest[key][1]
-        ends = found.get("source_ref"), found.get("target_ref")
+        start, end = found.get("source_ref"), found.get("target_ref")
         if key not in live:
             account.skip("revoked_or_deprecated", _strings(found))
         elif found.get("type") != "relationship":
             continue
-        elif all(isinstance(end, str) and end in live for end in ends):
-            relations.setdefault(ends[0], []).append(found)
+        elif isinstance(start, str) and isinstance(end, str) and {start, end} <= live.keys():
+            relations.setdefault(start, []).append(found)
         else:
             account.skip("relation_of_nothing_shown", _strings(found))
     for key in sorted(key for key in live if live[key].get("type") != "relationship"):

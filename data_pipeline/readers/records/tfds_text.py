@@ -43,7 +43,7 @@ def _data_source(name: str, split: str):
         else:
             builder = _builder(name)
             builder.download_and_prepare(file_format="array_record")
-        return builder.as_data_source(split=split)
+        return builder.as_data_source(split=split)  # ty: ignore[missing-argument]  # its decorator
     except tfds.core.DatasetNotFoundError:
         raise errors.UserError(
             f"tfds:{name}:{split}: TFDS knows no such dataset, nor is one prepared in its data "

@@ -69,7 +69,7 @@ def read_aligned(
         for left, right in itertools.zip_longest(*sides, fillvalue=_END):
             if left is _END or right is _END:
                 raise document.ReadError("not_aligned", f"{path}: files of unequal length")
-            if left is not None and right is not None:
+            if isinstance(left, str) and isinstance(right, str):
                 yield (left, right) if left.strip() or right.strip() else None
 
     yield from _documents(rows(), path=path, pairs=pairs, layout=layout, account=account)

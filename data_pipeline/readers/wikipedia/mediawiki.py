@@ -2,6 +2,7 @@
 
 import bz2
 import html
+import io
 import zlib
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -47,9 +48,11 @@ class _Pages:
 
     def end(self, tag):
         name = self._parents.pop()
-        if name == "page" and self._page is not None:
+        if self._page is None:
+            return
+        if name == "page":
             self.done.append(self._page)
-            self._page = None
+            self._page = self._parts = None
         elif self._parts is not None and name in _FIELDS:
             if self._chars > MAX_PAGE_CHARS:
                 self._page["too_large"] = name
@@ -101,13 +104,13 @@ def pages(stream: BinaryIO, *, path: str) -> Iterator[dict[str, str]]:
         raise document.ReadError("truncated", f"{path}: {error}") from error
 
 
-def _decompressed(stream: BinaryIO) -> BinaryIO:
+def _decompressed(stream: BinaryIO) -> xmlsafe.Readable:
     head = stream.read(3)
     joined = _Rejoined(head, stream)
     return bz2.BZ2File(joined) if head == b"BZh" else joined
 
 
-class _Rejoined:
+class _Rejoined(io.RawIOBase):
     """A stream whose first bytes were already read: dumps arrive through pipes as well."""
 
     def __init__(self, head: bytes, stream: BinaryIO):
@@ -121,6 +124,3 @@ class _Rejoined:
 
     def readable(self) -> bool:
         return True
-
-    def seekable(self) -> bool:
-        return False
