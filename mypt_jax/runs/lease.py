@@ -53,12 +53,12 @@ def _born(pid: int) -> int:
 def holder(place: Place) -> str:
     """ "process 12 on host" that has the run, as far as can be seen from here; "" for none."""
     record = place.look().record
-    if record is None or record.get(RELEASED, False) or _is_dead(record):
+    if record is None or record.get(RELEASED, False) or is_dead(record):
         return ""
     return f"process {record['pid']} on {record['host']}"
 
 
-def _is_dead(other: dict) -> bool:
+def is_dead(other: dict) -> bool:
     """Whether a holder is a process of this machine that is no more."""
     here = _machine()
     return bool(here) and other["machine"] == here and _born(other["pid"]) != other["born"]
@@ -70,6 +70,8 @@ class Lease:
     Times are in seconds. Ages are only compared with the writer's own clock when it is the same
     machine's; of another host's lease it is watched whether it changes.
     """
+
+    _is_dead = staticmethod(is_dead)
 
     def __init__(self, place: Place):
         self._place = place
@@ -99,7 +101,7 @@ class Lease:
             if other is None:
                 if seen.number > 0 and not self._is_still(seen):
                     continue
-            elif not is_free and not _is_dead(other):
+            elif not is_free and not self._is_dead(other):
                 self._refuse_unless_stale(other)
                 if not self._is_still(seen):
                     continue
