@@ -8,7 +8,7 @@ from pathlib import Path
 
 from data_pipeline import arguments, errors
 from data_pipeline.commands import options
-from data_pipeline.prepare import append, budget, build_report, inputs
+from data_pipeline.prepare import append, budget, build_report, inputs, near_duplicates
 from data_pipeline.prepare.contamination import checks
 from data_pipeline.readers import account
 from data_pipeline.tokens import shards, tokenizer
@@ -60,6 +60,10 @@ def main(argv=None) -> int:
         *refused.lines(),
     ):
         print(line)
+    if not near_duplicates.is_available():
+        print(
+            "near-duplicates of older text: not looked for; pip install -r requirements-corpora.txt"
+        )
     now = shards.open_dataset(args.dataset_dir)
     total = sum(source.tokens["train"] for source in now.sources.values())
     print(f"{args.dataset_dir}: {total} train tokens in {len(now.sources)} sources now")

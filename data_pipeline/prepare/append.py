@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline import atomic, document, errors
-from data_pipeline.prepare import budget, build, build_report
+from data_pipeline.prepare import budget, build, build_report, near_duplicates
 from data_pipeline.tokens import shard_writer, shards, tokenizer
 
 
@@ -67,6 +67,7 @@ def append_documents(
                 excluded=np.union1d(shards.known_hashes(dataset), excluded),
                 exclude_dirs=exclude_dirs,
                 first_shard=lambda source, split: _next_number(manifest, source, split),
+                decide=_sides(dataset, vocabulary, staging),
             )
             if added:
                 # Shards first: until the manifest names them, a reader sees the dataset as it was.
@@ -81,6 +82,15 @@ def append_documents(
         finally:
             shutil.rmtree(staging, ignore_errors=True)
     return reports
+
+
+def _sides(dataset: shards.Dataset, vocabulary: tokenizer.Tokenizer, work: Path) -> build.Decide:
+    """What keeps near-duplicates of what is there on its side, where the packages for it are."""
+    if not near_duplicates.is_available():
+        return lambda store, chosen: chosen
+    from data_pipeline.prepare import sides
+
+    return sides.Sides(dataset, vocabulary, work).decide
 
 
 def _remove_strays(root: Path, manifest: dict) -> None:

@@ -8,7 +8,7 @@ import dataclasses
 import re
 import shutil
 import types
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from data_pipeline.prepare.contamination import exclusion
 from data_pipeline.tokens import shard_writer, shards, tokenizer
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+Decide = Callable[[spill.Spill, dict[str, selection.Selection]], dict[str, selection.Selection]]
 NO_HASHES = np.zeros(0, np.uint64)
 _NO_GROUPS: Mapping[str, str] = types.MappingProxyType({})
 
@@ -87,8 +88,12 @@ def write_sources(
     excluded: np.ndarray,
     exclude_dirs: Sequence[Path],
     first_shard,
+    decide: Decide = lambda store, chosen: chosen,
 ) -> tuple[dict[str, dict], list[build_report.SourceReport]]:
-    """Writes shards below `root`; returns manifest entries by source, and the reports."""
+    """Writes shards below `root`; returns manifest entries by source, and the reports.
+
+    `decide` may change what was chosen of each source, knowing all of it.
+    """
     work = root / ".work"  # a source's name never starts with a dot
     watch = exclusion.Exclusion(exclude_dirs, work / "excluded") if exclude_dirs else None
     gate, store = _tokenised(
@@ -123,6 +128,7 @@ def write_sources(
         )
         for source in sources
     }
+    chosen = decide(store, chosen)
     budget.check_repeats(chosen, targets, settings=settings)
     every_val = np.unique(np.concatenate([one.val_docs for one in chosen.values()]))
     entries = {}
@@ -134,7 +140,6 @@ def write_sources(
             root=root,
             vocabulary=vocabulary,
             settings=settings,
-            excluded=left_out[source],
             every_val=every_val,
             first_shard=first_shard,
         )
@@ -228,7 +233,6 @@ def write_source(
     root: Path,
     vocabulary: tokenizer.Tokenizer,
     settings: budget.Settings,
-    excluded: np.ndarray,
     every_val: np.ndarray,
     first_shard,
 ) -> _Written:
@@ -249,7 +253,7 @@ def write_source(
         while True:
             limit = chosen.limit_tokens if passes == 0 else 1 << 62
             for bucket, rows, sizes in selection.take(
-                store, chosen.source, limit_tokens=limit, excluded=excluded
+                store, chosen.source, limit_tokens=limit, excluded=chosen.excluded
             ):
                 val = chosen.is_val(rows)
                 foreign = ~val & hashing.contains(every_val, rows["doc"])

@@ -26,6 +26,8 @@ class SourceReport:
     documents: dict[str, int]
     passes: int  # how often train was gone through
     is_short: bool = False  # too short for a val split: all is train
+    moved: int = 0  # to the side on which the dataset has a near-duplicate
+    torn: int = 0  # left out: the dataset has near-duplicates on both sides
 
 
 def of_source(
@@ -56,6 +58,8 @@ def of_source(
         documents={split: entry["documents"] for split, entry in splits.items()},
         passes=passes,
         is_short=chosen.is_short,
+        moved=chosen.moved,
+        torn=chosen.torn,
     )
 
 
@@ -106,6 +110,8 @@ def describe(reports: list[SourceReport]) -> list[str]:
                 (one.holding, "left out: they hold text of an excluded dataset"),
                 (one.long, "documents cut at a million characters"),
                 (one.in_other_val, "left out: in another source's val"),
+                (one.moved, "put on the side of a near-duplicate that was there"),
+                (one.torn, "left out: near-duplicates of theirs are in train and in val"),
             )
             if count
         ]

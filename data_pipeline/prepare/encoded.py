@@ -64,7 +64,6 @@ def build_encoded(
             root=staging,
             vocabulary=vocabulary,
             settings=settings,
-            excluded=build.NO_HASHES,
             every_val=chosen.val_docs,
             first_shard=lambda source, split: 0,
         )

@@ -14,6 +14,11 @@ else:
     _MISSING = None
 
 
+def is_available() -> bool:
+    """Whether the packages for finding near-duplicates are installed."""
+    return _MISSING is None
+
+
 def check_available() -> None:
     """Raises UserError where the packages for finding near-duplicates are not installed."""
     if _MISSING is not None:

@@ -11,6 +11,10 @@ from data_pipeline.prepare import spill
 _NONE = np.zeros(0, np.uint64)
 
 
+def _none() -> np.ndarray:
+    return _NONE
+
+
 @dataclasses.dataclass(frozen=True)
 class Selection:
     """The decision for one source: the first `limit_tokens` of its order, val by split hash."""
@@ -25,11 +29,20 @@ class Selection:
     val_keys: np.ndarray  # or among these (sorted uint64),
     train_keys: np.ndarray  # but not among these
     val_docs: np.ndarray  # content hashes of the val documents, sorted
+    excluded: np.ndarray  # content hashes that are not taken, sorted
     is_short: bool = False  # it cannot be split: all is train
+    # What an append decides of near-duplicates of what is there (sides.py): content hashes of
+    # texts that are val, or train, whatever their split hash says; and numbers for the report.
+    to_val: np.ndarray = dataclasses.field(default_factory=_none)
+    to_train: np.ndarray = dataclasses.field(default_factory=_none)
+    moved: int = 0
+    torn: int = 0
 
     def is_val(self, rows: np.ndarray) -> np.ndarray:
         """bool[N]: the rows that are val."""
-        return _is_val(rows["split"], self.threshold, self.val_keys, self.train_keys)
+        by_hash = _is_val(rows["split"], self.threshold, self.val_keys, self.train_keys)
+        is_val = by_hash & ~hashing.contains(self.to_train, rows["doc"])
+        return is_val | hashing.contains(self.to_val, rows["doc"])
 
 
 def _is_val(split, threshold: int, val_keys, train_keys) -> np.ndarray:
@@ -94,6 +107,7 @@ def select(
         val_keys=val_keys,
         train_keys=train_keys,
         val_docs=np.sort(np.concatenate(val_docs)),
+        excluded=excluded,
         is_short=is_short,
     )
 

@@ -8,7 +8,7 @@ this finds texts of which a word here and there was changed.
 import collections
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,24 @@ class Index:
     def near_duplicates(self, texts: Iterable[str], *, min_jaccard: float) -> list[Pair]:
         """Returns a pair for each document that one of the texts resembles, by document."""
         found: dict[int, Pair] = {}
+        for text, own, candidates in self._candidates(texts):
+            for document in candidates:
+                if document not in found:
+                    jaccard = minhash.jaccard(own, self._shingles(document))
+                    if jaccard >= min_jaccard:
+                        found[document] = Pair(document, text, jaccard)
+        return [found[document] for document in sorted(found)]
+
+    def resembling(self, texts: Iterable[str], *, min_jaccard: float) -> list[int]:
+        """Returns the numbers of the texts that resemble one of the documents."""
+        return [
+            text
+            for text, own, candidates in self._candidates(texts)
+            if any(minhash.jaccard(own, self._shingles(one)) >= min_jaccard for one in candidates)
+        ]
+
+    def _candidates(self, texts: Iterable[str]) -> Iterator[tuple[int, np.ndarray, list[int]]]:
+        """Yields (number of a text, its shingles, documents that share a band with it)."""
         numbered = enumerate(texts)
         while batch := list(itertools.islice(numbered, _BATCH_TEXTS)):
             sets = [minhash.shingles(text) for _, text in batch]
@@ -50,14 +68,9 @@ class Index:
             hit, first = self._bands.first_rows(keys)
             documents, owners = self._bands.numbers_at(first)
             places = np.flatnonzero(hit)[owners] // minhash.KEYS
-            for place, document in sorted(
-                set(zip(places.tolist(), documents.tolist(), strict=True))
-            ):
-                if document not in found:
-                    jaccard = minhash.jaccard(sets[place], self._shingles(document))
-                    if jaccard >= min_jaccard:
-                        found[document] = Pair(document, batch[place][0], jaccard)
-        return [found[document] for document in sorted(found)]
+            pairs = sorted(set(zip(places.tolist(), documents.tolist(), strict=True)))
+            for place, of_text in itertools.groupby(pairs, key=lambda pair: pair[0]):
+                yield batch[place][0], sets[place], [document for _, document in of_text]
 
     def _shingles(self, document: int) -> np.ndarray:
         if document in self._sets:
