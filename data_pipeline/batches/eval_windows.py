@@ -67,12 +67,12 @@ def halved_windows(
     """Returns the windows of both halves of val, as many of each; the second is None, and the first
     of the whole, where a half has no window."""
     stream = source.stream("val")
-    found = [
+    select, report = (
         _windows(stream, spans, block_size=block_size, num_windows=num_windows)
         for spans in _halves(stream)
-    ]
-    if None not in found:
-        return tuple(found)
+    )
+    if select is not None and report is not None:
+        return select, report
     whole = eval_windows(source, block_size=block_size, num_windows=num_windows)
     note = "val is too small to keep half of it for the report"
     return dataclasses.replace(whole, note="; ".join(filter(None, (whole.note, note)))), None

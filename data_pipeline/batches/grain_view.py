@@ -11,7 +11,7 @@ from data_pipeline.batches import loader as loaders
 
 
 class Batches:
-    """A random access source in grain's sense: [number] is {"tokens": int32[B, L + 1], "source":
+    """A random access source in grain's sense: [index] is {"tokens": int32[B, L + 1], "source":
     int32[B]}, the rows of this process. Picklable, so that grain's own processes can read it."""
 
     def __init__(self, loader: loaders.TrainLoader, num_batches: int):
@@ -20,10 +20,10 @@ class Batches:
     def __len__(self) -> int:
         return self._num_batches
 
-    def __getitem__(self, number) -> dict[str, np.ndarray]:
-        if not 0 <= number < self._num_batches:
-            raise IndexError(f"{self!r} has no batch {number}")
-        return self._loader.batch(int(number))._asdict()
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        if not 0 <= index < self._num_batches:
+            raise IndexError(f"{self!r} has no batch {index}")
+        return self._loader.batch(int(index))._asdict()
 
     def __repr__(self) -> str:
         return f"Batches({self._loader.fingerprint[:12]}, {self._num_batches})"

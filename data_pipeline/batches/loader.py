@@ -69,7 +69,7 @@ class TrainLoader:
         seed: int,
         past: Mapping[str, Sequence[Segment]] | None = None,
         version: int = window_order.VERSION,
-        rows: Sequence[int] | None = None,
+        rows: Sequence[int] | np.ndarray | None = None,
     ):
         """`batch_size` is global; `past`: what the ancestors drew of each source, by its key;
         `version`: of the order of windows; `rows`: those of every batch that this process reads, by

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xxhash
@@ -250,7 +251,7 @@ def _cleaned(part: Part, report: Report) -> Iterator[document.Document]:
 def raw(part: Part, report: Report) -> Iterator[document.Document]:
     """The part's documents as the readers give them; a file that fails is counted, not fatal."""
     source, root = part.source, Path(part.root)
-    limits = {"max_bytes": source["max_file_bytes"]}
+    limits: dict[str, Any] = {"max_bytes": source["max_file_bytes"]}
     options = {k: tuple(v) if isinstance(v, list) else v for k, v in source["options"].items()}
 
     def failed(name, error):
