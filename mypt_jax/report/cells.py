@@ -23,11 +23,13 @@ def rate_text(value: float) -> str:
 
 
 def percent_text(change: Change) -> str:
-    return empty_text(change) or f"{change.percent:+.1f} %"
+    return f"{change.percent:+.1f} %" if isinstance(change, Difference) else empty_text(change)
 
 
 def nats_text(change: Change) -> str:
-    return empty_text(change) or f"{change.nats:+.3f}{error_text(change)}"
+    if not isinstance(change, Difference):
+        return empty_text(change)
+    return f"{change.nats:+.3f}{error_text(change)}"
 
 
 def error_text(change: Difference) -> str:

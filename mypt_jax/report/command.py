@@ -101,11 +101,13 @@ def main(argv: list[str] | None = None) -> int:
         raise errors.UserError("the directory with runs is empty, wanted one such as runs/tiny")
     fetch = _fetcher(args.runs) if "://" in args.runs else None
     root = Path(fetch() if fetch else args.runs)
-    common = {"root": root, "out": args.out or root, "title": args.runs, "page": args.html}
+    out, page, title = args.out or root, args.html, args.runs
     if args.watch:
-        watch(**common, say=lambda line: print(line, flush=True), fetch=fetch or (lambda: None))
+        fetch = fetch or (lambda: None)
+        say = functools.partial(print, flush=True)
+        watch(root, out, page=page, title=title, say=say, fetch=fetch)
         return 0
-    print(build(**common))
+    print(build(root, out, page=page, title=title))
     if fetch:
-        print(f"written to {common['out']}")
+        print(f"written to {out}")
     return 0

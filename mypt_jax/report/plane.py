@@ -9,6 +9,7 @@ from mypt_jax.report.charts import Chart, axes, colour, limit_lines, symbol
 from mypt_jax.report.run import Run
 from mypt_jax.runs import comparison
 from mypt_jax.runs.comparison import Difference
+from mypt_jax.runs.evaluations import Evaluation
 
 HEIGHT = 350  # both charts stand beside each other, on the first screen
 LABEL_PLACES = {
@@ -159,22 +160,28 @@ def _points(run: Run) -> list[tuple[float, float, int]]:
     """(domain, general, step) of the evaluations of the text that the newest one is of; of a base
     the newest alone, since where it began says nothing here."""
     if not run.is_domain_stage:
-        return [(*(run.final[role] for role in mixture.ROLES), run.evaluations[-1][0])]
+        domain, general = (run.final[role] for role in mixture.ROLES)
+        return [(domain, general, run.evaluations[-1][0])]
+    places = ((_place(run, run.at(step)), step) for step, _ in run.evaluations)
+    return [(*place, step) for place, step in places if place]
+
+
+def _place(run: Run, other: Evaluation) -> tuple[float, float] | None:
+    """(domain, general) of an evaluation of all the text that the run's newest one is of."""
     found = []
-    for step, _ in run.evaluations:
-        changes = [comparison.compare(run.result, run.at(step), role) for role in mixture.ROLES]
-        if all(isinstance(one, Difference) and not one.left_out for one in changes):
-            found.append((*(one.start for one in changes), step))
-    return found
+    for role in mixture.ROLES:
+        change = comparison.compare(run.result, other, role)
+        if not isinstance(change, Difference) or change.left_out:
+            return None
+        found.append(change.start)
+    domain, general = found
+    return domain, general
 
 
 def _line(run: Run, index: int) -> list[dict]:
     """The line that a merged run is a point of."""
-    found = []
-    for at, point in run.line:
-        changes = [comparison.compare(run.result, point, role) for role in mixture.ROLES]
-        if all(isinstance(one, Difference) and not one.left_out for one in changes):
-            found.append((*(one.start for one in changes), at))
+    places = ((_place(run, point), at) for at, point in run.line)
+    found = [(*place, at) for place, at in places if place]
     if not found:
         return []
     xs, ys, ats = (list(values) for values in zip(*found, strict=True))

@@ -55,10 +55,15 @@ def decide(runs: Sequence[Run]) -> list[Choice]:
     for group in groups or [[]]:
         among = f" among {', '.join(run.name for run in group)}" if len(groups) > 1 else ""
         for priority, limit in PRIORITIES:
-            inside = [run for run in group if run.against_baseline("general").share <= limit]
+            inside = [run for run in group if _keeps(run, limit)]
             best = min(inside, key=lambda run: run.final["domain"], default=None)
             choices.append(Choice(priority, limit, best, among))
     return choices
+
+
+def _keeps(run: Run, limit: float) -> bool:
+    change = run.against_baseline("general")
+    return isinstance(change, Difference) and change.share <= limit
 
 
 def advice(run: Run, choices: Sequence[Choice]) -> str:
@@ -74,9 +79,10 @@ def advice(run: Run, choices: Sequence[Choice]) -> str:
         return f"not finished (step {run.step} of {run.num_steps}): run the same command to go on"
     if learned is None or forgetting is None:
         return "evaluated on one role only: give data.domain and data.general both"
-    for change in (learned, forgetting):
-        if not isinstance(change, Difference):
-            return change.reason
+    if isinstance(learned, Refusal):
+        return learned.reason
+    if isinstance(forgetting, Refusal):
+        return forgetting.reason
     if run.merged_from:
         return "a weighted sum of runs, nothing was trained: the decision matrix has it among them"
     chosen = dict.fromkeys(choice.priority for choice in choices if choice.run is run)
@@ -140,9 +146,9 @@ def warnings(run: Run) -> list[str]:
         )
     parent = run.record["parent"]
     for recorded, one in [(parent, run.parent), *zip(run.merged_from, run.merged, strict=True)]:
-        done = one.finished if one is not None else None
         if (
-            done
+            one is not None
+            and (done := one.finished)
             and done.get("step") == recorded["step"]
             and done.get("params_sha256") != recorded["params_sha256"]
         ):

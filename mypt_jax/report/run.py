@@ -97,12 +97,12 @@ class Run:
 
         Of a run that the guard rolled back: up to the step that was kept.
         """
-        last = self.finished["step"] if self.finished else math.inf
+        end = self.finished
+        last = end["step"] if end else math.inf
         found = [(int(row["step"]), layout.losses(row)) for row in self.rows]
         found = [(step, losses) for step, losses in found if losses and step <= last]
-        at_end = (self.finished or {}).get("eval")
-        if at_end and (not found or found[-1][0] != last):  # its row was damaged
-            found.append((last, {key: float(loss) for key, loss in at_end.items()}))
+        if end and end.get("eval") and (not found or found[-1][0] != last):  # its row was damaged
+            found.append((end["step"], {key: float(loss) for key, loss in end["eval"].items()}))
         return found
 
     def at(self, step: int) -> Evaluation:
@@ -152,7 +152,9 @@ class Run:
         whole = comparison.compare(self.result, self.result, MIXTURE, shares=self.shares)
         if isinstance(whole, Difference):
             found[MIXTURE] = whole.final
-        return {name: loss for name, loss in found.items() if math.isfinite(loss)}
+        return {
+            name: loss for name, loss in found.items() if loss is not None and math.isfinite(loss)
+        }
 
     def drift(self, role: str) -> tuple[float, float] | None:
         """(KL(base || this model), nats/token on held-out text, its standard error), as measured
@@ -216,7 +218,7 @@ class Run:
         return [] if first.is_domain_stage else [str(child.path) for child in first.children]
 
 
-def share_value(share: object) -> float:
+def share_value(share: float | str) -> float:
     """A share as the lineage writes it: a number, or a fraction such as "1/5"."""
     return float(Fraction(share)) if isinstance(share, str) else float(share)
 
