@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from data_pipeline.errors import UserError
 
@@ -26,7 +27,7 @@ def initial(params: Mapping) -> Mapping:
     return jax.tree.map(lambda p: p.astype(jnp.float32), params)
 
 
-def add(average: Mapping, params: Mapping, step: jax.Array, begin: jax.Array) -> Mapping:
+def add(average: Mapping, params: Mapping, step: jax.Array, begin: ArrayLike) -> Mapping:
     """The mean of the parameters after updates begin + 1 .. step; until then the parameters."""
     count = jnp.maximum(1, step - begin).astype(jnp.float32)
 

@@ -86,12 +86,15 @@ class Evaluation:
         """The base's parameters, placed like the run's. Raises NoValidState where they are gone."""
         found = self._baseline.parameters()
         if found is None:
-            base = self._run.record["ancestors"][0]
-            raise exits.NoValidState(
-                f"the base {base['path']}@{base['step']}, to which the limit of forgetting is "
-                "held, is gone or changed: bring it back"
-            )
+            raise self._base_is_gone()
         return found
+
+    def _base_is_gone(self) -> exits.NoValidState:
+        base = self._run.record["ancestors"][0]
+        return exits.NoValidState(
+            f"the base {base['path']}@{base['step']}, to which the limit of forgetting is "
+            "held, is gone or changed: bring it back"
+        )
 
     def limited(self, params: Mapping) -> float:
         """What objective.limit_on names, on the half that is chosen on: a role's loss over the
@@ -100,10 +103,14 @@ class Evaluation:
         roles = {evaluations.role_of(key) for key in self._plan}
         role = limit.drifting(roles) if on == "drift" else on
         keys = [key for key in self._plan if evaluations.role_of(key) == role]
-        own = evaluations.Evaluation(self._score(params, keys))
+        scores = self._score(params, keys)
         if on == "drift":
-            own = evaluations.Evaluation(self._with_drift(params, dict(own.sources), keys, 0))
-            return own.mean(role, "drift")
+            scores = self._with_drift(params, scores, keys, 0)
+            drift = evaluations.Evaluation(scores).mean(role, "drift")
+            if drift is None:
+                raise self._base_is_gone()
+            return drift
+        own = evaluations.Evaluation(scores)
         base = self._baseline(own)
 
         def share() -> float:
@@ -176,8 +183,7 @@ class Evaluation:
     def _beside(self, state: Mapping, done: int) -> dict[str, float]:
         """Scores of the mean of the parameters as average/..; at the end, where the mean is what
         is evaluated, those of the last parameters as raw/.."""
-        begin = self._run.record.get(averaging.BEGIN)
-        if averaging.NAME not in state or done <= begin:
+        if averaging.NAME not in state or done <= self._run.record[averaging.BEGIN]:
             return {}
         name = "raw" if done == self._run.config["num_steps"] else averaging.NAME
         keys = [key for key in self._plan if not key.startswith(REPORT)]

@@ -6,7 +6,7 @@ one was sent there, so that the device never waits for the host.
 
 import contextlib
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any
 
 from data_pipeline.batches import loader as loaders
@@ -115,7 +115,7 @@ def _whole(loop: Loop) -> Mapping:
     )
 
 
-def _batches(loop: Loop, done: int) -> Iterator[Batch]:
+def _batches(loop: Loop, done: int) -> Generator[Batch, None, None]:
     """The batches from `done` to num_steps. Raises NoValidState when data can no longer be read."""
     config = loop.run.config
     with loop.loader.prefetch(done, config["data"]["prefetch_batches"]) as prefetched:

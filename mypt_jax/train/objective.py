@@ -90,6 +90,7 @@ def divergence(
         num_chunks=model.num_chunks,
         teacher=taught,
     )
+    assert replay_rows.kl_B is not None  # taught
     figures = {
         "loss/domain": _figure(domain_rows.nll_B, of_domain.valid),
         "loss/replay": _figure(replay_rows.nll_B, of_replay.valid),

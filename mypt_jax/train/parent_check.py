@@ -14,6 +14,7 @@ def compare(run: Run, own: Evaluation) -> None:
     hardware and numerics are the same, beyond eval.parent_tolerance_nats elsewhere.
     """
     parent = run.parent
+    assert parent is not None
     if not run.record["ancestors"][-1]["eval"]:
         run.note(f"parent {parent.path} evaluated nothing: this evaluation is its own")
         return

@@ -214,7 +214,9 @@ def check_schedule(record: dict, config: Mapping, done: int) -> list[str]:
     if before is None and os.path.exists(layout.join(config["workdir"], layout.CONFIG)):
         before = _schedule(recorded.config(config["workdir"]))
     record["schedule"] = now
-    found = lineage.differences(before or now, now)
+    if before is None:
+        return []
+    found = lineage.differences(before, now)
     if not found:
         return []
     was, is_now = (_rate(schedule, done) for schedule in (before, now))

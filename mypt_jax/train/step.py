@@ -117,6 +117,7 @@ def build(
         model = gpt.GPT(rngs=nnx.Rngs(config["seed"]), **resolved)
         if adapted:
             key = jax.random.fold_in(jax.random.key(config["seed"]), _ADAPTER_KEY)
+            assert adapter is not None
             adapters.attach(model, adapter, key)
         return nnx.split(model, nnx.Param)
 
@@ -302,7 +303,9 @@ def _train_step(
     skip_spikes,
 ):
     """One update; figures are what the objective tells, `loss` and `grad_norm`."""
-    key = jax.random.fold_in(jax.random.wrap_key_data(control.dropout_key), state["step"])
+    # In the update what Control holds is traced, jax.Array to a stub.
+    stage_key = jax.random.wrap_key_data(control.dropout_key)  # ty: ignore[invalid-argument-type]
+    key = jax.random.fold_in(stage_key, state["step"])
     taught = bind(teacher) if teacher else None
 
     def model_of(trained):

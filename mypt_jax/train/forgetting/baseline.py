@@ -94,7 +94,7 @@ class Baseline:
             "stage": base["stage"],
             "path": base["path"],
             "step": base["step"],
-            "eval": {name: mean for name, mean in means.items() if math.isfinite(mean)},
+            "eval": {k: x for k, x in means.items() if x is not None and math.isfinite(x)},
             "from": {key: before.get(key, own) if at == own else at for key, at in origin.items()},
         }
 
