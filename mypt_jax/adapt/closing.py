@@ -69,8 +69,9 @@ def _choice(run: str, data: str) -> str:
 
 def _last(run: str, *, has_general: bool) -> str:
     """What was learned and forgotten, on text that nothing was chosen on."""
-    end = layout.finished(run)["step"]
-    own = evaluations.read(layout.eval_file(run, end)).reported
+    end = layout.finished(run)
+    assert end is not None, run
+    own = evaluations.read(layout.eval_file(run, end["step"])).reported
     base = evaluations.read(layout.baseline_file(run))
     learned = _change(comparison.compare(own, base, "domain"))
     told = f"domain loss {learned}"

@@ -88,11 +88,12 @@ def rows(
     measured: dict[tuple[str, str], tuple[list[Evaluation], float | None]] = {}
     for one in forms:
         places = [lines.at_domain_loss(line, target) for line in one.lines]
+        found = [place.share for place in places if place is not None]
         ends = one.form == "raw"
-        if not ends and None in places:
+        if not ends and len(found) < len(places):
             say(f"{one.recipe}, {one.form}: never as low as {target:.3f} in domain loss")
             continue
-        shares = [1.0 if ends else place.share for place in places]
+        shares = [1.0] * len(places) if ends else found
         seen = [
             points.reported(lines.on_line(points.base, params, share))
             for params, share in zip(one.trained, shares, strict=True)

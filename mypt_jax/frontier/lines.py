@@ -38,7 +38,9 @@ def walk(points: Points, trained: Mapping) -> list[Place]:
     found = []
     for share in SHARES:
         seen = points.selected(on_line(points.base, trained, share))
-        found.append(Place(share, seen.mean("domain"), seen.mean("general")))
+        domain, general = seen.mean("domain"), seen.mean("general")
+        assert domain is not None and general is not None, seen.fault
+        found.append(Place(share, domain, general))
     return found
 
 

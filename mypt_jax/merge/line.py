@@ -82,15 +82,21 @@ def _weighted(parents: Sequence[Parent], toward: Parent, at: float) -> list[Pare
 def choose(line: Line, *, limit: float) -> Point:
     """The point of lowest domain loss whose forgetting is at most `limit`, a share of the base's
     general loss; both on the half that is chosen on. Raises UserError where there is none."""
-    known = [one for one in line.points if isinstance(one.forgetting, Difference)]
+    known = [
+        (one.forgetting.percent, one)
+        for one in line.points
+        if isinstance(one.forgetting, Difference)
+    ]
     if not known:
-        raise UserError(f"no forgetting to keep a limit of: {line.points[0].forgetting.reason}")
-    inside = [one for one in known if one.forgetting.percent <= 100 * limit]
+        first = line.points[0].forgetting
+        assert isinstance(first, Refusal)
+        raise UserError(f"no forgetting to keep a limit of: {first.reason}")
+    inside = [one for percent, one in known if percent <= 100 * limit]
     if not inside:
-        least = min(known, key=lambda one: one.forgetting.percent)
+        percent, least = min(known, key=lambda pair: pair[0])
         raise UserError(
             f"no point of the line keeps the limit of {100 * limit:g} %: the least forgetting is "
-            f"{least.forgetting.percent:+.2f} %, at {least.at:g}; give a larger limit, or a line "
+            f"{percent:+.2f} %, at {least.at:g}; give a larger limit, or a line "
             "toward an earlier ancestor"
         )
     return min(inside, key=lambda one: one.domain)

@@ -28,9 +28,10 @@ class TensorBoard(observer.Observer):
         self._writer = self._open(run.first_step)
 
     def _open(self, first_step: int):
-        # Not at the top: it loads torch where that is installed, which takes seconds.
+        # Not at the top: it loads torch where that is installed, which takes seconds. The classes
+        # are made by protobuf as their modules are imported, out of a checker's sight.
         from tensorboardX import record_writer
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
+        from tensorboardX.proto.event_pb2 import Event, SessionLog  # ty: ignore[missing-module-member]
 
         self._files += 1  # of one process, which may open two in a second
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
@@ -45,8 +46,8 @@ class TensorBoard(observer.Observer):
 
     def at_row(self, row: Mapping) -> None:
         """Raises OSError, and goes on in another file: half a record may stand in this one."""
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.proto.event_pb2 import Event  # ty: ignore[missing-module-member]
+        from tensorboardX.proto.summary_pb2 import Summary  # ty: ignore[missing-module-member]
 
         figures = scalars(row).items()
         values = [Summary.Value(tag=key, simple_value=value) for key, value in figures]

@@ -157,7 +157,7 @@ _ANCESTOR["origin?"] = [_ANCESTOR]
 _MERGED = {**_ANCESTOR, "weight": NUMBER, "since": [_ANCESTOR], "licences": {str: TEXT}}
 _MERGED["merged_from?"] = _ANCESTOR["merged_from?"] = [_MERGED]
 
-RECORD = {
+RECORD: dict[str, Any] = {
     "schema": Schema(1),
     "stage": TEXT,
     "size?": TEXT,

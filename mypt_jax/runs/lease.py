@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 import uuid
+from typing import Any
 
 from mypt_jax import exits
 from mypt_jax.runs.lease_place import RELEASED, Place, Seen
@@ -75,7 +76,7 @@ class Lease:
 
     def __init__(self, place: Place):
         self._place = place
-        self._record = {
+        self._record: dict[str, Any] = {
             "owner": uuid.uuid4().hex,
             "host": socket.gethostname(),
             "machine": _machine(),

@@ -169,7 +169,7 @@ def parse_json(data: bytes, path: str, *, what: str, wanted: Mapping) -> dict:
     return value
 
 
-def write_json(path: str, value: dict) -> None:
+def write_json(path: str, value: Mapping) -> None:
     """Writes JSON so that a reader sees the old file or the new one, never a half, nor a secret."""
     with atomic.replacing(path) as file:
         file.write(json.dumps(redact.tree(value), indent=1, allow_nan=False).encode() + b"\n")
