@@ -2,10 +2,10 @@
 # From a fresh checkout to the guide's results table: installs, prepares the demo text, trains the
 # five stages and `adapt` at :tiny and reports.
 #
-#   bash scripts/quickstart.sh [--accelerator=cpu|cuda|tpu|keep] [options of scripts/run_chain.py]
+#   bash scripts/quickstart.sh [--accelerator=cpu|cuda|tpu|auto|keep] [options of scripts/run_chain.py]
 #
-# keep uses the Python and the jax that are already there, without a .venv (Colab). --install_only
-# ends after the installation.
+# auto takes what this machine has. keep uses the Python and the jax that are already there, without a
+# .venv. --install_only ends after the installation.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/environment.sh
@@ -15,10 +15,11 @@ help_if_asked scripts/quickstart.sh "$@"
 accelerator=cpu runs=runs install_only=0 chain=()
 for argument in "$@"; do
   case "$argument" in
-    --accelerator=cpu | --accelerator=cuda | --accelerator=tpu | --accelerator=keep)
+    --accelerator=cpu | --accelerator=cuda | --accelerator=tpu | --accelerator=auto | \
+      --accelerator=keep)
       accelerator="${argument#*=}" ;;
     --accelerator*)
-      echo "error: $argument is unknown; use --accelerator=cpu|cuda|tpu|keep" >&2
+      echo "error: $argument is unknown; use --accelerator=cpu|cuda|tpu|auto|keep" >&2
       exit 2 ;;
     --install_only) install_only=1 ;;
     --size=*)
@@ -31,6 +32,8 @@ for argument in "$@"; do
   esac
 done
 
+found="$(accelerator_here)"
+[[ "$accelerator" == auto ]] && accelerator="$found"
 requirements=(requirements.txt requirements-demo.txt requirements-report.txt)
 case "$accelerator" in
   cuda | tpu) requirements+=("requirements-$accelerator.txt") ;;
@@ -38,32 +41,39 @@ esac
 if [[ "$accelerator" == keep ]]; then
   python="$(command -v python3 || command -v python)"
   # The jax that is there was made for this machine: it must not be replaced by the index's.
-  "$python" -c "import jax" 2>/dev/null || {
-    echo "error: --accelerator=keep needs a Python that has jax; got $python without one" >&2
-    exit 2
-  }
   kept="$(mktemp)"
-  "$python" -m pip freeze 2>/dev/null | grep -iE '^(jax|jaxlib|libtpu|numpy)==' >"$kept" || true
-  "$python" -m pip install --quiet --disable-pip-version-check --constraint "$kept" \
+  trap 'rm -f "$kept"' EXIT
+  wanted="$(sed -n 's/^jax>=\([0-9.]*\).*/\1/p' requirements.txt)"
+  "$python" - "$wanted" "$python" "$found" >"$kept" <<'PYTHON' || exit 2
+import importlib.metadata, re, sys
+wanted, python, accelerator = sys.argv[1:]
+versions = {}
+for name in ("jax", "jaxlib", "libtpu", "numpy"):
+    try:
+        versions[name] = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pass
+found = versions.get("jax", "none")
+if [int(n) for n in re.findall(r"\d+", found)[:3]] < [int(n) for n in wanted.split(".")]:
+    sys.exit(
+        f"error: --accelerator=keep needs jax {wanted} or newer; {python} has {found}; use "
+        f"--accelerator={accelerator}, which makes an environment of its own"
+    )
+print("\n".join(f"{name}=={version}" for name, version in versions.items()))
+PYTHON
+  install_into "$python" --constraint "$kept" \
     -r requirements.txt -r requirements-demo.txt -r requirements-report.txt
-  rm -f "$kept"
 else
-  make_environment .venv "$(find_python)" "${requirements[@]}"
+  interpreter="$(find_python)"
+  make_environment .venv "$interpreter" "${requirements[@]}"
   python=.venv/bin/python
 fi
 # The command mypt, from this checkout; a changed file is there at once.
 command -v "$(dirname "$python")/mypt" >/dev/null ||
-  "$python" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+  install_into "$python" --no-deps --editable .
 installed=$SECONDS
 
-# Device files and the driver's tool are looked for, not devices opened: a TPU has one user at a time.
-found=""
-if command -v nvidia-smi >/dev/null && nvidia-smi -L 2>/dev/null | grep -q GPU; then
-  found=cuda
-elif compgen -G '/dev/accel[0-9]*' >/dev/null || compgen -G '/dev/vfio/[0-9]*' >/dev/null; then
-  found=tpu
-fi
-if [[ -n "$found" ]] && ! "$python" - "$found" <<'PYTHON'; then
+if [[ "$found" != cpu ]] && ! "$python" - "$found" <<'PYTHON'; then
 import importlib.util, sys
 plugins = {"cuda": ("jax_cuda12_plugin", "jax_cuda13_plugin"), "tpu": ("libtpu",)}[sys.argv[1]]
 sys.exit(not any(importlib.util.find_spec(name) for name in plugins))
@@ -78,7 +88,7 @@ fi
 prepared=$SECONDS
 
 times="$(mktemp)"
-trap 'rm -f "$times"' EXIT
+trap 'rm -f "$times" "${kept:-}"' EXIT
 # The guide's five stages, and the one that takes their place; --stages of the user comes later, and wins.
 "$python" scripts/run_chain.py --size=tiny --times="$times" \
   --stages=base,v3,v5,v7,v8,adapt \

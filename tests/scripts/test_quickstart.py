@@ -14,12 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # Programs on standard input are real; everything else is noted, and answered by STAND_IN_* .
 PYTHON = f"""#!/bin/bash
 case "$1" in
-  -) exec {sys.executable} "$@" ;;
-  -c) exit "${{STAND_IN_NO_JAX:-0}}" ;;
+  -) exec {sys.executable} ${{STAND_IN_BARE:+-S}} "$@" ;;
 esac
 echo "python $*" >>"$CALLS"
 case "$*" in
-  *"pip freeze"*) echo "jax==0.9.0"; echo "numpy==2.0.2"; echo "other==1" ;;
   *"pip install"*) for word in "$@"; do [[ -f "$word" ]] && cat "$word" >>"$CALLS"; done ;;
   *run_chain.py*)
     for word in "$@"; do [[ "$word" == --times=* ]] && echo "base 7 s, v3 5 s" >"${{word#*=}}"; done
@@ -29,22 +27,63 @@ esac
 exit 0
 """
 
+# As Colab's: it runs, and cannot make environments; what uv makes has no pip.
+WITHOUT_ENSUREPIP = f"""#!/bin/bash
+hidden='import sys; sys.modules["ensurepip"] = None; exec(sys.stdin.read())'
+case "$1" in
+  -) exec {sys.executable} -c "$hidden" "${{@:2}}" ;;
+  -c) exec {sys.executable} -c "$hidden" <<<"$2" ;;
+esac
+echo "${{0##*/}} $*" >>"$CALLS"
+[[ "$*" != "-m pip"* ]]
+"""
+GPU = "#!/bin/bash\necho 'GPU 0: Some GPU'\n"
+UV = """#!/bin/bash
+echo "uv $*" >>"$CALLS"
+here="$(dirname "$0")"
+case "$1 $2" in
+  "python find") echo "$here/python3" ;;
+  venv*) mkdir -p "${@: -1}/bin"; cp "$here/python3" "${@: -1}/bin/python" ;;
+esac
+"""
+
 
 @pytest.fixture
 def checkout(tmp_path):
     """A checkout with the script only, and the stand-in first on the PATH."""
     (tmp_path / "bin").mkdir()
-    for name, text in (("python3", PYTHON), ("nvidia-smi", "#!/bin/bash\nexit 9\n")):
-        program = tmp_path / "bin" / name
-        program.write_text(text)
-        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    put(tmp_path, "python3", PYTHON)
+    put(tmp_path, "nvidia-smi", "#!/bin/bash\nexit 9\n")
     (tmp_path / "scripts").mkdir()
     for name in ("quickstart.sh", "environment.sh"):
         shutil.copy(ROOT / "scripts" / name, tmp_path / "scripts")
-    (tmp_path / "requirements.txt").write_text("jax\n")
+    (tmp_path / "requirements.txt").write_text("jax>=0.9,<2\n")
     (tmp_path / "requirements-demo.txt").write_text("cwe2\n")
     (tmp_path / "requirements-report.txt").write_text("plotly\n")
+    (tmp_path / "requirements-cuda.txt").write_text("jax[cuda12]\n")
+    for package in ("jax-0.9.0", "numpy-2.0.2", "other-1"):
+        pretend(tmp_path, package)
     return tmp_path
+
+
+def put(checkout, name: str, text: str):
+    """A program that is found before all others."""
+    program = checkout / "bin" / name
+    program.write_text(text)
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+def without_ensurepip(checkout):
+    for name in ("python", "python3", "python3.13", "python3.12", "python3.11"):
+        put(checkout, name, WITHOUT_ENSUREPIP)
+
+
+def pretend(checkout, package: str):
+    """NAME-VERSION is installed, before what really is."""
+    name, version = package.split("-")
+    folder = checkout / "packages" / f"{package}.dist-info"
+    folder.mkdir(parents=True)
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
 
 
 def quickstart(checkout, *arguments, **environment):
@@ -54,6 +93,7 @@ def quickstart(checkout, *arguments, **environment):
         env={
             **os.environ,
             "PATH": f"{checkout / 'bin'}:{os.environ['PATH']}",
+            "PYTHONPATH": str(checkout / "packages"),
             "CALLS": str(checkout / "calls"),
             **environment,
         },
@@ -70,7 +110,7 @@ def test_keep_installs_around_the_jax_that_is_there_and_goes_through_all_stages(
     done, calls = quickstart(checkout, "--accelerator=keep", "--config.seed=1")
     assert done.returncode == 0, done.stderr
     text = "\n".join(calls)
-    assert "jax==0.9.0\nnumpy==2.0.2" in text and "other==1" not in text
+    assert "jax==0.9.0" in text and "numpy==2.0.2" in text and "other==1" not in text
     assert not (checkout / ".venv").exists()
     order = [
         text.index(part) for part in ("pip install", "prepare_demo", "run_chain", "mypt_jax.report")
@@ -99,7 +139,7 @@ def test_the_installation_alone_trains_nothing(checkout):
 
 
 def test_an_accelerator_without_its_jax_is_warned_about_in_one_line(checkout):
-    (checkout / "bin/nvidia-smi").write_text("#!/bin/bash\necho 'GPU 0: Some GPU'\n")
+    put(checkout, "nvidia-smi", GPU)
     done, _ = quickstart(checkout, "--accelerator=keep")
     assert done.returncode == 0
     assert done.stderr.count("\n") == 1
@@ -113,18 +153,74 @@ def test_a_preempted_chain_ends_with_its_exit_code_and_no_report(checkout):
     assert not any("mypt_jax.report" in call for call in calls)
 
 
+BARE = {"STAND_IN_BARE": "1", "PYTHONPATH": ""}
+
+
 @pytest.mark.parametrize(
     ("arguments", "environment", "words"),
     [
-        (["--accelerator=rocm"], {}, "use --accelerator=cpu|cuda|tpu|keep"),
+        (["--accelerator=rocm"], {}, "use --accelerator=cpu|cuda|tpu|auto|keep"),
         (["--size=150m"], {}, "use scripts/run_chain.py"),
-        (["--accelerator=keep"], {"STAND_IN_NO_JAX": "1"}, "needs a Python that has jax"),
+        (["--accelerator=keep"], BARE, "has none; use --accelerator=cpu"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(checkout, arguments, environment, words):
     done, calls = quickstart(checkout, *arguments, **environment)
     assert done.returncode == 2 and words in done.stderr
     assert done.stderr.count("\n") == 1 and calls == []
+
+
+@pytest.mark.parametrize(("gpu", "other"), [(False, "cpu"), (True, "cuda")])
+def test_a_kept_jax_that_is_too_old_is_said_in_one_line_before_anything_is_installed(
+    checkout, gpu, other
+):
+    (checkout / "requirements.txt").write_text("numpy>=2\njax>=0.10.2,<0.13\n")
+    if gpu:
+        put(checkout, "nvidia-smi", GPU)
+    done, calls = quickstart(checkout, "--accelerator=keep")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and calls == []
+    assert "needs jax 0.10.2 or newer" in done.stderr and "has 0.9.0" in done.stderr
+    assert f"use --accelerator={other}, which makes an environment of its own" in done.stderr
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_uv_makes_the_environment_where_python_cannot(checkout, gpu):
+    without_ensurepip(checkout)
+    put(checkout, "uv", UV)
+    if gpu:
+        put(checkout, "nvidia-smi", GPU)
+    done, calls = quickstart(
+        checkout, "--accelerator=auto", "--install_only", PYENV_ROOT=str(checkout / "none")
+    )
+    assert done.returncode == 0, done.stderr
+    python = checkout / "bin" / "python3"
+    files = "-r requirements.txt -r requirements-demo.txt -r requirements-report.txt"
+    assert [call for call in calls if call.startswith("uv ")] == [
+        "uv python find --quiet --no-project --system >=3.11,<3.14",
+        f"uv venv --quiet --allow-existing --python {python} .venv",
+        "uv pip install --quiet --python .venv/bin/python "
+        + files
+        + (" -r requirements-cuda.txt" if gpu else ""),
+        "uv pip install --quiet --python .venv/bin/python --no-deps --editable .",
+    ]
+    again, calls_again = quickstart(
+        checkout, "--accelerator=auto", "--install_only", PYENV_ROOT=str(checkout / "none")
+    )
+    assert again.returncode == 0 and sum("uv venv" in call for call in calls_again) == 1
+
+
+def test_without_venv_and_uv_the_line_names_both(checkout):
+    without_ensurepip(checkout)
+    done = subprocess.run(
+        ["/bin/bash", "-c", "source scripts/environment.sh; find_python"],
+        cwd=checkout,
+        env={"PATH": str(checkout / "bin"), "PYENV_ROOT": str(checkout / "none")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "python3-venv" in done.stderr and "or uv" in done.stderr
 
 
 @pytest.mark.parametrize(
