@@ -45,7 +45,7 @@ def test_where_it_does_not_install_the_package_is_the_one_that_the_readme_names(
     platform, package, tmp_path
 ):
     done = resolve(platform, "3.12", tmp_path)
-    first = done.stderr.partition("hint:")[0]
-    assert done.returncode != 0 and f"{package}" in first
-    assert "no wheels with a matching platform tag" in first
+    cause = " ".join(done.stderr.partition("hint:")[0].split())
+    assert done.returncode != 0 and package in cause
+    assert "no wheels with a matching platform tag" in cause
     assert f"`{package.replace('-', '_')}`" in (ROOT / "README.md").read_text()
