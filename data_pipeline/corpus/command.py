@@ -123,9 +123,9 @@ def _limit(text: str) -> tuple[str, float]:
         limit = float(value)
     except ValueError as error:
         raise errors.UserError(f"got --quality={text}, wanted a number as limit") from error
-    if not 0 <= limit < float("inf") or (name.startswith("max_") and limit > 1):
-        wanted = "0 to 1" if name.startswith("max_") else "0 or more"
-        raise errors.UserError(f"got --quality={text}, wanted {wanted}")
+    with errors.needs("corpora"):
+        from data_pipeline.corpus import schema
+    schema.checked(schema.Quality, {name: limit}, f"--quality={text}")
     return name, limit
 
 

@@ -9,13 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn
 
 from data_pipeline import errors
-from data_pipeline.corpus import boilerplate, quality
+from data_pipeline.corpus import boilerplate, schema
 from data_pipeline.readers import table as readers
 
 SCHEMA = 1
 ROLES = ("domain", "general")
 LANGUAGES = ("en", "de", "en-de", "")
-FETCH_KINDS = ("git", "https", "fedlex", "local", "tfds")
 # Every licence that a source may carry, and whether a derived text must name its authors.
 LICENCES = {
     "CC-BY-SA-2.5": True, "CC-BY-SA-3.0": True, "CC-BY-SA-4.0": True, "CC-BY-4.0": True,
@@ -28,9 +27,6 @@ LICENCES = {
     "LicenseRef-Europarl": True, "LicenseRef-News-Commentary": True,
     "LicenseRef-OpenSubtitles": True, "LicenseRef-own": False,
 }  # fmt: skip
-_NAME = re.compile(r"\A[a-z0-9][a-z0-9_.-]{0,63}\Z")
-_COMMIT = re.compile(r"\A[0-9a-f]{40}\Z")
-_SHA256 = re.compile(r"\A(?:[0-9a-f]{64})?\Z")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +84,8 @@ def load(path: str | Path) -> list[Source]:
     if not isinstance(rows, list) or not rows:
         raise errors.UserError(f"{path}: got no sources, wanted a list of them")
     common = found.get("exclude", [])
+    if not isinstance(common, list) or not all(isinstance(glob, str) for glob in common):
+        raise errors.UserError(f"{path}: got exclude {common!r}, wanted a list of globs")
     sources = [_source(row, number, common, path) for number, row in enumerate(rows)]
     names = [source.name for source in sources]
     for name in names:
@@ -110,21 +108,7 @@ def select(sources: list[Source], *, only: list[str], exclude: list[str]) -> lis
 
 def _source(row, number: int, common: list[str], path) -> Source:
     where = f"{path}: source {row.get('name', number) if isinstance(row, dict) else number}"
-    fields = {field.name: field for field in dataclasses.fields(Source)}
-    if not isinstance(row, dict):
-        raise errors.UserError(f"{where}: got {type(row).__name__}, wanted an object")
-    for key in row:
-        if key not in fields:
-            raise errors.UserError(f"{where}: unknown key {key!r}; known: {', '.join(fields)}")
-    for key, field in fields.items():
-        if key not in row and field.default is field.default_factory is dataclasses.MISSING:
-            raise errors.UserError(f"{where}: no {key!r}, it is required")
-        wanted = {"include": list, "exclude": list, "boilerplate": list, "fetch": dict,
-                  "options": dict, "quality": dict, "jaccard": float, "max_file_bytes": int,
-                  "expected_tokens": int, "priority": int}.get(key, str)  # fmt: skip
-        if key in row and not isinstance(row[key], wanted):
-            got = type(row[key]).__name__
-            raise errors.UserError(f"{where}: {key} is {got}, wanted {wanted.__name__}")
+    schema.checked(schema.Source, row, where)
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
     values["exclude"] = tuple(values.get("exclude", ())) + tuple(common)
     values.setdefault("priority", number)
@@ -134,11 +118,11 @@ def _source(row, number: int, common: list[str], path) -> Source:
 
 
 def _check(source: Source, where: str) -> None:
+    """What the names of a row name."""
+
     def wrong(key, got, wanted) -> NoReturn:
         raise errors.UserError(f"{where}: got {key} {got!r}, wanted {wanted}")
 
-    if not _NAME.match(source.name):
-        wrong("name", source.name, "lower-case letters, digits, dot, dash, underscore")
     for key, known in (
         ("role", ROLES),
         ("lang", LANGUAGES),
@@ -150,52 +134,33 @@ def _check(source: Source, where: str) -> None:
     for name in source.boilerplate:
         if name not in boilerplate.RULES:
             wrong("boilerplate", name, f"one of {', '.join(boilerplate.RULES)}")
+    schema.checked(schema.Quality, source.quality, f"{where}: quality")
+    kind = source.fetch.get("kind")
+    if kind not in schema.FETCHES:
+        wrong("fetch.kind", kind, f"one of {', '.join(schema.FETCHES)}")
+    described = {key: value for key, value in source.fetch.items() if key != "kind"}
+    schema.checked(schema.FETCHES[kind], described, f"{where}: fetch")
+    names = [file_name(file) for file in source.fetch.get("files", ())]
+    for name in names:
+        if names.count(name) > 1:
+            wrong("fetch.files", f"{name} twice", 'files of different names; give a "name"')
+    _check_options(source, where, wrong)
+
+
+def _check_options(source: Source, where: str, wrong: Callable[..., NoReturn]) -> None:
+    """An option is of the type of its default; a list's entries are of those of its default's."""
     known = readers.READERS[source.reader].options
-    for name in source.options:
+    for name, value in source.options.items():
         if name not in known:
             options = ", ".join(known) or "none"
             wrong("option", name, f"one of reader {source.reader!r}: {options}")
-    for name in source.quality:
-        if name not in quality.DEFAULTS:
-            wrong("quality rule", name, f"one of {', '.join(quality.DEFAULTS)}")
-        limit = source.quality[name]
-        if isinstance(limit, bool) or not isinstance(limit, int | float) or limit < 0:
-            wrong(f"quality.{name}", limit, "a number, 0 or more")
-    if not source.include:
-        wrong("include", [], "at least one glob")
-    if not 0.0 < source.jaccard <= 1.0:
-        wrong("jaccard", source.jaccard, "a number above 0 and up to 1")
-    _check_fetch(source.fetch, wrong)
-
-
-def _check_fetch(fetch: dict, wrong: Callable[..., NoReturn]) -> None:
-    kind = fetch.get("kind")
-    if kind not in FETCH_KINDS:
-        wrong("fetch.kind", kind, f"one of {', '.join(FETCH_KINDS)}")
-    if kind == "git":
-        if not str(fetch.get("url", "")).startswith("https://"):
-            wrong("fetch.url", fetch.get("url"), "an https:// address")
-        if not _COMMIT.match(str(fetch.get("commit", ""))):
-            wrong("fetch.commit", fetch.get("commit"), "40 hexadecimal digits")
-    elif kind == "tfds":
-        for key in ("dataset", "text_field"):
-            if not isinstance(fetch.get(key), str):
-                wrong(f"fetch.{key}", fetch.get(key), "a string, as builder/config:split")
-    elif kind == "https":
-        files = fetch.get("files")
-        if not isinstance(files, list) or not files:
-            wrong("fetch.files", files, "a list of {url, sha256, max_bytes}")
-        for file in files:
-            if not str(file.get("url", "")).startswith("https://"):
-                wrong("fetch.files.url", file.get("url"), "an https:// address")
-            if not _SHA256.match(str(file.get("sha256", ""))):
-                wrong("fetch.files.sha256", file.get("sha256"), "64 hexadecimal digits, or none")
-            if not isinstance(file.get("max_bytes"), int) or file["max_bytes"] < 1:
-                wrong("fetch.files.max_bytes", file.get("max_bytes"), "the largest size in bytes")
-        names = [file_name(file) for file in files]
-        for name in names:
-            if names.count(name) > 1:
-                wrong("fetch.files", f"{name} twice", 'files of different names; give a "name"')
+        default = known[name]
+        is_list = isinstance(default, tuple)
+        kind = type(default[0]) if is_list and default else str if is_list else type(default)
+        values = value if is_list and isinstance(value, list) else [value]
+        if is_list != isinstance(value, list) or any(type(each) is not kind for each in values):
+            said = f"a list of {kind.__name__}" if is_list else kind.__name__
+            wrong(f"option {name}", value, said)
 
 
 def file_name(file: dict) -> str:

@@ -12,7 +12,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from data_pipeline import document, errors
 from data_pipeline.readers import compression, languages
@@ -46,9 +46,10 @@ class Reader:
         return _imported(self.module, self.function)
 
     @property
-    def options(self) -> tuple[str, ...]:
-        """Names of the options that a registry may set."""
-        return tuple(name for name in self._parameters if name not in _OWN)
+    def options(self) -> dict[str, Any]:
+        """The options that a registry may set, with their defaults."""
+        found = inspect.signature(self.read).parameters
+        return {name: found[name].default for name in self._parameters if name not in _OWN}
 
     @property
     def includes(self) -> bool:

@@ -12,11 +12,12 @@ import textwrap
 import time
 from pathlib import Path
 
+import attrs
 import pytest
 import zstandard
 
 from data_pipeline import atomic, errors
-from data_pipeline.corpus import build_report, command, registry
+from data_pipeline.corpus import build_report, command, quality, registry, schema
 from data_pipeline.readers import account
 from data_pipeline.readers.markup import markdown
 
@@ -345,16 +346,39 @@ def _edit(tree, **changes):
         ({"licence": "WTFPL"}, [], "licence 'WTFPL'"),
         ({"colour": 1}, [], "unknown key 'colour'"),
         ({"include": []}, [], "include"),
-        ({"include": "x"}, [], "wanted list"),
+        ({"include": "x"}, [], "'include' must be <class 'list'>"),
+        ({"include": [5]}, [], "'include' must be <class 'str'> .got 5"),
+        ({"exclude": None}, [], "'exclude'"),
+        ({"max_file_bytes": -1}, [], "'max_file_bytes' must be >= 1: -1"),
+        ({"max_file_bytes": True}, [], "a number is wanted, not true"),
+        ({"quality": {"min_chars": float("nan")}}, [], "'min_chars' must be >= 0: nan"),
+        ({"quality": {"max_symbol_share": 5}}, [], "'max_symbol_share' must be <= 1: 5"),
+        ({"options": {"macros": 5}}, [], "option macros 5, wanted bool"),
+        ({"reader": "html", "options": {"skip": "nav"}}, [], "wanted a list of str"),
+        ({"reader": "html", "options": {"skip": [5]}}, [], "wanted a list of str"),
+        ({"reader": "html", "options": {"skip": 5}}, [], "wanted a list of str"),
+        ({"reader": "tsv", "options": {"columns": ["a", 1]}}, [], "wanted a list of int"),
+        ({"fetch": {"kind": "local", "urls": 1}}, [], "unknown key 'urls'"),
+        ({"fetch": {"kind": "git", "url": "https://x.y"}}, [], "no 'commit'"),
+        ({"fetch": {"kind": "https", "files": [{"url": "https://x.y/z"}]}}, [], "no 'max_bytes'"),
+        ({"fetch": 5}, [], "'fetch'"),
         ({"boilerplate": ["nope"]}, [], "boilerplate 'nope'"),
         ({"quality": {"min_words": 1}}, [], "min_words"),
-        ({"quality": {"min_chars": "few"}}, [], "a number"),
+        ({"quality": {"min_chars": "few"}}, [], "'min_chars'"),
         ({"options": {"macro": True}}, [], "option 'macro'"),
         ({"name": "../x"}, [], "name"),
         ({"jaccard": 0.0}, [], "jaccard"),
         ({"fetch": {"kind": "git", "url": "ext::sh -c x", "commit": "a" * 40}}, [], "https"),
-        ({"fetch": {"kind": "git", "url": "https://x.y/z", "commit": "HEAD"}}, [], "40 hex"),
-        ({"fetch": {"kind": "https", "files": [{"url": "http://x.y"}]}}, [], "https://"),
+        (
+            {"fetch": {"kind": "git", "url": "https://x.y/z", "commit": "HEAD"}},
+            [],
+            "'commit' must match",
+        ),
+        (
+            {"fetch": {"kind": "https", "files": [{"url": "http://x.y", "max_bytes": 1}]}},
+            [],
+            "'url' must match regex 'https://",
+        ),
         ({"include": ["*.nothing"]}, [], "no file"),
         ({"name": "absent"}, [], "no directory"),
         ({}, ["--only=nobody"], "nobody"),
@@ -363,7 +387,7 @@ def _edit(tree, **changes):
         ({}, ["--min_accounted=99"], "min_accounted"),
         ({}, ["--quality=min_words=3"], "min_words"),
         ({}, ["--quality=min_chars=few"], "number"),
-        ({}, ["--quality=max_symbol_share=40"], "0 to 1"),
+        ({}, ["--quality=max_symbol_share=40"], "must be <= 1"),
         ({}, ["--against=/nowhere/x"], "does not exist"),
         ({}, ["--exclude_licence=MIT"], "no source is left"),
     ],
@@ -381,6 +405,12 @@ def test_the_command_ends_with_code_2_and_one_line(tree):
         [sys.executable, str(SCRIPT), *_arguments(tree, "out")], capture_output=True, text=True
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "not JSON" in done.stderr
+
+
+def test_the_schema_names_the_rules_of_quality_and_takes_a_whole_jaccard(tree):
+    assert {each.name for each in attrs.fields(schema.Quality)} == set(quality.DEFAULTS)
+    _edit(tree, jaccard=1)
+    assert registry.load(tree / "registry.json")[0].jaccard == 1
 
 
 @pytest.mark.parametrize("name", ["phase2_domain.json", "phase1_general.json"])
