@@ -62,6 +62,9 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     # What the backward pass computes again: auto (the cheapest that fits) | none | light (norms,
     # activations, dropout) | dots (also attention) | full (a whole block).
     config.model.remat = "auto"
+    # Split over devices: weights whole before they multiply, the loss by each device for its own
+    # rows; False leaves both to XLA, which multiplies slices of a weight as they come by.
+    config.model.gather_weights = True
     config.model.scan_layers = True  # one compiled block; False unrolls, same checkpoint
     config.model.loss_chunks = 4  # parts of the cross-entropy; [B, L, V] exists one part at a time
 

@@ -2,11 +2,13 @@
 
     mypt first_light                on whatever jax finds here
     mypt first_light --size=350m    another model (default: tiny on a CPU, else 150m)
+    mypt first_light --full         also the speed of every policy, weights whole and in slices
 
 Attention of the chosen backend against fp32, loss and gradients in the compute dtype against fp32,
 all devices against one, the memory of a step against the plan, and tokens/s.
 """
 
+import functools
 import itertools
 import sys
 import time
@@ -139,9 +141,34 @@ def check_speed(config: dict, program, devices: list) -> tuple[bool, str, str]:
     return losses[-1] < losses[0], figure, f"loss {losses[0]:.2f} -> {losses[-1]:.2f}"
 
 
+def check_variant(config: dict, devices: list, **model) -> tuple[bool, str, str]:
+    """The speed of another form of the same step; one that does not fit fails nothing."""
+    import jax
+
+    try:
+        return check_speed(config, build(config, devices, **model), devices)
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return True, "does not fit", "-"
+
+
+def variants(config: dict, devices: list) -> dict:
+    """{name: check} of every policy, and where there are several devices of both ways to bring
+    weights to their products."""
+    found = {}
+    for remat in ("none", "light", "dots", "full"):
+        for is_whole in (True, False) if len(devices) > 1 else (True,):
+            name = f"remat={remat}" + ("" if is_whole else ", weights in slices")
+            model = {"remat": remat, "gather_weights": is_whole}
+            found[name] = functools.partial(check_variant, config, devices, **model)
+    return found
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = arguments.Parser(__doc__)
     parser.add_argument("--size", default="", help="tiny, 150m, 350m, 750m")
+    parser.add_argument("--full", action="store_true", help="time every form of the step")
     args = parser.parse_args(argv)
     import jax
 
@@ -162,6 +189,8 @@ def main(argv: list[str] | None = None) -> int:
         "speed": lambda: check_speed(config, program, devices),
         "memory": lambda: check_memory(config, program, devices),
     }
+    if args.full:
+        checks |= variants(config, devices)
     failed = []
     for name, check in checks.items():
         start = time.perf_counter()

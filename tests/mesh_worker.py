@@ -19,9 +19,11 @@ from data_pipeline.batches import source_order
 from data_pipeline.batches.batch import Batch
 from mypt_jax.checkpoint import save
 from mypt_jax.distributed import sharding
+from mypt_jax.plan import collectives, hlo
 from mypt_jax.train import step
 
 MESHES = {"data": (8, 1, 1), "fsdp": (1, 8, 1), "all": (2, 2, 2), "one": (1, 1, 1)}
+SLICED = "fsdp, weights in slices"
 STEPS = 20
 VOCAB, LENGTH, BATCH = 256, 32, 16
 # Dropout key, learning rate, largest loss accepted.
@@ -106,6 +108,15 @@ def donation(program: step.Program, compiled) -> dict:
     return {"alias": compiled.memory_analysis().alias_size_in_bytes, "state": state_bytes}
 
 
+def of_the_head(compiled) -> dict[str, int]:
+    """How often a step runs each collective that the loss has."""
+    found: dict[str, int] = {}
+    for one in collectives.found(hlo.Program(compiled.as_text()), slice_size=8):
+        if any("loss.py" in line for line in one.source) and one.arrays[0].elements >= VOCAB:
+            found[one.kind] = found.get(one.kind, 0) + one.times
+    return found
+
+
 def cross_restore(directory: Path, programs: dict, states: dict) -> list[str]:
     """Saves on every mesh, restores on every mesh; returns what was not equal."""
     wrong = []
@@ -175,7 +186,9 @@ def stage_file() -> dict:
 
 def quick(directory: Path) -> dict:
     programs = {name: build(sizes) for name, sizes in MESHES.items()}
-    result, states = {"losses": {}, "same_batches": {}, "donation": {}}, {}
+    programs[SLICED] = build(MESHES["fsdp"], model={"gather_weights": False})
+    result = {"losses": {}, "same_batches": {}, "donation": {}, "of_the_head": {}}
+    states = {}
     # Initialised on one mesh and on another: random numbers do not depend on the mesh either.
     initial = jax.tree.map(np.asarray, programs["one"].init())
     other = jax.tree.map(np.asarray, programs["all"].init())
@@ -184,6 +197,7 @@ def quick(directory: Path) -> dict:
     for name, program in programs.items():
         compiled = compile_step(program)
         result["donation"][name] = donation(program, compiled)
+        result["of_the_head"][name] = of_the_head(compiled)
         states[name], result["losses"][name], result["same_batches"][name] = train(
             program, compiled, initial
         )

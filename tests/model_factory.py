@@ -39,6 +39,7 @@ ORIGINAL = {
     "attention": "xla",
     "document_mask": False,
     "remat": "none",
+    "gather_weights": False,
     "scan_layers": True,
     "loss_chunks": 1,
 }

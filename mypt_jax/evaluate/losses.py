@@ -43,7 +43,13 @@ def make_measure(bind: Callable[[Mapping], forward.Forward]) -> Measure:
         model = bind(params)
         inputs_BL, targets_BL = windows[:, :-1], windows[:, 1:]
         hidden_BLD = model.hidden(inputs_BL)
-        nll_BL = loss.token_nll(model.head, hidden_BLD, targets_BL, num_chunks=model.num_chunks)
+        nll_BL = loss.token_nll(
+            model.head,
+            hidden_BLD,
+            targets_BL,
+            num_chunks=model.num_chunks,
+            mesh=model.loss_mesh,
+        )
         return {"nll": nll_BL}
 
     return measure
@@ -59,7 +65,12 @@ def make_drift(bind: Callable[[Mapping], forward.Forward]) -> Callable[..., dict
         inputs_BL = windows[:, :-1]
         hidden_BLD, above_BLD = model.hidden(inputs_BL), teacher.hidden(inputs_BL)
         kl_BL = loss.token_kl(
-            model.head, hidden_BLD, teacher.head, above_BLD, num_chunks=model.num_chunks
+            model.head,
+            hidden_BLD,
+            teacher.head,
+            above_BLD,
+            num_chunks=model.num_chunks,
+            mesh=model.loss_mesh,
         )
         return {"drift": kl_BL}
 

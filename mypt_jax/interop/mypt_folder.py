@@ -196,7 +196,8 @@ def check_exportable(settings: Mapping, tokenizer: str, *, where: str) -> None:
     switches_of(settings, where=where)
     base = runs.base_model()
     free = {*SHAPE_KEYS, "dropout", "qkv_bias", "proj_bias", "init", "param_dtype"}
-    free |= {"compute_dtype", "attention", "document_mask", "remat", "scan_layers", "loss_chunks"}
+    free |= {"compute_dtype", "attention", "document_mask", "remat", "gather_weights"}
+    free |= {"scan_layers", "loss_chunks"}
     free |= {name for values in SWITCHES.values() for ours in values.values() for name in ours}
     if settings["position"] == "rope" and len(settings["rope_scaling"]) < 2:
         free |= {"rope_theta", "rope_scaling"}

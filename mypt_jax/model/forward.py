@@ -27,6 +27,11 @@ class Forward(NamedTuple):
         """Parts in which losses are computed: model.loss_chunks."""
         return self.gpt.config.loss_chunks
 
+    @property
+    def loss_mesh(self) -> Mesh | None:
+        """The devices that compute the losses of their own rows, None where XLA splits them."""
+        return self.mesh if self.gpt.config.gather_weights else None
+
     def hidden(
         self,
         inputs_BL: jax.Array,

@@ -136,7 +136,13 @@ class GPT(nnx.Module):
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
             dropout = functools.partial(layers.dropout, rate=c.dropout, key=key, rows_B=dropout_B)
             return block(
-                x_BLD, rope=rope, attend=attend, dropout=dropout, constrain=constrain, parts=parts
+                x_BLD,
+                rope=rope,
+                attend=attend,
+                dropout=dropout,
+                constrain=constrain,
+                gather=constrain if c.gather_weights else _unchanged,
+                parts=parts,
             )
 
         # A loop keeps the two computations of a layer apart by itself.
@@ -203,6 +209,7 @@ class GPT(nnx.Module):
                 attend=attend,
                 dropout=functools.partial(layers.dropout, rate=0.0, key=None),
                 constrain=_unchanged,
+                gather=_unchanged,
                 parts=layers.Parts(),
             ), None
 

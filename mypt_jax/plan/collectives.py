@@ -52,9 +52,9 @@ def found(program: hlo.Program, *, slice_size: int) -> list[Collective]:
 
 
 def _collective(program, one, place, times, overlapped, slice_size) -> Collective:
-    kind = one.opcode.removesuffix("-start")
+    kind = _kind(one, place)
     chips = groups(one.attributes)
-    arrays = one.arrays if one.opcode == kind else _result(kind, one)
+    arrays = _result(kind, one) if one.opcode.endswith("-start") else one.arrays
     return Collective(
         kind,
         arrays,
@@ -64,6 +64,14 @@ def _collective(program, one, place, times, overlapped, slice_size) -> Collectiv
         bool((chips // slice_size != chips[:, :1] // slice_size).any()),
         program.source(one),
     )
+
+
+def _kind(one: hlo.Instruction, place: str) -> str:
+    """The TPU's compiler writes a reduce-scatter as the slice of an all-reduce, fused."""
+    kind = one.opcode.removesuffix("-start")
+    if kind == "all-reduce" and "all-reduce-scatter" in place:
+        return "reduce-scatter"
+    return kind
 
 
 def _result(kind: str, start: hlo.Instruction) -> tuple[hlo.Array, ...]:

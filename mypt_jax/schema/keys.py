@@ -195,6 +195,7 @@ ROWS: tuple[Key, ...] = (
         absent="none",
         was=("use_checkpoint",),
     ),
+    Key("model.gather_weights", bool, FREE, numerics=True, absent=False),
     Key("model.scan_layers", bool, FREE, numerics=True, absent=True),
     Key("model.loss_chunks", int, FREE, above=0, numerics=True, unit="parts", absent=4),
     Key("optim.optimizer", str, TRAINING, choices=("adamw", "lion"), absent="adamw"),

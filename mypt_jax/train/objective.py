@@ -37,7 +37,12 @@ def cross_entropy(model: Forward, batch: Batch, key: jax.Array, *, replay_S) -> 
     B = targets_BL.shape[0]
     weights_B = jnp.full((B,), 1 / B, jnp.float32)
     total, rows = loss.weighted_loss(
-        model.head, hidden_BLD, targets_BL, weights_B, num_chunks=model.num_chunks
+        model.head,
+        hidden_BLD,
+        targets_BL,
+        weights_B,
+        num_chunks=model.num_chunks,
+        mesh=model.loss_mesh,
     )
     is_replay_B = replay_S[batch.source].astype(jnp.float32)
     figures = {
@@ -76,6 +81,7 @@ def divergence(
         of_domain.take(targets_BL),
         of_domain.valid / B,
         num_chunks=model.num_chunks,
+        mesh=model.loss_mesh,
     )
     taught = loss.Teacher(
         teacher.head,
@@ -89,6 +95,7 @@ def divergence(
         ce_weight * of_replay.valid / B,
         num_chunks=model.num_chunks,
         teacher=taught,
+        mesh=model.loss_mesh,
     )
     assert replay_rows.kl_B is not None  # taught
     figures = {

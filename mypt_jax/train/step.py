@@ -142,6 +142,8 @@ def build(
         room or memory.Room(memory.limit_gib(devices[0])),
     )
     resolved["remat"] = choice.remat
+    # A single copy of everything has nothing to gather.
+    resolved["gather_weights"] &= mesh.shape["data"] * mesh.shape["fsdp"] > 1
     graph = nnx.eval_shape(functools.partial(new_model, adapted=False))[0]
     bind = forward.binder(graph, mesh=mesh, eot=eot)
     shardings = states.shardings(mesh, shapes, tx)

@@ -161,10 +161,19 @@ def slow_on_8_devices(tmp_path_factory, compile_cache) -> dict:
 def test_every_mesh_trains_alike(on_8_devices):
     losses = on_8_devices["losses"]
     assert len(losses["one"]) == 20 and losses["one"][-1] < losses["one"][0] - 0.5
-    for name in ("data", "fsdp", "all"):
+    assert len(losses) == 5  # one with weights that are not gathered
+    for name in losses:
         np.testing.assert_allclose(losses[name], losses["one"], rtol=1e-5, err_msg=name)
     assert all(on_8_devices["same_batches"].values())
     assert on_8_devices["same_initialisation"]
+
+
+def test_the_head_is_gathered_once_and_its_gradient_reduced_once(on_8_devices):
+    """Not in each of the four chunks of the loss."""
+    found = on_8_devices["of_the_head"]
+    assert found["fsdp"]["all-gather"] == found["fsdp"]["reduce-scatter"] == 1
+    assert "reduce-scatter" not in found["fsdp, weights in slices"]
+    assert "all-gather" not in found["data"] and found["one"] == {}
 
 
 def test_accumulation_equals_the_large_batch_on_a_mesh(on_8_devices):
