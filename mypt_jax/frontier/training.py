@@ -96,7 +96,12 @@ def _trial(plan: Plan, stage: recipes.Stage, own: Mapping, samples: str) -> Tria
     }
     arguments = (
         f"--config={stage.spec(plan.size)}",
-        *plan.flags,  # what is said to all goes before what the recipe says
+        # The recipe goes before what is said to all; a tuple given twice would add up.
+        *(
+            flag
+            for flag in plan.flags
+            if flag.partition("=")[0].removeprefix("--config.") not in own
+        ),
         *(f"--config.{key}={value}" for key, value in filled.items()),
     )
     config = overrides.read(arguments).config

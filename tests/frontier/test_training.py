@@ -1,0 +1,24 @@
+"""The runs of a comparison: what a recipe says stands instead of what is said to all."""
+
+from mypt_jax.frontier import recipes, training
+
+
+def test_own_samples_take_the_place_of_general_text():
+    """Both were mixed: a tuple's flag that is given twice adds up."""
+    flags = ("--config.data.general=wiki", "--config.data.domain=mine")
+    plan = training.Plan("runs/tiny/base", "tiny", "out", flags)
+    made = training.candidate(
+        plan, "samples", recipes.RECIPES["samples"], rate=1.0, seed=1, samples="own"
+    )
+    config = made.runs["adapt"].stage.config
+    assert config["data"]["general"] == ("own",) and config["data"]["domain"] == ("mine",)
+
+
+def test_the_steps_of_every_result_are_equal():
+    plan = training.Plan("runs/tiny/base", "tiny", "out", ())
+    totals = {}
+    for name, recipe in recipes.RECIPES.items():
+        one = training.candidate(plan, name, recipe, rate=1.0, seed=1, samples="own")
+        needed = [one.runs[stage.name] for stage in recipe.needed]
+        totals[name] = sum(run.stage.config["num_steps"] for run in needed)
+    assert {*totals.values()} == {96}
