@@ -388,7 +388,7 @@ def _edit(tree, **changes):
         ({}, ["--quality=min_words=3"], "min_words"),
         ({}, ["--quality=min_chars=few"], "number"),
         ({}, ["--quality=max_symbol_share=40"], "must be <= 1"),
-        ({}, ["--against=/nowhere/x"], "does not exist"),
+        ({}, ["--against=/dev/null/x"], "does not exist"),
         ({}, ["--exclude_licence=MIT"], "no source is left"),
     ],
 )
