@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipeline.errors import UserError
+from data_pipeline.tokens import shards
 from mypt_jax.checkpoint import restore
 from mypt_jax.frontier import intervals, lines
 from mypt_jax.frontier.points import Points
 from mypt_jax.frontier.recipes import Recipe
 from mypt_jax.frontier.training import Candidate
-from mypt_jax.model import flops
 from mypt_jax.plan import costs
 from mypt_jax.runs.evaluations import Evaluation
 from mypt_jax.schema import recorded
@@ -82,23 +82,29 @@ def rows(
 ) -> tuple[Row, ...]:
     """The table. `chosen`: candidates at their best rates, all seeds; `tried`: all that ran."""
     forms = [form for name in recipes for form in _forms(points, name, recipes[name], chosen)]
-    target = float(np.mean([line[-1].domain for line in forms[0].lines]))
+    chain = forms[0]  # raw; what a seed's chain has learned is what its other recipes are held to
+    ends = [line[-1].domain for line in chain.lines]
+    target = {one.seed: end for one, end in zip(chain.candidates, ends, strict=True)}
+    mean = float(np.mean(ends))
     base = points.reported(points.base)
     draw = intervals.Resamples(base, max(len(one.candidates) for one in forms))
     measured: dict[tuple[str, str], tuple[list[Evaluation], float | None]] = {}
     for one in forms:
-        places = [lines.at_domain_loss(line, target) for line in one.lines]
+        places = [
+            lines.at_domain_loss(line, target.get(candidate.seed, mean))
+            for candidate, line in zip(one.candidates, one.lines, strict=True)
+        ]
         found = [place.share for place in places if place is not None]
-        ends = one.form == "raw"
-        if not ends and len(found) < len(places):
-            say(f"{one.recipe}, {one.form}: never as low as {target:.3f} in domain loss")
+        is_end = one.form == "raw"
+        if not is_end and len(found) < len(places):
+            say(f"{one.recipe}, {one.form}: never as low as {mean:.3f} in domain loss")
             continue
-        shares = [1.0] * len(places) if ends else found
+        shares = [1.0] * len(places) if is_end else found
         seen = [
             points.reported(lines.on_line(points.base, params, share))
             for params, share in zip(one.trained, shares, strict=True)
         ]
-        measured[one.recipe, one.form] = seen, None if ends else float(np.mean(shares))
+        measured[one.recipe, one.form] = seen, None if is_end else float(np.mean(shares))
     return tuple(
         _row(one, *measured[one.recipe, one.form], draw, measured, recipes, tried)
         for one in forms
@@ -131,6 +137,7 @@ def _row(form: _Form, seen, share, draw: intervals.Resamples, measured, recipes,
         for one in dict.fromkeys([*form.candidates, *tried])
         if one.recipe == form.recipe
     }
+    sampled = _sampling_flops(form.candidates[0].result)
     return Row(
         recipe=form.recipe,
         form=form.form,
@@ -143,8 +150,8 @@ def _row(form: _Form, seen, share, draw: intervals.Resamples, measured, recipes,
             for name, key in others.items()
             if key != (form.recipe, form.form)
         },
-        flops=cost[form.candidates[0]],
-        flops_tried=sum(cost.values()),
+        flops=cost[form.candidates[0]] + sampled,
+        flops_tried=sum(cost.values()) + sampled,  # samples are drawn once for all trials
         lines=tuple(map(tuple, form.lines)),
     )
 
@@ -184,4 +191,13 @@ def _flops(path: str) -> float:
     """Of the training of a run, a teacher's passes included."""
     config = recorded.config(path)
     tokens = config["num_steps"] * config["batch_size"] * config["model"]["block_size"]
-    return tokens * flops.per_token(config["model"]) * costs.teacher_factor(config)
+    return costs.work(config, tokens, evaluated=0)
+
+
+def _sampling_flops(path: str) -> float:
+    """Of drawing the own samples that a run replays: a forward pass of each token."""
+    config = recorded.config(path)
+    opened = map(shards.open_dataset, config["data"]["general"])
+    drawn = [one for data in opened if data.is_sampled for one in data.sources.values()]
+    tokens = sum(sum(source.tokens.values()) for source in drawn)
+    return costs.work(config, 0, evaluated=tokens)

@@ -16,6 +16,7 @@ class Stage(NamedTuple):
     file: str  # "v3" of configs/v3.py, or a path
     parent: str = ""
     values: Mapping[str, object] = {}  # {"objective.replay": "ce"}
+    rate: float = 1.0  # factor on the file's rate, besides the rates that are tried
 
     @property
     def name(self) -> str:
@@ -85,6 +86,11 @@ RECIPES: dict[str, Recipe] = {
     "samples": Recipe(
         "kl on the base's own samples, no general text",
         _one("kl", data__general=(SAMPLES,)),
+        kind="kl",
+    ),
+    "adapter": Recipe(
+        "kl, adapters of rank 8 at five times the rate",
+        (Stage("adapt", "", {"objective.replay": "kl", "adapter.rank": 8}, rate=5.0),),
         kind="kl",
     ),
     "bf16": Recipe(

@@ -74,7 +74,7 @@ def candidate(
             "seed": seed,
             "num_steps": max(1, round(config.num_steps * share)),
             "optim.warmup_steps": _warmup(config, share),
-            "optim.peak_lr": float(f"{config.optim.peak_lr * rate:.6g}"),
+            "optim.peak_lr": float(f"{config.optim.peak_lr * stage.rate * rate:.6g}"),
             **stage.values,
         }
         runs[stage.name] = _trial(plan, stage, own, samples)
