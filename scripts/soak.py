@@ -29,7 +29,7 @@ from mypt_jax.runs import layout
 STAGES = ("base", "v3", "v5", "v7", "v8")
 MEASURED = ("_secs", "_per_sec", "run_id", "mfu", "input_wait_share", "device_memory_bytes")
 # What differs between two chains in two places at two times, besides what a clock measures.
-NOT_COMPARED = ("run_id", "created", "path", "config")
+NOT_COMPARED = ("run_id", "created", "path", "config", "from")
 SHORT = {  # the tiny chain with smaller batches, saved often
     "model.block_size": 64,
     "batch_size": 8,
