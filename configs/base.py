@@ -117,6 +117,8 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
 
     config.eval = ConfigDict()
     config.eval.every_steps = 2000  # and at step 0 and the last
+    # even | geometric: at 1, 2, 4, 8, .. times every_steps, so that a curve is seen early.
+    config.eval.schedule = "even"
     # Per role, and as many of the half that is kept for the report: the guide's 150 batches of 12.
     config.eval.windows = 1800
     config.eval.min_windows = 32  # per source, where its val split has as many

@@ -26,7 +26,7 @@ ROWS = {
         "first_light manage",
         "continuation",
         "train",
-        "evaluate",
+        "evaluate foretell",
         "checkpoint monitor",
         "model optim distributed storage",
         "runs schema",

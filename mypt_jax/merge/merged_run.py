@@ -118,6 +118,7 @@ def _evaluate(
         plan=evaluator.plan,
         shares={},
         frozen={},
+        domain_epochs=0.0,
         token_bytes=evaluator.token_bytes,
         ledger=ledger,
         interrupts=interrupts,

@@ -174,6 +174,10 @@ def _text(row: Mapping, num_steps: int) -> str:
         value = row.get(f"eval/{role}/loss")
         if value is not None:
             parts.append(f"{role} {value:.4f}")
+        told = [row.get(f"foretold/{role}/{name}") for name in ("loss", "low", "high")]
+        if told[0] is not None:
+            between = "" if told[1] is None else f" ({told[1]:.2f} to {told[2]:.2f})"
+            parts[-1] += f" -> {told[0]:.2f}{between}"
     changes = [name for name in ("forgetting", "behaviour") if f"{name}/percent" in row]
     parts += [f"{name} {row[f'{name}/percent']:+.1f} %" for name in changes]
     if changes and row.get("guard/action"):

@@ -17,11 +17,11 @@ from mypt_jax.model import adapters, flops, gpt, parameters
 from mypt_jax.model import memory as memories
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import layout, lineage
-from mypt_jax.schema import recorded, stage_file
+from mypt_jax.schema import duration, recorded, stage_file
 
 GIB = memories.GIB
 
-STAGE_FILE = "stage file"  # where a stage that was not trained yet is known from
+RUN, STAGE_FILE = "run", "stage file"  # where a stage is known from, one not trained yet
 
 
 class Part(NamedTuple):
@@ -40,7 +40,7 @@ class Stage(NamedTuple):
     config: Mapping
     name: str
     path: str
-    origin: str  # "run" | STAGE_FILE | "this"
+    origin: str  # RUN | STAGE_FILE | "this"
     num_steps: int
     peak_lr: float
     replay_ratio: float
@@ -123,7 +123,7 @@ def ancestors(config: Mapping, spec: str) -> tuple[list[Stage], str]:
     while config["init_from"] not in ("", "scratch"):
         parent = layout.parse_spec(config["init_from"])[0]
         if os.path.isfile(layout.join(parent, layout.CONFIG)):
-            config, origin = recorded.config(parent), "run"
+            config, origin = recorded.config(parent), RUN
         else:
             file = os.path.join(os.path.dirname(path), f"{os.path.basename(parent)}.py")
             if not os.path.isfile(shipped.find(file)):
@@ -223,7 +223,7 @@ def eval_tokens(config: Mapping, parts: list[Part]) -> int:
     evaluation = config["eval"]
     roles = {part.key.split("/")[0] for part in parts}
     roles |= {"elsewhere"} if config["data"]["elsewhere"] else set()
-    times = 1 + -(-config["num_steps"] // evaluation["every_steps"])
+    times = 1 + len(duration.evaluation_steps(config))
     passes = len(roles) * (times + 2)
     known_before = 0 if config["init_from"] == "scratch" else len(roles - {"domain"})
     passes += {"off": 0, "end": 4, "always": 2 * (times + 2)}[evaluation["drift"]] * known_before

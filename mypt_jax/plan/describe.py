@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 
 from data_pipeline.batches import mixture
+from data_pipeline.errors import UserError
 from data_pipeline.tokens import tokenizer
+from mypt_jax.foretell import law, lineage
 from mypt_jax.model import flops, memory
 from mypt_jax.plan import costs
+from mypt_jax.runs import layout
 from mypt_jax.schema import duration, overrides, validation, values
 from mypt_jax.storage import fetch
 
@@ -50,6 +53,7 @@ def plan(
     past = costs.past_tokens(parts, stages)
     lines += _tokens(parts, own.tokens, past)
     lines += _rates(config)
+    lines += _foretold(config, stages, parts, past)
     todo = [one for one in stages if one.origin == costs.STAGE_FILE] + [own]
     lines += _operations(config, parts, own.tokens)
     lines += _hours(todo, parts, utilisation, prices or {})
@@ -112,6 +116,28 @@ def _rates(config: Mapping) -> list[str]:
     optim = config["optim"]
     rates = "  ".join(f"{n:,}: {lr:.3g}" for n, lr in costs.learning_rates(config))
     return ["", f"learning rate by update ({optim['schedule']})", f"  {rates}"]
+
+
+def _foretold(
+    config: Mapping,
+    stages: list[costs.Stage],
+    parts: list[costs.Part],
+    past: Mapping[str, int],
+) -> list[str]:
+    """Where its losses will end, of a stage whose parent was trained from the base."""
+    if len(stages) < 2 or stages[-1].origin != costs.RUN:
+        return []
+    tokens = costs.stage_of(config, "this").tokens
+    domain = [part for part in parts if part.key.startswith("domain/") and part.share]
+    seen = [(past.get(one.key, 0) + one.share * tokens) / max(1, one.tokens) for one in domain]
+    parent = stages[-1].path
+    try:
+        since = [*lineage.above(layout.record(parent)["ancestors"]), lineage.read(parent)]
+        found = law.foretell([*since, lineage.to_be(config)], epochs=max(seen, default=0.0))
+    except UserError as error:
+        return [f"final losses are not foretold: {error}"]
+    told = ", ".join(f"{role} {one}" for role, one in found.items())
+    return [f"foretold at its end, nats/token: {told}"]
 
 
 def _operations(config, parts, total: int) -> list[str]:

@@ -71,6 +71,26 @@ def resolve_warmup(config: dict) -> list[str]:
     return notes
 
 
+def evaluation_steps(config: Mapping) -> list[int]:
+    """The steps after which a run is evaluated, besides step 0."""
+    num_steps, step = config["num_steps"], config["eval"]["every_steps"]
+    if config["eval"]["schedule"] == "even":
+        return [*range(step, num_steps, step), num_steps]
+    found = []
+    while step < num_steps:
+        found.append(step)
+        step *= 2
+    return [*found, num_steps]
+
+
+def is_evaluation_due(config: Mapping, done: int) -> bool:
+    """Whether `done`, at most num_steps, is one of evaluation_steps."""
+    times, rest = divmod(done, config["eval"]["every_steps"])
+    is_power = times > 0 and times & (times - 1) == 0
+    due = not rest and (is_power or config["eval"]["schedule"] == "even")
+    return due or done == config["num_steps"]
+
+
 def _check_decay(num_steps: int, *, schedule: str, warmup_steps: int, decay_ratio: float, **_):
     most = 1 - warmup_steps / num_steps
     if schedule == "wsd" and decay_ratio > most:
@@ -105,20 +125,35 @@ def coverage(config: Mapping, mixture: mixtures.Mixture, drawn: Mapping) -> list
 
     `drawn`: what the ancestors drew; epochs count the lineage.
     """
-    block_size = config["model"]["block_size"]
-    total = config["num_steps"] * config["batch_size"] * block_size
+    total = config["num_steps"] * config["batch_size"] * config["model"]["block_size"]
     notes = []
-    for part in mixture.components:
-        tokens = part.dataset.sources[part.source].tokens["train"]
-        if part.share == 0:
-            continue
-        before = drawn_windows.first_window(part, drawn, block_size) * block_size / tokens
-        epochs = before + float(part.share) * total / tokens
+    for part, before, epochs in epochs_of(config, mixture, drawn):
         told = f"{part.key}: {float(part.share):.2%} of {total:,} tokens, {epochs:.2f} epochs"
         if before:
             told += f", {before:.2f} of them by the ancestors"
         notes.append(judged(told, part.role, epochs))
     return notes
+
+
+def epochs_of(
+    config: Mapping, mixture: mixtures.Mixture, drawn: Mapping
+) -> list[tuple[mixtures.Component, float, float]]:
+    """(what is trained on, its epochs by the ancestors, its epochs at the end of the stage)."""
+    block_size = config["model"]["block_size"]
+    total = config["num_steps"] * config["batch_size"] * block_size
+    found = []
+    for part in mixture.components:
+        tokens = part.dataset.sources[part.source].tokens["train"]
+        if part.share:
+            before = drawn_windows.first_window(part, drawn, block_size) * block_size / tokens
+            found.append((part, before, before + float(part.share) * total / tokens))
+    return found
+
+
+def domain_epochs(config: Mapping, mixture: mixtures.Mixture, drawn: Mapping) -> float:
+    """How often a source of the domain is gone through at most, the ancestors included."""
+    found = epochs_of(config, mixture, drawn)
+    return max((epochs for part, _, epochs in found if part.role == "domain"), default=0.0)
 
 
 def judged(told: str, role: str, epochs: float) -> str:

@@ -269,6 +269,7 @@ ROWS: tuple[Key, ...] = (
     Key("data.expected_domain_tokens", int, FREE, least=0, absent=0),
     Key("data.expected_general_tokens", int, FREE, least=0, absent=0),
     Key("eval.every_steps", int, EVALUATION, above=0, was=("eval_interval",)),
+    Key("eval.schedule", str, EVALUATION, choices=("even", "geometric"), absent="even"),
     Key("eval.windows", int, EVALUATION, above=0, unit="windows", was=("eval_iters",)),
     Key("eval.min_windows", int, EVALUATION, above=0, unit="windows", absent=32),
     Key("eval.batch_size", int, FREE, least=0, unit="windows", numerics=True, absent=0),

@@ -13,6 +13,7 @@ from data_pipeline.errors import UserError
 from mypt_jax import exits
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
+from mypt_jax.foretell import under_way
 from mypt_jax.model import adapters
 from mypt_jax.monitor import goodput, metrics, preemption
 from mypt_jax.runs import comparison, evaluations, layout
@@ -32,15 +33,16 @@ class Evaluation:
         plan: Mapping,
         shares: Mapping[str, float],
         frozen: Mapping,
+        domain_epochs: float,
         token_bytes: np.ndarray,
         ledger: goodput.Ledger,
         interrupts: preemption.Interrupts,
     ):
         """`plan`: {key: EvalWindows}; `shares`: of each source in training, which weigh `val`;
-        `frozen`: what adapters are added to, {} for none; `token_bytes`: bytes of text per token
-        id."""
+        `frozen`: what adapters are added to, {} for none; `domain_epochs`: at the end, with the
+        ancestors'; `token_bytes`: bytes of text per token id."""
         self._run, self._program, self._plan, self._shares = run, program, plan, shares
-        self._frozen = frozen
+        self._frozen, self._domain_epochs = frozen, domain_epochs
         self._token_bytes = token_bytes
         self._ledger, self._interrupts = ledger, interrupts
         self._batch_size = losses.eval_batch_size(run.config)
@@ -66,9 +68,14 @@ class Evaluation:
             found |= self._compare(evaluations.Evaluation(scores), done)
             secs = time.monotonic() - start
             row = {"step": done, **row, **found, "eval_secs": secs}
+            row |= self._run.broadcast("hear what is foretold", lambda: self._foretold(row))
             self._run.write_row(row)
         self._ledger.flush(done)
         return row
+
+    def _foretold(self, row: Mapping) -> dict:
+        ancestors = self._run.record["ancestors"]
+        return under_way.entries(self._run.config, ancestors, row, epochs=self._domain_epochs)
 
     def _params(self, state: Mapping) -> Mapping:
         """Of the whole model: what adapters make of the parent, until the end has made it."""

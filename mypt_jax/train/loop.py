@@ -16,6 +16,7 @@ from mypt_jax import exits
 from mypt_jax.checkpoint import restore, save
 from mypt_jax.model import adapters
 from mypt_jax.monitor import goodput, preemption, timing
+from mypt_jax.schema import duration
 from mypt_jax.train import (
     averaging,
     evaluation,
@@ -137,7 +138,7 @@ def _observe(loop: Loop, done: int, figures: Mapping[str, Any]) -> dict:
         loop.run.observers.after_step(done, means)
     row = loop.rows.make(done, means)
     # An evaluation writes the row, with its own figures in it.
-    if loop.rows.is_due(done) and not wishes.evaluation_due(loop.run.config, done):
+    if loop.rows.is_due(done) and not duration.is_evaluation_due(loop.run.config, done):
         loop.run.write_row(row)
     return row
 

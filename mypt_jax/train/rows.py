@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 
 from data_pipeline.batches import loader as loaders
 from mypt_jax.monitor import step_guard, timing
-from mypt_jax.train import wishes
+from mypt_jax.schema import duration
 
 
 class Rows:
@@ -31,7 +31,7 @@ class Rows:
     def is_due(self, done: int) -> bool:
         """Whether the row of a step is written."""
         every_steps = self._config["log"]["every_steps"]
-        return done % every_steps == 0 or wishes.evaluation_due(self._config, done)
+        return done % every_steps == 0 or duration.is_evaluation_due(self._config, done)
 
     def make(self, done: int, figures: Mapping[str, float]) -> dict:
         """{"step", "loss", "lr", "grad_norm", ..}; with speed, tokens, shares and epochs where the

@@ -10,8 +10,9 @@ from mypt_jax.distributed import coordination, heartbeat, hosts
 from mypt_jax.model import attention_check, memory
 from mypt_jax.monitor import preemption
 from mypt_jax.runs import layout
+from mypt_jax.schema import duration
 from mypt_jax.schema.validation import Validated
-from mypt_jax.train import finish, loop, provenance, start, step, wishes
+from mypt_jax.train import finish, loop, provenance, start, step
 from mypt_jax.train.forgetting import guard
 
 
@@ -43,7 +44,7 @@ def run_stage(validated: Validated, interrupts: preemption.Interrupts) -> None:
         attention_check.run(program.model_config)
         work, state, done, row = start.open_loop(validated, program, interrupts, stack)
         work.evaluate.compile(state)
-        if wishes.evaluation_due(config, done) and not layout.has_eval(row):
+        if duration.is_evaluation_due(config, done) and not layout.has_eval(row):
             row = work.evaluate(state, done, row)
         kept = guard.act(work.run, done, row)
         if kept is None:

@@ -31,7 +31,7 @@ from mypt_jax.monitor import (
 )
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import integrity, layout, lease, lease_place
-from mypt_jax.schema import changes, recorded
+from mypt_jax.schema import changes, duration, recorded
 from mypt_jax.schema.validation import Parent, Teacher, Validated
 from mypt_jax.storage import mirror
 from mypt_jax.train import (
@@ -173,6 +173,9 @@ def _make_loop(
             plan=plan,
             shares={part.key: float(part.share) for part in validated.mixture.components},
             frozen=frozen,
+            domain_epochs=duration.domain_epochs(
+                config, validated.mixture, run.record.get("drawn", {})
+            ),
             token_bytes=validated.tokenizer.token_bytes(),
             ledger=ledger,
             interrupts=interrupts,
@@ -423,5 +426,5 @@ def _resume(
     for row in found:
         loop.limit.at_row(row)  # of an evaluation after the step was saved
     # A row that waits for its evaluation is written again, with it.
-    kept = done if found or not wishes.evaluation_due(config, done) else done - 1
+    kept = done if found or not duration.is_evaluation_due(config, done) else done - 1
     return found[0] if found else dict(meta["row"]), kept, notes

@@ -8,6 +8,7 @@ import jax
 
 from mypt_jax.distributed import coordination
 from mypt_jax.monitor import preemption
+from mypt_jax.schema import duration
 
 
 class Wish(NamedTuple):
@@ -39,7 +40,7 @@ class Wishes:
         every_steps = self._config["checkpoint"]["every_steps"]
         wish = Wish(
             save=asked != coordination.NOTHING or bool(every_steps) and done % every_steps == 0,
-            evaluate=evaluation_due(self._config, done),
+            evaluate=duration.is_evaluation_due(self._config, done),
             stop=asked == coordination.STOP,
         )
         return wish if any(wish) else None
@@ -57,7 +58,3 @@ class Wishes:
             if time.monotonic() - self._last_save >= every_secs:
                 return coordination.SAVE
         return coordination.NOTHING
-
-
-def evaluation_due(config: Mapping, done: int) -> bool:
-    return done % config["eval"]["every_steps"] == 0 or done == config["num_steps"]
