@@ -2,6 +2,7 @@
 
 import argparse
 import re
+import sys
 from fractions import Fraction
 from typing import Any, NoReturn
 
@@ -15,6 +16,14 @@ class Parser(argparse.ArgumentParser):
         options.setdefault("allow_abbrev", False)
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(description=text, **options)
+
+    def parse_known_args(self, args=None, namespace=None):
+        """As argparse does. Raises UserError for --NAME=--, of which argparse makes a list."""
+        given = sys.argv[1:] if args is None else list(args)
+        for one in given:
+            if one.startswith("--") and one.endswith("=--"):
+                self.error(f"argument {one.removesuffix('=--')}: '--' is no value")
+        return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Raises UserError instead of printing the usage."""

@@ -47,6 +47,15 @@ _MENDED = {
     errno.EBUSY: "it is in use, perhaps as a mount point: choose another path",
     errno.EIO: "the disk does not answer as it should: check it",
     errno.ESTALE: "the file server has lost it: mount it again",
+    errno.ENOENT: "it is not there: correct the path, or make it first",
+    errno.ELOOP: "its links lead in a circle: correct them",
+    errno.ENXIO: "it is a device or socket, a file is wanted: choose another path",
+    errno.ENODEV: "it is a device or pipe, a file is wanted: choose another path",
+    errno.ENOTEMPTY: "the directory is not empty: choose another one",
+    errno.EXDEV: "it is on another disk: choose a path on the same one",
+    errno.ENOMEM: "there is too little memory: end other programs, or take a machine with more",
+    errno.EAGAIN: "too many processes run: raise the limit (ulimit -u), or end other programs",
+    errno.ETIMEDOUT: "the file server does not answer: run the same command again",
 }
 
 
@@ -59,10 +68,41 @@ def of_system(error: OSError, *, where: object = None) -> UserError | None:
     return UserError(f"cannot use {name}: {mended}" if name is not None else mended)
 
 
+def known(error: OSError | UnicodeError) -> UserError | None:
+    """Returns what a command says of an error that comes of files, of the system or of text."""
+    return of_system(error) if isinstance(error, OSError) else _of_text(error)
+
+
+def _of_text(error: UnicodeError) -> UserError:
+    if isinstance(error, UnicodeEncodeError):
+        place = ascii(error.object[error.start : error.end][:9])
+        return UserError(
+            f"{place} cannot be written as {error.encoding}: leave it out, or set LANG=C.UTF-8"
+        )
+    if isinstance(error, UnicodeDecodeError):
+        found = bytes(error.object[error.start : error.end][:9])
+        return UserError(
+            f"byte {error.start} of a text, {found!r}, is not {error.encoding}: mend it"
+        )
+    return UserError(f"a text is not as it should be: {error}")
+
+
 class Stop(Exception):
     """A planned end of a command with an exit code of its own."""
 
     code = 1
+
+
+def occupy_console() -> None:
+    """Opens nothing in the place of stdin, stdout and stderr that are closed (`2>&-`): the next
+    file that is opened would be taken for them."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor, inheritable=True)
+            mode = "w" if descriptor else "r"
+            setattr(sys, name, open(descriptor, mode, encoding="utf-8", closefd=False))
 
 
 def run(main: Callable[[], int]) -> int:
@@ -70,27 +110,43 @@ def run(main: Callable[[], int]) -> int:
 
     What the terminal's encoding cannot show is shown as an escape.
     """
+    occupy_console()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a test, or a notebook, may have put another
             stream.reconfigure(errors="backslashreplace")
     try:
-        return main()
+        code = main()
+        if sys.stdout is not None:
+            sys.stdout.flush()  # or the interpreter would find out that the disk is full
+        return code
     except (UserError, Stop) as error:
         return _told(error)
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # `command | head`: nobody reads the rest
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return UNHEARD
-    except OSError as error:
-        if (known := of_system(error)) is None:
+    except (OSError, UnicodeError) as error:
+        if (mended := known(error)) is None:
             raise
-        return _told(known)
+        return _told(mended)
+    finally:
+        _drop_unheard()
 
 
 def _told(error: UserError | Stop) -> int:
-    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # nobody hears it, and the exit code says it
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
     return error.code if isinstance(error, Stop) else BAD_INPUT
+
+
+def _drop_unheard() -> None:
+    """Lets go of what a stream cannot write, of which the interpreter's end would complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 @contextlib.contextmanager

@@ -10,6 +10,8 @@ import os
 import select
 import sys
 
+from data_pipeline import errors
+
 PATIENCE_SECS = 10.0  # for a reader that lives and does not read, as a terminal that was paused
 _AT_ONCE_BYTES = 512  # what a pipe that is ready takes without waiting, on every system (POSIX)
 _STREAMS = {"stdout": 1, "stderr": 2}
@@ -46,11 +48,7 @@ class _Unfailing(io.RawIOBase):
 
 def hold() -> None:
     """Makes stdout and stderr of this process unfailing; the first thing that a command does."""
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:  # or the next file that is opened would be taken for the console
-            os.dup2(os.open(os.devnull, os.O_RDWR), descriptor, inheritable=True)
+    errors.occupy_console()
     for name, descriptor in _STREAMS.items():
         before = getattr(sys, name)
         if before is not None:

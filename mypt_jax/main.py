@@ -14,6 +14,7 @@ from typing import NoReturn
 from absl import app, flags
 from absl import logging as absl_logging
 
+from data_pipeline import errors
 from data_pipeline.errors import UserError
 from mypt_jax import console, exits, redact
 from mypt_jax.monitor import preemption
@@ -43,6 +44,10 @@ def _parse(argv: list[str]) -> list[str]:
         sys.exit(_fail(f"unknown flag --{error.flagname}{hints.hint(error.flagname)}", 2))
     except (flags.Error, UserError, ValueError) as error:
         sys.exit(_fail(error, 2))
+    except OSError as error:
+        if (known := errors.known(error)) is None:
+            raise
+        sys.exit(_fail(known, 2))
     return rest
 
 
@@ -94,6 +99,10 @@ def main(argv: list[str]) -> int:
         return hosts.leave(_fail(error, 2), error)
     except exits.RunEnd as end:
         return hosts.leave(_fail(end, end.code), end)
+    except (OSError, UnicodeError) as error:  # of what is read; exits.storage has what is written
+        if (known := errors.known(error)) is None:
+            raise
+        return hosts.leave(_fail(known, 2), known)
     finally:
         interrupts.close()
     return 0

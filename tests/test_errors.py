@@ -27,6 +27,19 @@ def test_a_reader_who_leaves_is_no_success():
         assert command.wait(timeout=60) == 141
 
 
+def test_a_full_disk_behind_the_console_is_one_line():
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m mypt_jax --help > /dev/full"],
+        capture_output=True,
+        cwd=ROOT,
+        text=True,
+    )
+    assert done.returncode == errors.BAD_INPUT
+    assert done.stderr == (
+        "error: the disk is full: free some space and run the same command again\n"
+    )
+
+
 def test_errors_go_from_one_process_to_another():
     for error in (errors.MissingExtra("mammoth", "office"), document.ReadError("scanned", "f: x")):
         again = pickle.loads(pickle.dumps(error))
@@ -45,4 +58,4 @@ def test_what_the_system_refuses_is_one_line_and_anything_else_a_traceback(capsy
     said = capsys.readouterr().err.splitlines()
     assert len(said) == 2 and said[0].startswith("error: cannot use /some/file: the disk is full")
     with pytest.raises(OSError):
-        errors.run(refused(errno.ENOENT))
+        errors.run(refused(errno.ECHILD))

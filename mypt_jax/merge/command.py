@@ -17,6 +17,8 @@ import argparse
 
 from data_pipeline import arguments, errors
 
+_MOST_POINTS = 1001  # each is a model that is evaluated
+
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = arguments.Parser(__doc__, prog="python -m mypt_jax.merge")
@@ -33,8 +35,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         raise errors.UserError(
             "--limit chooses a point of a line: give --line --toward=RUN with it"
         )
-    if args.points < 2:
-        raise errors.UserError(f"--points is {args.points}, wanted 2 or more: a line has two ends")
+    if not 2 <= args.points <= _MOST_POINTS:
+        raise errors.UserError(
+            f"--points is {args.points}, wanted 2 (a line has two ends) to {_MOST_POINTS:,}"
+        )
     args.limit = (
         arguments.share(args.limit, "limit", "the base's general loss") if args.limit else None
     )
