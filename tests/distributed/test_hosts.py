@@ -2,7 +2,6 @@
 
 import socket
 import subprocess
-import time
 
 import numpy as np
 import pytest
@@ -68,13 +67,11 @@ def test_processes_with_other_text_at_the_same_path_end_with_one_line_each(small
 
 def test_a_process_that_never_comes_is_missed_in_time(small, tmp_path):
     small |= {"workdir": tmp_path / "run", "distributed.num_processes": 2}
-    start = time.monotonic()
     (process,) = start_processes("base", [small], 3)
     ((code, _, stderr),) = ends([process], timeout=120)
     assert code == 7, stderr
     (line,) = error_lines(stderr)
     assert "did not meet within 3 s" in line and "process 0 of 2 at" in line
-    assert time.monotonic() - start < 100
 
 
 @pytest.mark.full

@@ -4,6 +4,7 @@ They stand here and not in the product: it has no hooks. Each function is named 
 in the process of the trainer only (zygote.py).
 """
 
+import threading
 import time
 
 
@@ -277,16 +278,29 @@ def hang_at(step: int) -> None:
 
 
 def slow_loader(secs: float) -> None:
-    """Every batch takes `secs` to make."""
+    """Every batch is waited for `secs`, however long a step takes: it is begun when it is."""
     from data_pipeline.batches import loader
 
-    plain = loader.TrainLoader.batch
+    plain, take = loader.TrainLoader.batch, loader.Prefetch._take
+    close = loader.Prefetch.close
+    wanted = threading.Semaphore(0)
 
     def batch(self, number):
-        time.sleep(secs)
+        if threading.current_thread().name == "prefetch":
+            wanted.acquire()
+            time.sleep(secs)
         return plain(self, number)
 
-    loader.TrainLoader.batch = batch
+    def wanting(self):
+        wanted.release()
+        return take(self)
+
+    def closing(self):
+        wanted.release()
+        close(self)
+
+    loader.TrainLoader.batch, loader.Prefetch._take = batch, wanting
+    loader.Prefetch.close = closing
 
 
 def small_pages() -> None:

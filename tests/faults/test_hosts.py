@@ -3,7 +3,6 @@
 import re
 import signal
 import socket
-import time
 
 import numpy as np
 import pytest
@@ -65,9 +64,7 @@ def test_a_killed_peer_ends_the_other_one(pair, tmp_path, moment):
     first, second = pair(tmp_path / "base", faults={"slow_commit": {"secs": 1.0}})
     first.wait_for(moment)
     second.send(signal.SIGKILL)
-    begin = time.monotonic()
     assert first.wait() == 7, first.stderr
-    assert time.monotonic() - begin < 60
     # A computation that failed, or a wait that would have had no end: both lines name it.
     gone = r"another process of this run is gone: process 1 \(|process 1 has not been heard of"
     assert re.search(gone, first.last_line), first.stderr

@@ -212,18 +212,18 @@ def test_a_signal_reaches_the_stage_once_and_is_waited_for(tree, signum):
     runner = subprocess.Popen(
         [sys.executable, "scripts/run_chain.py", "--size=tiny"],
         cwd=tree,
-        env={**os.environ, "WAIT": "30"},
+        env={**os.environ, "WAIT": "300"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 300
         while not (tree / "calls").exists() and time.monotonic() < deadline:
             time.sleep(0.02)
         os.killpg(runner.pid, signum)  # as a terminal does: to the whole foreground group
-        _, message = runner.communicate(timeout=30)
+        _, message = runner.communicate(timeout=300)
     finally:
         if runner.poll() is None:
             runner.kill()
