@@ -98,7 +98,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.objective.teacher = "base"  # base | parent: whose words replay windows keep
 
     config.data = ConfigDict()
-    config.data.tokenizer = "gpt2"  # gpt2 | gpt2-4096 | hf:DIR
+    config.data.tokenizer = "gpt2"  # gpt2 | gpt2-4096 | mypt | mypt-v8 | hf:DIR
     # Token datasets: directories, each a DIR or one source of it, DIR#SOURCE.
     config.data.domain = ("data/itsec_v3_tokenized",)
     config.data.general = tuple(f"data/multilingual_1.5B_wiki90#{s}" for s, _ in common.PHASE1)

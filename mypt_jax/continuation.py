@@ -7,11 +7,11 @@ import jax
 import numpy as np
 from flax import nnx
 
-from data_pipeline import errors
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.checkpoint import restore
 from mypt_jax.model import gpt as model
 from mypt_jax.model import sampling
+from mypt_jax.runs import own_tokenizer
 
 DEFAULT_NEW_TOKENS = 200
 
@@ -26,20 +26,17 @@ def load(spec: str) -> tuple[sampling.Generator, tokenizers.Tokenizer]:
 
 def of_loaded(loaded: restore.Loaded) -> tuple[sampling.Generator, tokenizers.Tokenizer]:
     """As `load`, of what was read."""
-    tokenizer = tokenizers.get(loaded.config["data"]["tokenizer"])
-    recorded = loaded.record["tokenizer"]
-    if recorded["sha256"] != tokenizer.sha256:
-        raise errors.UserError(
-            f"run {loaded.path} was trained with tokenizer {recorded['name']} "
-            f"{recorded['sha256'][:12]}, found {tokenizer.sha256[:12]}: restore that tokenizer"
-        )
+    tokenizer = own_tokenizer.of(loaded.path, loaded.config, loaded.record)
     device = jax.devices()[0]
     settings = model.resolve(loaded.config["model"], device)
     # One document and no backward pass: neither masks nor rematerialisation.
     settings |= {"attention": "xla", "document_mask": False, "remat": "none", "dropout": 0.0}
     abstract = nnx.eval_shape(lambda: model.GPT(rngs=nnx.Rngs(0), **settings))
     gpt = nnx.merge(nnx.graphdef(abstract), nnx.State(jax.device_put(loaded.params, device)))
-    return sampling.Generator(gpt, eot=tokenizer.eot, vocab_size=tokenizer.vocab_size), tokenizer
+    generator = sampling.Generator(
+        gpt, eot=tokenizer.eot, vocab_size=tokenizer.vocab_size, stops=tokenizer.stops
+    )
+    return generator, tokenizer
 
 
 class _Stream:
@@ -74,7 +71,7 @@ def of(
     `write` is handed the only prompt's text as it comes.
     """
     generator, tokenizer = load(spec)
-    encoded = [tokenizer.encode(prompt).tolist() for prompt in prompts]
+    encoded = [tokenizer.encode_prompt(prompt).tolist() for prompt in prompts]
     room = generator.block_size - max(1, *map(len, encoded))
     new_tokens = options.max_new_tokens or min(DEFAULT_NEW_TOKENS, max(room, 1))
     made = generator.generate(

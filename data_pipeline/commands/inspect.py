@@ -21,6 +21,7 @@ def main(argv=None) -> int:
     parser.add_argument("--verify", action="store_true", help="hash and range-check every file")
     parser.add_argument("--decode", type=int, default=0, help="documents to show of each source")
     parser.add_argument("--split", choices=shards.SPLITS, default="train", help="for --decode")
+    parser.add_argument("--tokenizer", default="", help="for --decode: mypt-v8, whose tags differ")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     args = parser.parse_args(argv)
     dataset = shards.open_dataset(args.directory)
@@ -44,8 +45,9 @@ def main(argv=None) -> int:
             print("verified: every id is in the vocabulary; the original keeps no hashes")
         else:
             print("verified: hashes, ids and document ends are as the manifest says")
-    for source in dataset.sources.values():
-        for number, text in _decoded(dataset, source, args.split, args.decode):
+    vocabulary = tokenizer.get(args.tokenizer or dataset.tokenizer)
+    for source in dataset.sources.values() if args.decode else ():
+        for number, text in _decoded(source, vocabulary, args.split, args.decode):
             print(f"--- {source.name}/{args.split} document {number}")
             print(text)
     return 0
@@ -93,9 +95,8 @@ def _summary(dataset: shards.Dataset) -> dict:
     }
 
 
-def _decoded(dataset: shards.Dataset, source: shards.Source, split: str, count: int):
+def _decoded(source: shards.Source, vocabulary: tokenizer.Tokenizer, split: str, count: int):
     """Yields (number, text) of `count` documents, spread over the split."""
-    vocabulary = tokenizer.get(dataset.tokenizer)
     stream = source.stream(split)
     ends = stream.doc_ends.astype(np.int64)
     count = min(count, len(ends))
@@ -103,7 +104,6 @@ def _decoded(dataset: shards.Dataset, source: shards.Source, split: str, count: 
         number = (2 * i + 1) * len(ends) // (2 * count)
         start = int(ends[number - 1]) if number else 0
         tokens = stream[start : int(ends[number])]
-        if tokens[-1] == dataset.eot:
+        if tokens[-1] == vocabulary.eot:
             tokens = tokens[:-1]
-        # The original's control tags lie above GPT-2's ids.
-        yield number, vocabulary.decode(tokens[tokens < vocabulary.vocab_size])
+        yield number, vocabulary.decode(tokens)

@@ -32,7 +32,7 @@ def main(argv=None) -> int:
     parser.add_argument("--weight", action="append", default=[], help="NAME:w (repeatable)")
     parser.add_argument("--total_tokens", type=int, help="default: everything")
     parser.add_argument("--out_dir", type=Path, required=True)
-    parser.add_argument("--tokenizer", default="gpt2", help="gpt2, gpt2-4096 or hf:DIR")
+    parser.add_argument("--tokenizer", default="gpt2", help=", ".join(tokenizer.NAMES))
     parser.add_argument("--repeat", action="store_true", help="repeat train of short sources")
     parser.add_argument("--max_repeat", type=int, default=100)
     parser.add_argument("--allow_short", action="store_true", help="keep going with less")

@@ -173,9 +173,11 @@ def _replay(
         )
         for split in shards.SPLITS
     }
-    _take(one, "train", writers["train"], room=tokens, seed=seed)
+    sizes = vocabulary.token_bytes()
+    _take(one, "train", writers["train"], room=tokens, seed=seed, sizes=sizes)
     if with_val:
-        _take(one, "val", writers["val"], room=one.data.tokens["val"], seed=seed)
+        room = one.data.tokens["val"]
+        _take(one, "val", writers["val"], room=room, seed=seed, sizes=sizes)
     splits = {split: writer.close() for split, writer in writers.items()}
     documents = sum(entry["documents"] for entry in splits.values())
     return {
@@ -186,14 +188,16 @@ def _replay(
     }
 
 
-def _take(one: mixture.Component, split: str, writer, *, room: int, seed: int) -> None:
+def _take(
+    one: mixture.Component, split: str, writer, *, room: int, seed: int, sizes: np.ndarray
+) -> None:
+    """Copies documents in an order of the seed; `sizes`: bytes of every id of the new dataset."""
     stream = one.data.stream(split)
     ends = stream.doc_ends.astype(np.int64)
     starts = np.concatenate([[0], ends[:-1]])
     hashes = stream.doc_hashes
     if not len(hashes):  # the original's shards: each counts as one document
         hashes = np.arange(len(ends), dtype=np.uint64)
-    sizes = tokenizer.get(one.dataset.tokenizer).token_bytes()
     at = f"{one.dataset.path}: {one.source}/{split}"
     for i in np.argsort(hashing.order_keys(hashes, seed), kind="stable").tolist():
         if room <= 0:
@@ -203,8 +207,9 @@ def _take(one: mixture.Component, split: str, writer, *, room: int, seed: int) -
         room -= len(piece)
         if piece.max() >= len(sizes):
             raise errors.UserError(
-                f"{at}, document {i}: id {piece.max()} is a control tag of the original, which no "
-                f"{one.dataset.tokenizer} text has: leave --materialize out"
+                f"{at}, document {i}: id {piece.max()} is a control tag of the original, which the "
+                "domain's tokenizer lacks: prepare the domain with --tokenizer=mypt, or leave "
+                "--materialize out"
             )
         text_bytes = int(sizes[piece].sum())
         writer.add(piece, doc_hash=int(hashes[i]), text_bytes=text_bytes)
@@ -213,7 +218,7 @@ def _take(one: mixture.Component, split: str, writer, *, room: int, seed: int) -
 def _as_original(native: Path, staging: Path, tokens_per_shard: int) -> None:
     """Turns the shards below `native` into a directory that the original's loader reads."""
     dataset = shards.open_dataset(native)
-    if dataset.tokenizer != "gpt2":
+    if dataset.tokenizer not in mypt_format.TOKENIZERS:
         raise errors.UserError(f"--layout mypt holds gpt2 tokens, not {dataset.tokenizer}")
     splits = {
         split: [source.stream(split) for source in dataset.sources.values()]

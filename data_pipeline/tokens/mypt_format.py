@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from data_pipeline import atomic, errors
+from data_pipeline import atomic, digests, errors
 from data_pipeline.tokens import streams, tokenizer
 
 STORAGE = "mypt"
 METADATA = "dataset_metadata.json"
 STATE = "tokenizer_state.json"
 DTYPE = np.dtype("<u4")
-# GPT-2's 50,257 ids and the 15 control tags that the original appends to them.
-_ID_LIMIT = 50257 + 15
+TOKENIZERS = ("gpt2", "mypt", "mypt-v8")  # what its ids may be of; they read text alike
 _VAL_FRACTION = 0.1
+_BLOCK = 1 << 22  # ids read at one time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,6 @@ class Found:
 
     name: str
     tokenizer: tokenizer.Tokenizer
-    id_limit: int
     train: tuple[streams.Part, ...]
     val: tuple[streams.Part, ...]
     metadata: dict
@@ -58,13 +57,39 @@ def read(root: Path) -> Found:
     written = json.dumps([metadata, state, files], sort_keys=True)
     return Found(
         name=re.sub(r"[^A-Za-z0-9._-]", "_", root.resolve().name).lstrip("._-") or "data",
-        tokenizer=tokenizer.get("gpt2"),
-        id_limit=_ID_LIMIT,
+        tokenizer=tokenizer.get("mypt"),  # nothing says which tags: those of now
         train=train,
         val=val,
         metadata=metadata,
         fingerprint=hashlib.sha256(written.encode()).hexdigest(),
     )
+
+
+def largest_id(parts: tuple[streams.Part, ...]) -> int:
+    """The largest id of shards, -1 of none; remembered as long as nothing touches them. Raises
+    UserError where one cannot be read."""
+    memories: dict[str, digests.Memory] = {}
+    largest = -1
+    for part in parts:
+        path = Path(f"{part.path}.bin")
+        memory = memories.setdefault(str(path.parent), digests.Memory(path.parent))
+        name = f"{path.name}: largest id"
+        try:
+            found = memory.recall(name, [str(path)])
+            found = found or memory.learn(name, [str(path)], lambda path=path: _largest(path))
+        except OSError as error:
+            raise errors.UserError(
+                f"{path} cannot be read ({error.strerror}): restore it"
+            ) from error
+        largest = max(largest, int(found))
+    for memory in memories.values():
+        memory.save()
+    return largest
+
+
+def _largest(path: Path) -> str:
+    tokens = np.memmap(path, DTYPE, "r")
+    return str(max(int(tokens[i : i + _BLOCK].max()) for i in range(0, len(tokens), _BLOCK)))
 
 
 def _json(path: Path) -> dict:

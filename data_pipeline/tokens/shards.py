@@ -18,6 +18,7 @@ import numpy as np
 
 from data_pipeline import errors
 from data_pipeline.tokens import array_record, mypt_format, streams
+from data_pipeline.tokens import tokenizer as tokenizers
 
 SCHEMA = 1
 SPLITS = ("train", "val")
@@ -71,6 +72,26 @@ class Dataset:
     dtype: np.dtype
     sources: dict[str, Source]
     settings: list[dict]
+
+    def check_ids(self, vocabulary: tokenizers.Tokenizer) -> None:
+        """Raises UserError where the original's data holds control tags that `vocabulary` lacks.
+
+        A manifest names the largest id and its tokenizer; the original's directories name neither,
+        so that those are read, once.
+        """
+        if self.storage != mypt_format.STORAGE:
+            return
+        for source in self.sources.values():
+            largest = mypt_format.largest_id((*source.parts["train"], *source.parts["val"]))
+            if largest >= vocabulary.vocab_size:
+                raise errors.UserError(
+                    f"{self.path} holds id {largest}, {vocabulary.name} ends at "
+                    f"{vocabulary.vocab_size - 1}: a control tag of the original; set "
+                    "data.tokenizer=mypt, or mypt-v8 for data of its first version"
+                    if largest < self.vocab_size
+                    else f"{self.path} holds id {largest}, the original has {self.vocab_size}: it "
+                    "is damaged; restore it"
+                )
 
     @property
     def is_sampled(self) -> bool:
@@ -255,15 +276,15 @@ def _from_legacy(root: Path, found: mypt_format.Found) -> Dataset:
         root=str(path_of(root)),
         storage=mypt_format.STORAGE,
         dtype=mypt_format.DTYPE,
-        id_limit=found.id_limit,
+        id_limit=found.tokenizer.vocab_size,
     )
     return Dataset(
         path=str(path_of(root)),
         tokenizer=found.tokenizer.name,
         tokenizer_sha256=found.tokenizer.sha256,
         eot=found.tokenizer.eot,
-        vocab_size=found.id_limit,
-        max_id=found.id_limit - 1,
+        vocab_size=found.tokenizer.vocab_size,
+        max_id=found.tokenizer.vocab_size - 1,
         fingerprint=found.fingerprint,
         storage=mypt_format.STORAGE,
         dtype=mypt_format.DTYPE,

@@ -34,7 +34,8 @@ class Texts:
         if len(tokens) and tokens[-1] == self._vocabulary.eot:
             tokens = tokens[:-1]
         # Control tags that the original appended to GPT-2's ids stand for no text.
-        return self._vocabulary.decode(tokens[tokens < self._vocabulary.vocab_size])
+        first_tag = self._vocabulary.vocab_size - len(self._vocabulary.tags)
+        return self._vocabulary.decode(tokens[tokens < first_tag])
 
     def __iter__(self) -> Iterator[str]:
         return map(self.__getitem__, range(len(self)))

@@ -1,11 +1,13 @@
 """Text <-> token ids: GPT-2's byte-level BPE through tiktoken, verified by hash and offline.
 
 Names: `gpt2` (50,257 ids), `gpt2-4096` (the first 4,096 of its ranks and an end-of-text, for tiny
-models) and `hf:DIR` (a Hugging Face tokenizer.json).
+models), `mypt` and `mypt-v8` (gpt2 and the control tags of the original, now and at v8) and
+`hf:DIR` (a Hugging Face tokenizer.json).
 """
 
 import functools
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -32,6 +34,13 @@ _END_OF_TEXT = "<|endoftext|>"
 _SMALL_RANKS = 4096
 # Embedding tables are padded to a multiple of this: the tile width of TPU and GPU matrix units.
 _VOCAB_MULTIPLE = 128
+# The original's control tags in the order of their ids, which begin after GPT-2's: each pair is a
+# part of a conversation (core/special_tokens.py there). Five ids mean other tags than at v8.
+_TAGS = {
+    "mypt": "system user assistant user_context assistant_context toolcall toolresult think cite",
+    "mypt-v8": "system user user_context assistant assistant_context toolcall toolresult",
+}
+NAMES = ("gpt2", f"gpt2-{_SMALL_RANKS}", *_TAGS, "hf:DIR")
 _BLOCK = 1 << 14  # ids decoded per step: its arrays stay in the processor's cache
 
 
@@ -39,8 +48,9 @@ class Tokenizer:
     """A vocabulary with its end-of-text id; `eot` is never produced from text.
 
     Attributes: name, eot, bos (what a text begins with; None for a tokenizer that has no such
-    token), vocab_size (ids in use), padded_vocab_size, sha256 (of ranks, pattern and eot, or of
-    tokenizer.json).
+    token), stops (ids that end what a model says beside eot), tags (control tokens, the last ids
+    in use), vocab_size (ids in use), padded_vocab_size, sha256 (of ranks, pattern and eot, or of
+    tokenizer.json: of how text is read, so that tags do not change it).
     """
 
     def __init__(
@@ -55,10 +65,14 @@ class Tokenizer:
         token_bytes: Callable[[], np.ndarray],
         encoding,
         bos: int | None = None,
+        stops: tuple[int, ...] = (),
+        tags: tuple[str, ...] = (),
     ):
         self.name = name
         self.eot = eot
         self.bos = bos
+        self.stops = tuple(one for one in stops if one != eot)
+        self.tags = tags
         self.vocab_size = vocab_size
         self.padded_vocab_size = -(-vocab_size // _VOCAB_MULTIPLE) * _VOCAB_MULTIPLE
         self.sha256 = sha256
@@ -72,6 +86,15 @@ class Tokenizer:
         """Returns int32 ids of `text`; every character is ordinary text, `<|endoftext|>` too."""
         return self.encode_uint32(text).astype(np.int32)
 
+    def encode_prompt(self, text: str) -> np.ndarray:
+        """Returns int32 ids of what a user types to a model: control tags in it are tags."""
+        if not self.tags:
+            return self.encode(text)
+        parts = re.split("(" + "|".join(map(re.escape, self.tags)) + ")", text)
+        first = self.vocab_size - len(self.tags)
+        tag_ids = {tag: np.array([first + i], np.int32) for i, tag in enumerate(self.tags)}
+        return np.concatenate([tag_ids[p] if p in tag_ids else self.encode(p) for p in parts])
+
     def decode(self, ids) -> str:
         """Returns the text of `ids`; the end-of-text id shows as `<|endoftext|>`."""
         ids = np.asarray(ids, np.int64)
@@ -84,7 +107,7 @@ class Tokenizer:
         return self._decode(ids)
 
     def token_bytes(self) -> np.ndarray:
-        """Returns int32[vocab_size]: the UTF-8 bytes each id stands for, 0 for end-of-text."""
+        """Returns int32[vocab_size]: the UTF-8 bytes each id stands for, 0 for control tokens."""
         if self._sizes is None:
             self._sizes = self._token_bytes()
             self._sizes.setflags(write=False)
@@ -98,15 +121,20 @@ class Tokenizer:
 
 @functools.cache
 def get(name: str) -> Tokenizer:
-    """Returns the tokenizer `gpt2`, `gpt2-4096` or `hf:DIR`; raises UserError for other names."""
+    """Returns the tokenizer of a name of NAMES; raises UserError for other names."""
     if name == "gpt2":
         return _from_ranks(name, _gpt2_ranks())
+    if name in _TAGS:
+        pairs = [(f"<myPT_{part}>", f"</myPT_{part}>") for part in _TAGS[name].split()]
+        return _from_ranks(name, _gpt2_ranks(), tags=(*itertools.chain(*pairs), "<myPT_eot>"))
     if name == f"gpt2-{_SMALL_RANKS}":
         # Merge number r only ever joins pieces of smaller rank, so a prefix is itself a BPE.
         return _from_ranks(name, {b: r for b, r in _gpt2_ranks().items() if r < _SMALL_RANKS})
     if name.startswith("hf:"):
         return _from_hugging_face(name, Path(name[3:]))
-    raise errors.UserError(f"unknown tokenizer {name!r}: use gpt2, gpt2-{_SMALL_RANKS} or hf:DIR")
+    raise errors.UserError(
+        f"unknown tokenizer {name!r}: use {', '.join(NAMES[:-1])} or {NAMES[-1]}"
+    )
 
 
 @functools.cache
@@ -138,7 +166,7 @@ def _release_file(path: str, digest: str) -> bytes:
     return content
 
 
-def _from_ranks(name: str, ranks: dict[bytes, int]) -> Tokenizer:
+def _from_ranks(name: str, ranks: dict[bytes, int], tags: tuple[str, ...] = ()) -> Tokenizer:
     import tiktoken
 
     eot = len(ranks)
@@ -154,7 +182,7 @@ def _from_ranks(name: str, ranks: dict[bytes, int]) -> Tokenizer:
         return encoding.encode_to_numpy(text, allowed_special=set(), disallowed_special=())
 
     def token_bytes() -> np.ndarray:
-        sizes = np.zeros(eot + 1, np.int32)
+        sizes = np.zeros(eot + 1 + len(tags), np.int32)
         for piece, rank in ranks.items():
             sizes[rank] = len(piece)
         return sizes
@@ -162,12 +190,16 @@ def _from_ranks(name: str, ranks: dict[bytes, int]) -> Tokenizer:
     return Tokenizer(
         name=name,
         eot=eot,
-        vocab_size=eot + 1,
+        vocab_size=eot + 1 + len(tags),
         sha256=digest.hexdigest(),
         encode=encode,
-        decode=_Decoder([*sorted(ranks, key=ranks.__getitem__), _END_OF_TEXT.encode()]),
+        decode=_Decoder(
+            [*sorted(ranks, key=ranks.__getitem__), *map(str.encode, (_END_OF_TEXT, *tags))]
+        ),
         token_bytes=token_bytes,
         encoding=encoding,
+        stops=(eot + len(tags),),  # the last tag is the end of a turn
+        tags=tags,
     )
 
 
@@ -236,6 +268,7 @@ def _from_hugging_face(name: str, directory: Path) -> Tokenizer:
         token_bytes=token_bytes,
         encoding=None,
         bos=_hugging_face_bos(inner, directory),
+        stops=_hugging_face_stops(directory, vocab_size),
     )
 
 
@@ -246,7 +279,7 @@ def _named(directory: Path, key: str) -> str:
         return ""
     try:
         found = json.loads(config.read_bytes()).get(key)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise errors.UserError(f"{config} is not a JSON object: {error}") from None
     named = found.get("content") if isinstance(found, dict) else found
     if named and not isinstance(named, str):
@@ -257,6 +290,21 @@ def _named(directory: Path, key: str) -> str:
 def _hugging_face_bos(inner, directory: Path) -> int | None:
     named = _named(directory, "bos_token")
     return inner.token_to_id(named) if named else None
+
+
+def _hugging_face_stops(directory: Path, vocab_size: int) -> tuple[int, ...]:
+    """The ids that end what the model says, of its generation_config.json; a chat's are several."""
+    path = directory / "generation_config.json"
+    if not path.is_file():
+        return ()
+    try:
+        found = json.loads(path.read_bytes()).get("eos_token_id")
+    except (ValueError, AttributeError, RecursionError) as error:
+        raise errors.UserError(f"{path} is not a JSON object: {error}") from None
+    ids = found if isinstance(found, list) else [] if found is None else [found]
+    if not all(type(one) is int and 0 <= one < vocab_size for one in ids):
+        raise errors.UserError(f"{path}: eos_token_id is {found!r}, wanted ids below {vocab_size}")
+    return tuple(ids)
 
 
 def _hugging_face_eot(inner, directory: Path) -> int:

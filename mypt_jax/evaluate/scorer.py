@@ -13,13 +13,12 @@ from flax import nnx
 from data_pipeline.batches import loader as loaders
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import check, shards
-from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses, tasks
 from mypt_jax.model import attention, forward
 from mypt_jax.model import gpt as model
-from mypt_jax.runs import evaluations
+from mypt_jax.runs import evaluations, own_tokenizer
 
 
 class Scorer:
@@ -30,13 +29,7 @@ class Scorer:
         loaded = restore.load_params(spec)
         self.path, self.step, self.config = loaded.path, loaded.step, loaded.config
         self.batch_size = batch_size
-        self.tokenizer = tokenizers.get(self.config["data"]["tokenizer"])
-        recorded = loaded.record["tokenizer"]
-        if recorded["sha256"] != self.tokenizer.sha256:
-            raise UserError(
-                f"run {self.path} was trained with tokenizer {recorded['name']} "
-                f"({recorded['sha256'][:12]}), found {self.tokenizer.sha256[:12]}"
-            )
+        self.tokenizer = own_tokenizer.of(self.path, self.config, loaded.record)
         devices = jax.devices()[:1]
         resolved = model.resolve(self.config["model"], devices[0])
         gpt = nnx.eval_shape(lambda: model.GPT(rngs=nnx.Rngs(0), **resolved))
@@ -60,6 +53,7 @@ class Scorer:
                 f"dataset {data} was made with tokenizer {dataset.tokenizer}, the run "
                 f"{self.path} has {self.tokenizer.name}; prepare it again or give the text itself"
             )
+        dataset.check_ids(self.tokenizer)
         checked = check.Check((source, "val") for source in dataset.sources.values())
         checked.start()
         checked.wait()

@@ -12,6 +12,7 @@ Needs torch (requirements-interop.txt).
 import sys
 
 from data_pipeline import arguments, errors
+from data_pipeline.tokens import mypt_format
 from mypt_jax.interop import choices
 
 
@@ -21,6 +22,12 @@ def main(argv=None) -> int:
     reader = commands.add_parser("import", text=__doc__, help="a folder becomes a base run")
     reader.add_argument("directory")
     reader.add_argument("run")
+    reader.add_argument(
+        "--tokenizer",
+        choices=mypt_format.TOKENIZERS,
+        default="",
+        help="whose control tags it says; default: mypt's if it was trained with a loss mask",
+    )
     reader.add_argument("--origin", default="", help=choices.ORIGIN)
     writer = commands.add_parser("export", text=__doc__, help="a run becomes a folder")
     writer.add_argument("run", help="PATH[@STEP|@best]")
@@ -30,7 +37,9 @@ def main(argv=None) -> int:
     from mypt_jax.interop import mypt_folder  # here, so that --help waits for no jax
 
     if given.command == "import":
-        mypt_folder.import_folder(given.directory, given.run, origin=given.origin)
+        mypt_folder.import_folder(
+            given.directory, given.run, origin=given.origin, tokenizer=given.tokenizer
+        )
         print(f"wrote {given.run}; train from it: --config=configs/v3.py:{given.run}")
     else:
         mypt_folder.export_folder(given.run, given.directory, dtype=given.dtype)

@@ -13,6 +13,7 @@ from pickle import UnpicklingError
 import numpy as np
 
 from data_pipeline import errors
+from data_pipeline.tokens import mypt_format
 from mypt_jax.interop import runs, tensors
 
 # Keys of the original's config that shape the model; all others concern training.
@@ -31,6 +32,7 @@ SWITCHES = {
     },
     "tie_weights": {False: {"tied_embeddings": False}, True: {"tied_embeddings": True}},
 }
+TAGS_KEY = "control_tags"  # in tokenizer.json; the original reads past it
 TOKENS, HEAD = "token_embedding_table.weight", "lm_head.weight"
 
 
@@ -146,18 +148,31 @@ def _state_dict(path: str) -> dict[str, np.ndarray]:
     return {str(name): value.float().numpy() for name, value in content.items()}
 
 
-def import_folder(directory: str, workdir: str, *, origin: str) -> None:
-    """Reads a MyPT folder and writes it as a finished base run; `origin`: the run that it was made
-    from, or ""."""
-    runs.check_target(workdir)
-    where = os.path.join(directory, "config.json")
-    settings = settings_of(_json(directory, "config.json"), where=where)
-    kind = _json(directory, "tokenizer.json").get("token_kind")
+def _tokenizer_of(directory: str, config: Mapping) -> str:
+    """Which control tags a model says: an earlier export of ours names them; else one that was
+    trained with a loss mask, which is for conversations, has those of now."""
+    state = _json(directory, "tokenizer.json")
+    kind = state.get("token_kind")
     if kind != "gpt2":
         raise errors.UserError(
             f"{directory}/tokenizer.json: token_kind is {kind!r}, wanted 'gpt2': the tokenizer "
             "differs from every one known here"
         )
+    named = state.get(TAGS_KEY, "mypt" if config.get("use_loss_mask") else "gpt2")
+    if named not in mypt_format.TOKENIZERS:
+        raise errors.UserError(f"{directory}/tokenizer.json: {TAGS_KEY} is {named!r}, unknown here")
+    return named
+
+
+def import_folder(directory: str, workdir: str, *, origin: str, tokenizer: str = "") -> None:
+    """Reads a MyPT folder and writes it as a finished base run; `origin`: the run that it was made
+    from, or ""; `tokenizer`: which of TOKENIZERS, "" for what the folder says."""
+    runs.check_target(workdir)
+    where = os.path.join(directory, "config.json")
+    config = _json(directory, "config.json")
+    settings = settings_of(config, where=where)
+    name = _tokenizer_of(directory, config)
+    name = tokenizer or name
     path = os.path.join(directory, "model.pt")
     state = _state_dict(path)
     if settings["tied_embeddings"] and HEAD in state and TOKENS in state:
@@ -168,10 +183,10 @@ def import_folder(directory: str, workdir: str, *, origin: str) -> None:
         workdir,
         params=params,
         settings=settings,
-        tokenizer_name="gpt2",
+        tokenizer_name=name,
         source=directory,
         note=f"imported from the MyPT checkpoint {directory}",
-        origin=runs.family_of(origin, settings=settings, tokenizer_name="gpt2", source=directory),
+        origin=runs.family_of(origin, settings=settings, tokenizer_name=name, source=directory),
     )
 
 
@@ -211,7 +226,7 @@ def check_exportable(settings: Mapping, tokenizer: str, *, where: str) -> None:
             )
     if settings["qkv_bias"] != settings["proj_bias"]:
         raise errors.UserError(f"{where}: the original has one switch for qkv_bias and proj_bias")
-    if tokenizer != "gpt2":
+    if tokenizer not in mypt_format.TOKENIZERS:
         raise errors.UserError(f"{where}: tokenizer is {tokenizer}, the original knows only gpt2")
 
 
@@ -221,7 +236,8 @@ def export_folder(spec: str, directory: str, *, dtype: str) -> None:
     runs.check_target(directory)
     loaded = runs.read(spec)
     settings = loaded.config["model"]
-    check_exportable(settings, loaded.config["data"]["tokenizer"], where=loaded.path)
+    name = loaded.config["data"]["tokenizer"]
+    check_exportable(settings, name, where=loaded.path)
     kind = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[dtype]
     arrays = tensors.to_theirs(loaded.params, table(settings), settings)
     if settings["tied_embeddings"]:
@@ -244,6 +260,7 @@ def export_folder(spec: str, directory: str, *, dtype: str) -> None:
     wrapped = {"state_dict": state, "checkpoint_dtype": dtype, "model_dtype": str(kind)}
     torch.save(wrapped, os.path.join(directory, "model.pt"))
     tokenizer = {"token_kind": "gpt2", "chars": None, "base_vocab_size": 50_257}
+    tokenizer[TAGS_KEY] = name
     for name, value in (("config.json", config), ("tokenizer.json", tokenizer)):
         with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
             json.dump(value, file, indent=2)

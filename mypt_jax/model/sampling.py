@@ -42,7 +42,7 @@ class Sampling:
 
 
 class Generated(NamedTuple):
-    """New tokens of every prompt, without the final EOT, and how long the decoding took."""
+    """New tokens of every prompt, without what ended them, and how long the decoding took."""
 
     tokens: list[list[int]]
     decode_secs: float
@@ -57,9 +57,11 @@ class Generated(NamedTuple):
 class Generator:
     """A model with its tokenizer, ready to continue prompts."""
 
-    def __init__(self, gpt: model.GPT, *, eot: int, vocab_size: int):
-        """`vocab_size`: ids in use; the padding of the vocabulary is never sampled."""
+    def __init__(self, gpt: model.GPT, *, eot: int, vocab_size: int, stops: Sequence[int] = ()):
+        """`vocab_size`: ids in use; the padding of the vocabulary is never sampled. `stops`: ids
+        that end a continuation beside `eot`, as a chat's end of a turn."""
         self.gpt, self.eot, self.vocab_size = gpt, eot, vocab_size
+        self.stops = tuple(stops)
         self._programs: dict = {}
 
     @property
@@ -76,7 +78,7 @@ class Generator:
         use_cache: bool = True,
         on_tokens: Callable[[np.ndarray], None] = lambda tokens_B: None,
     ) -> Generated:
-        """Continues every prompt until EOT or max_new_tokens; an empty prompt starts after EOT.
+        """Continues every prompt until a stop or max_new_tokens; an empty prompt starts after EOT.
 
         A row's samples depend on its prompt, its number and the seed, not on the other rows.
         on_tokens is called with each new token [B]; -1 where a row has ended. Raises UserError when
@@ -112,7 +114,7 @@ class Generator:
             run = first if number == 0 else following
             new_B, cache, state = run(self.gpt, cache, state)
             new_B = np.asarray(new_B)
-            live_B = live_B & (new_B != self.eot)
+            live_B = live_B & ~np.isin(new_B, (self.eot, *self.stops))
             for row in np.flatnonzero(live_B):
                 outputs[row].append(int(new_B[row]))
             on_tokens(np.where(live_B, new_B, -1))

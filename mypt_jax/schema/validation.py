@@ -12,6 +12,7 @@ from data_pipeline.batches import eval_windows
 from data_pipeline.batches import mixture as mixtures
 from data_pipeline.errors import UserError
 from data_pipeline.prepare.contamination import checks
+from data_pipeline.tokens import mypt_format
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
 from mypt_jax.runs import drawn as drawn_windows
@@ -320,7 +321,8 @@ def _check_tokenizer(config: dict, components: list[mixtures.Component]) -> toke
                 f"({dataset.tokenizer_sha256[:12]}), the config has {tokenizer.name} "
                 f"({tokenizer.sha256[:12]}); prepare it again or set data.tokenizer"
             )
-        if dataset.max_id >= vocab_size:
+        dataset.check_ids(tokenizer)
+        if dataset.storage != mypt_format.STORAGE and dataset.max_id >= vocab_size:
             raise UserError(
                 f"dataset {dataset.path} holds token id {dataset.max_id}, "
                 f"model.vocab_size is {vocab_size}"

@@ -11,7 +11,7 @@ from model_factory import quick  # noqa: F401
 from data_pipeline import errors
 from mypt_jax import continuation
 from mypt_jax.checkpoint import restore
-from mypt_jax.interop import mypt
+from mypt_jax.interop import mypt, mypt_folder
 from mypt_jax.model import sampling
 from mypt_jax.runs import lineage
 
@@ -190,7 +190,9 @@ def test_round_trip_is_bit_exact(tmp_path, dtype, name, later):
     Reference({**CONFIG, **later}).load_state_dict(after, strict=True)
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert {key: config[key] for key in later} == later
-    assert {key: config[key] for key in mypt.SHAPE_KEYS} == {k: CONFIG[k] for k in mypt.SHAPE_KEYS}
+    assert {key: config[key] for key in mypt_folder.SHAPE_KEYS} == {
+        k: CONFIG[k] for k in mypt_folder.SHAPE_KEYS
+    }
 
 
 def test_an_imported_run_is_finished_and_has_a_lineage(tmp_path):
@@ -202,6 +204,27 @@ def test_an_imported_run_is_finished_and_has_a_lineage(tmp_path):
     assert loaded.config["model"]["n_embd"] == 16 and not loaded.config["model"]["qkv_bias"]
     finished = json.loads((tmp_path / "base" / "finished.json").read_text())
     assert finished["params_sha256"] == lineage.params_sha256(loaded.params)
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags", "tokenizer"),
+    [
+        ({}, [], "gpt2"),
+        ({"use_loss_mask": True}, [], "mypt"),
+        ({"use_loss_mask": True}, ["--tokenizer=mypt-v8"], "mypt-v8"),
+    ],
+)
+def test_one_that_was_trained_on_conversations_says_control_tags(
+    tmp_path, changes, flags, tokenizer
+):
+    """Also after a way out and in again, which the original's own files do not tell."""
+    write_folder(tmp_path / "in", **changes)
+    mypt.main(["import", str(tmp_path / "in"), str(tmp_path / "base"), *flags])
+    mypt.main(["export", str(tmp_path / "base"), str(tmp_path / "out")])
+    mypt.main(["import", str(tmp_path / "out"), str(tmp_path / "again")])
+    for run in ("base", "again"):
+        made, found = continuation.load(str(tmp_path / run))
+        assert found.name == tokenizer and made.vocab_size == found.vocab_size
 
 
 class Payload:

@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from data_pipeline import errors
-from data_pipeline.tokens import array_record, mypt_format, shards, streams, verification
+from data_pipeline.tokens import (
+    array_record,
+    mypt_format,
+    shards,
+    streams,
+    tokenizer,
+    verification,
+)
 
 
 @pytest.fixture
@@ -179,7 +186,7 @@ def test_the_originals_directories_open_unchanged(tmp_path, metadata):
     dataset = shards.open_dataset(root)
     source = dataset.sources["multi-lingual_1.5B"]
     assert source.tokens == {"train": 500, "val": 100}
-    assert dataset.tokenizer == "gpt2"
+    assert dataset.tokenizer == "mypt" and dataset.tokenizer_sha256 == tokenizer.get("gpt2").sha256
     assert source.stream("train")[298:302].tolist() == [298, 299, 1, 2]
     verification.verify(dataset)
 
@@ -204,6 +211,20 @@ def test_damage_in_the_originals_directories(tmp_path):
     np.array([7, 60_000], "<u4").tofile(root / "val" / "shard_00002.bin")
     with pytest.raises(errors.UserError, match="token 1: id 60000"):
         shards.open_dataset(root).sources["c"].stream("val")[0:2]
+
+
+def test_control_tags_want_a_tokenizer_that_has_them(tmp_path):
+    root = original(tmp_path / "a")
+    dataset = shards.open_dataset(root)
+    dataset.check_ids(tokenizer.get("gpt2"))
+    for largest, fitting in ((50_271, ("mypt-v8", "mypt")), (50_275, ("mypt",)), (50_276, ())):
+        np.array([7, largest], "<u4").tofile(root / "val" / "shard_00002.bin")
+        for name in ("gpt2", "mypt-v8", "mypt"):
+            if name in fitting:
+                dataset.check_ids(tokenizer.get(name))
+                continue
+            with pytest.raises(errors.UserError, match=f"holds id {largest}, "):
+                dataset.check_ids(tokenizer.get(name))
 
 
 def test_what_we_write_for_the_original_is_what_it_reads(datasets, tmp_path):

@@ -130,3 +130,19 @@ def test_every_demo_document_comes_back_byte_for_byte():
     for name in NAMES:
         vocabulary = tokenizer.get(name)
         assert all(vocabulary.decode(vocabulary.encode(text)) == text for text in texts)
+
+
+@pytest.mark.parametrize(
+    ("name", "assistant", "last"), [("mypt", 50261, 50275), ("mypt-v8", 50263, 50271)]
+)
+def test_the_originals_control_tags(name, assistant, last):
+    """Typed to a model they are tags, in a text they are text; both read text as gpt2 does."""
+    tags, gpt2 = tokenizer.get(name), tokenizer.get("gpt2")
+    written = "<myPT_assistant>Hi</myPT_assistant><myPT_eot>"
+    ids = tags.encode_prompt(written).tolist()
+    assert ids == [assistant, 17250, assistant + 1, last] and tags.decode(ids) == written
+    assert tags.encode(written).max() < 50256 and tags.decode(tags.encode(written)) == written
+    assert (tags.sha256, tags.eot, tags.stops) == (gpt2.sha256, gpt2.eot, (last,))
+    assert tags.vocab_size == last + 1 == len(tags.token_bytes())
+    assert tags.token_bytes()[50256:].sum() == 0
+    assert tags.encode_prompt("").tolist() == []
