@@ -20,7 +20,7 @@ from mypt_jax import exits
 from mypt_jax.checkpoint import restore, retention
 from mypt_jax.distributed import coordination, sharding
 from mypt_jax.model import state as states
-from mypt_jax.runs import integrity, layout, lineage
+from mypt_jax.runs import integrity, layout, lineage, own_tokenizer
 
 
 @jax.jit
@@ -316,6 +316,7 @@ def write_finished_run(workdir: str, params: Mapping, config: Mapping, record: M
     state = {"params": params, "step": np.zeros((), np.int32)}
     checkpointer.save(0, state, {"lineage": record, "imported": True})
     checkpointer.close()
+    own_tokenizer.keep(workdir, config["data"]["tokenizer"])
     lineage.write_json(layout.join(workdir, layout.CONFIG), dict(config))
     lineage.write_json(layout.join(workdir, lineage.FILE), dict(record))
     digest = lineage.params_sha256(params)

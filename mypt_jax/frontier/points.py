@@ -15,12 +15,11 @@ from flax import nnx
 
 from data_pipeline.batches import eval_windows, mixture
 from data_pipeline.batches.eval_windows import REPORT
-from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses, tasks
 from mypt_jax.model import forward, gpt
-from mypt_jax.runs import evaluations, lineage
+from mypt_jax.runs import evaluations, lineage, own_tokenizer
 
 _BATCH = 32  # windows of a pass
 
@@ -48,7 +47,7 @@ class Points:
         graphdef = nnx.split(nnx.eval_shape(lambda: gpt.GPT(rngs=nnx.Rngs(0), **model)), nnx.Param)[
             0
         ]
-        vocabulary = tokenizers.get(loaded.config["data"]["tokenizer"])
+        vocabulary = own_tokenizer.of(loaded.path, loaded.config, loaded.record)
         self._mesh = sharding.make_mesh((1, 1, 1), [device])
         bind = forward.binder(graphdef, mesh=self._mesh, eot=vocabulary.eot)
         self._measure, self._drift = losses.make_measure(bind), losses.make_drift(bind)

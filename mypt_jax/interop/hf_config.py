@@ -11,6 +11,7 @@ GPT2_ACTIVATIONS = {
     "gelu": "gelu",
     "silu": "silu",
 }
+SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 ARCHITECTURES = {
     "gpt2": "GPT2LMHeadModel",
     "llama": "LlamaForCausalLM",
@@ -26,8 +27,8 @@ def import_settings(config: Mapping, *, block_size: int, where: str) -> dict:
     """
     kind = config.get("model_type")
     try:
-        if kind == "gpt2":
-            settings = _gpt2_settings(config, where)
+        if kind in ("gpt2", "mypt"):
+            settings = _gpt2_settings(config, where) | {"head_bias": kind == "mypt"}
         elif kind in ("llama", "qwen2"):
             settings = _llama_settings(config, where)
         else:
@@ -76,7 +77,6 @@ def _gpt2_settings(config: Mapping, where: str) -> dict:
         "qkv_bias": True,
         "proj_bias": True,
         "mlp_bias": True,
-        "head_bias": False,
         "dropout": config.get("resid_pdrop", 0.1),
     }
 
@@ -162,15 +162,33 @@ def completed(settings: Mapping, kind: str) -> dict:
     return dict(settings)
 
 
-def export_config(settings: Mapping, kind: str, *, width: int, eot: int, dtype: str) -> dict:
-    """config.json of a (completed) model; `width` is the MLP's."""
+def special_ids(config: Mapping, *, where: str) -> dict:
+    """What a config.json says of the tokens that begin, end and pad a text; an end may be a list.
+    Raises UserError for what are no ids of the model."""
+    found = {key: config[key] for key in SPECIAL_IDS if key in config}
+    for key, value in found.items():
+        ids = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(type(one) is int and one < config["vocab_size"] for one in ids):
+            raise errors.UserError(
+                f"{where}: {key} is {value!r}, wanted ids below {config['vocab_size']}"
+            )
+    return found
+
+
+def longest(config: Mapping) -> int:
+    """The context that a config.json names, 0 where it names none."""
+    found = config.get("n_positions", config.get("max_position_embeddings", 0))
+    return found if type(found) is int else 0
+
+
+def export_config(settings: Mapping, kind: str, *, width: int, ids: Mapping, dtype: str) -> dict:
+    """config.json of a (completed) model; `width` is the MLP's, `ids` as of special_ids."""
     common = {
         "architectures": [ARCHITECTURES[kind]],
         "model_type": kind,
         "vocab_size": settings["vocab_size"],
         "tie_word_embeddings": settings["tied_embeddings"],
-        "bos_token_id": eot,
-        "eos_token_id": eot,
+        **ids,
         "torch_dtype": dtype,
     }
     if kind in ("gpt2", "mypt"):
@@ -178,6 +196,7 @@ def export_config(settings: Mapping, kind: str, *, width: int, eot: int, dtype: 
         return {
             **common,
             "n_positions": settings["block_size"],
+            "n_ctx": settings["block_size"],  # of no meaning to transformers; converters to GGUF
             "n_layer": settings["n_layer"],
             "n_head": settings["n_head"],
             "n_embd": settings["n_embd"],

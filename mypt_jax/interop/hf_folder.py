@@ -15,10 +15,11 @@ import numpy as np
 from data_pipeline import errors
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.interop import card, choices, head_bias, hf_config, hf_tokenizer, runs, tensors
-from mypt_jax.runs import kinds, lineage
+from mypt_jax.runs import kinds, lineage, own_tokenizer
 
 MAX_LOSS_CHANGE_NATS = 0.001
 MODELLING_FILE = "modeling_mypt.py"
+GENERATION_FILE = "generation_config.json"
 # Buffers, not weights, that old GPT-2 files carry along.
 GPT2_BUFFERS = (".attn.bias", ".attn.masked_bias")
 
@@ -81,13 +82,14 @@ def _normalised(found: Mapping, settings: Mapping, kind: str) -> dict[str, np.nd
 
 def import_folder(
     directory: str, workdir: str, *, block_size: int, tokenizer: str, origin: str
-) -> None:
-    """Reads a Hugging Face folder and writes it as a finished base run; `origin`: the run that it
-    was made from, or ""."""
+) -> list[str]:
+    """Reads a Hugging Face folder and writes it as a finished base run; returns remarks for the
+    user. `origin`: the run that it was made from, or ""."""
     runs.check_target(workdir)
     where = os.path.join(directory, "config.json")
     config = lineage.read_json(where, what="checkpoint", wanted={})
     settings = hf_config.import_settings(config, block_size=block_size, where=where)
+    hf_config.special_ids(config, where=where)
     kind = config["model_type"]
     name = tokenizer or hf_tokenizer.recognise(directory)
     if tokenizers.get(name).vocab_size > settings["vocab_size"]:
@@ -98,19 +100,37 @@ def import_folder(
     found = _normalised(read_tensors(directory), settings, kind)
     params = tensors.to_ours(found, hf_config.table(settings, kind), settings, where=directory)
     family = runs.family_of(origin, settings=settings, tokenizer_name=name, source=directory)
-    if name.startswith("hf:"):  # the run keeps its own copy
-        copied = os.path.join(workdir, "tokenizer")
-        hf_tokenizer.copy(name.removeprefix("hf:"), copied)
-        name = f"hf:{copied}"
+    # The run keeps its own copy of them, and of what else its export must say.
+    own = os.path.join(workdir, own_tokenizer.DIRECTORY)
+    own_tokenizer.copy(directory, own)
+    if name.startswith("hf:"):
+        if name != f"hf:{directory}":
+            shutil.copyfile(
+                os.path.join(name.removeprefix("hf:"), "tokenizer.json"),
+                os.path.join(own, "tokenizer.json"),
+            )
+        name = f"hf:{own}"
+    remarks = _context_remarks(config, settings["block_size"], "--block_size=N takes more of it.")
     runs.write(
         workdir,
         params=params,
         settings=settings,
         tokenizer_name=name,
         source=directory,
-        note=f"imported from the Hugging Face checkpoint {directory} ({kind})",
+        note=". ".join(
+            [f"imported from the Hugging Face checkpoint {directory} ({kind})", *remarks]
+        ),
         origin=family,
     )
+    return remarks
+
+
+def _context_remarks(config: Mapping, block_size: int, advice: str) -> list[str]:
+    """What is said where a model's context is longer than what is taken of it."""
+    longest = hf_config.longest(config)
+    if longest <= block_size:
+        return []
+    return [f"Its context of {longest:,} tokens is cut to {block_size:,}. {advice}".rstrip()]
 
 
 def _without_head_bias(loaded, settings: dict, *, eot: int, force: bool) -> tuple[dict, list[str]]:
@@ -156,10 +176,14 @@ def export_folder(
     runs.check_target(directory)
     loaded = runs.read(spec)
     settings = dict(loaded.config["model"])
-    tokenizer = tokenizers.get(loaded.config["data"]["tokenizer"])
-    params, remarks = loaded.params, []
+    tokenizer = own_tokenizer.of(loaded.path, loaded.config, loaded.record)
+    own = os.path.join(loaded.path, own_tokenizer.DIRECTORY)
+    origin = _origin(own)
+    params = loaded.params
+    remarks = _context_remarks(origin, settings["block_size"], "")
     if drop_head_bias and settings["head_bias"]:
-        params, remarks = _without_head_bias(loaded, settings, eot=tokenizer.eot, force=force)
+        params, cost = _without_head_bias(loaded, settings, eot=tokenizer.eot, force=force)
+        remarks += cost
         settings["head_bias"] = False
     kind = hf_config.family(settings, where=loaded.path)
     settings = hf_config.completed(settings, kind)
@@ -170,7 +194,7 @@ def export_folder(
         settings,
         kind,
         width=flat["blocks/mlp/up/kernel"].shape[-1],
-        eot=tokenizer.eot,
+        ids=_special_ids(tokenizer, origin),
         dtype=choices.DTYPES[dtype],
     )
     os.makedirs(directory, exist_ok=True)
@@ -187,7 +211,7 @@ def export_folder(
         os.path.join(directory, "model.safetensors"),
         metadata={"format": "pt"},
     )
-    hf_tokenizer.write(tokenizer.name, directory, block_size=settings["block_size"])
+    hf_tokenizer.write(tokenizer, directory, block_size=settings["block_size"], own=own)
     text = card.render(
         path=loaded.path,
         step=loaded.step,
@@ -196,7 +220,32 @@ def export_folder(
         parameters=sum(array.size for array in lineage.flatten(loaded.params).values()),
         remarks=remarks,
     )
-    for name, content in (("config.json", json.dumps(config, indent=2)), ("README.md", text)):
+    written = {"config.json": json.dumps(config, indent=2), "README.md": text}
+    if not os.path.isfile(os.path.join(directory, GENERATION_FILE)):
+        ids = {key: config[key] for key in hf_config.SPECIAL_IDS if key in config}
+        written[GENERATION_FILE] = json.dumps(ids, indent=2)
+    for name, content in written.items():
         with open(os.path.join(directory, name), "w", encoding="utf-8") as file:
             file.write(content)
+    # safetensors makes a file that nobody else may read.
+    mode = os.stat(os.path.join(directory, "config.json")).st_mode
+    os.chmod(os.path.join(directory, "model.safetensors"), mode)
     return remarks
+
+
+def _origin(own: str) -> dict:
+    """config.json of the model that a run was imported from, or its ancestor; {} for none."""
+    path = os.path.join(own, own_tokenizer.ORIGIN)
+    if not os.path.isfile(path):
+        return {}
+    found = lineage.read_json(path, what="checkpoint", wanted={"vocab_size": kinds.WHOLE})
+    hf_config.special_ids(found, where=path)
+    return found
+
+
+def _special_ids(tokenizer: tokenizers.Tokenizer, origin: Mapping) -> dict:
+    """bos, eos and pad as they came, else what the tokenizer says."""
+    ends = [tokenizer.eot, *tokenizer.stops]
+    own = {"bos_token_id": tokenizer.eot if tokenizer.bos is None else tokenizer.bos}
+    own["eos_token_id"] = ends if tokenizer.stops else tokenizer.eot
+    return {**own, **{key: origin[key] for key in hf_config.SPECIAL_IDS if key in origin}}

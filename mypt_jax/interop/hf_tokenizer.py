@@ -1,4 +1,4 @@
-"""Tokenizer files of a Hugging Face folder: recognised, copied, and written for our own BPE."""
+"""Tokenizer files of a Hugging Face folder: recognised, and written for our own BPE."""
 
 import json
 import os
@@ -6,18 +6,16 @@ import shutil
 
 from data_pipeline import errors
 from data_pipeline.tokens import tokenizer as tokenizers
+from mypt_jax.runs import lineage, own_tokenizer
 
-FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.json")
-FILES += ("merges.txt", "tokenizer.model", "added_tokens.json", "generation_config.json")
 END_OF_TEXT = "<|endoftext|>"
 
 
 def recognise(directory: str) -> str:
-    """The tokenizer name of a model folder: "gpt2" where it is GPT-2's own, else "hf:DIR".
+    """The tokenizer name of a model folder: one of ours where it is that, else "hf:DIR".
 
     Raises UserError when the folder holds no tokenizer.
     """
-    own = _vocabulary(tokenizers.get("gpt2"))
     for name in ("tokenizer.json", "vocab.json"):
         path = os.path.join(directory, name)
         if not os.path.isfile(path):
@@ -28,8 +26,16 @@ def recognise(directory: str) -> str:
         except ValueError as error:
             raise errors.UserError(f"{path} is not JSON: {error}") from None
         vocabulary = content.get("model", {}).get("vocab") if name == "tokenizer.json" else content
-        if isinstance(vocabulary, dict) and {**vocabulary, END_OF_TEXT: own[END_OF_TEXT]} == own:
-            return "gpt2"
+        added = content.get("added_tokens") if name == "tokenizer.json" else ()
+        tags = {one.get("content"): one.get("id") for one in added or () if isinstance(one, dict)}
+        for ours in tokenizers.NAMES[:-1] if isinstance(vocabulary, dict) else ():
+            tokenizer = tokenizers.get(ours)
+            if not 0 <= tokenizer.vocab_size - len(vocabulary) <= len(tokenizer.tags) + 1:
+                continue
+            wanted = {tag: tokenizer.eot + 1 + i for i, tag in enumerate(tokenizer.tags)}
+            tags[END_OF_TEXT] = tokenizer.eot  # in vocab.json alone it is among the others
+            if {**vocabulary, **tags} == {**_vocabulary(tokenizer), **wanted}:
+                return ours
         if name == "tokenizer.json":
             return f"hf:{directory}"
     raise errors.UserError(
@@ -38,28 +44,41 @@ def recognise(directory: str) -> str:
     )
 
 
-def copy(source: str, target: str) -> None:
-    """Copies the tokenizer files that are there."""
-    os.makedirs(target, exist_ok=True)
-    for name in FILES:
-        if os.path.isfile(os.path.join(source, name)):
-            shutil.copyfile(os.path.join(source, name), os.path.join(target, name))
+def write(tokenizer: tokenizers.Tokenizer, directory: str, *, block_size: int, own: str) -> None:
+    """Writes a tokenizer into an exported folder, for transformers to load.
+
+    `own`: where the run has what it came with; what is there is exported as it was, but for the
+    context.
+    """
+    for name in own_tokenizer.FILES:
+        if os.path.isfile(os.path.join(own, name)):
+            shutil.copyfile(os.path.join(own, name), os.path.join(directory, name))
+    path = os.path.join(directory, "tokenizer_config.json")
+    if os.path.isfile(path):
+        config = lineage.read_json(path, what="tokenizer", wanted={})
+        config["model_max_length"] = block_size
+        _dump(path, config)
+    if not os.path.isfile(os.path.join(directory, "tokenizer.json")):
+        _write_ours(tokenizer, directory, block_size=block_size)
 
 
-def write(name: str, directory: str, *, block_size: int) -> None:
-    """Writes the tokenizer `name` into an exported folder, for transformers to load."""
-    if name.startswith("hf:"):
-        copy(name.removeprefix("hf:"), directory)
-        return
-    tokenizer = tokenizers.get(name)
-    special = {"id": tokenizer.eot, "content": END_OF_TEXT, "special": True}
-    special |= dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+def _dump(path: str, value: dict) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(value, file, ensure_ascii=False)
+
+
+def _write_ours(tokenizer: tokenizers.Tokenizer, directory: str, *, block_size: int) -> None:
+    plain = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    special = [
+        {"id": tokenizer.eot + number, "content": written, "special": True, **plain}
+        for number, written in enumerate((END_OF_TEXT, *tokenizer.tags))
+    ]
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True}
     content = {
         "version": "1.0",
         "truncation": None,
         "padding": None,
-        "added_tokens": [special],
+        "added_tokens": special,
         "normalizer": None,
         "pre_tokenizer": {**byte_level, "use_regex": True},
         "post_processor": None,
@@ -83,8 +102,7 @@ def write(name: str, directory: str, *, block_size: int) -> None:
         **dict.fromkeys(("bos_token", "eos_token", "unk_token"), END_OF_TEXT),
     }
     for file_name, value in (("tokenizer.json", content), ("tokenizer_config.json", config)):
-        with open(os.path.join(directory, file_name), "w", encoding="utf-8") as file:
-            json.dump(value, file, ensure_ascii=False)
+        _dump(os.path.join(directory, file_name), value)
 
 
 def _characters() -> list[str]:

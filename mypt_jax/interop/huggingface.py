@@ -39,14 +39,15 @@ def main(argv=None) -> int:
     from mypt_jax.interop import hf_folder  # here, so that --help waits for no jax
 
     if given.command == "import":
-        hf_folder.import_folder(
+        remarks = hf_folder.import_folder(
             given.directory,
             given.run,
             block_size=given.block_size,
             tokenizer=given.tokenizer,
             origin=given.origin,
         )
-        print(f"wrote {given.run}; train from it: --config=configs/v3.py:{given.run}")
+        wrote = f"wrote {given.run}; train from it: --config=configs/v3.py:{given.run}"
+        print("\n".join([*remarks, wrote]))
         return 0
     remarks = hf_folder.export_folder(
         given.run,

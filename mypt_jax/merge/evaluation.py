@@ -12,7 +12,7 @@ from data_pipeline.tokens import shards
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.evaluate import losses
 from mypt_jax.merge.parents import Parent
-from mypt_jax.runs import evaluations, layout
+from mypt_jax.runs import evaluations, layout, own_tokenizer
 from mypt_jax.schema import validation
 from mypt_jax.train import step
 
@@ -95,6 +95,7 @@ def _config(parents: Sequence[Parent]) -> dict:
     """The first one's, with the evaluated data of all."""
     first = parents[0].config
     data, evaluation = dict(first["data"]), dict(first["eval"])
+    data["tokenizer"] = own_tokenizer.name_of(parents[0].path, first)
     for group, key in ((data, "domain"), (data, "general"), (data, "elsewhere")):
         group[key] = _union(one.config["data"][key] for one in parents)
     evaluation["extra"] = _union(one.config["eval"]["extra"] for one in parents)

@@ -18,7 +18,7 @@ from mypt_jax.merge import weights
 from mypt_jax.merge.evaluation import Evaluator
 from mypt_jax.merge.parents import Parent
 from mypt_jax.monitor import data_check, goodput, metrics, observer, preemption
-from mypt_jax.runs import ancestry, drawn, layout, lease, lease_place, lineage
+from mypt_jax.runs import ancestry, drawn, layout, lease, lease_place, lineage, own_tokenizer
 from mypt_jax.storage import mirror
 from mypt_jax.train import evaluation, finish, provenance
 from mypt_jax.train.run import Run
@@ -63,6 +63,7 @@ def write(
         state = {"params": params, "step": np.int32(STEP)}
         checkpointer.save(STEP, state, {"lineage": run.record, "merged": True})
         checkpointer.wait()
+        own_tokenizer.keep(out, config["data"]["tokenizer"])
         lineage.write_json(layout.join(out, layout.CONFIG), config)
         run.write_lineage()
         done = {

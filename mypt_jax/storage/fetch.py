@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards, verification
-from mypt_jax.runs import evaluations, integrity, layout, lineage
+from mypt_jax.runs import evaluations, integrity, layout, lineage, own_tokenizer
 from mypt_jax.storage import mirror
 from mypt_jax.storage.bucket import Bucket, local_path, locked, url_of
 
@@ -132,7 +132,7 @@ def _fetch_parent(url: str, local: str, which: str) -> None:
     for name in objects:
         parts = name.split("/")
         of_step = parts[0] == layout.CHECKPOINTS and len(parts) > 2 and int(parts[1]) in steps
-        if parts[0] == layout.EVALUATIONS or of_step:
+        if parts[0] in (layout.EVALUATIONS, own_tokenizer.DIRECTORY) or of_step:
             wanted.append(name)
     manifests = [name for name in wanted if name.endswith(f"/{integrity.MANIFEST}")]
     bucket.fetch(local, [name for name in wanted if name not in manifests], objects)

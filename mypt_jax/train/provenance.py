@@ -19,7 +19,7 @@ from mypt_jax.distributed import coordination, sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.monitor import device as devices
 from mypt_jax.monitor import metrics
-from mypt_jax.runs import code, drawn, layout, lineage
+from mypt_jax.runs import code, drawn, layout, lineage, own_tokenizer
 from mypt_jax.schema import keys, recorded, tree
 from mypt_jax.schema.validation import Parent, Validated
 from mypt_jax.train import averaging, step
@@ -170,6 +170,8 @@ def write(workdir: str, config: Mapping, record: Mapping, parent: Parent | None)
     """config.json, its difference to the parent's, and lineage.json; no longer finished.json."""
     if os.path.exists(layout.join(workdir, layout.FINISHED)):
         os.remove(layout.join(workdir, layout.FINISHED))  # a finished run that is to go on
+    above = parent.path if parent else ""
+    own_tokenizer.keep(workdir, config["data"]["tokenizer"], parent=above)
     lineage.write_json(layout.join(workdir, layout.CONFIG), config)
     lineage.write_json(layout.join(workdir, lineage.FILE), record)
     if parent is not None:

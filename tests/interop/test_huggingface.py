@@ -1,6 +1,7 @@
 """Hugging Face models in and out: random small models against transformers itself."""
 
 import json
+import shutil
 
 import jax.numpy as jnp
 import model_factory as factory
@@ -13,18 +14,19 @@ from model_factory import quick  # noqa: F401
 from data_pipeline import errors
 from data_pipeline.tokens import shards
 from data_pipeline.tokens import tokenizer as tokenizers
-from mypt_jax import continuation
+from mypt_jax import continuation, generate
 from mypt_jax.checkpoint import save as checkpointer
 from mypt_jax.interop import hf_tokenizer, huggingface
 from mypt_jax.model import sampling
 from mypt_jax.report import command
-from mypt_jax.runs import lineage
+from mypt_jax.runs import lineage, own_tokenizer
 from tests import run_factory
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about itself
 
+END_OF_TURN = 4097
 VOCAB = 4160  # more than gpt2-4096 has, and no multiple of 128: it must stay as it is
 LLAMA = {
     "vocab_size": VOCAB,
@@ -73,13 +75,18 @@ MODELS = {
 def save(path, name, *, dtype=torch.float32, **changes):
     """A random model of that shape in a folder with the tokenizer gpt2-4096; returns the model."""
     kind, settings = MODELS[name]
-    config = kind(**settings, bos_token_id=4096, eos_token_id=4096)
+    config = kind(**settings, bos_token_id=4096, eos_token_id=[4096, END_OF_TURN], pad_token_id=7)
     torch.manual_seed(0)
     reference = transformers.AutoModelForCausalLM.from_config(config).eval()
     for parameter in reference.parameters():  # norms and biases too, so that none can be lost
         parameter.data += 0.2 * torch.randn(parameter.shape)
     reference.to(dtype).save_pretrained(path)
-    hf_tokenizer.write("gpt2-4096", path, block_size=64)
+    hf_tokenizer.write(tokenizers.get("gpt2-4096"), path, block_size=64, own="")
+    file = path / "tokenizer.json"
+    content = json.loads(file.read_text())
+    turn = {**content["added_tokens"][0], "id": END_OF_TURN, "content": "<|im_end|>"}
+    file.write_text(json.dumps({**content, "added_tokens": [*content["added_tokens"], turn]}))
+    (path / "chat_template.jinja").write_text("{{ messages }}")
     if changes:
         written = json.loads((path / "config.json").read_text())
         (path / "config.json").write_text(json.dumps({**written, **changes}))
@@ -93,7 +100,7 @@ def logits_of(reference, rows):
 
 def check_greedy(made, reference, prompt):
     greedy = sampling.Sampling(temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
-    made.vocab_size, made.eot = VOCAB, -1  # compare every id, never stop
+    made.vocab_size, made.eot, made.stops = VOCAB, -1, ()  # compare every id, never stop
     got = made.generate([prompt], max_new_tokens=16, sampling=greedy, seed=0).tokens[0]
     want = reference.generate(
         torch.tensor([prompt]), max_new_tokens=16, do_sample=False, eos_token_id=None
@@ -123,6 +130,12 @@ def test_there_and_back(tmp_path, name):
     assert set(before) == set(after)
     assert all(torch.equal(before[key], after[key]) for key in before)
     loaded = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert loaded.chat_template == "{{ messages }}" and tokenizer.stops == (END_OF_TURN,)
+    for ids in (again.config, again.generation_config):
+        assert (ids.bos_token_id, ids.pad_token_id) == (4096, 7)
+        assert ids.eos_token_id == [4096, END_OF_TURN]
+    modes = {path.stat().st_mode for path in (tmp_path / "out").iterdir()}
+    assert len(modes) == 1
     assert loaded("A buffer overflow").input_ids == tokenizer.encode("A buffer overflow").tolist()
 
 
@@ -221,6 +234,36 @@ def test_the_default_model_is_exact_with_its_own_modelling_file(tmp_path, capsys
     assert "| v3 | 86 | 0.0003 | 0.30 |" in card
     assert "| domain/manuals | 1,234 | MIT |" in card
     assert "gpt2-4096, SHA-256" in card
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["n_ctx"] == 32
+
+    assert huggingface.main(["import", str(tmp_path / "out"), str(tmp_path / "again")]) == 0
+    made, tokenizer = continuation.load(str(tmp_path / "again"))
+    assert tokenizer.name == "gpt2-4096"
+    assert np.array_equal(factory.logits(made.gpt, rows), factory.logits(gpt, rows))
+
+
+def test_a_run_that_was_moved_is_used_from_anywhere(tmp_path, monkeypatch, capsys):
+    """Also by what was started from it, when the folder that it came from is gone."""
+    save(tmp_path / "in", "tinyllama", max_position_embeddings=4096)
+    monkeypatch.chdir(tmp_path)
+    huggingface.main(["import", "in", "base"])
+    assert "Its context of 4,096 tokens is cut to 2,048. --block_size=N" in capsys.readouterr().out
+    own_tokenizer.keep("child", "hf:base/tokenizer", parent="base")
+    for name in ("config.json", "lineage.json", "finished.json", "checkpoints"):
+        (tmp_path / "base" / name).rename(tmp_path / "child" / name)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "child").rename(tmp_path / "elsewhere" / "run")
+    shutil.rmtree(tmp_path / "base")
+    shutil.rmtree(tmp_path / "in")
+    monkeypatch.chdir("/")
+    run = str(tmp_path / "elsewhere" / "run")
+    assert generate.main([f"--run={run}", "--prompt=word", "--max_new_tokens=2"]) == 0
+    assert huggingface.main(["export", run, str(tmp_path / "out")]) == 0
+    out = capsys.readouterr().out
+    assert "Its context of 4,096 tokens is cut to 2,048." in out
+    config = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert config["model_max_length"] == 2048
+    assert (tmp_path / "out" / "chat_template.jinja").read_text() == "{{ messages }}"
 
 
 def test_dropping_a_head_bias_that_matters_wants_force(tmp_path, datasets, capsys):
@@ -265,7 +308,7 @@ def test_dropping_a_head_bias_that_changes_nothing(tmp_path, datasets, capsys):
         ({"num_hidden_layers": 3}, "model.layers.2.input_layernorm.weight (48,) is missing"),
         ({"num_hidden_layers": 1}, "model.layers.1"),
         ({"intermediate_size": 81}, "is (80, 48), its config wants (81, 48)"),
-        ({"vocab_size": 4000}, "tokenizer hf:"),
+        ({"vocab_size": 4000}, "bos_token_id is 4096, wanted ids below 4000"),
     ],
 )
 def test_refused_models(tmp_path, capsys, changes, message):
@@ -294,7 +337,7 @@ def test_refused_files(tmp_path, capsys):
 
 
 def test_gpt2s_own_tokenizer_is_recognised(tmp_path):
-    hf_tokenizer.write("gpt2", tmp_path, block_size=64)
+    hf_tokenizer.write(tokenizers.get("gpt2"), tmp_path, block_size=64, own="")
     assert hf_tokenizer.recognise(str(tmp_path)) == "gpt2"
     loaded = transformers.AutoTokenizer.from_pretrained(tmp_path)
     text = "Überlauf: naïve  café\n\tif (x<3) {\u4f60\u597d} 12345 don't"
