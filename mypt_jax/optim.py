@@ -88,9 +88,11 @@ class Rates:
 
     Warmup of all schedules: peak_lr * n / warmup_steps, as the original has it. Computed ahead in
     blocks on the CPU: a schedule called at each step would take milliseconds and wait for a device.
+    With `rewarm` (completed updates, steps) the schedule is warmed up again from there: moments
+    that begin at zero know no scale yet.
     """
 
-    def __init__(self, optim: Mapping, *, num_steps: int):
+    def __init__(self, optim: Mapping, *, num_steps: int, rewarm: tuple[int, int] | None = None):
         function = SCHEDULES[optim["schedule"]]
         after = function(**only({**optim, "num_steps": num_steps}, function))
         warmup = int(optim["warmup_steps"])
@@ -98,7 +100,7 @@ class Rates:
         if warmup:  # optax takes no warmup of no steps
             rise = optax.linear_schedule(0.0, optim["peak_lr"], warmup)
             self._schedule = optax.join_schedules([rise, after], [warmup])
-        self._num_steps = num_steps
+        self._num_steps, self._rewarm = num_steps, rewarm
         self._blocks: dict[int, np.ndarray] = {}
 
     def __call__(self, step: int) -> np.float32:
@@ -114,7 +116,13 @@ class Rates:
         """float32[N]; in float64 until then, where a rate near 0 would be a difference of two."""
         with _on_cpu(), jax.enable_x64(True):
             rates = np.asarray(self._schedule(updates), np.float32)
-        return np.broadcast_to(rates, updates.shape)  # of a constant one comes a single number
+        rates = np.broadcast_to(rates, updates.shape)  # of a constant one comes a single number
+        if self._rewarm is None:
+            return rates
+        after, steps = self._rewarm
+        is_before = updates <= after
+        share = np.where(is_before, 1.0, np.minimum(1.0, (updates - after) / max(1, steps)))
+        return (rates * share).astype(np.float32)
 
 
 def _on_cpu():

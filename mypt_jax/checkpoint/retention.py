@@ -98,10 +98,6 @@ def strip(workdir: str) -> None:
             shutil.rmtree(os.path.join(directory, "rest"), ignore_errors=True)
 
 
-def has_optimizer(workdir: str, step: int) -> bool:
-    return os.path.isdir(os.path.join(layout.step_dir(workdir, step), "rest"))
-
-
 def most_steps(keep: Mapping) -> tuple[int, int]:
     """Checkpoints that a run holds at most while it trains, and when it is finished."""
     # The newest inside the allowed forgetting, and one in flight; the final one and the best.

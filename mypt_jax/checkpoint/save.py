@@ -261,7 +261,8 @@ def start(
 ) -> tuple[dict, dict | None, list[str]]:
     """(state, meta of the resumed step or None, notes). The order of starting:
 
-    1. The workdir has a valid checkpoint: resume everything from it.
+    1. The workdir has a valid checkpoint: resume everything from it; of a finished run that kept
+       its parameters alone these, with a fresh optimizer.
     2. init_from names a run: its parameters only, strictly matched; step and, unless `moments` is
        "parent", optimizer are fresh. Adapters begin at zero; what they are added to is read by the
        caller, here and at a resume.
@@ -289,6 +290,12 @@ def start(
                 timeout_secs=timeout_secs,
             )
         verified_secs, begin = time.monotonic() - begin, time.monotonic()
+        if not layout.has_optimizer(checkpointer.workdir, step):
+            params = restore.restore_params(checkpointer.workdir, step, program.abstract_params)
+            state = program.from_params(params)
+            done = jax.device_put(np.int32(step), program.abstract_state["step"].sharding)
+            directory = layout.step_dir(checkpointer.workdir, step)
+            return {**state, "step": done}, restore.read_meta(directory), notes
         wanted = dict(program.abstract_state)
         if checkpointer.has_params(step):
             # Also where adapters are trained: at its end a run is what they made.

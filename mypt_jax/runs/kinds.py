@@ -176,6 +176,7 @@ RECORD: dict[str, Any] = {
     ),
     "numerics?": OBJECT,
     "eval_plan?": COUNT,
+    "rewarm?": {"after": COUNT, "steps": COUNT},
     "frozen?": {"path": TEXT, "step": COUNT, "digest": TEXT},
     "teacher?": {"path": TEXT, "step": COUNT, "digest": TEXT},
     "notes": [TEXT],

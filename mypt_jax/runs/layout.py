@@ -57,6 +57,11 @@ def steps(workdir: str) -> list[int]:
     return sorted(int(name) for name in names if name.isdecimal())
 
 
+def has_optimizer(workdir: str, step: int) -> bool:
+    """Whether a step has more than its parameters; a finished run need not."""
+    return os.path.isdir(os.path.join(step_dir(workdir, step), "rest"))
+
+
 def config(workdir: str) -> dict:
     """config.json as it stands; schema/recorded.py reads what an older version did not write."""
     return lineage.read_json(join(workdir, CONFIG), what=f"run {workdir}", wanted=kinds.CONFIG)

@@ -54,6 +54,15 @@ def asks_for_more(finished: Mapping, config: Mapping) -> bool:
     return config["num_steps"] > finished["step"] and "rolled_back_from" not in finished
 
 
+def lost_with_optimizer(recorded: Mapping) -> str:
+    """Why a finished run cannot be trained longer from its parameters alone; "" where it can."""
+    if recorded["adapter"]["rank"]:
+        return "the adapters that it trained are part of its parameters now"
+    if recorded["optim"]["average_ratio"]:
+        return "its parameters are the mean of its last steps"
+    return ""
+
+
 def check_finished(recorded: Mapping, config: Mapping, *, step: int) -> None:
     """Raises UserError where the config would have made another model of a finished run."""
     found = between(recorded, config, keys.ARCHITECTURE, keys.TRAINING)

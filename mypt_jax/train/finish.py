@@ -24,14 +24,11 @@ def is_there(config: dict) -> bool:
     before = recorded.config(config["workdir"])
     link = mirror.Mirror(config["workdir"])
     if changes.asks_for_more(finished, config):
+        limit.check_longer(layout.record(config["workdir"]), config["workdir"])
         rest = layout.join(layout.step_dir("", finished["step"]), "rest", "")
-        if retention.has_optimizer(config["workdir"], finished["step"]) or link.holds(rest):
-            limit.check_longer(layout.record(config["workdir"]), config["workdir"])
-            return False  # it was finished with checkpoint.keep_optimizer: it can go on
-        raise UserError(
-            f"run {config['workdir']} finished at step {finished['step']} without keeping its "
-            f"optimizer state; num_steps {config['num_steps']} wants another --config.workdir"
-        )
+        if not (layout.has_optimizer(config["workdir"], finished["step"]) or link.holds(rest)):
+            _check_from_parameters(before, finished, config)
+        return False
     changes.check_finished(before, config, step=finished["step"])
     if not before["checkpoint"]["keep_optimizer"]:
         retention.strip(config["workdir"])  # where the process that finished was killed
@@ -43,6 +40,17 @@ def is_there(config: dict) -> bool:
         f"{f', also not for {changes.shown(unused)}' if unused else ''}"
     )
     return True
+
+
+def _check_from_parameters(before: Mapping, finished: Mapping, config: Mapping) -> None:
+    """Raises UserError where a run cannot go on from its parameters alone."""
+    if why := changes.lost_with_optimizer(before):
+        raise UserError(
+            f"run {config['workdir']} finished at step {finished['step']} without keeping its "
+            f"optimizer state (checkpoint.keep_optimizer), and {why}: num_steps "
+            f"{config['num_steps']} wants another --config.workdir; a stage can start from "
+            f"this one (--config.init_from={config['workdir']})"
+        )
 
 
 def pin(loop: Loop, kept: int, last: int) -> None:

@@ -34,6 +34,7 @@ _OF_JAX = (
     "jax_enable_x64",
     "jax_threefry_partitionable",
 )
+REWARM = "rewarm"  # in the lineage: where the rate was warmed up again, {"after", "steps"}
 _SCHEDULE = (
     "num_steps",
     "optim.schedule",
@@ -221,15 +222,36 @@ def check_schedule(record: dict, config: Mapping, done: int) -> list[str]:
     found = lineage.differences(before, now)
     if not found:
         return []
-    was, is_now = (_rate(schedule, done) for schedule in (before, now))
+    was, is_now = float(_before(before)(done)), float(rates(config, record)(done))
     line = f"learning rate of step {done + 1}: {was:.3g} before, {is_now:.3g} now ({_shown(found)})"
     record["notes"].append(line)
     return [line]
 
 
-def _rate(schedule: Mapping, done: int) -> float:
+def _before(schedule: Mapping) -> optim.Rates:
     own = {name.rpartition(".")[2]: value for name, value in schedule.items()}
-    return float(optim.Rates(own, num_steps=own["num_steps"])(done))
+    return optim.Rates(own, num_steps=own["num_steps"])
+
+
+def rewarm(record: dict, config: Mapping, done: int) -> str:
+    """A line where a finished run goes on from its parameters alone, recorded."""
+    steps = int(config["optim"]["warmup_steps"])
+    line = (
+        f"trained longer from the parameters of step {done}, since its optimizer's state was not "
+        f"kept: moments begin at zero, the rate is warmed up again over {steps} steps"
+    )
+    # A start that was killed before its first save comes here again.
+    if record.get(REWARM, {}).get("after") != done:
+        record["notes"].append(line)
+    record[REWARM] = {"after": done, "steps": steps}
+    return line
+
+
+def rates(config: Mapping, record: Mapping) -> optim.Rates:
+    """The learning rates of a run, with what its lineage says of them."""
+    found = record.get(REWARM)
+    again = (found["after"], found["steps"]) if found else None
+    return optim.Rates(config["optim"], num_steps=config["num_steps"], rewarm=again)
 
 
 def _trained_on(describe: Mapping) -> dict:

@@ -84,10 +84,14 @@ def open_loop(
         state, meta, found = _start(validated, program, saver, link)
         done = int(state["step"])
     loader = _open_loader(validated, program, meta) if meta else loader
+    record = meta["lineage"] if meta else provenance.new(validated, loader, program, state)
+    if meta and not layout.has_optimizer(config["workdir"], done):
+        found = [*found, provenance.rewarm(record, config, done)]
+    program = program._replace(rates=provenance.rates(config, record))
     run = Run(
         config=config,
         parent=validated.parent,
-        record=meta["lineage"] if meta else provenance.new(validated, loader, program, state),
+        record=record,
         lease=owned,
         mirror=link,
         data_check=checked,

@@ -298,7 +298,7 @@ def test_a_finished_run_keeps_parameters_only(tmp_path):
     assert integrity.fault(directory) == ""
     restored = restore.restore_params(str(workdir), 3, None)
     np.testing.assert_array_equal(restored["a"], params["a"])
-    assert not retention.has_optimizer(str(workdir), 3)
+    assert not layout.has_optimizer(str(workdir), 3)
 
 
 def size_bytes(directory: Path) -> int:

@@ -1,0 +1,65 @@
+"""A finished run that is trained longer from its parameters alone."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from data_pipeline.errors import UserError
+from mypt_jax import optim
+from mypt_jax.runs import layout
+from mypt_jax.schema import recorded
+from mypt_jax.train import finish
+from tests import family_factory
+
+
+@pytest.fixture
+def base(family, tmp_path):
+    """A finished run, a copy of its own."""
+    shutil.copytree(family / "base", tmp_path / "base")
+    return tmp_path / "base"
+
+
+def test_it_goes_on_with_a_rate_that_rises_again_and_says_so(base, lineage_values, capsys):
+    before = layout.metrics(base)
+    assert not list(base.glob("checkpoints/*/rest"))
+    more = {"num_steps": 6, "optim.warmup_steps": 2, "log.every_steps": 1, "workdir": base}
+    family_factory.run_stage("base", lineage_values | more)
+    said = "trained longer from the parameters of step 2"
+    shown = capsys.readouterr().out
+    assert shown.count(said) == 1 and "warmed up again over 2 steps" in shown
+    rows = layout.metrics(base)
+    assert rows[: len(before)] == before, "what was measured stays"
+    rates = [row["lr"] for row in rows if row["step"] > 2]
+    np.testing.assert_allclose(rates, np.array([0.5, 1, 1, 1]) * 0.01, rtol=1e-6)
+    assert layout.finished(base)["step"] == 6
+    record = layout.record(base)
+    assert record["rewarm"] == {"after": 2, "steps": 2}
+    assert [note for note in record["notes"] if said in note]
+
+
+@pytest.mark.parametrize(
+    ("group", "values", "words"),
+    [
+        ("adapter", {"rank": 2}, "the adapters"),
+        ("optim", {"average_ratio": 0.5}, "the mean"),
+    ],
+)
+def test_what_went_with_the_optimizer_is_one_line(base, group, values, words):
+    config = recorded.config(base)
+    config[group] |= values
+    (base / layout.CONFIG).write_text(json.dumps(config))
+    with pytest.raises(UserError, match=f"{words} .*--config.init_from"):
+        finish.is_there({**config, "workdir": str(base), "num_steps": 9})
+    assert layout.finished(base)["step"] == 2
+
+
+def test_rates_before_the_second_warmup_are_as_they_were():
+    config = {"schedule": "cosine", "peak_lr": 1.0, "warmup_steps": 4, "final_lr_ratio": 0.1}
+    plain = optim.Rates(config, num_steps=40)
+    again = optim.Rates(config, num_steps=40, rewarm=(20, 4))
+    shares = [float(again(step) / plain(step)) for step in range(40)]
+    np.testing.assert_allclose(shares[:20], 1)
+    np.testing.assert_allclose(shares[20:24], [0.25, 0.5, 0.75, 1])
+    np.testing.assert_allclose(shares[24:], 1)
