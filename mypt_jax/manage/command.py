@@ -1,52 +1,59 @@
-"""Lists runs, removes and renames them, and frees what a finished run no longer needs.
+"""Lists and shows runs, removes and renames them, and frees what finished ones no longer need.
 
     mypt runs                          # every run at and under runs/: state, losses, verdict, size
     mypt runs list runs/tiny
+    mypt runs show runs/tiny/v5        # one: lineage, what it changed, learned, saw, and holds
     mypt runs remove runs/tiny/v5      # not one that another run started from, unless --force
     mypt runs rename runs/tiny/adapt runs/tiny/adapt_1e-3
     mypt runs clean runs/tiny          # what would go; with --yes it goes
 
-`clean` takes of finished runs the steps beside the result: those that were best before it.
+`clean` takes of finished runs the steps beside the result, those that were best before it; with
+--optimizer also the optimizer's state of the result, without which a run is trained longer from its
+parameters alone.
 """
 
 import contextlib
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_pipeline import arguments, errors
+from data_pipeline import arguments
 from data_pipeline.errors import UserError
-from mypt_jax import guide
-from mypt_jax.report import cells, runs
+from mypt_jax.manage import listing, show
+from mypt_jax.report import runs
 from mypt_jax.report.run import Run
 from mypt_jax.runs import layout, lease, lease_place
-from mypt_jax.runs.comparison import Difference
 
-_HEADER = ("run", "state", "from", "domain", "general", "change", "verdict", "MB")
+_WHATS = ("list", "show", "remove", "rename", "clean")
 
 
 def main(argv: list[str] | None = None) -> int:
     args = _parse(argv)
     if args.what == "list":
-        print("\n".join(_table(runs.read_runs(Path(args.directory)))))
+        print("\n".join(listing.table(runs.read_runs(Path(args.directory)))))
+        return 0
+    if args.what == "show":
+        for number, name in enumerate(args.runs):
+            path = os.path.normpath(name)
+            run, around = show.find(path)
+            print("\n" * bool(number) + "\n".join(show.lines(run, path, around)))
         return 0
     if args.what == "clean":
         from mypt_jax.checkpoint import retention  # here: a list waits for no jax
 
-        found = _spare(Path(args.directory))
-        for run, step, size in found:
-            print(f"{run}: step {step}, {size / 1e6:.1f} MB")
+        found = _spare(Path(args.directory), optimizer=args.optimizer)
+        for run, step, part, size in found:
+            print(f"{run}: step {step}{part and f', its {part}'}, {size / 1e6:.1f} MB")
             if args.yes:
                 with _owned(run):
-                    retention.remove(run, step)
-        total = sum(size for _, _, size in found) / 1e6
+                    retention.strip(run) if part else retention.remove(run, step)
+        total = sum(size for *_, size in found) / 1e6
         print(f"{total:.1f} MB {'freed' if args.yes else 'would be freed: --yes frees them'}")
         return 0
     names = args.runs if args.what == "remove" else [args.run]
     for name in names:
-        _check_unneeded(name, force=args.force)
+        _check_unneeded(name, leaving=names, force=args.force)
     if args.what == "rename" and os.path.lexists(args.new):
         raise UserError(f"{args.new} is there already: name another directory")
     for name in names:
@@ -63,7 +70,7 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None):
     parser = arguments.Parser(__doc__, prog="mypt runs")
     parser.set_defaults(what="list", directory="runs", force=False)
-    commands = parser.add_subparsers(dest="what", metavar="list | remove | rename | clean")
+    commands = parser.add_subparsers(dest="what", metavar=" | ".join(_WHATS))
     for name in ("list", "clean"):
         one = commands.add_parser(
             name, text=__doc__, help=f"{name} the runs at and under a directory"
@@ -71,6 +78,9 @@ def _parse(argv: list[str] | None):
         one.add_argument("directory", nargs="?", default="runs")
         if name == "clean":
             one.add_argument("--yes", action="store_true", help="free it, not only say so")
+            one.add_argument("--optimizer", action="store_true", help="also optimizer state")
+    one = commands.add_parser("show", text=__doc__, help="all that a run says of itself")
+    one.add_argument("runs", nargs="+")
     one = commands.add_parser("remove", text=__doc__, help="runs and all that is in them")
     one.add_argument("runs", nargs="+")
     one.add_argument("--force", action="store_true", help="also what others started from")
@@ -83,78 +93,54 @@ def _parse(argv: list[str] | None):
     return args
 
 
-def _table(found: list[Run]) -> list[str]:
-    rows = [_HEADER, *(_row(run) for run in found)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _row(run: Run) -> tuple[str, ...]:
-    change = run.against_baseline("general") if run.is_domain_stage else None
-    is_measured = isinstance(change, Difference)
-    return (
-        str(run.path),
-        _state(run),
-        run.parent.name if run.parent else str(run.config["init_from"]),
-        *(cells.loss_text(run.final.get(role)) for role in ("domain", "general")),
-        cells.percent_text(change),
-        guide.verdict(change.nats / change.start) if is_measured else cells.NONE,
-        f"{_size(str(run.path)) / 1e6:,.1f}",
-    )
-
-
-def _state(run: Run) -> str:
-    """finished, or where it stands, who is at it and how long it will take."""
-    if run.finished:
-        return f"finished at {run.finished['step']:,}"
-    done = max([run.step, *layout.steps(str(run.path))])
-    stands = f"{done:,} of {run.num_steps:,}"
-    if not lease.holder(lease_place.InDirectory(str(run.path))):
-        return f"stopped at {stands}"
-    secs = run.value("step_secs")
-    minutes = "" if secs is None else f", {secs * (run.num_steps - done) / 60:.0f} min left"
-    return f"at work, {stands}{minutes}"
-
-
-def _size(path: str) -> int:
-    """Bytes of all files at and under a path."""
-    return sum(
-        os.lstat(os.path.join(folder, name)).st_size
-        for folder, _, names in os.walk(path)
-        for name in names
-    )
-
-
-def _check_unneeded(path: str, *, force: bool) -> None:
-    """Raises UserError for what is no run, is at work, or is what another run started from."""
+def _check_unneeded(path: str, *, leaving: list[str], force: bool) -> None:
+    """Raises UserError for what is no run, is at work, or is what another run started from that is
+    not among the `leaving`."""
     runs.read_run(Path(path))
     if who := lease.holder(lease_place.InDirectory(path)):
         raise UserError(f"{path} is at work ({who}): stop it first")
     if force:
         return
-    around = os.path.dirname(os.path.abspath(path))
-    for other in runs.read_runs(Path(around)):
-        needed = [one["path"] for one in (*other.ancestors, *other.merged_from)]
-        if os.path.realpath(path) in map(os.path.realpath, needed):
+    own, gone = os.path.realpath(path), {*map(os.path.realpath, leaving)}
+    for other in _beside(path):
+        if os.path.realpath(other.path) not in gone and own in map(os.path.realpath, _needs(other)):
             raise UserError(
                 f"{other.path} started from {path}, and finds it by that name: --force does it "
                 "nevertheless"
             )
 
 
-def _spare(root: Path) -> list[tuple[str, int, int]]:
-    """(run, step, bytes) of the steps of finished runs that are not their result."""
+def _beside(path: str) -> list[Run]:
+    """All runs below the directory that this one lies in, and below runs/."""
+    around = os.path.dirname(os.path.abspath(path))
+    found = runs.read_runs(Path(around))
+    default = os.path.abspath("runs")
+    if os.path.isdir(default) and os.path.commonpath([default, around]) != around:
+        with contextlib.suppress(UserError):  # none there, or one that is damaged
+            found += runs.read_runs(Path(default))
+    return found
+
+
+def _needs(run: Run) -> list[str]:
+    """The runs that one finds by their names: ancestors, parts of its sum, teacher."""
+    held = [run.record[name]["path"] for name in ("teacher", "frozen") if name in run.record]
+    return [*(one["path"] for one in (*run.ancestors, *run.merged_from)), *held]
+
+
+def _spare(root: Path, *, optimizer: bool) -> list[tuple[str, int, str, int]]:
+    """(run, step, "" or a part of it, bytes) of what is not a finished run's result."""
     found = []
     for run in runs.read_runs(root):
         path = str(run.path)
         if not run.finished or lease.holder(lease_place.InDirectory(path)):
             continue
         for step in layout.steps(path):
+            directory = layout.step_dir(path, step)
             if step != run.finished["step"]:
-                found.append((path, step, _size(layout.step_dir(path, step))))
+                found.append((path, step, "", listing.size(directory)))
+            elif optimizer and layout.has_optimizer(path, step):
+                rest = listing.size(layout.join(directory, "rest"))
+                found.append((path, step, "optimizer's state", rest))
     return found
 
 
@@ -167,7 +153,3 @@ def _owned(path: str) -> Iterator[None]:
         yield
     finally:
         owner.release()
-
-
-if __name__ == "__main__":
-    sys.exit(errors.run(main))

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from data_pipeline.errors import UserError
-from mypt_jax import manage
+from mypt_jax.manage import command as manage
 from mypt_jax.runs import layout, lease, lease_place
 
 
@@ -39,6 +39,32 @@ def test_what_others_started_from_stays(runs, capsys):
     assert os.listdir(runs) == ["mine"] and layout.finished("runs/mine/base")
 
 
+def test_what_goes_together_goes(runs, capsys):
+    assert manage.main(["remove", "runs/base", "runs/v3"]) == 0
+    assert os.listdir(runs) == []
+
+
+def test_a_run_elsewhere_needs_it_too(runs):
+    """A child that lies below runs/, of a base that does not."""
+    shutil.move(runs / "base", runs.parent / "gpt2")
+    path = runs / "v3/lineage.json"
+    path.write_text(path.read_text().replace('"runs/base"', '"gpt2"'))
+    with pytest.raises(UserError, match="runs/v3 started from gpt2"):
+        manage.main(["remove", "gpt2"])
+    assert manage.main(["remove", "gpt2", "--force"]) == 0 and not (runs.parent / "gpt2").exists()
+
+
+def test_a_run_is_shown_with_what_can_follow(runs, capsys):
+    assert manage.main(["show", "runs/base", "runs/v3/"]) == 0
+    base, v3 = capsys.readouterr().out.split("\n\n")
+    assert base.startswith("run       runs/base: finished at 12, baseline\n")
+    assert "parent of runs/v3\n" in base and "trains it longer" in base
+    assert v3.startswith("run       runs/v3: stopped at 6 of 12, ")
+    assert "lineage   base@12 -> v3\n" in v3 and "data.replay_ratio: 1.0 -> 0.3\n" in v3
+    assert "step 6: " in v3 and "with its optimizer\n" in v3 and "MB in all\n" in v3
+    assert "the command that began it goes on" in v3
+
+
 def test_a_run_at_work_is_left_alone(runs, capsys):
     owner = lease.Lease(lease_place.InDirectory("runs/v3"))
     owner.acquire()
@@ -58,9 +84,15 @@ def test_a_finished_run_can_give_up_what_is_not_its_result(runs, capsys):
     assert f"runs/base: step {final - 1}" in capsys.readouterr().out and os.path.isdir(extra)
     assert manage.main(["clean", "runs", "--yes"]) == 0
     assert layout.steps("runs/base") == [final] and layout.steps("runs/v3") == [6]
+    os.makedirs(os.path.join(layout.step_dir("runs/base", final), "rest"))
+    assert manage.main(["clean", "runs", "--optimizer", "--yes"]) == 0
+    assert f"runs/base: step {final}, its optimizer's state" in capsys.readouterr().out
+    assert not layout.has_optimizer("runs/base", final) and layout.has_optimizer("runs/v3", 6)
 
 
-@pytest.mark.parametrize("arguments", [["list", "nowhere"], ["remove", "runs"], ["clean", "x"]])
+@pytest.mark.parametrize(
+    "arguments", [["list", "nowhere"], ["remove", "runs"], ["clean", "x"], ["show", "runs"]]
+)
 def test_what_is_no_run_is_one_line(runs, arguments):
     with pytest.raises(UserError):
         manage.main(arguments)

@@ -1,0 +1,62 @@
+"""Runs as a table: where each stands, what it came to, and what room it takes."""
+
+import os
+from collections.abc import Sequence
+
+from mypt_jax import guide
+from mypt_jax.report import cells
+from mypt_jax.report.run import Run
+from mypt_jax.runs import layout, lease, lease_place
+from mypt_jax.runs.comparison import Difference
+
+_HEADER = ("run", "state", "from", "domain", "general", "change", "verdict", "MB")
+
+
+def table(found: Sequence[Run]) -> list[str]:
+    """The lines of the table, its header first."""
+    return aligned([_HEADER, *map(_row, found)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of the same length as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    change = run.against_baseline("general") if run.is_domain_stage else None
+    is_measured = isinstance(change, Difference)
+    return (
+        str(run.path),
+        state(run),
+        run.parent.name if run.parent else str(run.config["init_from"]),
+        *(cells.loss_text(run.final.get(role)) for role in ("domain", "general")),
+        cells.percent_text(change),
+        guide.verdict(change.share) if is_measured else cells.NONE,
+        f"{size(str(run.path)) / 1e6:,.1f}",
+    )
+
+
+def state(run: Run) -> str:
+    """finished, or where it stands, who is at it and how long it will take."""
+    if run.finished:
+        return f"finished at {run.finished['step']:,}"
+    done = max([run.step, *layout.steps(str(run.path))])
+    stands = f"{done:,} of {run.num_steps:,}"
+    if not lease.holder(lease_place.InDirectory(str(run.path))):
+        return f"stopped at {stands}"
+    secs = run.value("step_secs")
+    minutes = "" if secs is None else f", {secs * (run.num_steps - done) / 60:.0f} min left"
+    return f"at work, {stands}{minutes}"
+
+
+def size(path: str) -> int:
+    """Bytes of all files at and under a path."""
+    return sum(
+        os.lstat(os.path.join(folder, name)).st_size
+        for folder, _, names in os.walk(path)
+        for name in names
+    )
