@@ -63,16 +63,20 @@ def write_run(
     finished: bool = True,
     baseline: tuple[float, float] | None = None,
     texts: dict[str, str] | None = None,
+    place: str = "",
+    seed: int = 1337,
 ) -> Path:
     """One run whose (domain, general) losses go from start to final; returns its directory.
 
-    `baseline`: what the trainer measured forgetting against; `texts`: as of write_evaluation.
+    `baseline`: what the trainer measured forgetting against; `texts`: as of write_evaluation;
+    `place`: where it lies, unless under its stage's name.
     """
-    run = root / stage
+    run = root / (place or stage)
     run.mkdir(parents=True)
     own = config(
         stage=stage,
         workdir=str(run),
+        seed=seed,
         num_steps=num_steps,
         init_from=str(root / parent) if parent else "scratch",
         optim={"peak_lr": peak_lr},
@@ -141,3 +145,79 @@ def write_guide_chain(root: Path) -> None:
             root, stage, parent=parent, start=start, final=final, peak_lr=rate,
             replay_ratio=replay, baseline=base,
         )  # fmt: skip
+
+
+def write_sweep(root: Path, runs: int, *, rows: int = 40) -> None:
+    """The guide's five stages and beside them the trials of a sweep, three seeds each, `runs` in
+    all; `rows` of metrics and eleven evaluations of forty documents a role in every run."""
+    write_guide_chain(root)
+    base = (5.038, 2.227)
+    grid = [
+        (rate, replay, seed)
+        for replay in (0.05, 0.1, 0.2, 0.3)
+        for rate in (3e-5, 5e-5, 7e-5, 9e-5, 1.5e-4)
+        for seed in (1337, 1338, 1339)
+    ]
+    for number, (rate, replay, seed) in enumerate(grid[: runs - 5]):
+        noise = np.random.default_rng(number).normal(0, 0.008, 2)
+        learned = 1.9 * (1 - np.exp(-rate / 5e-5)) * (1 - replay / 2)
+        lost = 0.3 * (rate / 1e-4) * (1 - 2.5 * replay)
+        write_run(
+            root,
+            "adapt",
+            parent="base",
+            start=base,
+            final=(base[0] - learned + noise[0], base[1] + lost + noise[1]),
+            peak_lr=rate,
+            replay_ratio=replay,
+            baseline=base,
+            place=f"sweep/peak_lr={rate:g},replay_ratio={replay:g},seed={seed}",
+            seed=seed,
+        )
+    for number, run in enumerate(sorted(path.parent for path in root.rglob("metrics.jsonl"))):
+        _lengthen(run, rows, np.random.default_rng(number))
+
+
+def _lengthen(run: Path, rows: int, rng: np.random.Generator) -> None:
+    """Replaces what a run logged by `rows` steps between its first and last losses."""
+    found = layout.metrics(str(run))
+    first, last = (
+        [row[f"eval/{r}/loss"] for r in ("domain", "general")] for row in (found[0], found[-1])
+    )
+    steps = np.linspace(0, rows, 11).round().astype(int)
+    document_D = np.random.default_rng(0).normal(0, 0.3, 40)  # the same documents everywhere
+    written = []
+    for step in range(rows + 1):
+        share = 1 - np.exp(-4 * step / rows) if step < rows else 1.0
+        losses = [a + share * (b - a) for a, b in zip(first, last, strict=True)]
+        row = {**found[-1], "step": step, "loss": losses[0] + rng.normal(0, 0.05)}
+        row |= {"tokens": 12_288 * step, "lineage_tokens": 12_288 * (step + 40)}
+        row |= {"grad_norm": 1 + rng.normal(0, 0.1), "tokens_per_sec": 9e4 + rng.normal(0, 900)}
+        row |= {
+            "step_secs": 0.13,
+            "wall_secs": 0.13 * step,
+            "lr": row.get("lr", 1e-4) * min(1, (step + 1) / 20),
+        }
+        row = {
+            key: value for key, value in row.items() if not key.startswith(("eval/", "forgetting/"))
+        }
+        if step in steps:
+            row |= evaluation(*losses)
+            row["forgetting/percent"] = 100 * (losses[1] / first[1] - 1)
+            sources = {
+                key: list(loss + document_D + rng.normal(0, 0.01, 40))
+                for key, loss in zip(("domain/cwe", "general/wiki"), losses, strict=True)
+            }
+            write_evaluation(run, step, sources)
+        written.append(row)
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in written))
+    done = json.loads((run / "finished.json").read_text()) | {"step": rows}
+    (run / "finished.json").write_text(json.dumps(done))
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"num_steps": rows}))
+    record = json.loads((run / "lineage.json").read_text())
+    record["created"] = f"2026-11-27T10:{int(rng.integers(60)):02d}:00+00:00"
+    for one in (record["parent"], *record["ancestors"]):
+        if one:
+            one["step"] = rows
+    (run / "lineage.json").write_text(json.dumps(record))

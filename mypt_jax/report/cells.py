@@ -10,6 +10,14 @@ from mypt_jax.runs.comparison import UNKNOWN, Difference, Refusal
 Change = Difference | Refusal | None
 
 NONE = "-"
+_FEW = 6  # names that are all given
+
+
+def listed(names: Sequence[str]) -> str:
+    """Names in a sentence: all of a few, else how many more there are."""
+    if len(names) <= _FEW:
+        return ", ".join(names)
+    return f"{', '.join(names[:3])} and {len(names) - 3} more"
 
 
 def loss_text(value: float | None) -> str:

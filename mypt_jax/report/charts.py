@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mypt_jax import guide
+from mypt_jax.report import groups as run_groups
+from mypt_jax.report.groups import Group
+from mypt_jax.report.labels import TEXT_AT
 from mypt_jax.report.run import Run
 from mypt_jax.runs import comparison
 
-# Told apart on white and on near-black, and by most colour-blind readers (after Okabe and Ito).
-COLOURS = ("#8a929e", "#2f7ed8", "#e8820c", "#12a06a", "#c0399f", "#8a63d2", "#c9a400", "#6b7f2a")
-SYMBOLS = ("circle", "square", "diamond", "triangle-up", "star", "hexagon", "cross", "pentagon")
 # Runs have colours of their own, so that a limit is never taken for one, nor a source.
 LIMIT_COLOUR = "#d1495b"
 ROLE_HUES = {"domain": (174, 62), "general": (215, 16)}  # hue, saturation in %
+HEIGHT = 350  # of the two charts that stand beside each other, on the first screen
 STEPS = "steps along the lineage"
 MAX_POINTS = 1500  # per curve: more cannot be told apart on a screen, and the file stays small
+_ALL_POINTS = 24_000  # of the curves of a chart, but at least 200 of each
 
 
 @dataclass
@@ -31,20 +33,17 @@ class Chart:
     height: int = 380
 
 
-def colour(index: int) -> str:
-    return COLOURS[index % len(COLOURS)]
-
-
-def symbol(index: int) -> str:
-    return SYMBOLS[index % len(SYMBOLS)]
-
-
-def thin(xs: list, ys: list) -> tuple[list, list]:
-    """At most MAX_POINTS of a curve, first and last included."""
-    if len(xs) <= MAX_POINTS:
+def thin(xs: list, ys: list, most: int = MAX_POINTS) -> tuple[list, list]:
+    """At most so many points of a curve, first and last included."""
+    if len(xs) <= most:
         return xs, ys
-    keep = [round(i * (len(xs) - 1) / (MAX_POINTS - 1)) for i in range(MAX_POINTS)]
+    keep = [round(i * (len(xs) - 1) / (most - 1)) for i in range(most)]
     return [xs[i] for i in keep], [ys[i] for i in keep]
+
+
+def short(value: float) -> float:
+    """As exact as it can be seen: the file stays small."""
+    return float(f"{value:.5g}")
 
 
 def offset(run: Run) -> int:
@@ -57,47 +56,56 @@ def axes(x: str, y: str, **more) -> dict:
     return {"xaxis": titles[0], "yaxis": titles[1], **more}
 
 
-def _curves(runs: Sequence[Run], key: str, scale: float = 1.0, **line) -> list[dict]:
+def _curves(found: Sequence[Group], key: str, **line) -> list[dict]:
     """One metric over the steps of the lineage, one trace per run."""
-    traces = []
-    for index, run in enumerate(runs):
-        steps, values = thin(*run.series(key))
-        if not steps:
-            continue
-        start = offset(run)
-        evaluated = key.startswith(("eval/", "forgetting/"))
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "lines+markers" if evaluated else "lines",
-                "name": run.name,
-                "x": [start + step for step in steps],
-                "y": [scale * value for value in values],
-                "line": {"color": colour(index), "width": 2, **line},
-                "marker": {"symbol": symbol(index), "size": 6},
-                "meta": {"run": run.name},
-                "hovertemplate": f"{run.name}, step %{{x:,}}: %{{y:.4g}}<extra></extra>",
-            }
-        )
-    return traces
+    count = sum(len(group.runs) for group in found)
+    most = min(MAX_POINTS, max(200, _ALL_POINTS // count))
+    return [
+        trace
+        for group in found
+        for run in group.runs
+        if (trace := _curve(run, group, key, most, **line))
+    ]
 
 
-def _loss_curves(runs: Sequence[Run], role: str) -> list[dict]:
+def _curve(run: Run, group: Group, key: str, most: int = MAX_POINTS, **line) -> dict:
+    steps, values = thin(*run.series(key), most)
+    if not steps:
+        return {}
+    start, look = offset(run), group.look
+    evaluated = key.startswith(("eval/", "forgetting/"))
+    is_thin = len(group.runs) > 1
+    return {
+        "type": "scatter",
+        "mode": "lines+markers" if evaluated else "lines",
+        "name": run.name,
+        "x": [start + step for step in steps],
+        "y": [short(value) for value in values],
+        "line": {"color": look.colour, "dash": look.dash, "width": 1.2 if is_thin else 2, **line},
+        "marker": {"color": look.colour, "symbol": look.symbol, "size": 4 if is_thin else 6},
+        "meta": {"run": group.name},
+        "hovertemplate": f"{run.name}, step %{{x:,}}: %{{y:.4g}}<extra></extra>",
+    }
+
+
+def _loss_curves(found: Sequence[Group], role: str) -> list[dict]:
     """A role's losses; those of other windows than most runs ended with in traces of their own."""
-    found = []
+    traces = []
+    runs = [run for group in found for run in group.runs]
     newest = [run.newest for run in runs]
     most = next(iter(comparison.alike(newest, role)), [])
-    for index, run in enumerate(runs):
-        curves = _curves([run], f"eval/{role}/loss")
-        for trace in curves:
-            trace["line"]["color"], trace["marker"]["symbol"] = colour(index), symbol(index)
+    for group in found:
+        for run in group.runs:
+            trace = _curve(run, group, f"eval/{role}/loss")
+            if not trace:
+                continue
             start = offset(run)
             is_apart = [
                 not most or bool(comparison.why_apart(run.at(x - start), newest[most[0]], role))
                 for x in trace["x"]
             ]
-            found += _parts(trace, is_apart)
-    return found
+            traces += _parts(trace, is_apart)
+    return traces
 
 
 def _parts(trace: dict, is_apart: Sequence[bool]) -> list[dict]:
@@ -126,7 +134,7 @@ def limit_lines(baseline: float) -> tuple[list[dict], list[dict]]:
         shape["line"] = {"color": LIMIT_COLOUR, "width": 1.2, "dash": "dot"}
         shapes.append(shape)
         # In the middle: the base stands at the right, what was learned at the left.
-        place = {"xref": "paper", "x": 0.62, "y": y, "xanchor": "center", "yanchor": "bottom"}
+        place = {"xref": "paper", "x": TEXT_AT, "y": y, "xanchor": "center", "yanchor": "bottom"}
         label = f"+{guide.percent(limit)}: {text}"
         labels.append({**place, "text": label, "showarrow": False, "font": {"size": 10}})
     return shapes, labels
@@ -148,26 +156,28 @@ def source_colours(keys: Sequence[str]) -> list[str]:
 
 
 def curves(runs: Sequence[Run]) -> list[Chart]:
+    found = run_groups.groups(runs)
     forgetting = axes(STEPS, "general loss against base, %")
     shapes, labels = limit_lines(0.0)
     for (limit, _), shape, label in zip(guide.VERDICTS, shapes, labels, strict=True):
         shape["y0"] = shape["y1"] = label["y"] = 100 * limit
         label |= {"text": f"+{guide.percent(limit)}", "x": 1, "xanchor": "right"}
     forgetting |= {"shapes": shapes, "annotations": labels}
-    stages = [run for run in runs if run.is_domain_stage]
-    lost = [t for t in _curves(runs, "forgetting/percent") if t["name"] in {r.name for r in stages}]
+    stages = [group for group in found if group.runs[0].is_domain_stage]
     rate = axes(STEPS, "learning rate")
-    rate["yaxis"] |= {"exponentformat": "e", "type": "log"}
+    # A format of its own: else 2 and 5 stand between powers of ten without their power.
+    rate["yaxis"] |= {"tickformat": ".1~e", "type": "log", "dtick": "D2"}
     speed = axes(STEPS, "tokens/s")
-    domain, general = _loss_curves(runs, "domain"), _loss_curves(runs, "general")
-    trained = _curves(runs, "loss", width=1.2)
+    domain, general = _loss_curves(found, "domain"), _loss_curves(found, "general")
+    lost = _curves(stages, "forgetting/percent") if stages else []
+    trained = _curves(found, "loss", width=1.2)
     return [
         _losses("domain", "Domain loss", "Held-out domain text, at every evaluation.", domain),
         _losses("general", "General loss", "Held-out general text, at every evaluation.", general),
         Chart("forgetting", "Forgetting", "With the guide's limits.", lost, forgetting),
         _losses("train", "Training loss", "Of the mixture, as logged.", trained),
-        Chart("rate", "Learning rate", "On a logarithmic axis.", _curves(runs, "lr"), rate),
-        Chart("speed", "Throughput", "As logged.", _curves(runs, "tokens_per_sec"), speed),
+        Chart("rate", "Learning rate", "On a logarithmic axis.", _curves(found, "lr"), rate),
+        Chart("speed", "Throughput", "As logged.", _curves(found, "tokens_per_sec"), speed),
     ]
 
 
@@ -202,28 +212,31 @@ def shares(runs: Sequence[Run]) -> Chart:
     layout["legend"] = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom"}
     layout["yaxis"] |= {"autorange": "reversed", "type": "category"}
     note = "Drawn so far, by source; the ticks stand where the shares asked for end."
-    return Chart("shares", "Realised shares", note, data, layout, 180 + 40 * len(runs))
+    height = 180 + max(18, min(40, 320 // len(runs))) * len(runs)
+    return Chart("shares", "Realised shares", note, data, layout, height)
 
 
 def epochs(runs: Sequence[Run]) -> Chart:
     data = []
-    for index, run in enumerate(runs):
-        seen = {key: run.value(f"epochs/{key}") for key in run.trained_on}
-        seen = {key: value for key, value in seen.items() if value is not None}
-        data.append(
-            {
-                "type": "bar",
-                "orientation": "h",
-                "name": run.name,
-                "y": list(seen),
-                "x": list(seen.values()),
-                "marker": {"color": colour(index)},
-                "meta": {"run": run.name},
-                "hovertemplate": f"{run.name}, %{{y}}: %{{x:.2f}} epochs<extra></extra>",
-            }
-        )
+    for group in run_groups.groups(runs):
+        for run in group.runs:
+            seen = {key: run.value(f"epochs/{key}") for key in run.trained_on}
+            seen = {key: short(value) for key, value in seen.items() if value is not None}
+            data.append(
+                {
+                    "type": "bar",
+                    "orientation": "h",
+                    "name": run.name,
+                    "y": list(seen),
+                    "x": list(seen.values()),
+                    "marker": {"color": group.look.colour},
+                    "meta": {"run": group.name},
+                    "hovertemplate": f"{run.name}, %{{y}}: %{{x:.2f}} epochs<extra></extra>",
+                }
+            )
     layout = axes("passes over the source in this run", "", barmode="group")
     layout["yaxis"] |= {"autorange": "reversed", "type": "category", "automargin": True}
     keys = {key for run in runs for key in run.trained_on}
     note = "2 to 5 epochs of the domain are usual; above 10 is memorisation."
-    return Chart("epochs", "Epochs", note, data, layout, 160 + 90 * len(keys))
+    height = 160 + max(90, 8 * len(runs)) * len(keys)
+    return Chart("epochs", "Epochs", note, data, layout, height)

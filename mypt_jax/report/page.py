@@ -1,60 +1,84 @@
 """The report as one HTML file that works offline: charts, tables and what to take.
 
-The plotting library (Plotly) is read from its package and written into the page, which loads
-nothing: its content security policy forbids it to.
+The plotting library (Plotly) is read from its package and written into the page, packed. The page
+loads nothing: its content security policy forbids it to.
 """
 
+import base64
 import datetime
+import functools
+import gzip
 import html
+import importlib.util
 import json
 import math
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
 from mypt_jax import guide
 from mypt_jax.report import charts as report_charts
+from mypt_jax.report import groups as run_groups
 from mypt_jax.report import plane as report_plane
-from mypt_jax.report import rules
+from mypt_jax.report import rules, standing
 from mypt_jax.report import tables as report_tables
+from mypt_jax.report import tree as report_tree
+from mypt_jax.report.groups import Group
 from mypt_jax.report.run import Run
-from mypt_jax.runs import kinds, lineage
+from mypt_jax.runs import evaluations, kinds, lineage
 from mypt_jax.runs import layout as run_files
 from mypt_jax.runs.comparison import Difference
 
 _ASSETS = Path(__file__).parent / "assets"
 _WIDE = ("shares", "epochs")
-_SHALLOW = 4  # generations that fit beside the plane of losses; a deeper lineage is drawn below it
+_LIBRARY = "package_data/plotly.min.js"
+_FEW_WARNINGS = 5  # that stand on the first screen; more are folded
+_HIGHEST = 680  # pixels of a lineage that stands beside the plane of losses; else it stands below
 
 
-def plotly_js() -> str:
-    """The plotting library's text. Raises UserError when plotly is not installed."""
-    try:
-        from plotly import offline
-    except ImportError as error:
+def _plotly() -> str:
+    """The plotting library, packed. Raises UserError when plotly is not installed."""
+    found = importlib.util.find_spec("plotly")  # read, not imported: that takes a second
+    if found is None or not found.submodule_search_locations:
         raise UserError(
             "--html needs plotly, which is not installed: pip install -r requirements-report.txt"
-        ) from error
-    return offline.get_plotlyjs()
+        )
+    return _packed_file(Path(found.submodule_search_locations[0], _LIBRARY))
+
+
+@functools.cache
+def _packed_file(path: Path) -> str:
+    return packed(path.read_bytes())
+
+
+def packed(data: bytes) -> str:
+    """gzip as base64: a quarter of the bytes of a script, unpacked by the reader's browser."""
+    return base64.b64encode(gzip.compress(data, 6, mtime=0)).decode()
 
 
 def _text(value: str) -> str:
     return html.escape(value, quote=True)
 
 
-def _table(table: report_tables.Table) -> str:
+def _table(table: report_tables.Table, names: Collection[str] = ()) -> str:
+    """`names`: of the runs, whose rows are hidden with them."""
     if not table.rows:
         return ""
     head = "".join(f"<th>{_text(cell)}</th>" for cell in table.header)
     rows = "".join(
-        "<tr>" + "".join(f"<td>{_text(cell)}</td>" for cell in row) + "</tr>" for row in table.rows
+        f'<tr data-run="{_text(row[0])}">' * (row[0] in names)
+        + "<tr>" * (row[0] not in names)
+        + "".join(f"<td>{_text(cell)}</td>" for cell in row)
+        + "</tr>"
+        for row in table.rows
     )
     note = f'<p class="note">{_text(table.note)}</p>' if table.note else ""
+    body = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
     return (
         f'<section class="table"><h3>{_text(table.title)}</h3>{note}'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></section>"
+        f'<div class="scroll" tabindex="0">{body}</div></section>'
     )
 
 
@@ -73,14 +97,14 @@ def _card_facts(run: Run) -> list[str]:
     return facts
 
 
-def _cards(runs: Sequence[Run]) -> str:
+def _cards(runs: Sequence[Run], found: Sequence[Group]) -> str:
     """What to take: the decision matrix as three cards, in the colours of the runs."""
-    cards = []
+    cards, of = [], run_groups.by_run(found)
     for priority, limit, run, among in rules.decide(runs):
         name, facts, line = "none qualifies", ["no finished run stays within the limit"], ""
         if run is not None:
             name, facts = run.name, _card_facts(run)
-            line = f' style="--run: {report_charts.colour(runs.index(run))}"'
+            line = f' style="--run: {of[run.name].look.colour}"'
         lines = "".join(f"<div>{_text(fact)}</div>" for fact in facts)
         cards.append(
             f'<div class="card"{line}><div class="for">{_text(priority)}</div>'
@@ -92,8 +116,11 @@ def _cards(runs: Sequence[Run]) -> str:
 
 
 def _warnings(runs: Sequence[Run]) -> str:
-    found = [f"<li>{_text(w)}</li>" for run in runs for w in rules.warnings(run)]
-    return f'<ul class="warnings">{"".join(found)}</ul>' if found else ""
+    found = [f"<li>{_text(line)}</li>" for line in rules.all_warnings(runs)]
+    shown = f'<ul class="warnings">{"".join(found)}</ul>' if found else ""
+    if len(found) <= _FEW_WARNINGS:
+        return shown
+    return f"<details><summary>{len(found)} things to know of these runs</summary>{shown}</details>"
 
 
 def _charts(charts: Sequence[report_charts.Chart], prefix: str, layout: str = "charts") -> str:
@@ -107,10 +134,11 @@ def _charts(charts: Sequence[report_charts.Chart], prefix: str, layout: str = "c
     return f'<section class="{layout}">{"".join(parts)}</section>'
 
 
-def _tables(runs: Sequence[Run]) -> str:
+def _tables(runs: Sequence[Run], found: Sequence[Group]) -> str:
     tables = report_tables.tables(runs)
+    names = {run.name for run in runs} | {group.name for group in found}
     single = [table for table in tables if ": " in table.title]
-    overview = [_table(table) for table in tables if table not in single]
+    overview = [_table(table, names) for table in tables if table not in single]
     details = "".join(_table(table) for table in single)
     return (
         f"<h2>Tables</h2>{''.join(overview)}"
@@ -139,7 +167,46 @@ def _samples(directory: Path) -> str:
 def _status(runs: Sequence[Run]) -> str:
     unfinished = [f"{r.name} at step {r.step:,} of {r.num_steps:,}" for r in runs if not r.finished]
     done = len(runs) - len(unfinished)
-    return f"{done} of {len(runs)} runs finished" + "".join(f"; {text}" for text in unfinished)
+    begun = sorted({str(run.record.get("created", ""))[:10] for run in runs} - {""})
+    dates = f", begun {' to '.join(dict.fromkeys((begun[0], begun[-1])))}" if begun else ""
+    return f"{done} of {len(runs)} runs finished{dates}" + "".join(f"; {x}" for x in unfinished)
+
+
+def _compared(runs: Sequence[Run]) -> str:
+    """Which data was trained on, and on how much text the runs are compared."""
+    shown = []
+    for role in mixture.ROLES:
+        sources: dict[str, list[str]] = {}
+        for run in runs:
+            for key, source in run.trained_on.items():
+                if evaluations.role_of(key) == role:
+                    names = sources.setdefault(source["dataset"], [])
+                    names += [name for name in [key.partition("/")[2]] if name not in names]
+        if sources:
+            said = (f"{', '.join(names)} ({place})" for place, names in sources.items())
+            shown.append(f"{role}: {'; '.join(said)}")
+    held = []
+    for role in mixture.ROLES:
+        most = next(iter(standing.groups(runs, role)), [])
+        if most:
+            found = most[0].result.of(role).values()
+            documents = sum(len(one.tokens_D) for one in found)
+            tokens = sum(one.tokens for one in found)
+            held.append(f"{tokens:,} tokens of {documents:,} held-out {role} documents")
+    if held:
+        shown.append(f"compared on {' and '.join(held)}")
+    return ". ".join(f"{text[0].upper()}{text[1:]}" for text in shown)
+
+
+def _repeats(found: Sequence[Group]) -> str:
+    """A line where colours stand for more than one run."""
+    if len(found) <= run_groups.FEW:
+        return ""
+    return (
+        f'<p class="note">{len(found)} kinds of run share {run_groups.FEW} colours: the symbol, '
+        "and the dashes of its curves, tell them apart. Runs that differ in their seed alone look "
+        "the same.</p>"
+    )
 
 
 def page(
@@ -149,31 +216,42 @@ def page(
     body, charts, chips = [], [], []
     for number, runs in enumerate(groups):
         prefix = f"lineage{number}-"
-        plane, tree = report_plane.trade_off(runs), report_plane.lineage_chart(runs)
+        found = run_groups.groups(runs)
+        tree = report_tree.lineage_chart(runs)
+        is_deep = tree.height > _HIGHEST
+        beside = report_charts.HEIGHT if is_deep else tree.height
+        plane = report_plane.trade_off(runs, beside)
         curves = [*report_charts.curves(runs), report_charts.shares(runs)]
         curves.append(report_charts.epochs(runs))
         if len(groups) > 1:
             body.append(f"<h2>Lineage of {_text(runs[0].name)}</h2>")
-        deep = max(len(run.record["ancestors"]) for run in runs) >= _SHALLOW
-        body += [_cards(runs), _warnings(runs)]
-        body.append(_charts([plane, tree], prefix, "overview deep" if deep else "overview"))
-        body += ["<h2>Curves and data</h2>", _charts(curves, prefix), _tables(runs)]
+        body += [f'<p class="note">{_text(_compared(runs))}</p>', _cards(runs, found)]
+        body += [_repeats(found), _warnings(runs)]
+        body.append(_charts([plane, tree], prefix, "overview deep" if is_deep else "overview"))
+        body += ["<h2>Curves and data</h2>", _charts(curves, prefix), _tables(runs, found)]
         for chart in (plane, tree, *curves):
             spec = {"data": chart.data, "layout": chart.layout, "height": chart.height}
             charts.append({"id": prefix + chart.key, **spec})
-        chips += [{"name": r.name, "colour": report_charts.colour(i)} for i, r in enumerate(runs)]
+        chips += [_chip(group) for group in found]
     body.append(_samples(directory))
-    # A "<" in a name could end the script element that holds the data.
-    data = json.dumps({"charts": charts, "runs": chips}, allow_nan=False).replace("<", "\\u003c")
+    data = json.dumps({"charts": charts, "runs": chips}, allow_nan=False)
     now = datetime.datetime.now().astimezone()
     return string.Template((_ASSETS / "page.html").read_text(encoding="utf-8")).substitute(
         title=_text(title),
         status=_text(_status([run for runs in groups for run in runs])),
         body="\n".join(body),
-        data=data,
+        data=packed(data.encode()),
         css=(_ASSETS / "page.css").read_text(encoding="utf-8"),
         js=(_ASSETS / "page.js").read_text(encoding="utf-8"),
-        plotly=plotly_js(),
+        plotly=_plotly(),
         written=now.strftime("%Y-%m-%d %H:%M:%S %z"),
         live_secs=live_secs,
     )
+
+
+def _chip(group: Group) -> dict:
+    """What shows and hides a group."""
+    look = group.look
+    members = [run.name for run in group.runs]
+    shown = {"name": group.name, "title": group.title, "members": members}
+    return {**shown, "colour": look.colour, "symbol": look.symbol}

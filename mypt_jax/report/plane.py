@@ -1,126 +1,22 @@
-"""Two charts of the report page: the lineage as a graph, and domain against general loss."""
+"""Domain against general loss: what was learned and what was forgotten."""
 
 import math
+import statistics
 from collections.abc import Sequence
 
 from data_pipeline.batches import mixture
 from mypt_jax.report import cells, rules, standing, tables
-from mypt_jax.report.charts import Chart, axes, colour, limit_lines, symbol
+from mypt_jax.report import groups as run_groups
+from mypt_jax.report.charts import HEIGHT, Chart, axes, limit_lines, short
+from mypt_jax.report.groups import Group
+from mypt_jax.report.labels import labels
 from mypt_jax.report.run import Run
 from mypt_jax.runs import comparison
 from mypt_jax.runs.comparison import Difference
 from mypt_jax.runs.evaluations import Evaluation
 
-HEIGHT = 350  # both charts stand beside each other, on the first screen
-LABEL_PLACES = {
-    "top right": (1, 1),
-    "bottom left": (-1, -1),
-    "bottom right": (1, -1),
-    "top left": (-1, 1),
-}
-
-
-def _positions(runs: Sequence[Run]) -> dict[str, tuple[float, float]]:
-    """Depth and row of every run: leaves below each other, a parent between its children."""
-    places: dict[str, tuple[float, float]] = {}
-    rows = 0
-
-    def place(run: Run, depth: int) -> float:
-        nonlocal rows
-        below = [place(child, depth + 1) for child in run.children]
-        if below:
-            row = (below[0] + below[-1]) / 2
-        else:
-            row, rows = float(rows), rows + 1
-        places[run.name] = (float(depth), row)
-        return row
-
-    place(runs[0], 0)
-    for run in runs:
-        # Behind all that it is the sum of, and its children behind it.
-        behind = [places[one.name][0] for one in run.merged if one and one.name in places]
-        short = max((x + 1 - places[run.name][0] for x in behind), default=0.0)
-        if short > 0:
-            _move(run, short, places)
-    return places
-
-
-def _move(run: Run, right: float, places: dict[str, tuple[float, float]]) -> None:
-    """A run and its descendants."""
-    x, y = places[run.name]
-    places[run.name] = (x + right, y)
-    for child in run.children:
-        _move(child, right, places)
-
-
-def lineage_chart(runs: Sequence[Run]) -> Chart:
-    places = _positions(runs)
-    baseline = tables.baseline_of(runs)
-    apart = {role: standing.apart(runs, role) for role in mixture.ROLES}
-    data, notes = [], []
-    for index, run in enumerate(runs):
-        x, y = places[run.name]
-        change = run.against_baseline("general") if run.is_domain_stage else None
-        domain = cells.standing_text(run, "domain", apart["domain"])
-        if not run.final and not run.is_domain_stage:
-            domain = cells.loss_text(baseline.get("domain"))  # of an import its stages know it
-        text = f"<b>{run.name}</b><br>{domain}"
-        text += f"<br>{cells.percent_text(change)}" if change else "<br>baseline"
-        hover = [
-            f"<b>{run.name}</b> from {cells.init_text(run)}",
-            "peak_lr {}, replay {}".format(*cells.recipe_texts(run)),
-            f"steps {cells.steps_text(run)}",
-            *(f"{role} {cells.standing_text(run, role, apart[role])}" for role in apart),
-            rules.verdict(run),
-        ]
-        data.append(
-            {
-                "type": "scatter",
-                "mode": "markers+text",
-                "x": [x],
-                "y": [y],
-                "text": [text],
-                "textposition": "bottom center",
-                "cliponaxis": False,
-                "marker": {
-                    "size": 15,
-                    "color": colour(index),
-                    "symbol": symbol(index) + ("" if run.finished else "-open"),
-                    "line": {"width": 2, "color": colour(index)},
-                },
-                "meta": {"run": run.name},
-                "hovertemplate": "<br>".join(hover) + "<extra></extra>",
-            }
-        )
-        sources = run.merged or [run.parent]
-        notes += [_arrow(places[one.name], (x, y)) for one in sources if one and one.name in places]
-    depth = max(x for x, _ in places.values())
-    rows = max(y for _, y in places.values())
-    hidden = {"visible": False, "fixedrange": True}
-    layout = {
-        "xaxis": {**hidden, "range": [-0.45, depth + 0.45]},
-        "yaxis": {**hidden, "range": [rows + 0.75, -0.35]},
-        "annotations": notes,
-        "margin": {"l": 10, "r": 10, "t": 10, "b": 10},
-    }
-    note = (
-        "Each run starts from the one at its left. Below its name: domain loss in nats/token, and "
-    )
-    note += "forgetting. Open symbols: unfinished."
-    return Chart("lineage", "Lineage", note, data, layout, max(HEIGHT, 190 + round(120 * rows)))
-
-
-def _arrow(start: tuple[float, float], end: tuple[float, float]) -> dict:
-    place = {"ax": start[0], "ay": start[1], "x": end[0], "y": end[1]}
-    refs = {"xref": "x", "yref": "y", "axref": "x", "ayref": "y"}
-    look = {
-        "showarrow": True,
-        "arrowhead": 2,
-        "arrowwidth": 1.5,
-        "arrowcolor": "#8a929e",
-        "text": "",
-    }
-    return {**place, **refs, **look, "standoff": 16, "startstandoff": 16}
+# What is left of the plane inside its axes, in pixels: beside the lineage, and on a phone.
+_WIDE, _NARROW = 590, 270
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -131,29 +27,6 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
             front.append((x, y))
             lowest = y
     return front
-
-
-def label_places(points: Sequence[tuple[float, float]]) -> list[str]:
-    """For every point the corner for its name with the most room to the other points.
-
-    Corners, because the error bars take the axes.
-    """
-    spans = [max(v) - min(v) or 1.0 for v in zip(*points, strict=True)]
-    scaled = [[value / span for value, span in zip(point, spans, strict=True)] for point in points]
-    places = []
-    for index, (x, y) in enumerate(scaled):
-        others = [other for number, other in enumerate(scaled) if number != index]
-
-        def room(place: str, x=x, y=y, others=others) -> float:
-            dx, dy = LABEL_PLACES[place]
-            at = (x + 0.05 * dx, y + 0.08 * dy)
-            return min((abs(at[0] - o[0]) + abs(at[1] - o[1]) for o in others), default=0.0)
-
-        # A name beyond the outermost points would leave the picture.
-        first, *_, last = sorted(s[0] for s in scaled) if len(scaled) > 1 else (x - 1, x + 1)
-        outside = {first: "left", last: "right"}.get(x, "nowhere")
-        places.append(max((p for p in LABEL_PLACES if not p.endswith(outside)), key=room))
-    return places
 
 
 def _points(run: Run) -> list[tuple[float, float, int]]:
@@ -178,86 +51,157 @@ def _place(run: Run, other: Evaluation) -> tuple[float, float] | None:
     return domain, general
 
 
-def _line(run: Run, index: int) -> list[dict]:
+def _line(run: Run, group: Group) -> list[dict]:
     """The line that a merged run is a point of."""
     places = ((_place(run, point), at) for at, point in run.line)
     found = [(*place, at) for place, at in places if place]
     if not found:
         return []
     xs, ys, ats = (list(values) for values in zip(*found, strict=True))
+    colour = group.look.colour
     return [
         {
             "type": "scatter",
-            "meta": {"run": run.name},
+            "meta": {"run": group.name},
             "mode": "lines+markers",
             "x": xs,
             "y": ys,
             "customdata": ats,
-            "line": {"color": colour(index), "width": 1.2, "dash": "dot"},
-            "marker": {"size": 4, "color": colour(index), "symbol": "circle-open"},
+            "line": {"color": colour, "width": 1.2, "dash": "dot"},
+            "marker": {"size": 4, "color": colour, "symbol": "circle-open"},
             "hovertemplate": f"line of {run.name}, at %{{customdata:.3g}}<br>domain %{{x:.3f}}, "
             "general %{y:.3f}<extra></extra>",
         }
     ]
 
 
-def _path(run: Run, index: int, place: str) -> list[dict]:
-    """A run's evaluations on the plane of domain and general loss, the last one named."""
+def _path(run: Run, group: Group) -> list[dict]:
+    """A run's evaluations on the plane of domain and general loss."""
     pairs = _points(run)
     if not pairs:
         return []
     xs, ys, steps = (list(values) for values in zip(*pairs, strict=True))
-    common = {"type": "scatter", "meta": {"run": run.name}}
-    path = {
-        **common,
-        "mode": "lines+markers",
-        "x": xs,
-        "y": ys,
-        "customdata": steps,
-        "line": {"color": colour(index), "width": 1.2},
-        "marker": {"size": 5, "color": colour(index)},
-        "hovertemplate": f"{run.name}, step %{{customdata:,}}<br>domain %{{x:.3f}}, "
-        "general %{y:.3f}<extra></extra>",
-    }
-    final = {
-        **common,
+    return [
+        {
+            "type": "scatter",
+            "meta": {"run": group.name},
+            "mode": "lines+markers",
+            "x": [short(x) for x in xs],
+            "y": [short(y) for y in ys],
+            "customdata": steps,
+            "line": {"color": group.look.colour, "width": 1.2},
+            "marker": {"size": 5, "color": group.look.colour},
+            "hovertemplate": f"{run.name}, step %{{customdata:,}}<br>domain %{{x:.3f}}, "
+            "general %{y:.3f}<extra></extra>",
+        }
+    ]
+
+
+def _seeds(shown: Sequence[Run], group: Group) -> list[dict]:
+    """Small and open: each run of a group whose mean stands as its point."""
+    if len(shown) < 2:
+        return []
+    xs, ys = zip(*(_end(run) for run in shown), strict=True)
+    return [
+        {
+            "type": "scatter",
+            "meta": {"run": group.name},
+            "mode": "markers",
+            "x": list(xs),
+            "y": list(ys),
+            "text": [run.name for run in shown],
+            "marker": {"size": 5, "color": group.look.colour, "symbol": "circle-open"},
+            "hovertemplate": "%{text}<br>domain %{x:.3f}, general %{y:.3f}<extra></extra>",
+        }
+    ]
+
+
+def _end(run: Run) -> tuple[float, float]:
+    return run.final["domain"], run.final["general"]
+
+
+def _mean(shown: Sequence[Run]) -> tuple[float, float]:
+    domain, general = zip(*map(_end, shown), strict=True)
+    return statistics.fmean(domain), statistics.fmean(general)
+
+
+def _final(shown: Sequence[Run], group: Group, place: str, narrow: str) -> dict:
+    """Where a group came to, named where there is room."""
+    run = shown[0]
+    finished = all(one.finished for one in shown)
+    points = [_end(one) for one in shown]
+    x, y = _mean(shown)
+    said = cells.steps_text(run) if len(shown) == 1 else f"mean of {len(shown)} seeds"
+    final: dict = {
+        "type": "scatter",
+        "meta": {"run": group.name, "place": place, "narrow": narrow},
         "mode": "markers+text",
-        "x": xs[-1:],
-        "y": ys[-1:],
-        "text": [f"<b>{run.name}</b>"],
-        "textposition": place,
+        "x": [x],
+        "y": [y],
+        "text": [f"<b>{group.label}</b>" if place else ""],
+        "textposition": place or "top right",
         "marker": {
             "size": 14,
-            "color": colour(index),
-            "symbol": symbol(index) + ("" if run.finished else "-open"),
+            "color": group.look.colour,
+            "symbol": group.look.symbol + ("" if finished else "-open"),
         },
-        "hovertemplate": f"<b>{run.name}</b>, {cells.steps_text(run)}<br>domain "
+        "hovertemplate": f"<b>{group.name}</b>, {said}<br>domain "
         "%{x:.3f}, general %{y:.3f}<extra></extra>",
     }
-    for axis, role in (("error_x", "domain"), ("error_y", "general")):
-        # Of the paired difference: what two losses on the same windows share says nothing here.
-        change = run.against_baseline(role) if run.is_domain_stage else None
-        if isinstance(change, Difference) and math.isfinite(change.stderr):
-            final[axis] = {"array": [change.stderr], "thickness": 1.2, "width": 3}
-    return [path, final]
+    for axis, role, number in (("error_x", "domain", 0), ("error_y", "general", 1)):
+        if len(shown) > 1:
+            bar = statistics.stdev(point[number] for point in points)
+        else:
+            # Of the paired difference: what two losses on the same windows share says nothing here.
+            change = run.against_baseline(role) if run.is_domain_stage else None
+            bar = change.stderr if isinstance(change, Difference) else math.nan
+        if math.isfinite(bar):
+            final[axis] = {"array": [bar], "thickness": 1.2, "width": 3}
+    return final
 
 
-def trade_off(runs: Sequence[Run]) -> Chart:
+def trade_off(runs: Sequence[Run], height: int = HEIGHT) -> Chart:
+    found = run_groups.groups(runs)
     apart = {
         name: why for role in mixture.ROLES for name, why in standing.apart(runs, role).items()
     }
     shown = {
-        index: (run.final["domain"], run.final["general"])
-        for index, run in enumerate(runs)
-        if {*run.final} >= {*mixture.ROLES} and run.name not in apart
+        group.name: kept
+        for group in found
+        if (
+            kept := [
+                run
+                for run in group.runs
+                if {*run.final} >= {*mixture.ROLES} and run.name not in apart
+            ]
+        )
     }
-    places = dict(zip(shown, label_places(list(shown.values())) if shown else (), strict=True))
-    data = [
-        trace
-        for index in shown
-        for trace in (*_line(runs[index], index), *_path(runs[index], index, places[index]))
-    ]
-    front = pareto(list(shown.values()))
+    ends = {name: _mean(kept) for name, kept in shown.items()}
+    front = pareto(list(ends.values()))
+    chosen = {choice.run.name for choice in rules.decide(runs) if choice.run}
+    # First those that one would take, then those that nothing beats.
+    order = sorted(
+        (group for group in found if group.name in shown),
+        key=lambda group: (
+            not chosen & {run.name for run in group.runs},
+            ends[group.name] not in front,
+        ),
+    )
+    points, names = [ends[group.name] for group in order], [group.label for group in order]
+    inner = height - 70
+    layout = axes("domain loss, nats/token", "general loss, nats/token")
+    if baseline := tables.baseline_of(runs).get("general"):
+        layout["shapes"], layout["annotations"] = limit_lines(baseline)
+    texts = [(one["y"], one["text"]) for one in layout.get("annotations", ())]
+    wide, narrow = (
+        labels(points, names, width=width, height=inner, texts=texts) for width in (_WIDE, _NARROW)
+    )
+    data = []
+    for group, place, small in zip(order, wide, narrow, strict=True):
+        kept = shown[group.name]
+        paths = _path(kept[0], group) if len(found) <= run_groups.FEW else []
+        lines = [trace for run in kept for trace in _line(run, group)]
+        data += [*lines, *paths, *_seeds(kept, group), _final(kept, group, place, small)]
     line = {"dash": "dash", "width": 1.5, "color": "#8a929e"}
     data.insert(
         0,
@@ -270,14 +214,14 @@ def trade_off(runs: Sequence[Run]) -> Chart:
             "hoverinfo": "skip",
         },
     )
-    layout = axes("domain loss, nats/token", "general loss, nats/token")
-    baseline = tables.baseline_of(runs).get("general")
-    if baseline:
-        layout["shapes"], layout["annotations"] = limit_lines(baseline)
     note = (
         "Left: more of the domain learned. Up: more of the general text forgotten. Dashed: "
-        "Pareto front. Dotted: the guide's limits. Bars: standard error of the change from base."
+        "Pareto front. Dotted: the guide's limits. Bars: standard error of the change from base"
     )
+    many = any(len(kept) > 1 for kept in shown.values())
+    note += "; of several seeds their standard deviation." if many else "."
+    if unnamed := wide.count(""):
+        note += f" Without a name for want of room: {unnamed}; hover over them."
     if apart:
-        note += f" Not here, since measured on other windows: {', '.join(apart)}."
-    return Chart("tradeoff", "Learned against forgotten", note, data, layout, HEIGHT)
+        note += f" Not here, since measured on other windows: {cells.listed(list(apart))}."
+    return Chart("tradeoff", "Learned against forgotten", note, data, layout, height)

@@ -135,6 +135,18 @@ def _learned_text(learned: Difference, lost: Difference | Refusal | None) -> str
     return f"{text}: {ratio:.1f}{bar} learned per forgotten"
 
 
+def all_warnings(runs: Sequence[Run]) -> list[str]:
+    """What a reader of these runs' numbers should know; what is said of several, once."""
+    of: dict[str, list[str]] = {}
+    for run in runs:
+        for line in warnings(run):
+            of.setdefault(line.removeprefix(f"{run.name}: "), []).append(run.name)
+    return [
+        f"{names[0]}: {text}" if len(names) == 1 else f"{cells.listed(names)}: {text}"
+        for text, names in of.items()
+    ]
+
+
 def warnings(run: Run) -> list[str]:
     """What a reader of this run's numbers should know."""
     found = []
@@ -155,7 +167,7 @@ def warnings(run: Run) -> list[str]:
             found.append(f"{run.name}: its parent {one.name} was trained again since")
     if run.is_domain_stage and run.parent is None:
         found.append(f"{run.name}: its parent {parent['path']} is not under this directory")
-    for reason in run.damaged_evaluations():
+    for reason in run.damaged_evaluations:
         found.append(f"{run.name}: not compared: {reason}")
     if run.damage:
         mended = "" if run.finished else "; the next start of the run removes that"

@@ -16,7 +16,7 @@ from mypt_jax.runs.evaluations import Evaluation
 MIXTURE = "val"  # over all sources that are trained on, by their shares
 
 
-@dataclass
+@dataclass(eq=False)  # one object for each: parents and children are compared by it
 class Run:
     """One run directory as it stands; losses in nats/token, times in seconds."""
 
@@ -111,6 +111,7 @@ class Run:
             self._read[step] = evaluations.read(layout.eval_file(str(self.path), step))
         return self._read[step]
 
+    @cached_property
     def damaged_evaluations(self) -> list[str]:
         """Why the first or newest evaluation of this run cannot be compared."""
         steps = {step for step, _ in (self.evaluations[:1] + self.evaluations[-1:])}

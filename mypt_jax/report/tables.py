@@ -1,16 +1,19 @@
 """The guide's tables, filled with what was measured: as rows of text, as Markdown, as JSON."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
 from data_pipeline.batches import mixture
 from mypt_jax import guide
-from mypt_jax.report import cells, rules, standing
+from mypt_jax.report import cells, groups, rules, standing
 from mypt_jax.report.cells import NONE
 from mypt_jax.report.run import MIXTURE, Run, perplexity
 from mypt_jax.runs import evaluations
 from mypt_jax.runs.comparison import Difference, Refusal
+
+_BESIDE = 8  # runs that have a column each; more have a row each
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,12 @@ class Table:
             lines += [_line(self.header), _line(["---"] * len(self.header))]
             lines += [_line(row) for row in self.rows]
         return "\n".join([*lines, *(["", self.note] if self.note else []), ""])
+
+    def turned(self, first: str) -> "Table":
+        """Columns as rows: many runs stand below each other."""
+        columns = zip(*(self.header, *self.rows), strict=True)
+        _, *names = [row[0] for row in (self.header, *self.rows)]
+        return Table(self.title, (first, *names), tuple(columns)[1:], self.note)
 
 
 def _line(row: Sequence[str]) -> str:
@@ -70,10 +79,47 @@ def summary(runs: Sequence[Run]) -> Table:
     # Runs from before val was halved: their figure is of text that their best step was chosen on.
     chosen_on = [r.name for r in runs if r.finished and r.newest.sources and r.result is r.newest]
     if chosen_on:
-        note += f" On text that steps were chosen on, too: {', '.join(chosen_on)}."
+        note += f" On text that steps were chosen on, too: {cells.listed(chosen_on)}."
     note += cells.reasons(runs, mixture.ROLES)
     header += ["Drift", "Verdict"] if has_drift else ["Verdict"]
     return Table("Experiment summary", tuple(header), tuple(rows), note)
+
+
+def seeds(runs: Sequence[Run]) -> Table:
+    """A row for each group of several runs: means, and standard deviations over their seeds."""
+    rows = []
+    apart = {role: standing.apart(runs, role) for role in mixture.ROLES}
+
+    def loss(role: str):
+        return lambda run: None if run.name in apart[role] else run.final.get(role)
+
+    def change(run: Run) -> float | None:
+        found = run.against_baseline("general") if run.is_domain_stage else None
+        return found.percent if isinstance(found, Difference) and not found.left_out else None
+
+    def shown(found: tuple[float, float] | None, form: str) -> str:
+        if found is None:
+            return NONE
+        bar = f" +/- {found[1]:{form.lstrip('+')}}" if math.isfinite(found[1]) else ""
+        return f"{found[0]:{form}}{bar}"
+
+    for group in groups.groups(runs):
+        if len(group.runs) < 2:
+            continue
+        forgotten = groups.spread(group, change)
+        rows.append(
+            (
+                group.name,
+                f"{len(group.runs)}",
+                *cells.recipe_texts(group.runs[0]),
+                *(shown(groups.spread(group, loss(role)), ".3f") for role in mixture.ROLES),
+                shown(forgotten, "+.1f") + (" %" if forgotten else ""),
+                guide.verdict(forgotten[0] / 100) if forgotten else NONE,
+            )
+        )
+    header = ("Runs", "Seeds", "LR", "Replay", "Domain", "General", "General change", "Verdict")
+    note = "Runs that differ in their seed alone; +/- is one standard deviation over the seeds."
+    return Table("Over seeds", header, tuple(rows), note)
 
 
 def run_table(run: Run) -> Table:
@@ -164,7 +210,8 @@ def target_metrics(runs: Sequence[Run]) -> Table:
     rows.append(row("Perplexity (domain)", power(baseline.get("domain")), *own("domain", power)))
     names = tuple(run.name for run in stages)
     rows = tuple(rows) if stages else ()
-    return Table("Target metrics", ("Metric", "Baseline", *names, "Best"), rows)
+    table = Table("Target metrics", ("Metric", "Baseline", *names, "Best"), rows)
+    return table.turned("Run") if rows and len(stages) > _BESIDE else table
 
 
 def _best(known: Sequence[tuple[float, str]], chosen: Collection[str]) -> str:
@@ -205,7 +252,8 @@ def by_source(runs: Sequence[Run]) -> Table:
             for run in runs
         )
         rows.append((key, *found))
-    return Table("Loss by source", ("Source", *(run.name for run in runs)), tuple(rows))
+    table = Table("Loss by source", ("Source", *(run.name for run in runs)), tuple(rows))
+    return table.turned("Run") if rows and len(runs) > _BESIDE else table
 
 
 def data_seen(runs: Sequence[Run]) -> Table:
@@ -263,7 +311,9 @@ def _spent_text(secs: Mapping[str, float]) -> str:
 
 def tables(runs: Sequence[Run]) -> list[Table]:
     """All tables of one lineage."""
-    result = [summary(runs), decision_matrix(runs), advices(runs), target_metrics(runs)]
+    over_seeds = seeds(runs)
+    result = [summary(runs), *([over_seeds] if over_seeds.rows else []), decision_matrix(runs)]
+    result += [advices(runs), target_metrics(runs)]
     result += [perplexities(runs), *map(run_table, runs)]
     return [*result, by_source(runs), data_seen(runs), throughput(runs)]
 
@@ -274,7 +324,7 @@ def markdown(groups: Sequence[Sequence[Run]], *, title: str) -> str:
     for runs in groups:
         if len(groups) > 1:
             parts += [f"## Lineage of {runs[0].name}", ""]
-        notes = [f"- {note}" for run in runs for note in rules.warnings(run)]
+        notes = [f"- {note}" for note in rules.all_warnings(runs)]
         parts += ["Warnings:", "", *notes, ""] if notes else []
         parts += [table.markdown() for table in tables(runs)]
     return "\n".join(parts)

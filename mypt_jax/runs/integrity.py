@@ -5,6 +5,7 @@ only when its manifest is there and every file has the size and hash that it nam
 """
 
 import concurrent.futures
+import contextlib
 import hashlib
 import json
 import os
@@ -129,8 +130,12 @@ def fault(directory: str, *, only: str = "") -> str:
                 return f"file {name} is missing"
             if os.path.getsize(path) != size:
                 return f"file {name} has {os.path.getsize(path)} bytes, its manifest says {size}"
-        with concurrent.futures.ThreadPoolExecutor(_THREADS) as pool:
-            hashes = pool.map(lambda name: digests.sha256(os.path.join(directory, name)), expected)
+        with contextlib.ExitStack() as stack:
+            at_once = map  # threads for one small file would take longer than it does
+            if len(expected) > 1:
+                pool = concurrent.futures.ThreadPoolExecutor(_THREADS)
+                at_once = stack.enter_context(pool).map
+            hashes = at_once(lambda name: digests.sha256(os.path.join(directory, name)), expected)
             for (name, (_, sha256)), got in zip(expected.items(), hashes, strict=True):
                 if got != sha256:
                     return f"file {name} does not have the SHA-256 in its manifest (corrupted)"

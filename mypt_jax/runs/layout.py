@@ -2,7 +2,6 @@
 
 import math
 import os
-import re
 
 from data_pipeline.errors import UserError
 from mypt_jax import shipped
@@ -101,9 +100,10 @@ def losses(row: dict) -> dict[str, float]:
     """{"domain": .., "general": .., "domain/cwe": ..}: finite losses of a row's evaluation."""
     found = {}
     for key, value in row.items():
-        name = re.fullmatch(r"eval/(.+)/loss", key)
-        if name and value is not None and math.isfinite(value):
-            found[name[1]] = value
+        if key.startswith("eval/") and key.endswith("/loss"):
+            name = key[len("eval/") : -len("/loss")]
+            if name and value is not None and math.isfinite(value):
+                found[name] = value
     return found
 
 
