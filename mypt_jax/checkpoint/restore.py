@@ -71,6 +71,16 @@ def alone() -> dict:
     return {"multiprocessing_options": alone}
 
 
+def together() -> dict:
+    """Orbax's options for all processes, which write one step, each the shards that it holds."""
+    options = ocp.options.MultiprocessingOptions(
+        primary_host=0,
+        active_processes={*range(jax.process_count())},
+        barrier_sync_key_prefix="all_processes",
+    )
+    return {"multiprocessing_options": options}
+
+
 def read_meta(directory: str) -> dict:
     return lineage.read_json(os.path.join(directory, META), what="checkpoint", wanted=kinds.META)
 

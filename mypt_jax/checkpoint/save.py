@@ -1,10 +1,13 @@
 """Writes the checkpoints of one run, and says where a start goes on.
 
-Orbax writes the arrays; a step counts when its manifest stands beside them. One process writes:
-where there are several, process 0 gathers one array after another, and no two need to see the same
-disk.
+Orbax writes the arrays; a step counts when its manifest stands beside them. Where several
+processes see the directory, each writes the shards that it holds and hashes what it wrote, and
+process 0 joins the digests into the manifest. Where they do not, process 0 gathers one array after
+another.
 """
 
+import json
+import math
 import os
 import re
 import threading
@@ -37,6 +40,11 @@ def _why(error: BaseException) -> str:
     return quoted[1].strip() if quoted else f"{type(error).__name__}: {error}"
 
 
+def _written_by(process: int) -> str:
+    """The directory in which Orbax puts the shards that a process holds, below each item."""
+    return f"ocdbt.process_{process}"
+
+
 class Checkpointer:
     """Saves in the background, verifies, restores and retains the steps of one run.
 
@@ -50,12 +58,14 @@ class Checkpointer:
         *,
         keep: Callable[[list[int]], set[int]],
         timeout_secs: float = 0.0,
+        is_common: bool = False,
         check_owner: Callable[[], None] = lambda: None,
         on_commit: Callable[[], None] = lambda: None,
     ):
-        """`keep` says which of the committed steps stay; other processes wait `timeout_secs` for
-        process 0 to save; `check_owner` raises when this process is no longer the one that may
-        write here; `on_commit` is called when a step is complete."""
+        """`keep` says which of the committed steps stay; processes wait `timeout_secs` for each
+        other; `is_common` says that all of them see the directory (hosts.share); `check_owner`
+        raises when this process is no longer the one that may write here; `on_commit` is called
+        when a step is complete."""
         self.workdir = workdir
         self._keep = keep
         self._timeout_secs = timeout_secs
@@ -64,13 +74,15 @@ class Checkpointer:
         self._saves: list[tuple[float, float]] = []  # seconds training was held, in the background
         self._blocked_secs = 0.0
         self._saved_bytes = 0
-        handler = ocp.CompositeCheckpointHandler(
-            composite_options=ocp.CompositeOptions(**restore.alone())
-        )
-        self._orbax = ocp.AsyncCheckpointer(handler, **restore.alone())
+        self._together = is_common and jax.process_count() > 1
+        how = restore.together() if self._together else restore.alone()
+        handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(**how))
+        limit = math.ceil(timeout_secs) or None
+        self._orbax = ocp.AsyncCheckpointer(handler, timeout_secs=limit, **how)
         self._thread: threading.Thread | None = None
         self._error: BaseException | None = None
         self._is_writer = jax.process_index() == 0
+        self._number = 0  # of the save, the same on all processes
 
     def save(self, step: int, state: Mapping, meta: Mapping) -> None:
         """Starts to save {"params": .., and the rest}; returns when the arrays are copied.
@@ -84,9 +96,15 @@ class Checkpointer:
                 f"step {step}: parameters that are not finite are not saved; the newest checkpoint "
                 "is an earlier one; a lower optim.peak_lr is the usual remedy"
             )
-        state = self._gathered(state)
-        if not self._is_writer:
-            return
+        self._number += 1
+        if jax.process_count() > 1:
+            # Process 0 comes here when the save before is on the disk and in the bucket.
+            coordination.barrier("come to a save", timeout_secs=self._timeout_secs)
+        if jax.process_count() > 1 and not self._together:
+            # Whole arrays, in the memory of process 0; None on the others.
+            state = jax.tree.map(sharding.to_first, state)
+            if not self._is_writer:
+                return
         rest = {key: value for key, value in state.items() if key != "params"}
         path = os.path.abspath(layout.step_dir(self.workdir, step))
         meta = {
@@ -100,9 +118,10 @@ class Checkpointer:
         parts = {"rest": rest, **({"params": state["params"]} if "params" in state else {})}
         items = ocp.args.Composite(**{n: ocp.args.StandardSave(x) for n, x in parts.items()})
         try:
-            self._check_owner()
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            retention.mark(path)
+            if self._is_writer:
+                self._check_owner()
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+                retention.mark(path)
             self._orbax.save(path, args=items, force=True)
         except (OSError, ValueError) as error:
             raise exits.StorageFailure(f"step {step} could not be saved: {_why(error)}") from error
@@ -110,27 +129,37 @@ class Checkpointer:
         self._thread = threading.Thread(target=self._commit, args=(path, meta), daemon=True)
         self._thread.start()
 
-    def _gathered(self, state: Mapping) -> Mapping:
-        """The state as process 0 writes it: whole arrays, in its memory, None on the others."""
-        if jax.process_count() == 1:
-            return state
-        # Process 0 comes here when the save before this one is on the disk and in the bucket.
-        coordination.barrier("come to a save", timeout_secs=self._timeout_secs)
-        return jax.tree.map(sharding.to_first, state)
-
     def _commit(self, path: str, meta: dict) -> None:
         start = time.monotonic()
         try:
             self._orbax.wait_until_finished()
+            if not self._is_writer:
+                own = integrity.entries_below(path, _written_by(jax.process_index()))
+                coordination.client().key_value_set(self._key(jax.process_index()), json.dumps(own))
+                return
             lineage.write_json(os.path.join(path, restore.META), meta)
+            known = self._told() if self._together else {}
             self._check_owner()
-            self._saved_bytes = integrity.write_manifest(path)
+            self._saved_bytes = integrity.write_manifest(path, known)
             retention.unmark(path)
             self.prune()
             self._on_commit()
             self._saves.append((self._blocked_secs, time.monotonic() - start))
         except BaseException as error:  # noqa: B036 (any failure is handed to the main thread)
             self._error = error
+
+    def _key(self, process: int) -> str:
+        return f"mypt_jax/saved/{self._number}/{process}"
+
+    def _told(self) -> dict[str, dict]:
+        """The digests of what every other process wrote. Raises LostPeer when one says nothing."""
+        limit, found = round(1000 * self._timeout_secs), {}
+        for process in range(1, jax.process_count()):
+            key = self._key(process)
+            with coordination.lost_peer_after(self._timeout_secs, "write their part of a save"):
+                found |= json.loads(coordination.client().blocking_key_value_get(key, limit))
+            coordination.client().key_value_delete(key)
+        return found
 
     def cost(self) -> str:
         """A line on what saving has cost this process, or ""."""
@@ -229,8 +258,8 @@ class Checkpointer:
             wanted["params"] = abstract_state["params"]
         for name, tree in wanted.items():
             restore.check_tree(restore.tree_table(tree), meta["tree"][name], where=path)
-        items = {name: ocp.args.StandardRestore(tree) for name, tree in wanted.items()}
-        restored = self._orbax.restore(path, args=ocp.args.Composite(**items))
+        with ocp.StandardCheckpointer(**restore.alone()) as alone:
+            restored = {n: alone.restore(os.path.join(path, n), x) for n, x in wanted.items()}
         params = {"params": restored["params"]} if "params" in wanted else {}
         return {**params, **restored["rest"]}, meta
 

@@ -13,11 +13,13 @@ import socket
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 
 import jax
 from jax.experimental import multihost_utils
 
+from data_pipeline import atomic
 from data_pipeline.errors import UserError
 from mypt_jax import console, exits
 from mypt_jax.distributed import cluster, coordination
@@ -135,6 +137,24 @@ def compare(config: Mapping, *, timeout_secs: float) -> None:
     # otherwise wait for the compilation of another process, and some transports give up early.
     with coordination.lost_peer_after(timeout_secs, "connect their devices"):
         multihost_utils.sync_global_devices("mypt_jax/connected")
+
+
+def share(directory: str, *, timeout_secs: float) -> bool:
+    """Whether all processes see one directory: what process 0 puts there, every other one finds."""
+    if jax.process_count() == 1:
+        return True
+    what = f"look into {directory}"
+
+    def put() -> str:
+        name = f".{uuid.uuid4().hex}{atomic.PARTIAL}"
+        with open(os.path.join(directory, name), "wb"):
+            return name
+
+    path = os.path.join(directory, coordination.broadcast(what, put, timeout_secs=timeout_secs))
+    found = coordination.all_gather(json.dumps(os.path.isfile(path)), what, timeout_secs)
+    if jax.process_index() == 0:
+        os.remove(path)
+    return all(json.loads(one) for one in found)
 
 
 def compare_files(digests: Mapping[str, str], *, timeout_secs: float) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from data_pipeline import atomic, digests
 
@@ -59,11 +59,25 @@ def _read(directory: str) -> tuple[dict[str, dict], str]:
     return files, ""
 
 
-def write_manifest(directory: str) -> int:
-    """Hashes every file below `directory`, publishes the manifest by rename; returns the bytes."""
-    files = _entries(directory, _files(directory))
+def write_manifest(directory: str, known: Mapping[str, dict] | None = None) -> int:
+    """Hashes every file below `directory`, publishes the manifest by rename; returns the bytes.
+
+    What is `known` (`entries` of other processes) is not hashed again. Raises OSError for such a
+    file that is not there.
+    """
+    known, names = known or {}, _files(directory)
+    unseen = sorted({*known} - {*names})
+    if unseen:
+        raise OSError(f"{unseen[0]}, which another process wrote, is not in {directory}")
+    files = {**known, **_entries(directory, [name for name in names if name not in known])}
     _publish(directory, files)
     return sum(entry["bytes"] for entry in files.values())
+
+
+def entries_below(directory: str, subdirectory: str) -> dict[str, dict]:
+    """{file: {"bytes", "sha256"}} of the files below `*/subdirectory`, hashed and on the disk."""
+    names = [n for n in _files(directory) if n.split(os.sep)[1:2] == [subdirectory]]
+    return _entries(directory, names)
 
 
 def _entries(directory: str, names: Collection[str]) -> dict[str, dict]:

@@ -210,10 +210,13 @@ def _check_data(validated: Validated, stack: contextlib.ExitStack) -> data_check
 
 def _checkpointer(config: Mapping, owned: lease.Lease, link: mirror.Mirror):
     is_writer = jax.process_index() == 0
+    limit = config["distributed"]["save_timeout_secs"]
     return save.Checkpointer(
         config["workdir"],
         keep=retention.keeper(config),
-        timeout_secs=config["distributed"]["save_timeout_secs"],
+        timeout_secs=limit,
+        # Of a bucket's mirror process 0 pushes what it has.
+        is_common=not link.is_remote and hosts.share(config["workdir"], timeout_secs=limit),
         check_owner=owned.check if is_writer else lambda: None,
         on_commit=lambda: link.push(owned.check),
     )

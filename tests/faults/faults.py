@@ -122,10 +122,10 @@ def slow_commit(secs: float) -> None:
 
     plain = integrity.write_manifest
 
-    def write_manifest(directory):
+    def write_manifest(directory, *more):
         print(f"committing {directory}", flush=True)
         time.sleep(secs)
-        return plain(directory)
+        return plain(directory, *more)
 
     integrity.write_manifest = write_manifest
 
