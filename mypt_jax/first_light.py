@@ -170,6 +170,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--size", default="", help="tiny, 150m, 350m, 750m")
     parser.add_argument("--full", action="store_true", help="time every form of the step")
     args = parser.parse_args(argv)
+    if args.size:
+        stage_file.load(f"{stage_file.BASE}:{args.size}")
     import jax
 
     devices = jax.devices()

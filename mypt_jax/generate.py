@@ -14,7 +14,7 @@ import textwrap
 
 from data_pipeline import arguments, errors
 from mypt_jax.runs import layout
-from mypt_jax.storage import bucket
+from mypt_jax.storage import bucket, fetch
 
 
 def _beside(run: str, name: str) -> str:
@@ -82,10 +82,12 @@ def _prompts(options) -> list[str]:
 def main(argv=None) -> int:
     options = _parse(argv)
     prompts = _prompts(options)
-    from mypt_jax import continuation  # here, so that --help waits for no jax
+    found = {name: _locate(name, options.run) for name in options.compare or ()}
+    for spec in found.values() or [options.run]:
+        fetch.check_run(spec)
+    from mypt_jax import continuation  # here: --help and a slip wait for no jax
 
     if options.compare:
-        found = {name: _locate(name, options.run) for name in options.compare}
         texts = {name: continuation.of(spec, prompts, options)[0] for name, spec in found.items()}
         samples = {}
         for row, prompt in enumerate(prompts):

@@ -37,6 +37,7 @@ def _parse(argv: list[str]) -> list[str]:
             raise UserError(answer)
         _given = overrides.read(argv[1:])
         redact.learn(_given.config)
+        values.check_values(_given.config)
         rest = flags.FLAGS([argv[0], *_given.rest])
         if len(rest) > 1:
             raise UserError(f"unexpected argument {rest[1]!r}; values are given as --config.KEY=V")
@@ -84,16 +85,32 @@ def main(argv: list[str]) -> int:
     absl_logging.set_verbosity(absl_logging.WARNING)  # Orbax reports every save at INFO
     absl_logging.get_absl_logger().addFilter(_is_news)
     logging.getLogger("asyncio").addFilter(lambda record: "never retrieved" not in record.msg)
-    # Imported here, so that a wrong flag or a signal is answered at once.
-    from mypt_jax.distributed import hosts
+    try:
+        return _train(interrupts)
+    finally:
+        interrupts.close()
+
+
+def _train(interrupts: preemption.Interrupts) -> int:
+    # Imported here, so that a wrong flag or a signal is answered at once, and jax last of all.
     from mypt_jax.schema import validation
     from mypt_jax.storage import fetch
+
+    try:
+        local = fetch.localise(_given.config)
+        validated = validation.validate(local, overridden=_given.overridden, stage=_given.stage)
+    except UserError as error:
+        return _fail(error, 2)
+    except exits.RunEnd as end:
+        return _fail(end, end.code)
+    except (OSError, UnicodeError) as error:
+        if (known := errors.known(error)) is None:
+            raise
+        return _fail(known, 2)
+    from mypt_jax.distributed import hosts
     from mypt_jax.train import stage
 
     try:
-        values.check_values(_given.config)  # before anything is fetched
-        local = fetch.localise(_given.config)
-        validated = validation.validate(local, overridden=_given.overridden, stage=_given.stage)
         stage.run_stage(validated, interrupts)
     except UserError as error:
         return hosts.leave(_fail(error, 2), error)
@@ -103,8 +120,6 @@ def main(argv: list[str]) -> int:
         if (known := errors.known(error)) is None:
             raise
         return hosts.leave(_fail(known, 2), known)
-    finally:
-        interrupts.close()
     return 0
 
 

@@ -27,6 +27,35 @@ for name in cli.COMMANDS:
     slow = [m for m in ("jax", "flax", "orbax", "grain", "tensorflow_datasets") if m in sys.modules]
     print("\\0" + json.dumps([name, code, slow]), end="\\0", flush=True)
 """
+SLIPS = """
+import json, sys
+
+from data_pipeline import errors
+from mypt_jax import cli
+
+for arguments in json.loads(sys.argv[1]):
+    try:
+        code = errors.run(lambda: cli.main(arguments))
+    except SystemExit as end:
+        code = end.code
+    print(json.dumps([code, "jax" in sys.modules]), flush=True)
+"""
+# What can be known to be wrong without a device; main twice, since it is checked in two places.
+WRONG = (
+    ("main", "--config=configs/v8.py:tiny", "--config.data.replay_ratio=2"),
+    ("main", "--config=configs/v8.py:tiny", "--config.data.domain=nowhere"),
+    ("plan", "--config=configs/v8.py:tiny", "--config.data.replay_ratio=2"),
+    ("plan", "--config=configs/v8.py:tiny", "--topology=v9:2x2"),
+    ("evaluate", "--run=nowhere", "--data=nowhere"),
+    ("generate", "--run=nowhere"),
+    ("merge", "nowhere", "nothing", "--out=merged"),
+    ("merge", "a:0.5", "b:0.6", "--out=merged"),
+    ("sample", "--run=nowhere", "--tokens=9", "--out_dir=sampled"),
+    ("sweep", "--config=configs/v8.py:tiny", "--grid", "optim.peak_rl=1,2"),
+    ("adapt", "--base=nowhere", "--text=nowhere", "--out_dir=adapted"),
+    ("report", "nowhere"),
+    ("first_light", "--size=huge"),
+)
 # Imported by the optional requirements files only.
 EXTRA = ("cwe2", "defusedxml", "docutils", "gensim", "markdown_it", "mwparserfromhell", "plotly")
 EXTRA += ("py3langid", "pyarrow", "ray", "tokenizers", "torch", "transformers", "wandb", "xxhash")
@@ -48,6 +77,24 @@ def test_help_has_an_example_and_waits_for_nothing(helps, name):
     shown, code, slow = helps[name]
     assert code == 0 and slow == []
     assert re.search(rf"^ *(mypt|python -m mypt_jax\.?) ?{name}( \S|$)", shown, re.M), shown
+
+
+@pytest.fixture(scope="module")
+def slips() -> list[tuple[int, bool, str]]:
+    """(exit code, whether jax was imported by then, what was said) of each of WRONG."""
+    command = [sys.executable, "-c", SLIPS, json.dumps(WRONG)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    ends = [json.loads(line) for line in done.stdout.splitlines()]
+    return [(*end, said) for end, said in zip(ends, done.stderr.splitlines(), strict=True)]
+
+
+@pytest.mark.parametrize("number", range(len(WRONG)), ids=[" ".join(one[:2]) for one in WRONG])
+def test_a_slip_is_answered_before_jax_is_imported(slips, number):
+    """It takes a second or more."""
+    code, has_jax, said = slips[number]
+    assert (code, has_jax) == (2, False), said
+    assert said.startswith("error: ")
 
 
 def test_the_table_is_shown_and_a_slip_named(capsys):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from data_pipeline import arguments, errors
 from mypt_jax.runs import evaluations
+from mypt_jax.storage import fetch
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,7 +31,8 @@ def main(argv: list[str] | None = None) -> int:
             f"--windows {args.windows} and --batch_size {args.batch_size}: 0 or more and at "
             "least 1 are wanted"
         )
-    from mypt_jax.evaluate import losses, scorer  # here, so that --help waits for no jax
+    fetch.check_run(args.run)
+    from mypt_jax.evaluate import losses, scorer  # here: --help and a slip wait for no jax
 
     run = scorer.Scorer(args.run, batch_size=args.batch_size)
     if args.tasks:

@@ -16,6 +16,8 @@ base's general loss, without it the sum.
 import argparse
 
 from data_pipeline import arguments, errors
+from mypt_jax.merge import weights
+from mypt_jax.storage import fetch
 
 _MOST_POINTS = 1001  # each is a model that is evaluated
 
@@ -47,12 +49,15 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     args = _parse(argv)
-    from mypt_jax.merge import evaluation, merged_run, parents, weights  # here: --help needs no jax
+    wanted = weights.parse(args.runs)
+    for spec in (*(run for run, _ in wanted), *([args.toward] if args.line else [])):
+        fetch.check_run(spec)
+    # Here: --help and a slip wait for no jax.
+    from mypt_jax.merge import evaluation, merged_run, parents
     from mypt_jax.merge import line as lines
     from mypt_jax.train import finish
 
     merged_run.check_out(args.out)
-    wanted = weights.parse(args.runs)
     opened = parents.open_all([*wanted, (args.toward, 0.0)] if args.line else wanted)
     parents.shared_ancestors(opened)
     evaluator = evaluation.open_evaluator(opened)

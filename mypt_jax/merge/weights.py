@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
-import jax
 import numpy as np
 
 from data_pipeline.errors import UserError
@@ -43,6 +42,8 @@ def combine(parts: Sequence[tuple[float, Mapping]]) -> dict:
     Summed in float64, so that one run alone, or with itself, is that run to the last bit; what has
     no weight is left out.
     """
+    import jax  # here, so that a wrong weight waits for no jax
+
     parts = [one for one in parts if one[0]]
 
     def add(*leaves: np.ndarray) -> np.ndarray:

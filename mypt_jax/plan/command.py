@@ -18,6 +18,7 @@ cycles to go; --compare sets variants beside it. Compiled programs are kept in c
 import json
 
 from data_pipeline import arguments, errors
+from mypt_jax.plan import asked
 from mypt_jax.schema import hints, overrides
 
 UTILISATION = 0.40  # of the peak rate; published values near this size are 0.35 to 0.57
@@ -62,16 +63,22 @@ def main(argv: list[str] | None = None) -> int:
         raise errors.UserError("--here is of this machine: leave --topology and --json out")
     if known.json and not (known.explain or known.compare):
         raise errors.UserError("--json wants --explain or --compare, and --topology=NAME")
-    from mypt_jax.plan import describe  # here, so that --help waits for no jax
+    commands = {change: overrides.read([*rest, f"--config.{change}"]) for change in known.compare}
+    config = asked.config(given)
+    variants = {change: asked.config(one) for change, one in commands.items()}
+    if known.topology:
+        asked.topology(known.topology)
+    from mypt_jax.plan import describe  # here: --help and a slip wait for no jax
 
     prices = _prices(known.prices) if known.prices else {}
+    config = describe.resolve(config, given.overridden)
+    for change, one in variants.items():
+        describe.resolve(one, commands[change].overridden)
     if known.topology:
         from mypt_jax.plan import topology
 
         topology.prepare()
         topology.devices(known.topology)  # refused, if so, before anything is printed
-    config = describe.resolve(given)
-    variants = [_variant(rest, change) for change in known.compare]
     if not known.json:
         lines = describe.plan(config, given.spec, known.utilisation, prices)
         print("\n".join(lines), flush=True)
@@ -86,20 +93,13 @@ def main(argv: list[str] | None = None) -> int:
 
         explained = {
             name: explain.explain(one, known.topology)
-            for name, one in {explain.OWN: config, **dict(variants)}.items()
+            for name, one in {explain.OWN: config, **variants}.items()
         }
         if known.json:
             print(json.dumps(explain.as_json(explained), indent=1, sort_keys=True))
         else:
             print("\n".join(explain.lines(explained, known.topology)))
     return 0
-
-
-def _variant(arguments: list[str], change: str) -> tuple[str, dict]:
-    """(KEY=VALUE, the config with it)."""
-    from mypt_jax.plan import describe
-
-    return change, describe.resolve(overrides.read([*arguments, f"--config.{change}"]))
 
 
 def _prices(path: str) -> dict[str, float]:

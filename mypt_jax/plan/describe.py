@@ -1,6 +1,6 @@
 """The lines that the plan of a stage is shown as."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
@@ -9,21 +9,13 @@ from mypt_jax.foretell import law, lineage
 from mypt_jax.model import flops, memory
 from mypt_jax.plan import costs
 from mypt_jax.runs import layout
-from mypt_jax.schema import duration, overrides, validation, values
-from mypt_jax.storage import fetch
+from mypt_jax.schema import duration
 
 
-def resolve(given: overrides.Given) -> dict:
-    """The config of a command line, checked and resolved as training does, as far as needs no
-    data."""
-    config = fetch.expand_home(given.config)
-    values.check_values(config)
-    tokenizer.get(config["data"]["tokenizer"])
-    validation.check_extra(config["eval"]["extra"])
-    if config["data"]["mixture"]:
-        validation.open_view(config["data"], given.overridden)
+def resolve(config: dict, overridden: Collection[str]) -> dict:
+    """A config that was asked for, with its lengths resolved as training does."""
     domain_tokens = costs.domain_tokens(costs.mixture_parts(config))
-    duration.resolve(config, domain_tokens, given.overridden)
+    duration.resolve(config, domain_tokens, overridden)
     return config
 
 

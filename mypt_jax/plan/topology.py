@@ -4,7 +4,6 @@ libtpu (requirements-tpu.txt) compiles without a chip; what comes back is the co
 of the memory per chip. It says nothing about speed, and no speed is taken from it.
 """
 
-import importlib.util
 import os
 import re
 import time
@@ -18,12 +17,9 @@ from jax.experimental import topologies
 from data_pipeline.errors import UserError
 from mypt_jax.distributed import sharding
 from mypt_jax.model import flops, memory
-from mypt_jax.plan import costs, program_cache
+from mypt_jax.plan import asked, costs, program_cache
 from mypt_jax.train import step
 
-EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16")
-FLAT = ("v5e", "v6e")  # joined in two dimensions, in these layouts only
-FLAT_LAYOUTS = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 REMAT = memory.CHEAPEST_FIRST
 MAX_WINDOWS = 64  # per chip; more is never needed
 MAX_TRIES = 4  # compilations in search of the largest batch, a minute or more each
@@ -61,28 +57,9 @@ def prepare() -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
 
 
-def check_name(name: str) -> re.Match:
-    """Raises UserError for what cannot be a topology, or when libtpu is not installed."""
-    match = re.fullmatch(r"(v4|v5e|v5p|v6e):(\d+(?:x\d+){1,2})(?:\*([1-9]\d*))?", name)
-    if match is None:
-        raise UserError(
-            f"topology {name!r} does not exist: wanted one like {', '.join(EXAMPLES)} "
-            "(NAME*N for N slices)"
-        )
-    flat = match[1] in FLAT
-    if match[2] not in FLAT_LAYOUTS if flat else match[2].count("x") != 2:
-        wanted = ", ".join(FLAT_LAYOUTS) if flat else "three dimensions, as v4:2x2x1"
-        raise UserError(f"topology {name!r} does not exist: {match[1]} has {wanted}")
-    if importlib.util.find_spec("libtpu") is None:
-        raise UserError(
-            "--topology needs libtpu, which is not installed: pip install -r requirements-tpu.txt"
-        )
-    return match
-
-
 def devices(name: str) -> list:
     """The chips of a topology such as v5e:2x4. Raises UserError when there is no such thing."""
-    match = check_name(name)
+    match = asked.topology(name)
     generation, layout, slices = match[1], match[2], int(match[3] or 1)
     options: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
     if generation == "v4":  # without it every core counts as a device
@@ -97,7 +74,7 @@ def devices(name: str) -> list:
         text = " ".join(str(error).split())
         if "divisible" in text or "Invalid" in text:
             raise UserError(
-                f"topology {name!r} does not exist ({text[-160:]}); try {', '.join(EXAMPLES)}"
+                f"topology {name!r} does not exist ({text[-160:]}); try {', '.join(asked.EXAMPLES)}"
             ) from error
         raise UserError(
             f"libtpu cannot be used here, it may be locked by another process ({text[:160]}); "

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from data_pipeline import arguments, atomic, errors
 from data_pipeline.prepare import budget
+from mypt_jax.storage import fetch
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     settings.check()
     atomic.check_free(args.out_dir)
-    from mypt_jax.sample import dataset  # here, so that --help waits for no jax
+    fetch.check_run(args.run)
+    from mypt_jax.sample import dataset  # here: --help and a slip wait for no jax
 
     model = dataset.open_model(args.run, seed=args.seed, block_rows=args.block_rows)
 

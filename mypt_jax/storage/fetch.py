@@ -96,6 +96,13 @@ def fetch_run(spec: str) -> str:
     return f"{local}@{which}" if which else local
 
 
+def check_run(spec: str) -> None:
+    """Raises UserError for a run on this disk that is missing or has no such step; of one at a URL
+    nothing is asked yet."""
+    if "://" not in spec:
+        layout.resolve_step(os.path.expanduser(spec))
+
+
 def fetch_records(url: str) -> str:
     """What a report reads of all runs below a URL, fetched into their mirrors: no checkpoints.
 

@@ -15,7 +15,7 @@ from data_pipeline.errors import UserError
 from data_pipeline.prepare import mix
 from mypt_jax import optim
 from mypt_jax.model import flops
-from mypt_jax.plan import command, costs, topology
+from mypt_jax.plan import asked, command, costs, topology
 from mypt_jax.schema import tree, validation
 
 GIB = 2**30
@@ -222,7 +222,7 @@ def test_overrides_are_read_as_training_reads_them(capsys, tmp_path):
 def test_a_missing_libtpu_names_the_requirements(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install -r requirements-tpu.txt"):
-        topology.check_name("v5e:2x4")
+        asked.topology("v5e:2x4")
 
 
 @pytest.mark.parametrize(
