@@ -7,14 +7,18 @@
 The text is enlarged to --text_bytes by repeating it with every paragraph numbered. Each speed is
 the median of interleaved rounds, over documents in memory; `prepare` is what the command does with
 them: hash, tokenise, spill, split, write, fsync. What two threads and two processes of tiktoken
-alone reach is measured beside it: that is what the machine has. `--memory` runs the command
-prepare_weighted_dataset on files instead, and adds up the peaks of all of its processes.
+alone reach is measured beside it: that is what the machine has. `tiktoken` is its own pattern of
+GPT-2, `encode` ours; `--fuzz_bytes` compares their ids on that much random text as well. `--memory`
+runs the command prepare_weighted_dataset on files instead, and adds up the peaks of all of its
+processes.
 """
 
 import argparse
+import itertools
 import json
 import multiprocessing
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -25,6 +29,7 @@ from collections.abc import Iterator
 from concurrent import futures
 from pathlib import Path
 
+import tiktoken
 from _checkout import ROOT
 
 from data_pipeline import arguments, document, errors
@@ -33,7 +38,7 @@ from data_pipeline.corpus import demo
 from data_pipeline.prepare import budget, build, inputs
 from data_pipeline.tokens import tokenizer
 
-_LEAST_PER_CORE, _LEAST_TWO_WORKERS = 0.9, 1.8
+_LEAST_PER_CORE, _LEAST_TWO_WORKERS, _LEAST_ENCODE = 0.9, 1.8, 1.1
 _MOST_MEMORY_BYTES = 1_500_000_000
 _FILE_BYTES = 250_000_000
 # A file's shape: many files of records, one text file, one line of text, a record for each line.
@@ -47,6 +52,7 @@ def main(argv=None) -> int:
     parser.add_argument("--tokenizer", default="gpt2")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--text_bytes", type=int, default=30_000_000)
+    parser.add_argument("--fuzz_bytes", type=int, default=0, help="compare ids on random text")
     parser.add_argument("--memory", choices=_SHAPES, help="measure memory, on input of this shape")
     parser.add_argument("--workers", type=int, default=2, help="with --memory")
     parser.add_argument("--work_dir", help="where files are written; default: the temp dir")
@@ -82,7 +88,20 @@ def _speed(texts: list[str], args: argparse.Namespace, directory: Path) -> tuple
     vocabulary = tokenizer.get(args.tokenizer)
     if vocabulary.encoding is None:
         raise errors.UserError(f"{vocabulary.name} is not a tiktoken vocabulary: use gpt2")
-    encode = vocabulary.encoding.encode_ordinary  # what a user of tiktoken calls
+    published = tiktoken.Encoding(
+        "published",
+        pat_str=tokenizer.PATTERN,
+        mergeable_ranks=vocabulary.encoding._mergeable_ranks,
+        special_tokens={},
+    )
+    for text in itertools.chain(texts, _random_texts(args.fuzz_bytes)):
+        if vocabulary.encode_uint32(text).tolist() != published.encode_ordinary(text):
+            raise errors.UserError(f"other ids than tiktoken's: {text[:1000]!r}")
+    encode = published.encode_ordinary  # what a user of tiktoken calls
+
+    def ours() -> None:
+        for text in texts:
+            vocabulary.encode_uint32(text)
 
     def run(part: list[str]) -> None:
         for text in part:
@@ -91,6 +110,7 @@ def _speed(texts: list[str], args: argparse.Namespace, directory: Path) -> tuple
     halves = [texts[0::2], texts[1::2]]
     work = {
         "tiktoken": lambda: run(texts),
+        "encode": ours,
         "tiktoken_two_threads": lambda: _in_threads(run, halves),
         "tiktoken_two_processes": lambda: _in_processes(run, halves),
         "prepare": lambda: _prepare(texts, directory, vocabulary, 1),
@@ -105,6 +125,7 @@ def _speed(texts: list[str], args: argparse.Namespace, directory: Path) -> tuple
     size = sum(len(text.encode()) for text in texts)
     # Per core: CPU seconds count, so that a busy machine does not flatter or hurt.
     per_core = cpu["tiktoken"] / cpu["prepare"]
+    encode_to_tiktoken = cpu["tiktoken"] / cpu["encode"]
     two_workers = wall["prepare"] / wall["prepare_two_workers"]
     figures = {
         "documents": len(texts),
@@ -114,10 +135,37 @@ def _speed(texts: list[str], args: argparse.Namespace, directory: Path) -> tuple
         "tiktoken_two_processes_to_one": round(
             wall["tiktoken"] / wall["tiktoken_two_processes"], 3
         ),
+        "fuzz_bytes": args.fuzz_bytes,
+        "encode_to_tiktoken_per_core": round(encode_to_tiktoken, 3),
         "prepare_to_tiktoken_per_core": round(per_core, 3),
         "two_workers_to_one": round(two_workers, 3),
     }
-    return figures, per_core >= _LEAST_PER_CORE and two_workers >= _LEAST_TWO_WORKERS
+    good = per_core >= _LEAST_PER_CORE and two_workers >= _LEAST_TWO_WORKERS
+    return figures, good and encode_to_tiktoken >= _LEAST_ENCODE
+
+
+def _random_texts(size: int) -> Iterator[str]:
+    """Random text of so many bytes: runs of each class of characters, borders, odd code points."""
+    draw = random.Random(0)
+    classes = [
+        "  \t\n\r\f\v\x1c\x1f\x85\xa0\u2003\u2028\u3000",
+        "'sdmtlvre",
+        "aZ\u00df\u4e2d\u05d0",
+        "09\u0663\u00bd\u2167",
+        "!_-\u0301\u0e31\u200d\U0001f600\ufeff\0",
+    ]
+    while size > 0:
+        parts = []
+        for _ in range(2000):
+            if draw.random() < 0.05:
+                code = draw.randrange(0x110000 - 0x800)
+                parts.append(chr(code if code < 0xD800 else code + 0x800))
+            else:
+                length = 1 + int(draw.expovariate(0.5))
+                parts.append("".join(draw.choices(draw.choice(classes), k=length)))
+        text = "".join(parts)
+        size -= len(text.encode())
+        yield text
 
 
 def _timed(work) -> tuple[float, float]:

@@ -27,9 +27,16 @@ _RELEASE = {
         "196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783"
     ),
 }
-# GPT-2's pre-tokenisation. Possessive quantifiers change only the speed: no alternative can match
-# more by giving back what a run of one character class has taken.
-_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+# GPT-2's pre-tokenisation as tiktoken writes it, which is what a vocabulary's digest names.
+PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s"
+# The same pieces, a third faster: without possessive quantifiers the group is regular, and the
+# regex engine runs it as one automaton instead of trying its alternatives in turn.
+_FAST_PATTERN = r"(?:'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+)|\s++$|\s+(?!\S)|\s"
+# The engine gives up where `\s+(?!\S)` has a million characters to give back; far shorter runs are
+# kept from it. Unicode's White_Space, to which Python's own \s adds four control characters.
+_LONG_SPACE = re.compile(
+    "[\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]{65536,}"
+)
 _END_OF_TEXT = "<|endoftext|>"
 _SMALL_RANKS = 4096
 # Embedding tables are padded to a multiple of this: the tile width of TPU and GPU matrix units.
@@ -171,15 +178,21 @@ def _from_ranks(name: str, ranks: dict[bytes, int], tags: tuple[str, ...] = ()) 
 
     eot = len(ranks)
     encoding = tiktoken.Encoding(
-        name, pat_str=_PATTERN, mergeable_ranks=ranks, special_tokens={_END_OF_TEXT: eot}
+        name, pat_str=_FAST_PATTERN, mergeable_ranks=ranks, special_tokens={_END_OF_TEXT: eot}
     )
-    digest = hashlib.sha256(f"{_PATTERN}\n{eot}\n".encode())
+    digest = hashlib.sha256(f"{PATTERN}\n{eot}\n".encode())
     for piece, rank in sorted(ranks.items(), key=lambda item: item[1]):
         digest.update(b"%d %s\n" % (rank, piece.hex().encode()))
 
     def encode(text: str) -> np.ndarray:
         # Nothing is allowed to be special, and nothing is refused: all of it is ordinary text.
-        return encoding.encode_to_numpy(text, allowed_special=set(), disallowed_special=())
+        try:
+            return encoding.encode_to_numpy(text, allowed_special=set(), disallowed_special=())
+        except ValueError:
+            parts = _at_long_spaces(text)
+            if len(parts) == 1:
+                raise
+            return np.concatenate([encode(part) for part in parts])
 
     def token_bytes() -> np.ndarray:
         sizes = np.zeros(eot + 1 + len(tags), np.int32)
@@ -201,6 +214,15 @@ def _from_ranks(name: str, ranks: dict[bytes, int], tags: tuple[str, ...] = ()) 
         stops=(eot + len(tags),),  # the last tag is the end of a turn
         tags=tags,
     )
+
+
+def _at_long_spaces(text: str) -> list[str]:
+    """The text, cut before the last character of each long run of white space: a border of pieces.
+
+    That character goes with the word behind it, or is a piece of its own.
+    """
+    cuts = [run.end() - 1 for run in _LONG_SPACE.finditer(text) if run.end() < len(text)]
+    return [text[a:b] for a, b in itertools.pairwise([0, *cuts, len(text)])]
 
 
 class _Decoder:

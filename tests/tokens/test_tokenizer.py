@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+import tiktoken
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,6 +62,52 @@ def test_runs_without_spaces_are_quick():
     # Quadratic merging of one long run would take minutes here.
     text = "x" * 300_000 + " " * 300_000
     assert tokenizer.get("gpt2").decode(tokenizer.get("gpt2").encode(text)) == text
+
+
+@pytest.mark.parametrize("run", [" ", "\n", "\r\n", "a", "\u0301", "!", "7"])
+@pytest.mark.parametrize("tail", ["", "x", " x", "\nx"])
+def test_a_million_of_one_character_passes(run, tail):
+    text = "y" + run * (1_100_000 // len(run)) + tail
+    got = tokenizer.get("gpt2")
+    assert got.decode(got.encode(text)) == text
+
+
+def test_a_long_run_of_white_space_is_cut_at_a_border_of_pieces():
+    got = tokenizer.get("gpt2")
+    run, short = "\n" * 1_100_000, "\n" * 1_000
+    for tail in (" x", "x", "\tx"):
+        long_ids, ids = (got.encode(f"y{blanks}{tail} z").tolist() for blanks in (run, short))
+        assert long_ids[-4:] == ids[-4:]
+
+
+@pytest.fixture(scope="module")
+def published():
+    ours = tokenizer.get("gpt2").encoding
+    return tiktoken.Encoding(
+        "published",
+        pat_str=tokenizer.PATTERN,
+        mergeable_ranks=ours._mergeable_ranks,
+        special_tokens={},
+    )
+
+
+@given(
+    text=st.text(
+        alphabet=" \t\n\r\x1c\x85\xa0\u3000'sdmtlvreaZß中09½_!\u0301\u200d😀\0", max_size=60
+    )
+    | st.text(max_size=60)
+)
+@settings(max_examples=400, deadline=None)
+def test_ids_are_those_of_the_published_pattern(published, text):
+    assert tokenizer.get("gpt2").encode(text).tolist() == published.encode_ordinary(text)
+
+
+def test_the_digest_names_the_published_pattern():
+    # Datasets name their tokenizer by it: a faster pattern of the same pieces must not change it.
+    assert (
+        tokenizer.get("gpt2").sha256
+        == "e4a22926fb33d437de077098f37377c92941989447fae6d65a4e0d918dd8233c"
+    )
 
 
 @pytest.mark.parametrize("name", ["gpt3", "", "hf:/nowhere", "gpt2-100"])
