@@ -27,7 +27,9 @@ COMMANDS = {
     "sweep": Command("mypt_jax.sweep.command:main", "train a stage with several values and seeds"),
     "frontier": Command("mypt_jax.frontier.command:main", "compare recipes of adaptation"),
     "plan": Command("mypt_jax.plan.command:main", "what a stage will be and cost, before it runs"),
-    "foretell": Command("mypt_jax.foretell.command:main", "final losses, from what was seen before"),
+    "foretell": Command(
+        "mypt_jax.foretell.command:main", "final losses, from what was seen before"
+    ),
     "runs": Command("mypt_jax.manage.command:main", "list, show, remove, rename and clean runs"),
     "report": Command("mypt_jax.report.command:main", "the guide's tables from what was trained"),
     "merge": Command("mypt_jax.merge.command:main", "several runs' weights into one run"),
