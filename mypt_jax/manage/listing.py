@@ -9,7 +9,7 @@ from mypt_jax.report.run import Run
 from mypt_jax.runs import layout, lease, lease_place
 from mypt_jax.runs.comparison import Difference
 
-_HEADER = ("run", "state", "from", "domain", "general", "change", "verdict", "MB")
+_HEADER = ("run", "state", "from", "domain", "general", "change, nats", "verdict", "MB")
 
 
 def table(found: Sequence[Run]) -> list[str]:
@@ -34,7 +34,7 @@ def _row(run: Run) -> tuple[str, ...]:
         state(run),
         run.parent.name if run.parent else str(run.config["init_from"]),
         *(cells.loss_text(run.final.get(role)) for role in ("domain", "general")),
-        cells.percent_text(change),
+        cells.nats_text(change),
         guide.verdict(change.share) if is_measured else cells.NONE,
         f"{size(str(run.path)) / 1e6:,.1f}",
     )

@@ -179,7 +179,10 @@ def _text(row: Mapping, num_steps: int) -> str:
             between = "" if told[1] is None else f" ({told[1]:.2f} to {told[2]:.2f})"
             parts[-1] += f" -> {told[0]:.2f}{between}"
     changes = [name for name in ("forgetting", "behaviour") if f"{name}/percent" in row]
-    parts += [f"{name} {row[f'{name}/percent']:+.1f} %" for name in changes]
+    for name in changes:
+        nats = row.get(f"{name}/nats")  # rows from before it was logged have the other alone
+        first = "" if nats is None else f" {nats:+.3f} nats,"
+        parts.append(f"{name}{first} {row[f'{name}/percent']:+.1f} %")
     if changes and row.get("guard/action"):
         parts[-1] += f" ({row['guard/action']})"
     return "  ".join(parts)

@@ -45,7 +45,7 @@ def error_text(change: Difference) -> str:
 
 
 def change_text(change: Change) -> str:
-    return empty_text(change) or f"{percent_text(change)} ({nats_text(change)} nats)"
+    return empty_text(change) or f"{nats_text(change)} nats ({percent_text(change)})"
 
 
 def drift_text(run: Run, role: str) -> str:

@@ -161,7 +161,7 @@ def decision_matrix(runs: Sequence[Run]) -> Table:
         run = choice.run
         general, domain = run.against_baseline("general"), run.against_baseline("domain")
         loss = cells.loss_text(run.final["domain"])
-        changes = cells.percent_text(general), cells.percent_text(domain)
+        changes = cells.change_text(general), cells.change_text(domain)
         rows.append((choice.priority, run.name, loss, *changes, rule))
     header = ("Priority", "Run", "Domain loss", "General change", "Domain change", "Rule")
     return Table("Decision matrix", header, tuple(rows), "Changes are against the baseline.")

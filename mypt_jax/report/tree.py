@@ -107,17 +107,17 @@ def _line_text(group: Group, baseline: Mapping[str, float], apart: Mapping) -> s
     own = f" = {cells.init_text(run)}" if run.merged_from else ""
     if many:
         domain = run_groups.spread(group, lambda one: one.final.get("domain"))
-        forgotten = run_groups.spread(group, _percent)
+        forgotten = run_groups.spread(group, _nats)
         shown = cells.loss_text(domain and domain[0])
-        return f"{name}{shown}" + (f", {forgotten[0]:+.1f} %" if forgotten else "")
+        return f"{name}{shown}" + (f", {forgotten[0]:+.3f} nats" if forgotten else "")
     change = run.against_baseline("general")
     shown = cells.standing_text(run, "domain", apart["domain"])
-    return f"{name}{shown}, {cells.percent_text(change)}{own}"
+    return f"{name}{shown}, {cells.change_text(change)}{own}"
 
 
-def _percent(run: Run) -> float | None:
+def _nats(run: Run) -> float | None:
     change = run.against_baseline("general")
-    return change.percent if isinstance(change, Difference) else None
+    return change.nats if isinstance(change, Difference) else None
 
 
 def _hover(run: Run, group: Group, apart: Mapping) -> list[str]:
