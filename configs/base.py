@@ -39,12 +39,15 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.model.n_layer = 32  # blocks
     config.model.n_head = 20  # attention heads; divides n_embd
     config.model.n_kv_head = 0  # heads of keys and values, 0 = n_head
+    config.model.head_size = 0  # channels of a head, 0 = n_embd / n_head
     config.model.n_embd = 1280  # width of the residual stream
     config.model.mlp_width = 0  # 0 = 4 n_embd; gated: 8/3 n_embd rounded up to 64
     config.model.mlp = "plain"  # plain | gated (SwiGLU with activation silu)
     config.model.activation = "gelu"  # gelu (erf) | gelu_tanh | silu
     config.model.norm = "layernorm"  # layernorm (scale and bias) | rmsnorm (scale)
     config.model.norm_eps = 1e-5  # added to the variance
+    config.model.norm_place = "before"  # before | after (OLMo 2) attention and MLP
+    config.model.qk_norm = "none"  # of queries and keys: none | head (Qwen 3) | all (OLMo 2)
     config.model.position = "learned"  # learned | rope
     config.model.rope_theta = 10_000.0  # base of the rotary frequencies
     config.model.rope_scaling = ()  # Llama 3: (factor, low, high, original length); () = off

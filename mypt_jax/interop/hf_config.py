@@ -1,9 +1,14 @@
-"""Hugging Face model configs and tensor names <-> config.model, for GPT-2, Llama and Qwen2."""
+"""Hugging Face model configs and tensor names <-> config.model, by family.
+
+GPT-2; Llama, and what differs from it in a few places: Mistral, Qwen 2, Qwen 3 (norms of queries
+and keys), OLMo 2 (these, over all heads, and norms after attention and MLP).
+"""
 
 from collections.abc import Mapping
 
 from data_pipeline import errors
 from mypt_jax.interop import choices, runs, tensors
+from mypt_jax.model import flops
 
 GPT2_ACTIVATIONS = {
     "gelu_new": "gelu_tanh",
@@ -11,11 +16,15 @@ GPT2_ACTIVATIONS = {
     "gelu": "gelu",
     "silu": "silu",
 }
+QWEN3_HEAD_SIZE = 128  # where its config names none
 SPECIAL_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
 ARCHITECTURES = {
     "gpt2": "GPT2LMHeadModel",
     "llama": "LlamaForCausalLM",
+    "mistral": "MistralForCausalLM",
     "qwen2": "Qwen2ForCausalLM",
+    "qwen3": "Qwen3ForCausalLM",
+    "olmo2": "Olmo2ForCausalLM",
     "mypt": "MyPTForCausalLM",
 }
 
@@ -29,12 +38,12 @@ def import_settings(config: Mapping, *, block_size: int, where: str) -> dict:
     try:
         if kind in ("gpt2", "mypt"):
             settings = _gpt2_settings(config, where) | {"head_bias": kind == "mypt"}
-        elif kind in ("llama", "qwen2"):
+        elif kind in ARCHITECTURES:
             settings = _llama_settings(config, where)
         else:
             raise errors.UserError(
-                f"{where}: model_type is {kind!r}, an unknown architecture: wanted gpt2, llama or "
-                "qwen2"
+                f"{where}: model_type is {kind!r}, an unknown architecture: wanted one of "
+                f"{', '.join(ARCHITECTURES)}"
             )
     except KeyError as error:
         raise errors.UserError(f"{where}: key {error} is missing") from None
@@ -43,7 +52,13 @@ def import_settings(config: Mapping, *, block_size: int, where: str) -> dict:
     if settings["position"] == "learned" and block_size not in (0, longest):
         raise errors.UserError(f"{where}: its position table fixes --block_size at {longest}")
     if settings["position"] == "rope":
-        settings["block_size"] = block_size or min(longest, choices.ROPE_BLOCK_TOKENS)
+        window = config.get("sliding_window") or longest
+        if block_size > window:
+            raise errors.UserError(
+                f"{where}: sliding_window is {window}, beyond which its layers do not look: "
+                f"--block_size at most {window}"
+            )
+        settings["block_size"] = block_size or min(longest, window, choices.ROPE_BLOCK_TOKENS)
     return settings
 
 
@@ -82,13 +97,12 @@ def _gpt2_settings(config: Mapping, where: str) -> dict:
 
 
 def _llama_settings(config: Mapping, where: str) -> dict:
-    qwen = config["model_type"] == "qwen2"
+    kind = config["model_type"]
+    qwen = kind == "qwen2"
     n_head, n_embd = config["num_attention_heads"], config["hidden_size"]
-    _refuse(
-        config,
-        {"hidden_act": "silu", "use_sliding_window": False, "head_dim": n_embd // n_head},
-        where,
-    )
+    _refuse(config, {"hidden_act": "silu", "use_sliding_window": False}, where)
+    usual = n_embd // n_head
+    head_size = config.get("head_dim") or (QWEN3_HEAD_SIZE if kind == "qwen3" else usual)
     theta, scaling = _rope(config, where)
     attention_bias = config.get("attention_bias", False)
     return {
@@ -97,12 +111,15 @@ def _llama_settings(config: Mapping, where: str) -> dict:
         "n_layer": config["num_hidden_layers"],
         "n_head": n_head,
         "n_kv_head": config.get("num_key_value_heads") or n_head,
+        "head_size": 0 if head_size * n_head == n_embd else head_size,
         "n_embd": n_embd,
         "mlp_width": config["intermediate_size"],
         "mlp": "gated",
         "activation": "silu",
         "norm": "rmsnorm",
-        "norm_eps": config.get("rms_norm_eps", 1e-6),
+        "norm_eps": config.get("rms_norm_eps", 1e-5 if kind == "olmo2" else 1e-6),
+        "norm_place": "after" if kind == "olmo2" else "before",
+        "qk_norm": {"qwen3": "head", "olmo2": "all"}.get(kind, "none"),
         "position": "rope",
         "rope_theta": theta,
         "rope_scaling": scaling,
@@ -134,22 +151,31 @@ def _rope(config: Mapping, where: str) -> tuple[float, tuple]:
     )
 
 
-def family(settings: Mapping, *, where: str) -> str:
+def family(settings: Mapping, *, where: str, was: str = "") -> str:
     """Which Hugging Face model type expresses these keys of config.model; "mypt" is our own.
 
-    Raises UserError when none does.
+    `was`: the type that a run was imported as. Raises UserError when none does.
     """
     kv_heads = settings["n_kv_head"] or settings["n_head"]
     gpt2 = (settings["position"], settings["norm"], settings["mlp"], kv_heads)
-    if gpt2 == ("learned", "layernorm", "plain", settings["n_head"]):
+    norms = settings["norm_place"], settings["qk_norm"]
+    plain = norms == ("before", "none")
+    if plain and gpt2 == ("learned", "layernorm", "plain", settings["n_head"]):
         return "mypt" if settings["head_bias"] else "gpt2"
     llama = tuple(settings[key] for key in ("position", "norm", "mlp", "activation", "head_bias"))
     if llama == ("rope", "rmsnorm", "gated", "silu", False):
+        normed = {("before", "head"): "qwen3", ("after", "all"): "olmo2"}.get(norms)
+        if normed and not settings["mlp_bias"]:
+            return normed
+    if plain and llama == ("rope", "rmsnorm", "gated", "silu", False):
         only_qkv = settings["qkv_bias"] and not settings["proj_bias"] and not settings["mlp_bias"]
+        biased = settings["qkv_bias"] or settings["proj_bias"] or settings["mlp_bias"]
+        if was == "mistral" and not biased and not settings["rope_scaling"]:
+            return was  # the same as a Llama
         return "qwen2" if only_qkv else "llama"
     raise errors.UserError(
-        f"{where}: no Hugging Face model has this mixture of position, norm, mlp, activation and "
-        f"biases {(*gpt2, *llama)}"
+        f"{where}: no Hugging Face model has this mixture of position, norm, mlp, activation, "
+        f"biases and norms' places {(*gpt2, *llama, *norms)}"
     )
 
 
@@ -157,7 +183,7 @@ def completed(settings: Mapping, kind: str) -> dict:
     """Settings with the biases that the family always has; absent ones are exported as zeros."""
     if kind in ("gpt2", "mypt"):
         return {**settings, "qkv_bias": True, "proj_bias": True, "mlp_bias": True}
-    if kind == "llama" and settings["qkv_bias"] != settings["proj_bias"]:
+    if kind in ("llama", "qwen3", "olmo2") and settings["qkv_bias"] != settings["proj_bias"]:
         return {**settings, "qkv_bias": True, "proj_bias": True}
     return dict(settings)
 
@@ -222,6 +248,7 @@ def export_config(settings: Mapping, kind: str, *, width: int, ids: Mapping, dty
         "num_attention_heads": settings["n_head"],
         "num_key_value_heads": settings["n_kv_head"] or settings["n_head"],
         "hidden_size": settings["n_embd"],
+        "head_dim": flops.head_size(settings),
         "intermediate_size": width,
         "hidden_act": "silu",
         "rms_norm_eps": settings["norm_eps"],
@@ -230,8 +257,12 @@ def export_config(settings: Mapping, kind: str, *, width: int, ids: Mapping, dty
         "rope_scaling": rope if scaling else None,
         "rope_parameters": {**rope, "rope_theta": settings["rope_theta"]},
     }
+    if kind in ("llama", "qwen3", "olmo2"):
+        config["attention_bias"] = settings["proj_bias"]
     if kind == "llama":
-        config |= {"attention_bias": settings["proj_bias"], "mlp_bias": settings["mlp_bias"]}
+        config["mlp_bias"] = settings["mlp_bias"]
+    if kind == "mistral":
+        config["sliding_window"] = None  # no run has a context beyond it
     return config
 
 
@@ -268,12 +299,17 @@ def _llama_table(settings: Mapping) -> list[tensors.Entry]:
         "mlp/gate": ((f"{layer}mlp.gate_proj",), settings["mlp_bias"]),
         "mlp/down": ((f"{layer}mlp.down_proj",), settings["mlp_bias"]),
     }
+    norms = {"ln1": "input_layernorm", "ln2": "post_attention_layernorm"}
+    if settings["norm_place"] == "after":
+        norms = {"ln1": "post_attention_layernorm", "ln2": "post_feedforward_layernorm"}
+    if settings["qk_norm"] != "none":
+        norms |= {f"attn/{one}_norm": f"self_attn.{one}_norm" for one in "qk"}
     entries = [
         tensors.Entry("embed/tokens", ("model.embed_tokens.weight",)),
-        tensors.Entry("blocks/ln1/scale", (f"{layer}input_layernorm.weight",)),
-        tensors.Entry("blocks/ln2/scale", (f"{layer}post_attention_layernorm.weight",)),
         tensors.Entry("ln_f/scale", ("model.norm.weight",)),
     ]
+    for ours, theirs in norms.items():
+        entries.append(tensors.Entry(f"blocks/{ours}/scale", (f"{layer}{theirs}.weight",)))
     for ours, (theirs, bias) in linear.items():
         weights = tuple(f"{name}.weight" for name in theirs)
         entries.append(tensors.Entry(f"blocks/{ours}/kernel", weights, True))

@@ -1,4 +1,4 @@
-"""Hugging Face checkpoint folders (GPT-2, Llama and Qwen2 shapes; safetensors) read and written.
+"""Hugging Face checkpoint folders (GPT-2, Llama and its kin; safetensors) read and written.
 
 Our default model has a bias in its output head, which GPT2LMHeadModel lacks. The export is exact
 through a modelling file of its own (trust_remote_code=True), or leaves the bias out.
@@ -185,7 +185,7 @@ def export_folder(
         params, cost = _without_head_bias(loaded, settings, eot=tokenizer.eot, force=force)
         remarks += cost
         settings["head_bias"] = False
-    kind = hf_config.family(settings, where=loaded.path)
+    kind = hf_config.family(settings, where=loaded.path, was=origin.get("model_type", ""))
     settings = hf_config.completed(settings, kind)
     params = _filled(params, settings)
     arrays = tensors.to_theirs(params, hf_config.table(settings, kind), settings)

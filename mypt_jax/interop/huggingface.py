@@ -1,4 +1,4 @@
-"""Hugging Face checkpoints (GPT-2, Llama and Qwen2 shapes; safetensors) in and out.
+"""Hugging Face checkpoints (GPT-2, Llama, Mistral, Qwen 2 and 3, OLMo 2) in and out.
 
     python -m mypt_jax.interop.huggingface import DIR runs/gpt2
     python -m mypt_jax.main --config=configs/v3.py:runs/gpt2 --config.data.domain=data/mine

@@ -14,6 +14,7 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline import errors
+from mypt_jax.model import flops
 from mypt_jax.model import gpt as model
 from mypt_jax.runs import lineage
 
@@ -35,7 +36,7 @@ def shapes(settings: Mapping) -> dict[str, tuple[int, ...]]:
 
 def _widths(entry: Entry, settings: Mapping) -> list[int]:
     """Sizes of the parts joined along the output axis: queries, keys, values."""
-    size = settings["n_embd"] // settings["n_head"]
+    size = flops.head_size(settings)
     kv = (settings["n_kv_head"] or settings["n_head"]) * size
     return [settings["n_head"] * size, kv, kv][: len(entry.theirs)]
 

@@ -67,31 +67,40 @@ def mlp_width(model: Mapping) -> int:
     return model["mlp_width"] or (gated if model["mlp"] == "gated" else 4 * model["n_embd"])
 
 
+def head_size(model: Mapping) -> int:
+    """K: n_embd / n_head, unless it is given."""
+    return model["head_size"] or model["n_embd"] // model["n_head"]
+
+
 def matrix_parameters(model: Mapping) -> tuple[int, int]:
     """(of all blocks, of the head): parameters that multiply each token; tables are looked up."""
     D, H = model["n_embd"], model["n_head"]
-    K, G = D // H, model["n_kv_head"] or H
+    K, G = head_size(model), model["n_kv_head"] or H
     attention = D * (H + 2 * G) * K + H * K * D
     mlp = (3 if model["mlp"] == "gated" else 2) * D * mlp_width(model)
     return model["n_layer"] * (attention + mlp), D * model["vocab_size"]
 
 
+def _square(model: Mapping) -> int:
+    """Forward FLOPs of a token's scores, over the full square; the weighted sum takes as many."""
+    return 2 * model["n_layer"] * model["block_size"] * model["n_head"] * head_size(model)
+
+
 def per_token(model: Mapping) -> int:
     """Model FLOPs of one training token, in the convention above."""
     blocks, head = matrix_parameters(model)
-    attention = 2 * 2 * model["n_layer"] * model["block_size"] * model["n_embd"]
-    return 3 * (2 * (blocks + head) + attention)
+    return 3 * (2 * (blocks + head) + 2 * _square(model))
 
 
 def per_token_causal(model: Mapping) -> int:
     """As per_token, with half the attention square (MaxText's convention)."""
-    return per_token(model) - 6 * model["n_layer"] * model["block_size"] * model["n_embd"]
+    return per_token(model) - 3 * _square(model)
 
 
 def executed_per_token(model: Mapping) -> int:
     """What the hardware computes: recomputation by model.remat included."""
     blocks, _ = matrix_parameters(model)
-    attention = 2 * 2 * model["n_layer"] * model["block_size"] * model["n_embd"]
+    attention = 2 * _square(model)
     # No gradient needs what the last product of a block gave.
     last = model["n_layer"] * mlp_width(model) * model["n_embd"]
     again = {"dots": attention, "full": 2 * (blocks - last) + attention}

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data_pipeline.errors import UserError
-from mypt_jax.model import attention, layers, loss
+from mypt_jax.model import attention, flops, layers, loss
 
 REMAT_POLICIES = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -59,7 +59,7 @@ def _unfit(backend: str, resolved: Mapping) -> str:
     return attention.unfit(
         backend,
         block_size=resolved["block_size"],
-        head_size=resolved["n_embd"] // resolved["n_head"],
+        head_size=flops.head_size(resolved),
         compute_dtype=resolved["compute_dtype"],
     )
 

@@ -43,12 +43,15 @@ class Config:
     n_layer: int
     n_head: int
     n_kv_head: int
+    head_size: int  # 0 in the config: n_embd / n_head
     n_embd: int
     mlp_width: int
     mlp: str
     activation: str
     norm: str
     norm_eps: float
+    norm_place: str
+    qk_norm: str
     position: str
     rope_theta: float
     rope_scaling: tuple
@@ -70,10 +73,7 @@ class Config:
 
     def __post_init__(self):
         object.__setattr__(self, "rope_scaling", tuple(self.rope_scaling))  # JSON makes it a list
-
-    @property
-    def head_size(self) -> int:
-        return self.n_embd // self.n_head
+        object.__setattr__(self, "head_size", flops.head_size(vars(self)))
 
     @property
     def kv_heads(self) -> int:
@@ -148,6 +148,10 @@ class Norm(nnx.Module):
         return wide.astype(x.dtype)
 
 
+def _unchanged(x: jax.Array) -> jax.Array:
+    return x
+
+
 class Attention(nnx.Module):
     """The projections around attention; which attention is the caller's `attend`."""
 
@@ -163,6 +167,14 @@ class Attention(nnx.Module):
         self.proj = linear(
             proj_key, inner, c.n_embd, bias=c.proj_bias, std=c.residual_std, axes=("qkv", None)
         )
+        self.norm_whole = c.qk_norm == "all"  # all heads together, else each by itself
+
+        def norm(heads):
+            size = (heads if self.norm_whole else 1) * self.head_size
+            return Norm(size, kind=c.norm, eps=c.norm_eps, dtype=c.param_dtype)
+
+        self.q_norm = None if c.qk_norm == "none" else norm(self.n_head)
+        self.k_norm = None if c.qk_norm == "none" else norm(self.n_kv_head)
 
     def inputs(self, x_BLD, gather):
         """Queries, keys and values, [B, L, heads * K]. Three products: on a TPU to cut the result
@@ -171,13 +183,18 @@ class Attention(nnx.Module):
         return self.qkv.columns(x_BLD, gather, tuple(n * self.head_size for n in widths))
 
     def heads(self, inputs, rope, constrain):
-        """Queries, keys and values by head, turned to their positions."""
+        """Queries, keys and values by head, normed if they are, turned to their positions."""
         q, k, v = inputs
+        q_norm, k_norm = self.q_norm or _unchanged, self.k_norm or _unchanged
+        if self.norm_whole:
+            q, k = q_norm(q), k_norm(k)
         B, L, _ = q.shape
         H, G, K = self.n_head, self.n_kv_head, self.head_size
         placed = ("batch", "length", "heads", None)
-        q_BLHK = constrain(rope(q.reshape(B, L, H, K)), placed)
-        k_BLGK = constrain(rope(k.reshape(B, L, G, K)), placed)
+        q_BLHK, k_BLGK = q.reshape(B, L, H, K), k.reshape(B, L, G, K)
+        if not self.norm_whole:
+            q_BLHK, k_BLGK = q_norm(q_BLHK), k_norm(k_BLGK)
+        q_BLHK, k_BLGK = constrain(rope(q_BLHK), placed), constrain(rope(k_BLGK), placed)
         return q_BLHK, k_BLGK, constrain(v.reshape(B, L, G, K), placed)
 
     def output(self, out_BLHK, gather):
@@ -222,12 +239,16 @@ class Parts(NamedTuple):
 
 
 class Block(nnx.Module):
-    """x += attention(ln1(x)); x += mlp(ln2(x)), with dropout on both additions."""
+    """x += attention(ln1(x)); x += mlp(ln2(x)), with dropout on both additions.
+
+    Norms that stand after: x += ln1(attention(x)); x += ln2(mlp(x)) (OLMo 2, arXiv:2501.00656).
+    """
 
     def __init__(self, key, c: Config):
         attn_key, mlp_key = jax.random.split(key)
         norm = functools.partial(Norm, c.n_embd, kind=c.norm, eps=c.norm_eps, dtype=c.param_dtype)
         self.ln1, self.ln2 = norm(), norm()
+        self.norms_first = c.norm_place == "before"
         self.attn = Attention(attn_key, c)
         self.mlp = Mlp(mlp_key, c)
 
@@ -242,11 +263,13 @@ class Block(nnx.Module):
 
         @part
         def attention_inputs(x_BLD):
-            return self.attn.inputs(self.ln1(x_BLD), gather)
+            return self.attn.inputs(self.ln1(x_BLD) if self.norms_first else x_BLD, gather)
 
         @parts.output
         def add_output(x_BLD, out_BLHK):
-            return constrain(x_BLD + dropout(self.attn.output(out_BLHK, gather), 0), placed)
+            y_BLD = self.attn.output(out_BLHK, gather)
+            y_BLD = y_BLD if self.norms_first else self.ln1(y_BLD)
+            return constrain(x_BLD + dropout(y_BLD, 0), placed)
 
         @parts.attention
         def add_attention(x_BLD, inputs):
@@ -255,13 +278,13 @@ class Block(nnx.Module):
 
         @part
         def mlp_inputs(x_BLD):
-            return self.mlp.inputs(self.ln2(x_BLD), gather)
+            return self.mlp.inputs(self.ln2(x_BLD) if self.norms_first else x_BLD, gather)
 
         @part
         def add_mlp(x_BLD, inputs):
-            return constrain(
-                x_BLD + dropout(self.mlp.output(*inputs, constrain, gather), 1), placed
-            )
+            y_BLD = self.mlp.output(*inputs, constrain, gather)
+            y_BLD = y_BLD if self.norms_first else self.ln2(y_BLD)
+            return constrain(x_BLD + dropout(y_BLD, 1), placed)
 
         x_BLD, extra = add_attention(x_BLD, attention_inputs(x_BLD))
         return add_mlp(x_BLD, mlp_inputs(x_BLD)), extra

@@ -87,11 +87,12 @@ def _saved_bytes(model: Mapping, width: int, tensor: int) -> float:
     """What the backward pass finds of a token in a layer, bytes: `full` the block's input; `dots`
     also the results of all products; `light` in place of the last two of them that of attention,
     and its input to the MLP; `none` about three times as much, a third of it in fp32."""
-    D, K = model["n_embd"], model["n_embd"] // model["n_head"]
+    D, K = model["n_embd"], flops.head_size(model)
     kv_heads = model["n_kv_head"] or model["n_head"]
-    qkv = (D + 2 * kv_heads * K) / tensor
+    inner = model["n_head"] * K
+    qkv = (inner + 2 * kv_heads * K) / tensor
     mlp = flops.mlp_width(model) * (2 if model["mlp"] == "gated" else 1) / tensor
-    attended = D / tensor
+    attended = inner / tensor
     if model["attention"] == "splash":
         attended *= -(-K // LANES) * LANES / K
     # Plain attention keeps scores in fp32 and weights, of every pair of positions.
@@ -99,7 +100,7 @@ def _saved_bytes(model: Mapping, width: int, tensor: int) -> float:
     scores = pairs * (4 + width)
     return {
         "full": D * width,
-        "dots": (D + qkv + D + mlp + D) * width,
+        "dots": (D + qkv + inner + mlp + D) * width,
         "light": (D + qkv + attended + D + mlp) * width + scores,
         "none": 16 * D * width + 12 * D * 4 + scores,
     }[model["remat"]]

@@ -126,6 +126,7 @@ ROWS: tuple[Key, ...] = (
     Key("model.n_layer", int, ARCHITECTURE, above=0, unit="blocks"),
     Key("model.n_head", int, ARCHITECTURE, above=0, unit="heads"),
     Key("model.n_kv_head", int, ARCHITECTURE, least=0, unit="heads", absent=0),
+    Key("model.head_size", int, ARCHITECTURE, least=0, unit="channels", absent=0),
     Key("model.n_embd", int, ARCHITECTURE, above=0, unit="channels"),
     Key("model.mlp_width", int, ARCHITECTURE, least=0, unit="channels", absent=0),
     Key("model.mlp", str, ARCHITECTURE, choices=("plain", "gated"), absent="plain"),
@@ -134,6 +135,8 @@ ROWS: tuple[Key, ...] = (
     ),
     Key("model.norm", str, ARCHITECTURE, choices=("layernorm", "rmsnorm"), absent="layernorm"),
     Key("model.norm_eps", float, ARCHITECTURE, above=0, single=True, absent=1e-5),
+    Key("model.norm_place", str, ARCHITECTURE, choices=("before", "after"), absent="before"),
+    Key("model.qk_norm", str, ARCHITECTURE, choices=("none", "head", "all"), absent="none"),
     Key(
         "model.position",
         str,

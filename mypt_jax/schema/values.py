@@ -75,10 +75,10 @@ def _check_single(name: str, value: float) -> None:
 
 
 def _check_model(model: Mapping) -> None:
-    if model["n_embd"] % model["n_head"]:
+    if not model["head_size"] and model["n_embd"] % model["n_head"]:
         raise UserError(
             f"model.n_embd {model['n_embd']} is not divisible by model.n_head {model['n_head']}; "
-            f"n_head={_nearest_divisor(model['n_embd'], model['n_head'])} would do"
+            f"n_head={_nearest_divisor(model['n_embd'], model['n_head'])} would do, or head_size"
         )
     kv_heads = model["n_kv_head"] or model["n_head"]
     if model["n_head"] % kv_heads:
@@ -86,10 +86,10 @@ def _check_model(model: Mapping) -> None:
             f"model.n_head {model['n_head']} is not divisible by model.n_kv_head {kv_heads}; "
             f"n_kv_head={_nearest_divisor(model['n_head'], kv_heads)} would do"
         )
-    if model["position"] == "rope" and model["n_embd"] // model["n_head"] % 2:
+    size = model["head_size"] or model["n_embd"] // model["n_head"]
+    if model["position"] == "rope" and size % 2:
         raise UserError(
-            f"model.position=rope turns pairs: n_embd / n_head is "
-            f"{model['n_embd'] // model['n_head']}, wanted an even number"
+            f"model.position=rope turns pairs: a head has {size} channels, wanted an even number"
         )
     _check_rope_scaling(model["rope_scaling"])
     if model["loss_chunks"] > model["block_size"]:

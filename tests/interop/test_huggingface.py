@@ -65,6 +65,13 @@ MODELS = {
         transformers.LlamaConfig,
         {**LLAMA, "tie_word_embeddings": True, "rope_theta": 5e5, "rope_scaling": LLAMA3_ROPE},
     ),
+    "mistral": (transformers.MistralConfig, {**LLAMA, "sliding_window": 4096}),
+    "mistral-nemo": (transformers.MistralConfig, {**LLAMA, "head_dim": 16}),
+    "qwen3-0.6b": (
+        transformers.Qwen3Config,
+        {**LLAMA, "head_dim": 16, "tie_word_embeddings": True, "rope_theta": 1e6},
+    ),
+    "olmo2": (transformers.Olmo2Config, {**LLAMA, "rope_theta": 5e5}),
     "qwen2.5-0.5b": (
         transformers.Qwen2Config,
         {**LLAMA, "tie_word_embeddings": True, "rope_theta": 1e6},
@@ -303,7 +310,7 @@ def test_dropping_a_head_bias_that_changes_nothing(tmp_path, datasets, capsys):
     [
         ({"model_type": "mamba"}, "model_type is 'mamba', an unknown architecture"),
         ({"hidden_act": "relu"}, "hidden_act is 'relu'"),
-        ({"head_dim": 16}, "head_dim is 16"),
+        ({"head_dim": 16}, "self_attn.q_proj.weight is (48, 48), its config wants (96, 48)"),
         ({"rope_parameters": {"rope_type": "yarn"}}, "rope_type is 'yarn'"),
         ({"num_hidden_layers": 3}, "model.layers.2.input_layernorm.weight (48,) is missing"),
         ({"num_hidden_layers": 1}, "model.layers.1"),

@@ -35,6 +35,8 @@ SWITCHES = {
     "rope by interpolation": {"position": "rope", "rope_scaling": (4.0,)},
     "rope of Llama 3": {"position": "rope", "rope_scaling": (8.0, 1.0, 4.0, 64.0)},
     "grouped queries": {"n_kv_head": 2},
+    "heads of their own size, normed": {"n_kv_head": 2, "head_size": 6, "qk_norm": "head"},
+    "norms after": {"qk_norm": "all", "norm_place": "after", "norm": "rmsnorm"},
     "one key head": {"n_kv_head": 1, "qkv_bias": True},
     "llama": factory.LLAMA,
 }
@@ -44,7 +46,8 @@ def reference(flat: dict, tokens_L: np.ndarray, **changes) -> np.ndarray:
     """Logits [L, V] of one row in float64, one head at a time; shares no code with mypt_jax."""
     c = {**factory.ORIGINAL, **changes}
     d, heads, layers = c["n_embd"], c["n_head"], c["n_layer"]
-    groups, size, length = c["n_kv_head"] or heads, c["n_embd"] // heads, len(tokens_L)
+    groups, length = c["n_kv_head"] or heads, len(tokens_L)
+    size = c["head_size"] or d // heads
 
     def linear(x, name, layer=None):
         pick = (lambda a: a) if layer is None else (lambda a: a[layer])
@@ -91,9 +94,24 @@ def reference(flat: dict, tokens_L: np.ndarray, **changes) -> np.ndarray:
         x = x + flat["embed/positions"][:length]
     ones = np.zeros((layers, d))
     for i in range(layers):
-        bias = [flat.get(f"blocks/{n}/bias", ones)[i] for n in ("ln1", "ln2")]
-        qkv = linear(norm(x, flat["blocks/ln1/scale"][i], bias[0]), "blocks/attn/qkv", i)
+        first, second = (
+            lambda y, n=n, i=i: norm(
+                y, flat[f"blocks/{n}/scale"][i], flat.get(f"blocks/{n}/bias", ones)[i]
+            )
+            for n in ("ln1", "ln2")
+        )
+        after = c["norm_place"] == "after"
+        qkv = linear(x if after else first(x), "blocks/attn/qkv", i)
         q, k, v = np.split(qkv, [heads * size, (heads + groups) * size], axis=-1)
+        if c["qk_norm"] != "none":
+            q, k = (
+                norm(
+                    y.reshape(length, -1, size) if c["qk_norm"] == "head" else y,
+                    flat[f"blocks/attn/{n}_norm/scale"][i],
+                    flat.get(f"blocks/attn/{n}_norm/bias", np.zeros((layers, 1)))[i],
+                ).reshape(length, -1)
+                for n, y in (("q", q), ("k", k))
+            )
         mixed = []
         for h in range(heads):
             g = h // (heads // groups)
@@ -102,14 +120,16 @@ def reference(flat: dict, tokens_L: np.ndarray, **changes) -> np.ndarray:
             scores[np.triu_indices(length, 1)] = -np.inf
             weights = np.exp(scores - scores.max(-1, keepdims=True))
             mixed.append(weights / weights.sum(-1, keepdims=True) @ v[:, part])
-        x = x + linear(np.concatenate(mixed, -1), "blocks/attn/proj", i)
-        h = norm(x, flat["blocks/ln2/scale"][i], bias[1])
+        out = linear(np.concatenate(mixed, -1), "blocks/attn/proj", i)
+        x = x + (first(out) if after else out)
+        h = x if after else second(x)
         inner = linear(h, "blocks/mlp/up", i)
         if c["mlp"] == "gated":
             inner = inner * activate(linear(h, "blocks/mlp/gate", i))
         else:
             inner = activate(inner)
-        x = x + linear(inner, "blocks/mlp/down", i)
+        out = linear(inner, "blocks/mlp/down", i)
+        x = x + (second(out) if after else out)
     x = norm(x, flat["ln_f/scale"], flat.get("ln_f/bias", 0.0))
     kernel = flat["embed/tokens"].T if c["tied_embeddings"] else flat["head/kernel"]
     return x @ kernel + flat.get("head/bias", 0.0)
