@@ -9,25 +9,25 @@ from collections.abc import Mapping
 from mypt_jax.monitor import observer
 from mypt_jax.monitor.tracked import Tracked, scalars
 
-EVENTS = "events"
 _FLUSH_SECS = 10.0
 
 
 class TensorBoard(observer.Observer):
-    """Event files under <workdir>/events, written without TensorFlow.
+    """Event files in the workdir, whose place names the run: `tensorboard --logdir runs`. Their
+    steps are tokens of the lineage, so that a stage's curves begin where its parent's end.
 
     By the thread that hands over the row: tensorboardX's own dies on a full disk, and whoever
     waits for it then waits for ever.
     """
 
     def __init__(self, run: Tracked):
-        self._directory = os.path.join(run.workdir, EVENTS)
+        self._directory, self._tokens_at = run.workdir, run.tokens_at
         os.makedirs(self._directory, exist_ok=True)
         self._files = 0
         self._flushed = time.monotonic()
-        self._writer = self._open(run.first_step)
+        self._writer = self._open(run.tokens_at(run.first_step) if run.first_step else 0)
 
-    def _open(self, first_step: int):
+    def _open(self, first: int):
         # Not at the top: it loads torch where that is installed, which takes seconds. The classes
         # are made by protobuf as their modules are imported, out of a checker's sight.
         from tensorboardX import record_writer
@@ -37,11 +37,11 @@ class TensorBoard(observer.Observer):
         name = f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}"
         path = os.path.join(self._directory, f"{name}.{os.getpid()}.{self._files}")
         writer = record_writer.RecordWriter(path)
-        version = Event(wall_time=time.time(), step=first_step, file_version="brain.Event:2")
+        version = Event(wall_time=time.time(), step=first, file_version="brain.Event:2")
         writer.write(version.SerializeToString())
-        if first_step:  # hides what was written of this step and later ones
+        if first:  # hides what was written of this place and later ones
             log = SessionLog(status=SessionLog.START)
-            writer.write(Event(step=first_step, session_log=log).SerializeToString())
+            writer.write(Event(step=first, session_log=log).SerializeToString())
         return writer
 
     def at_row(self, row: Mapping) -> None:
@@ -51,7 +51,8 @@ class TensorBoard(observer.Observer):
 
         figures = scalars(row).items()
         values = [Summary.Value(tag=key, simple_value=value) for key, value in figures]
-        event = Event(wall_time=time.time(), step=row["step"], summary=Summary(value=values))
+        step = self._tokens_at(row["step"])
+        event = Event(wall_time=time.time(), step=step, summary=Summary(value=values))
         try:
             self._writer = self._writer or self._open(0)
             self._writer.write(event.SerializeToString())

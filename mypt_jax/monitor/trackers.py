@@ -1,7 +1,7 @@
 """Where metrics also go, by name: a tracker is a file and a row of this table.
 
-Names of figures are those of metrics.jsonl. Trackers are observers, on the first process only. None
-is needed to resume: metrics.jsonl stays the record.
+Names of figures are those of metrics.jsonl, behind train/, eval/, time/ or data/. Trackers are
+observers, on the first process only. None is needed to resume: metrics.jsonl stays the record.
 """
 
 from collections.abc import Callable, Mapping

@@ -42,9 +42,11 @@ class WandB(observer.Observer):
         # W&B's own counter never goes back, which a resumed run must be able to.
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
+        self._tokens_at = run.tokens_at
 
     def at_row(self, row: Mapping) -> None:
-        self._run.log({"step": row["step"], **scalars(row)})
+        tokens = self._tokens_at(row["step"])  # an axis to choose, of all runs of a lineage
+        self._run.log({"step": row["step"], **scalars(row), "data/lineage_tokens": tokens})
 
     def close(self) -> None:
         self._run.finish()

@@ -301,7 +301,13 @@ def _write_records(run: Run, *, first_step: int) -> None:
     config = run.config
     # First, since one that does not start leaves the run as it was: finished, if it was.
     told = tracked.Tracked(
-        run.workdir, redact.tree(config), run.record["run_id"], first_step, run.note
+        workdir=run.workdir,
+        config=redact.tree(config),
+        run_id=run.record["run_id"],
+        first_step=first_step,
+        say=run.note,
+        past_tokens=_past_tokens(run.record),
+        tokens_per_step=config["batch_size"] * config["model"]["block_size"],
     )
     for tracker in trackers.start(told):
         run.observers.add(tracker)

@@ -25,13 +25,14 @@ def start(tmp_path, *, first_step=0, project="", said=None):
     said = [] if said is None else said
     log = {"trackers": ("wandb" if project else "tensorboard",), "wandb_project": project}
     config = {"size": "tiny", "stage": "v3", "log": log}
-    return trackers.start(tracked.Tracked(str(tmp_path), config, "abc", first_step, said.append))
+    told = tracked.Tracked(str(tmp_path), config, "abc", first_step, said.append, 1000, 100)
+    return trackers.start(told)
 
 
 def events(directory) -> list[Event]:
     """All events in the order of their files; a record is length, crc, bytes, crc."""
     found = []
-    for path in sorted(directory.iterdir(), key=os.path.getmtime):
+    for path in sorted(directory.glob("events.out.tfevents.*"), key=os.path.getmtime):
         data, at = path.read_bytes(), 0
         while at < len(data):
             (length,) = struct.unpack_from("<Q", data, at)
@@ -40,21 +41,34 @@ def events(directory) -> list[Event]:
     return found
 
 
-def test_event_files_hold_the_finite_numbers_under_the_names_of_the_metrics(tmp_path):
+def test_event_files_hold_the_finite_numbers_in_groups_by_tokens_of_the_lineage(tmp_path):
     (tracker,) = start(tmp_path)
     tracker.at_row({"step": 10, **ROW})
     tracker.close()
     values = {
         (event.step, value.tag): value.simple_value
-        for event in events(tmp_path / "events")
+        for event in events(tmp_path)
         for value in event.summary.value
     }
     assert values == {
-        (10, "loss"): 4.5,
-        (10, "lr"): pytest.approx(3e-5),
-        (10, "eval/domain/loss"): 3.25,
-        (10, "tokens"): 2048,
+        (2000, "train/loss"): 4.5,
+        (2000, "train/lr"): pytest.approx(3e-5),
+        (2000, "eval/domain/loss"): 3.25,
+        (2000, "data/tokens"): 2048,
     }
+
+
+@pytest.mark.parametrize(
+    ("group", "keys"),
+    [
+        ("train", ("loss", "lr", "grad_norm", "nonfinite_steps", "replay_weight")),
+        ("eval", ("report/domain/nats", "forgetting/percent", "behaviour/percent")),
+        ("time", ("tokens_per_sec", "step_p95_secs", "wall_secs", "mfu", "device_memory_bytes")),
+        ("data", ("share/domain/cwe", "epochs/domain/cwe", "tokens", "lineage_tokens")),
+    ],
+)
+def test_every_figure_is_in_its_group(group, keys):
+    assert {tracked.tag(key) for key in keys} == {f"{group}/{key}" for key in keys}
 
 
 def test_a_resumed_run_hides_what_came_after_its_checkpoint(tmp_path):
@@ -62,8 +76,8 @@ def test_a_resumed_run_hides_what_came_after_its_checkpoint(tmp_path):
         (tracker,) = start(tmp_path, first_step=first_step)
         tracker.at_row({"step": 10, **ROW})
         tracker.close()
-    restarts = [event.step for event in events(tmp_path / "events") if event.session_log.status]
-    assert restarts == [8]
+    restarts = [event.step for event in events(tmp_path) if event.session_log.status]
+    assert restarts == [1800]
 
 
 def test_a_full_disk_stops_no_training_and_later_rows_are_written(tmp_path, monkeypatch):
@@ -78,8 +92,8 @@ def test_a_full_disk_stops_no_training_and_later_rows_are_written(tmp_path, monk
     assert said == [
         "warning: log.trackers: tensorboard lacks rows: [Errno 28] No space left on device"
     ]
-    steps = {event.step for event in events(tmp_path / "events") if event.summary.value}
-    assert steps == {20, 30}
+    steps = {event.step for event in events(tmp_path) if event.summary.value}
+    assert steps == {3000, 4000}
 
 
 def test_wandb_missing_is_one_line(tmp_path, monkeypatch):
