@@ -2,25 +2,30 @@
 
     python scripts/bench_loader.py                                   # 30 M tokens, 12 x 1024
     python scripts/bench_loader.py --domain data/demo/domain --general data/demo/general
+    python scripts/bench_loader.py --schedule    # the order of 2, 20, 200 sources, long periods
 
 Exit code 1 below 2 M tokens/s; one H100 at half of its peak consumes 0.1 M of a 750M model's.
 """
 
 import json
 import os
+import random
 import statistics
 import sys
 import tempfile
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import _checkout  # noqa: F401
 import _random_data
 
 from data_pipeline import arguments, errors
-from data_pipeline.batches import loader, mixture
+from data_pipeline.batches import loader, mixture, source_order
 
 _LEAST = 2e6
+_MOST_SECS_PER_MILLION = 2.0
+_RESUMED_AT = 4_000_000  # windows
 
 
 def main(argv=None) -> int:
@@ -35,7 +40,13 @@ def main(argv=None) -> int:
     parser.add_argument("--batches", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--depth", type=int, default=4, help="of the prefetch thread")
+    parser.add_argument("--schedule", action="store_true", help="only the order of the sources")
     args = parser.parse_args(argv)
+    if args.schedule:
+        rows = [_schedule(sources) for sources in (2, 20, 200)]
+        print(json.dumps(rows, indent=1))
+        most = max(row["secs_per_million_windows"] for row in rows)
+        return 0 if most <= _MOST_SECS_PER_MILLION else 1
     with tempfile.TemporaryDirectory() as directory:
         domain, general = args.domain, args.general
         if not domain and not general:
@@ -72,6 +83,26 @@ def main(argv=None) -> int:
     shares = {one.key: str(one.share) for one in mixed.components}
     print(json.dumps({**rates, "cpus": os.cpu_count(), "shares": shares}, indent=1))
     return 0 if rates["plain_tokens_per_sec"] >= _LEAST else 1
+
+
+def _schedule(sources: int) -> dict:
+    """CPU seconds of the order of so many sources, whose sizes differ by up to a hundred."""
+    draw = random.Random(sources)
+    weights = [int(1e6 * 100 ** draw.random()) for _ in range(sources)]
+    shares = [Fraction(weight, sum(weights)) for weight in weights]
+    measured = {}
+    for name, windows in (("walk", range(0, 1_000_000, 1000)), ("resume", [_RESUMED_AT])):
+        order = source_order.Schedule(shares)
+        started = time.process_time()
+        for window in windows:
+            order[window]
+        measured[name] = time.process_time() - started
+    return {
+        "sources": sources,
+        "period": order.period,
+        "secs_per_million_windows": round(measured["walk"], 3),
+        f"secs_at_a_resume_after_{_RESUMED_AT}": round(measured["resume"], 3),
+    }
 
 
 def _plain(made: loader.TrainLoader, first: int, count: int) -> float:

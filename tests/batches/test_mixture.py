@@ -48,20 +48,53 @@ def test_every_run_of_one_period_has_exactly_the_weights(weights, period):
         assert [run.count(i) for i in range(len(weights))] == list(weights)
 
 
-def test_any_index_first_gives_the_same(monkeypatch):
-    """Far indices are computed from the period, or grown, without having read the near ones."""
-    shares = [Fraction(618033, 10**6), Fraction(381966, 10**6), Fraction(1, 10**6)]
-    near, far = source_order.Schedule(shares), source_order.Schedule(shares)
-    [near[k] for k in range(30_000)]
-    assert far[29_999] == near[29_999]
-    assert far[5] == near[5]
-    assert far.counts(30_000) == near.counts(30_000)
-    # Without the stored period: the same sequence, computed as far as needed.
-    whole = source_order.Schedule([Fraction(3, 7), Fraction(4, 7)])
-    monkeypatch.setattr(source_order, "_LONGEST_PERIOD", 1)
-    grown = source_order.Schedule([Fraction(3, 7), Fraction(4, 7)])
-    assert [whole[k] for k in range(100)] == [grown[k] for k in range(100)]
-    assert whole.counts(95) == grown.counts(95)
+def _by_the_rule(weights: list[int], count: int) -> list[int]:
+    """Tijdeman's rule as it is stated, one window after another."""
+    whole, slack, drawn, found = (
+        sum(weights),
+        max(1, 2 * (len(weights) - 1)),
+        [0] * len(weights),
+        [],
+    )
+    for n in range(1, count + 1):
+        urgency = {
+            i: Fraction(slack - 1 + slack * x, w)
+            for i, (w, x) in enumerate(zip(weights, drawn, strict=True))
+            if slack * (w * n - whole * x) >= whole
+        }
+        found.append(min(urgency, key=urgency.__getitem__))
+        drawn[found[-1]] += 1
+    return found
+
+
+@given(weights=st.lists(st.integers(1, 10**6), min_size=2, max_size=30), data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_the_order_is_the_rules_from_wherever_it_is_read(weights, data):
+    whole, count = sum(weights), 300
+    shares = [Fraction(weight, whole) for weight in weights]
+    wanted = _by_the_rule(weights, count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(source_order, "_CHUNK", 16)
+        patch.setattr(source_order, "_KEPT_CHUNKS", 2)
+        order = source_order.Schedule(shares)
+        for n in data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=8)):
+            n %= order.period
+            assert order[n] == (wanted[n], wanted[:n].count(wanted[n]))
+            assert order.counts(n) == [wanted[:n].count(i) for i in range(len(weights))]
+
+
+def test_a_far_window_is_found_without_those_before_it(monkeypatch):
+    shares = [Fraction(2 * i + 1_000_003, 200 * 1_000_003 + 199 * 200) for i in range(200)]
+    order = source_order.Schedule(shares)
+    drawn = []
+    one = order._rule.order
+    monkeypatch.setattr(
+        order._rule, "order", lambda n, x, count: drawn.append(count) or one(n, x, count)
+    )
+    far = 10**8
+    source, before = order[far]
+    assert abs(before - far * shares[source]) < 1
+    assert sum(drawn) < 500_000
 
 
 def test_shares_of_the_roles(datasets):
