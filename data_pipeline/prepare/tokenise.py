@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import itertools
 import multiprocessing
+import os
 import queue
 import signal
 from collections.abc import Iterable, Iterator
@@ -20,8 +21,8 @@ from data_pipeline.tokens import tokenizer
 # Large enough that handing over a batch costs nothing, small enough to bound what is in flight.
 _BATCH_CHARS = 1 << 18
 _BATCH_TEXTS = 1024
-# Starting a process costs as much as encoding a few million characters: less needs no second one.
-_ALONE_CHARS = 1 << 21
+# Starting a process costs as much as encoding ten million characters: less needs no second one.
+_ALONE_CHARS = 1 << 24
 
 TABLE = np.dtype([(name, "<u8") for name in ("doc", "split", "tokens", "text_bytes")])
 
@@ -53,6 +54,7 @@ def encode_all(
 ) -> Iterator[Encoded]:
     """Yields every text encoded, in order; raises UserError for text that UTF-8 cannot hold."""
     batches, chars = _batches(texts), 0
+    workers = min(workers, _cores())  # on one core a second process only takes turns with the first
     for batch in batches:
         yield encode(batch, vocabulary)
         chars += sum(len(text.text) for text in batch)
@@ -67,12 +69,16 @@ def _in_processes(
 ) -> Iterator[Encoded]:
     """Processes and not threads: two threads disturb each other, and cost a tenth more time."""
     with contextlib.ExitStack() as stack:
-        started = [stack.enter_context(_process(vocabulary)) for _ in range(workers)]
-        while not all(ours.poll() for ours in started):
-            batch = next(batches, None)
-            if batch is None:
-                return
-            yield encode(batch, vocabulary)
+        started: list[connection.Connection] = []
+        while len(started) < workers:
+            # Half of them at a time: those that start share the cores with what goes on here.
+            for _ in range(min(max(1, workers // 2), workers - len(started))):
+                started.append(stack.enter_context(_process(vocabulary)))
+            while not all(ours.poll() for ours in started):
+                batch = next(batches, None)
+                if batch is None:
+                    return
+                yield encode(batch, vocabulary)
         idle: queue.SimpleQueue = queue.SimpleQueue()
         for ours in started:
             _receive(ours)
@@ -90,6 +96,13 @@ def _in_processes(
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def _cores() -> int:
+    """The processor cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextlib.contextmanager

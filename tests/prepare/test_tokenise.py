@@ -1,5 +1,6 @@
 """Encoding in processes gives what encoding here gives, and their ends are reported."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ def _small_batches(monkeypatch):
     """Processes are started for this little text too."""
     monkeypatch.setattr(tokenise, "_ALONE_CHARS", 10_000)
     monkeypatch.setattr(tokenise, "_BATCH_CHARS", 5_000)
+    monkeypatch.setattr(tokenise, "_cores", lambda: 8)
 
 
 def texts(count: int):
@@ -30,9 +32,22 @@ def encoded(count: int, workers: int) -> list[tokenise.Encoded]:
     return list(tokenise.encode_all(texts(count), vocabulary=vocabulary, workers=workers))
 
 
-def test_processes_give_the_same_in_the_same_order():
-    alone, shared = encoded(200, 1), encoded(200, 2)
-    assert len(alone) > 10
+def test_processes_give_the_same_in_the_same_order(monkeypatch):
+    given, asked, ask = [], [], tokenise._ask
+    monkeypatch.setattr(tokenise, "_ask", lambda *args: asked.append(1) or ask(*args))
+
+    def until_the_processes_have_done_some():
+        for text in itertools.cycle(texts(200)):
+            if len(asked) > 20:
+                return
+            given.append(text)
+            yield text
+
+    vocabulary = tokenizer.get("gpt2-4096")
+    shared = list(
+        tokenise.encode_all(until_the_processes_have_done_some(), vocabulary=vocabulary, workers=3)
+    )
+    alone = list(tokenise.encode_all(given, vocabulary=vocabulary, workers=1))
     assert [one.sources for one in alone] == [one.sources for one in shared]
     for name in ("table", "tokens"):
         assert np.array_equal(
@@ -40,6 +55,14 @@ def test_processes_give_the_same_in_the_same_order():
             np.concatenate([getattr(one, name) for one in shared]),
         )
     assert not multiprocessing.active_children()
+
+
+@pytest.mark.parametrize(("cores", "chars"), [(1, 10_000), (8, 1 << 24)])
+def test_no_process_is_started_where_it_cannot_help(monkeypatch, cores, chars):
+    monkeypatch.setattr(tokenise, "_cores", lambda: cores)
+    monkeypatch.setattr(tokenise, "_ALONE_CHARS", chars)
+    monkeypatch.setattr(tokenise, "_process", lambda vocabulary: pytest.fail("a process"))
+    assert len(encoded(200, 2)) > 10
 
 
 def test_a_lone_surrogate_found_by_a_process_is_an_error_here():
