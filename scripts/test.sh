@@ -3,6 +3,7 @@
 #
 #   bash scripts/test.sh                      what every change must pass
 #   bash scripts/test.sh --all                also what needs torch, Ray, a browser, libtpu or minutes
+#   bash scripts/test.sh --gpu_programs       programs compiled for GPUs that are not here (5 GB, linux)
 #   bash scripts/test.sh --python=3.12        on another interpreter
 #   bash scripts/test.sh tests/test_optim.py -x    anything else goes to pytest
 set -euo pipefail
@@ -10,10 +11,11 @@ cd "$(dirname "$0")/.."
 source scripts/environment.sh
 help_if_asked scripts/test.sh "$@"
 
-version="" all=0 arguments=()
+version="" all=0 gpu_programs=0 arguments=()
 for argument in "$@"; do
   case "$argument" in
     --all) all=1 ;;
+    --gpu_programs) gpu_programs=1 ;;
     --python=*) version="${argument#*=}" ;;
     *) arguments+=("$argument") ;;
   esac
@@ -29,6 +31,12 @@ if ((all)); then
   for file in requirements-{interop,ray,notebook,wandb,emulators,eval,tpu,office}.txt; do
     [[ -e "$file" ]] && requirements+=("$file")
   done
+fi
+if ((gpu_programs)); then
+  # In an environment of its own: with the plugin jax looks for a GPU wherever it starts.
+  directory+="-gpu"
+  requirements+=(requirements-cuda.txt)
+  selection=(-m "" tests/plan/test_gpu_programs.py)
 fi
 make_environment "$directory" "$python" "${requirements[@]}"
 echo "environment: $directory, $("$directory/bin/python" --version), ready after $SECONDS s"

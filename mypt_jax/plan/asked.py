@@ -5,10 +5,11 @@ import re
 
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import tokenizer
+from mypt_jax.plan import gpu
 from mypt_jax.schema import overrides, validation, values
 from mypt_jax.storage import fetch
 
-EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16")
+EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16", "h100x8")
 FLAT = ("v5e", "v6e")  # joined in two dimensions, in these layouts only
 FLAT_LAYOUTS = ("1x1", "2x2", "2x4", "4x4", "4x8", "8x8", "8x16", "16x16")
 
@@ -24,13 +25,35 @@ def config(given: overrides.Given) -> dict:
     return found
 
 
-def topology(name: str) -> re.Match:
-    """Raises UserError for what cannot be a topology, or when libtpu is not installed."""
+def gpus(name: str) -> tuple[str, int] | None:
+    """(name of gpu.GPUS, how many in one host) of one like h100x8, else None."""
+    match = re.fullmatch(r"([a-z]+\d+)x([1-9]\d?)", name)
+    return (match[1], int(match[2])) if match and match[1] in gpu.GPUS else None
+
+
+def compiler(name: str) -> str:
+    """The package whose compiler makes the programs of a topology."""
+    return "jax-cuda12-plugin" if gpus(name) else "libtpu"
+
+
+def topology(name: str) -> None:
+    """Raises UserError for what cannot be a topology, or whose compiler is not installed."""
+    if not gpus(name):
+        tpu(name)
+    elif importlib.util.find_spec("jax_cuda12_plugin") is None:
+        raise UserError(
+            f"--topology={name} needs the CUDA plugin of jax, which is not installed: pip install "
+            "-r requirements-cuda.txt, in an environment of its own (5 GB)"
+        )
+
+
+def tpu(name: str) -> re.Match:
+    """Raises UserError for what cannot be a slice of a TPU, or when libtpu is not installed."""
     match = re.fullmatch(r"(v4|v5e|v5p|v6e):(\d+(?:x\d+){1,2})(?:\*([1-9]\d*))?", name)
     if match is None:
         raise UserError(
-            f"topology {name!r} does not exist: wanted one like {', '.join(EXAMPLES)} "
-            "(NAME*N for N slices)"
+            f"topology {name!r} does not exist: wanted one like {', '.join(EXAMPLES)} (NAME*N for "
+            f"N slices; GPUs: {', '.join(gpu.GPUS)}, with x and their number)"
         )
     flat = match[1] in FLAT
     if match[2] not in FLAT_LAYOUTS if flat else match[2].count("x") != 2:

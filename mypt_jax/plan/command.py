@@ -10,9 +10,12 @@ learning rates, FLOPs, memory, disk, days per accelerator. Needs neither data no
     python -m mypt_jax.plan --config=configs/v8.py:750m,batch=96 --topology=v5e:2x4 --explain \\
         --compare model.remat=dots model.loss_chunks=8
 
+    python -m mypt_jax.plan --config=configs/v8.py:750m --topology=h100x8
+
 --here times some updates on this machine. --topology compiles the real train step for that TPU
-slice (requirements-tpu.txt). --explain reads the compiled program: where the compiler expects the
-cycles to go; --compare sets variants beside it. Compiled programs are kept in config.compile_cache.
+slice (requirements-tpu.txt), or for so many GPUs of one host (requirements-cuda.txt). --explain
+reads the compiled program: where the compiler expects the cycles to go; --compare sets variants
+beside it. Compiled programs are kept in config.compile_cache.
 """
 
 import json
@@ -31,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
         usage="%(prog)s --config=FILE[:SIZE] [--config.KEY=VALUE ...] [options]",
         epilog="Every key: python -m mypt_jax.main --help",
     )
-    parser.add_argument("--topology", default="", help="v5e:2x4 and the like")
+    parser.add_argument("--topology", default="", help="v5e:2x4, h100x8 and the like")
     parser.add_argument("--search", action="store_true", help="with --topology: what fits")
     parser.add_argument("--explain", action="store_true", help="with --topology: where cycles go")
     parser.add_argument(
@@ -57,6 +60,11 @@ def main(argv: list[str] | None = None) -> int:
             raise errors.UserError(
                 f"--{option} wants --topology=NAME, for example --topology=v5e:2x4"
             )
+    if asked.gpus(known.topology) and (known.explain or known.compare):
+        raise errors.UserError(
+            f"--explain reads the estimates of a TPU's compiler, and there are none for "
+            f"{known.topology}: leave --explain and --compare out"
+        )
     if known.search and (known.explain or known.compare):
         raise errors.UserError("--search is a command of its own: leave --explain, --compare out")
     if known.here and (known.topology or known.json):

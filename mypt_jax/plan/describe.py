@@ -7,7 +7,7 @@ from data_pipeline.errors import UserError
 from data_pipeline.tokens import tokenizer
 from mypt_jax.foretell import law, lineage
 from mypt_jax.model import flops, memory
-from mypt_jax.plan import costs
+from mypt_jax.plan import asked, collectives, costs, gpu, hlo, topology
 from mypt_jax.runs import layout
 from mypt_jax.schema import duration
 
@@ -271,13 +271,17 @@ def _disk(config, size, stages: list[costs.Stage], parts) -> list[str]:
 
 def compiled(config: dict, name: str, *, search: bool) -> list[str]:
     """The compiler's account of the train step on a topology, as lines."""
-    from mypt_jax.plan import topology
-
     eot = tokenizer.get(config["data"]["tokenizer"]).eot
     lines = ["", f"ahead-of-time compilation for {name}; bytes are XLA's account, no speed is"]
-    rows = topology.search(config, name, eot=eot) if search else []
-    if not search:
-        rows = [topology.attempt(config, name, eot=eot)]
+    rows, more = [], []
+    if search:
+        rows = topology.search(config, name, eot=eot)
+        more = [topology.advice(config, rows)]
+    else:
+        made = topology.compile_step(config, name, eot=eot)
+        rows = [made.memory]
+        if asked.gpus(name) and made.text:
+            more = _called(made)
     header = ("remat", "batch", "chips", "mesh", "state+batch", "aliased", "temporaries", "peak")
     cells = [
         (
@@ -296,4 +300,17 @@ def compiled(config: dict, name: str, *, search: bool) -> list[str]:
         for row in rows
     ]
     lines += table(cells, (*header, "usable GiB", "verdict", "compiled in"))
-    return lines + ([topology.advice(config, rows)] if search else [])
+    return lines + more
+
+
+def _called(made: topology.Compiled) -> list[str]:
+    """What a GPU's program calls of libraries, and what it exchanges."""
+    calls = ", ".join(f"{name} x {times}" for name, times in gpu.kernels(made.text).items())
+    received: dict[str, float] = {}
+    for one in collectives.found(hlo.Program(made.text), slice_size=made.slice_size):
+        received[one.kind] = received.get(one.kind, 0) + one.times * one.received_bytes
+    exchanged = ", ".join(f"{kind} {size / 2**20:,.0f}" for kind, size in sorted(received.items()))
+    return [
+        f"  calls of libraries: {calls or 'none'}",
+        f"  collectives, MiB to each device: {exchanged or 'none'}",
+    ]

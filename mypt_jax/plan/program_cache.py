@@ -14,9 +14,9 @@ import jax
 from data_pipeline import atomic
 
 
-def key(lowered: Any, topology: str) -> str:
-    """Of a lowered step, its places in the source included, and of the compiler."""
-    versions = [jax.__version__, importlib.metadata.version("libtpu")]
+def key(lowered: Any, topology: str, compiler: str) -> str:
+    """Of a lowered step, its places in the source included, and of the compiler's package."""
+    versions = [jax.__version__, importlib.metadata.version(compiler)]
     said = [topology, *versions, lowered.as_text(debug_info=True)]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 

@@ -1,7 +1,8 @@
-"""Ahead-of-time compilation of the train step for TPUs that are not here, on this CPU.
+"""Ahead-of-time compilation of the train step for TPUs and GPUs that are not here, on this CPU.
 
-libtpu (requirements-tpu.txt) compiles without a chip; what comes back is the compiler's own account
-of the memory per chip. It says nothing about speed, and no speed is taken from it.
+libtpu (requirements-tpu.txt) and the CUDA plugin (gpu.py) compile without a chip; what comes back
+is the compiler's own account of the memory per chip. It says nothing about speed, and no speed is
+taken from it.
 """
 
 import os
@@ -17,7 +18,7 @@ from jax.experimental import topologies
 from data_pipeline.errors import UserError
 from mypt_jax.distributed import sharding
 from mypt_jax.model import flops, memory
-from mypt_jax.plan import asked, costs, program_cache
+from mypt_jax.plan import asked, costs, gpu, program_cache
 from mypt_jax.train import step
 
 REMAT = memory.CHEAPEST_FIRST
@@ -54,12 +55,15 @@ def prepare() -> None:
     os.environ.setdefault("TPU_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TPU_ACCELERATOR_TYPE", "v5litepod-8")  # of this machine; unused
     os.environ.setdefault("TPU_WORKER_HOSTNAMES", "localhost")
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    jax.config.update("jax_platforms", "cpu")
 
 
 def devices(name: str) -> list:
     """The chips of a topology such as v5e:2x4. Raises UserError when there is no such thing."""
-    match = asked.topology(name)
+    found = asked.gpus(name)
+    if found:
+        return gpu.devices(*found)
+    match = asked.tpu(name)
     generation, layout, slices = match[1], match[2], int(match[3] or 1)
     options: dict[str, Any] = {"num_slices": slices} if slices > 1 else {}
     if generation == "v4":  # without it every core counts as a device
@@ -107,7 +111,11 @@ def compile_step(config: Mapping, name: str, *, eot: int) -> Compiled:
         program.abstract_teacher,
         *([program.abstract_frozen] if program.abstract_frozen else []),
     )
-    usable = flops.CHIPS[name.partition(":")[0]].memory_gib
+    found = asked.gpus(name)
+    if found:
+        usable = gpu.GPUS[found[0]].memory_bytes / costs.GIB
+    else:
+        usable = flops.CHIPS[name.partition(":")[0]].memory_gib
     known = (
         program.model_config["remat"],
         config["batch_size"],
@@ -116,7 +124,7 @@ def compile_step(config: Mapping, name: str, *, eot: int) -> Compiled:
         usable,
     )
     slice_size = program.mesh.size // sharding.num_slices(list(program.mesh.devices.flat))
-    key = program_cache.key(lowered, name)
+    key = program_cache.key(lowered, name, asked.compiler(name))
     made = program_cache.load(config["compile_cache"], key)
     if made is None:
         start = time.monotonic()
