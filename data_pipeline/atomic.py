@@ -65,7 +65,7 @@ def _moved(staging: Path) -> list[str]:
     """Names of what was being moved out of a directory when its process died."""
     try:
         return json.loads((staging / _MOVING).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return []
 
 

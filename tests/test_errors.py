@@ -1,5 +1,6 @@
 """How a command ends, as its shell sees it."""
 
+import ast
 import errno
 import os
 import pickle
@@ -59,3 +60,21 @@ def test_what_the_system_refuses_is_one_line_and_anything_else_a_traceback(capsy
     assert len(said) == 2 and said[0].startswith("error: cannot use /some/file: the disk is full")
     with pytest.raises(OSError):
         errors.run(refused(errno.ECHILD))
+
+
+def test_who_expects_bad_json_expects_deep_json():
+    """Python's parser raises RecursionError for "[[[[...", which is no ValueError."""
+    missing = []
+    for path in [
+        path for top in ("mypt_jax", "data_pipeline") for path in (ROOT / top).rglob("*.py")
+    ]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Try):
+                continue
+            body = {ast.unparse(call.func) for part in node.body for call in ast.walk(part)
+                    if isinstance(call, ast.Call)}  # fmt: skip
+            expected = " ".join(ast.unparse(one.type) for one in node.handlers if one.type)
+            if body & {"json.load", "json.loads"} and "ValueError" in expected:
+                if "RecursionError" not in expected:
+                    missing.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert missing == []

@@ -290,7 +290,7 @@ def from_manifest(directory: str | os.PathLike) -> Mixture:
     file = Path(directory) / MANIFEST
     try:
         content = json.loads(file.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.UserError(
             f"{file} cannot be read ({error}): make it with python -m mypt_jax mix"
         ) from None

@@ -76,7 +76,7 @@ def load(path: str | Path) -> list[Source]:
             found = json.load(file)
     except OSError as error:
         raise errors.UserError(f"{path}: {error.strerror}; wanted a registry (JSON)") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise errors.UserError(f"{path}: not JSON ({error})") from error
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise errors.UserError(f"{path}: got no schema {SCHEMA}, wanted a registry of sources")

@@ -107,7 +107,13 @@ def _metadata(directory: str, names: list[str]) -> set[str]:
         with open(os.path.join(directory, "state.json"), "rb") as file:
             listed = json.load(file)["_data_files"]
         data = {each["filename"] for each in listed}
-    except (OSError, ValueError, KeyError, TypeError):  # no data set's state, or a damaged one
+    except (
+        OSError,
+        ValueError,
+        RecursionError,
+        KeyError,
+        TypeError,
+    ):  # no data set's state, or a damaged one
         return found
     return found | {name for name in names if name.endswith(".arrow") and name not in data}
 

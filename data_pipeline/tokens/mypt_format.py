@@ -95,7 +95,7 @@ def _largest(path: Path) -> str:
 def _json(path: Path) -> dict:
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.UserError(f"{path} cannot be read ({error}): restore it") from None
     if not isinstance(content, dict):
         raise errors.UserError(f"{path} is not a JSON object: restore it")

@@ -173,7 +173,7 @@ def _has_chat_template(folder: str) -> bool:
     try:
         with open(layout.join(folder, "tokenizer_config.json"), encoding="utf-8") as file:
             return bool(json.load(file).get("chat_template"))
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, RecursionError, AttributeError):
         return False
 
 

@@ -23,7 +23,7 @@ def recognise(directory: str) -> str:
         try:
             with open(path, encoding="utf-8") as file:
                 content = json.load(file)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise errors.UserError(f"{path} is not JSON: {error}") from None
         vocabulary = content.get("model", {}).get("vocab") if name == "tokenizer.json" else content
         added = content.get("added_tokens") if name == "tokenizer.json" else ()

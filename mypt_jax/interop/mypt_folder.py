@@ -85,7 +85,7 @@ def _json(directory: str, name: str) -> dict:
     try:
         with open(path, encoding="utf-8") as file:
             value = json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.UserError(
             f"{path} cannot be read ({error}); wanted a MyPT folder with model.pt, config.json "
             "and tokenizer.json"

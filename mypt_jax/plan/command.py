@@ -117,7 +117,7 @@ def _prices(path: str) -> dict[str, float]:
     try:
         with open(path, encoding="utf-8") as file:
             found = json.load(file)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise errors.UserError(f"--prices={path} cannot be read: {error}") from None
     known = ", ".join(flops.CHIPS)
     if not isinstance(found, dict) or not {*found} <= {*flops.CHIPS}:

@@ -26,7 +26,7 @@ def load(directory: str, name: str) -> dict | None:
     try:
         with gzip.open(_path(directory, name), "rt") as file:
             return json.load(file)
-    except (OSError, EOFError, ValueError, zlib.error):
+    except (OSError, EOFError, ValueError, RecursionError, zlib.error):
         return None
 
 

@@ -35,7 +35,7 @@ def _parse(data: bytes | None) -> dict | None:
     try:
         record = json.loads(data or b"")
         known = {"owner", "pid", "host", "renewed", "machine", "born", "renewals"} <= set(record)
-    except (ValueError, TypeError):
+    except (ValueError, RecursionError, TypeError):
         return None
     return record if known and isinstance(record, dict) else None
 

@@ -58,7 +58,7 @@ def newest(answer: bytes, *, date: datetime.date) -> dict[str, str]:
     try:
         rows = json.loads(answer)["results"]["bindings"]
         found = [_row(row) for row in rows]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
         raise errors.UserError(
             f"got a SPARQL answer without results.bindings ({type(error).__name__}), wanted "
             f"application/sparql-results+json from {ENDPOINT}"

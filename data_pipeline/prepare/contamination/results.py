@@ -82,7 +82,7 @@ def _read(path: Path, train, evaluated, settings: containment.Settings) -> dict:
     }
     try:
         content = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return empty  # it can be made again: nothing depends on it
     if not isinstance(content, dict) or content | {"pairs": {}} != empty:
         return empty

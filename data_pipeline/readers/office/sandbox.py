@@ -56,7 +56,7 @@ def converted(
 def _answer(taken: BinaryIO, code: int, *, kind: str, path: str) -> dict[str, Any]:
     try:
         found = json.load(taken)
-    except ValueError:  # killed by a limit, or by a fault of the converter
+    except (ValueError, RecursionError):  # killed by a limit, or by a fault of the converter
         message = f"{path}: the converter ended with {code}"
         raise document.ReadError(f"broken_{kind}", message) from None
     if "error" not in found:
