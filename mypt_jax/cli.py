@@ -36,6 +36,7 @@ COMMANDS = {
     "sample": Command("mypt_jax.sample.command:main", "a token dataset of a run's own text"),
     "generate": Command("mypt_jax.generate:main", "continue prompts with a run's model"),
     "evaluate": Command("mypt_jax.evaluate.command:main", "score a run on a dataset or text"),
+    "export": Command("mypt_jax.interop.huggingface:export", "a run for other programs"),
     "interop.huggingface": Command(
         "mypt_jax.interop.huggingface:main", "Hugging Face folders in and out"
     ),

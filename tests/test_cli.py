@@ -109,7 +109,8 @@ def test_the_table_is_shown_and_a_slip_named(capsys):
 def test_a_name_is_that_of_the_module_that_python_runs(name):
     """`mypt plan` is `python -m mypt_jax.plan`: a package with __main__.py, or a module."""
     module = cli.COMMANDS[name].where.partition(":")[0]
-    name = {"runs": "manage"}.get(name, name)  # mypt_jax.runs is what lies in a run's directory
+    # mypt_jax.runs is what lies in a run's directory; export is a half of a module.
+    name = {"runs": "manage", "export": "interop.huggingface"}.get(name, name)
     assert module in (f"mypt_jax.{name}", f"mypt_jax.{name}.command")
     if module.endswith(".command"):
         text = (ROOT / "mypt_jax" / name / "__main__.py").read_text()

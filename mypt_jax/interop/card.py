@@ -1,6 +1,7 @@
 """The model card of an export: what the lineage says, as Markdown."""
 
 import os
+import re
 from collections.abc import Mapping
 
 from data_pipeline.batches import mixture
@@ -8,6 +9,20 @@ from mypt_jax.interop import runs
 from mypt_jax.runs import baselines, comparison, evaluations, layout, lineage
 from mypt_jax.runs.comparison import OTHER, Refusal
 from mypt_jax.runs.evaluations import Evaluation
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+# SPDX names, and those of our registries, as the Hub writes them.
+_HUB_LICENCES = {
+    "MIT": "mit",
+    "APACHE-2.0": "apache-2.0",
+    "BSD-3-CLAUSE": "bsd-3-clause",
+    "CC0-1.0": "cc0-1.0",
+    "CC-BY-4.0": "cc-by-4.0",
+    "CC-BY-SA-3.0": "cc-by-sa-3.0",
+    "CC-BY-SA-4.0": "cc-by-sa-4.0",
+    "CC-BY-NC-4.0": "cc-by-nc-4.0",
+    "GPL-3.0": "gpl-3.0",
+}
 
 
 def licences(record: Mapping) -> dict[str, str]:
@@ -80,17 +95,58 @@ def _number(value, pattern: str) -> str:
     return format(value, pattern) if value is not None else "-"
 
 
+def _metadata(known: Mapping[str, str], base_model: str) -> list[str]:
+    """The head of the card, as the Hub reads it."""
+    found = {_HUB_LICENCES.get(licence.upper(), "") for licence in known.values()}
+    licence = found.pop() if len(found) == 1 else ""
+    lines = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
+    if licence:
+        lines.append(f"license: {licence}")
+    else:  # several, or one that the Hub has no name for
+        lines += ["license: other", "license_name: see-data", "license_link: README.md"]
+    if base_model:
+        lines += [f"base_model: {base_model}", "base_model_relation: finetune"]
+    tags = ["mypt_jax", "domain-adaptation", "continual-pretraining"]
+    return [*lines, "tags:", *(f"- {tag}" for tag in tags), "---"]
+
+
+def _usage(own_code: bool) -> list[str]:
+    trusted = ", trust_remote_code=True" if own_code else ""
+    return [
+        "## Use",
+        "",
+        "```python",
+        "from transformers import AutoModelForCausalLM, AutoTokenizer",
+        "",
+        'name = "."  # this folder, or its name on the Hub',
+        "tokenizer = AutoTokenizer.from_pretrained(name)",
+        f"model = AutoModelForCausalLM.from_pretrained(name{trusted})",
+        'inputs = tokenizer("Once", return_tensors="pt")',
+        "print(tokenizer.decode(model.generate(**inputs, max_new_tokens=40)[0]))",
+        "```",
+        "",
+    ]
+
+
 def render(
-    *, path: str, step: int, config: Mapping, record: Mapping, parameters: int, remarks: list[str]
+    *,
+    path: str,
+    step: int,
+    config: Mapping,
+    record: Mapping,
+    parameters: int,
+    remarks: list[str],
+    base_model: str = "",
+    own_code: bool = False,
 ) -> str:
-    """README.md of an exported folder: stages, tokens per source, licences, tokenizer."""
+    """README.md of an exported folder: metadata, use, stages, tokens per source, licences.
+
+    `base_model`: its name on the Hub; `own_code`: whether it needs its modelling file.
+    """
     known = licences(record)
     shape = config["model"]
     lines = [
-        "---",
-        "library_name: transformers",
-        "pipeline_tag: text-generation",
-        "---",
+        *_metadata(known, base_model),
         f"# {record['size']} {record['stage']}",
         "",
         f"A GPT of {parameters:,} parameters ({shape['n_layer']} layers x {shape['n_embd']}, "
@@ -98,6 +154,7 @@ def render(
         f"`{path}` at step {step}.",
         "",
         *[f"{remark}\n" for remark in [*remarks, *record.get("notes", [])]],
+        *_usage(own_code),
         "## Training",
         "",
         "| stage | steps | peak learning rate | replay | domain loss | general loss | tokens |",

@@ -1,4 +1,4 @@
-"""What dropping the output head's bias would cost, in nats, on both roles of a run's data."""
+"""The output head's bias, which GPT-2 lacks, as a part of the last norm's, and what that costs."""
 
 from collections.abc import Mapping
 
@@ -17,12 +17,36 @@ from mypt_jax.model import gpt as model
 WINDOWS = 64  # per source
 
 
-def loss_change(
-    params: Mapping, settings: Mapping, data: Mapping, *, eot: int
-) -> dict[str, tuple[float, float]]:
-    """{role: (loss with bias, loss without)}, nats/token on the val splits that `data` names.
+def fold(params: Mapping, *, tied: bool) -> dict:
+    """Parameters without the head's bias, most of it in the last norm's.
 
-    Raises UserError when no data is there.
+    logits = n K + b, and n has a bias of its own: adding d to it adds d K. The d is that of least
+    squares, up to one number for all tokens, which softmax does not see. Exact where b lies in the
+    span of K's rows; of a bias that was learned beside the norm's, a part does.
+    """
+    params = dict(params)
+    head = dict(params.get("head", {}))
+    bias_V = np.asarray(head.pop("bias"), np.float64)
+    tokens = np.asarray(params["embed"]["tokens"], np.float64)
+    kernel_DV = tokens.T if tied else np.asarray(head["kernel"], np.float64)
+    centred_DV = kernel_DV - kernel_DV.mean(axis=1, keepdims=True)
+    # By the normal equations, [D, D]: the vocabulary is long.
+    square_DD, aim_D = centred_DV @ centred_DV.T, centred_DV @ (bias_V - bias_V.mean())
+    shift_D = np.linalg.lstsq(square_DD, aim_D, rcond=None)[0]
+    norm = dict(params["ln_f"])
+    own = np.asarray(norm["bias"])
+    norm["bias"] = (own.astype(np.float64) + shift_D).astype(own.dtype)
+    params["ln_f"] = norm
+    if head:
+        return {**params, "head": head}
+    return {name: part for name, part in params.items() if name != "head"}
+
+
+def loss_change(
+    params: Mapping, without: Mapping, settings: Mapping, data: Mapping, *, eot: int
+) -> dict[str, tuple[float, float]]:
+    """{role: (loss with bias, loss of the parameters `without`)}, nats/token on the val splits that
+    `data` names. Raises UserError when no data is there.
     """
     device = jax.devices()[0]
     resolved = model.resolve(settings, device)
@@ -30,7 +54,8 @@ def loss_change(
     mesh = sharding.make_mesh((1, 1, 1), [device])
     bind = forward.binder(nnx.split(gpt, nnx.Param)[0], mesh=mesh, eot=eot)
     measure = losses.make_measure(bind)
-    without = {**params, "head": {**params["head"], "bias": 0 * params["head"]["bias"]}}
+    none = 0 * params["head"]["bias"]
+    without = {**without, "head": {**without.get("head", {}), "bias": none}}
     changes = {}
     for role in ("domain", "general"):
         windows = _windows(data[role], settings["block_size"])
@@ -38,8 +63,8 @@ def loss_change(
             changes[role] = _mean(measure, params, windows), _mean(measure, without, windows)
     if not changes:
         raise errors.UserError(
-            "the run's config names no dataset, so what the bias is worth cannot be measured: "
-            "--force drops it unmeasured"
+            "the run's config names no dataset, so what folding its head bias costs cannot be "
+            "measured: --keep_head_bias exports it as it is, --force folds unmeasured"
         )
     return changes
 

@@ -1,7 +1,7 @@
 """Hugging Face checkpoint folders (GPT-2, Llama and its kin; safetensors) read and written.
 
-Our default model has a bias in its output head, which GPT2LMHeadModel lacks. The export is exact
-through a modelling file of its own (trust_remote_code=True), or leaves the bias out.
+Our default model has a bias in its output head, which GPT2LMHeadModel lacks. It goes into the last
+norm's bias, or the export has a modelling file of its own (trust_remote_code=True).
 """
 
 import json
@@ -134,30 +134,32 @@ def _context_remarks(config: Mapping, block_size: int, advice: str) -> list[str]
 
 
 def _without_head_bias(loaded, settings: dict, *, eot: int, force: bool) -> tuple[dict, list[str]]:
-    """Parameters with the head bias left out, and remarks on what that costs.
+    """Parameters with the head bias folded into the last norm's, and remarks on what that costs.
 
     Raises UserError when a role loses more than MAX_LOSS_CHANGE_NATS, unless forced.
     """
-    params = dict(loaded.params)
+    params = head_bias.fold(loaded.params, tied=settings["tied_embeddings"])
     try:
-        changes = head_bias.loss_change(params, settings, loaded.config["data"], eot=eot)
+        changes = head_bias.loss_change(
+            loaded.params, params, settings, loaded.config["data"], eot=eot
+        )
     except errors.UserError:
         if not force:
             raise
         changes = {}
     remarks = [
-        f"Head bias dropped: {role} loss {before:.4f} -> {after:.4f} ({after - before:+.5f} nats)."
+        f"Head bias folded into the last norm's: {role} loss {before:.4f} -> {after:.4f} "
+        f"({after - before:+.5f} nats/token)."
         for role, (before, after) in changes.items()
-    ] or ["Head bias dropped; its worth was not measured."]
+    ] or ["Head bias folded into the last norm's; what that costs was not measured."]
     worst = max((after - before for before, after in changes.values()), default=0.0)
     if worst > MAX_LOSS_CHANGE_NATS and not force:
         raise errors.UserError(
-            f"without the head bias the loss rises by {worst:.5f} nats, allowed are "
-            f"{MAX_LOSS_CHANGE_NATS}: {' '.join(remarks)} Export without --drop_head_bias, or "
-            "--force it"
+            f"a plain GPT-2 has no head bias, and without it the loss rises by {worst:.5f} nats, "
+            f"allowed are {MAX_LOSS_CHANGE_NATS}: {' '.join(remarks)} --keep_head_bias exports it "
+            "as it is (loads with trust_remote_code=True), --force nevertheless"
         )
-    params["head"] = {k: v for k, v in params["head"].items() if k != "bias"}
-    return {name: part for name, part in params.items() if part}, remarks
+    return params, remarks
 
 
 def _filled(params: Mapping, settings: Mapping) -> dict:
@@ -169,7 +171,13 @@ def _filled(params: Mapping, settings: Mapping) -> dict:
 
 
 def export_folder(
-    spec: str, directory: str, *, dtype: str, drop_head_bias: bool, force: bool
+    spec: str,
+    directory: str,
+    *,
+    dtype: str,
+    keep_head_bias: bool,
+    force: bool,
+    base_model: str = "",
 ) -> list[str]:
     """Writes a run as a folder that transformers loads; returns remarks for the user."""
     library = _safetensors()
@@ -181,7 +189,8 @@ def export_folder(
     origin = _origin(own)
     params = loaded.params
     remarks = _context_remarks(origin, settings["block_size"], "")
-    if drop_head_bias and settings["head_bias"]:
+    is_gpt2 = hf_config.family({**settings, "head_bias": False}, where=loaded.path) == "gpt2"
+    if settings["head_bias"] and is_gpt2 and not keep_head_bias:
         params, cost = _without_head_bias(loaded, settings, eot=tokenizer.eot, force=force)
         remarks += cost
         settings["head_bias"] = False
@@ -219,6 +228,8 @@ def export_folder(
         record=loaded.record,
         parameters=sum(array.size for array in lineage.flatten(loaded.params).values()),
         remarks=remarks,
+        base_model=base_model or _hub_name(origin),
+        own_code=kind == "mypt",
     )
     written = {"config.json": json.dumps(config, indent=2), "README.md": text}
     if not os.path.isfile(os.path.join(directory, GENERATION_FILE)):
@@ -241,6 +252,13 @@ def _origin(own: str) -> dict:
     found = lineage.read_json(path, what="checkpoint", wanted={"vocab_size": kinds.WHOLE})
     hf_config.special_ids(found, where=path)
     return found
+
+
+def _hub_name(origin: Mapping) -> str:
+    """What the model was called on the Hub that a run was imported from; "" where that is unknown.
+    A path of the machine that it was saved on is no name."""
+    name = origin.get("_name_or_path", "")
+    return name if isinstance(name, str) and card.HUB_NAME.fullmatch(name) else ""
 
 
 def _special_ids(tokenizer: tokenizers.Tokenizer, origin: Mapping) -> dict:

@@ -3,13 +3,17 @@
     python -m mypt_jax.interop.huggingface import DIR runs/gpt2
     python -m mypt_jax.main --config=configs/v3.py:runs/gpt2 --config.data.domain=data/mine
     python -m mypt_jax.interop.huggingface export runs/tiny/v8 DIR
+    mypt export runs/tiny/v8 --push=NAME/v8 --private    # to the Hub, with its card
 
-Our default model has a bias in its output head, which GPT2LMHeadModel lacks. The export is exact
-through a modelling file of its own (trust_remote_code=True); --drop_head_bias makes a plain
-GPT2LMHeadModel instead and says what that costs. Needs safetensors (requirements-interop.txt).
+Our default model has a bias in its output head, which GPT2LMHeadModel lacks: it goes by least
+squares into the last norm's bias, so that the export loads everywhere; what that costs is measured
+on the run's windows and said, and above 0.001 nats/token wants --force. --keep_head_bias exports it
+exactly, with a modelling file of its own (trust_remote_code=True). Needs requirements-interop.txt.
 """
 
+import contextlib
 import sys
+import tempfile
 
 from data_pipeline import arguments, errors
 from mypt_jax.interop import choices
@@ -31,12 +35,15 @@ def main(argv=None) -> int:
     reader.add_argument("--origin", default="", help=choices.ORIGIN)
     writer = commands.add_parser("export", text=__doc__, help="a run becomes a folder")
     writer.add_argument("run", help="PATH[@STEP|@best]")
-    writer.add_argument("directory")
+    writer.add_argument("directory", nargs="?", default="", help="empty or new; not with --push")
     writer.add_argument("--dtype", choices=choices.DTYPES, default="fp32")
-    writer.add_argument("--drop_head_bias", action="store_true", help="a plain GPT2LMHeadModel")
-    writer.add_argument("--force", action="store_true", help="drop the head bias at any cost")
+    writer.add_argument("--keep_head_bias", action="store_true", help="with a modelling file")
+    writer.add_argument("--force", action="store_true", help="fold the head bias at any cost")
+    writer.add_argument("--base_model", default="", metavar="ID", help="of the Hub, for the card")
+    writer.add_argument("--push", default="", metavar="NAME", help="a repository of the Hub")
+    writer.add_argument("--private", action="store_true", help="with --push, where it is new")
     given = parser.parse_args(argv)
-    from mypt_jax.interop import hf_folder  # here, so that --help waits for no jax
+    from mypt_jax.interop import hf_folder, hub  # here, so that --help waits for no jax
 
     if given.command == "import":
         remarks = hf_folder.import_folder(
@@ -49,15 +56,31 @@ def main(argv=None) -> int:
         wrote = f"wrote {given.run}; train from it: --config=configs/v3.py:{given.run}"
         print("\n".join([*remarks, wrote]))
         return 0
-    remarks = hf_folder.export_folder(
-        given.run,
-        given.directory,
-        dtype=given.dtype,
-        drop_head_bias=given.drop_head_bias,
-        force=given.force,
-    )
-    print("\n".join([*remarks, f"wrote {given.directory}"]))
+    if bool(given.directory) == bool(given.push):
+        raise errors.UserError("export wants a directory, or --push=NAME in its place")
+    with contextlib.ExitStack() as stack:
+        directory = given.directory or stack.enter_context(tempfile.TemporaryDirectory())
+        if given.push:
+            hub.check(given.push, base_model=given.base_model)
+        remarks = hf_folder.export_folder(
+            given.run,
+            directory,
+            dtype=given.dtype,
+            keep_head_bias=given.keep_head_bias,
+            force=given.force,
+            base_model=given.base_model,
+        )
+        print("\n".join(remarks))
+        if given.push:
+            print(f"pushed to {hub.push(directory, given.push, private=given.private)}")
+        else:
+            print(f"wrote {directory}")
     return 0
+
+
+def export(argv=None) -> int:
+    """mypt export ...: the second command alone."""
+    return main(["export", *(sys.argv[1:] if argv is None else argv)])
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from mypt_jax.runs import lineage, own_tokenizer
 from tests import run_factory
 
 torch = pytest.importorskip("torch")
+huggingface_hub = pytest.importorskip("huggingface_hub")
 transformers = pytest.importorskip("transformers")
 pytestmark = pytest.mark.filterwarnings("ignore")  # transformers warns about itself
 
@@ -230,7 +231,8 @@ def write_run(path, data=None, head_bias_V=None, **changes):
 
 def test_the_default_model_is_exact_with_its_own_modelling_file(tmp_path, capsys):
     gpt = write_run(tmp_path / "v3")
-    assert huggingface.main(["export", str(tmp_path / "v3"), str(tmp_path / "out")]) == 0
+    flags = ["export", str(tmp_path / "v3"), str(tmp_path / "out"), "--keep_head_bias"]
+    assert huggingface.main(flags) == 0
     assert "trust_remote_code=True" in capsys.readouterr().out
     again = transformers.AutoModelForCausalLM.from_pretrained(
         tmp_path / "out", trust_remote_code=True
@@ -273,36 +275,64 @@ def test_a_run_that_was_moved_is_used_from_anywhere(tmp_path, monkeypatch, capsy
     assert (tmp_path / "out" / "chat_template.jinja").read_text() == "{{ messages }}"
 
 
-def test_dropping_a_head_bias_that_matters_wants_force(tmp_path, datasets, capsys):
+def test_a_head_bias_that_cannot_be_folded_wants_force(tmp_path, datasets, capsys):
     """A bias that is the log frequency of every token: both losses are said, nothing written."""
     general = shards.open_dataset(datasets["general"])
     counts = np.zeros(4224)
     for source in general.sources.values():
         stream = source.stream("train")
         counts += np.bincount(stream[0 : len(stream)], minlength=4224)
-    gpt = write_run(tmp_path / "v3", data=datasets, head_bias_V=np.log(counts + 1))
-    flags = ["export", str(tmp_path / "v3"), str(tmp_path / "out"), "--drop_head_bias"]
+    write_run(
+        tmp_path / "v3",
+        data={role: [path] for role, path in datasets.items()},
+        head_bias_V=np.log(counts + 1),
+    )
+    flags = ["export", str(tmp_path / "v3"), str(tmp_path / "out")]
     assert errors.run(lambda: huggingface.main(flags)) == errors.BAD_INPUT
     shown = capsys.readouterr().err
-    assert "without the head bias the loss rises by" in shown
+    assert "without it the loss rises by" in shown and "--keep_head_bias" in shown
     assert "domain loss" in shown and "general loss" in shown
     assert not (tmp_path / "out").exists()
 
     assert huggingface.main([*flags, "--force"]) == 0
-    assert "Head bias dropped: domain loss" in capsys.readouterr().out
+    said = "Head bias folded into the last norm's: domain loss"
+    assert said in capsys.readouterr().out and said in (tmp_path / "out/README.md").read_text()
+    again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out")
+    assert type(again) is transformers.GPT2LMHeadModel
+
+
+def test_a_head_bias_that_can_be_folded_is_and_the_export_loads_everywhere(
+    tmp_path, datasets, capsys
+):
+    """Without --force, without code of ours: the model's own answers, and a card the Hub takes."""
+    bias_V = np.random.default_rng(0).normal(0, 0.1, 32) @ np.asarray(
+        write_run(tmp_path / "unused").head.kernel[...]
+    )
+    gpt = write_run(
+        tmp_path / "v3",
+        data={role: [path] for role, path in datasets.items()},
+        head_bias_V=bias_V + 0.5,
+    )
+    assert huggingface.export([str(tmp_path / "v3"), str(tmp_path / "out")]) == 0
+    assert "general loss" in capsys.readouterr().out
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
     assert type(again) is transformers.GPT2LMHeadModel
-    gpt.head.bias[...] = 0 * gpt.head.bias[...]
     rows = factory.tokens((2, 32), vocab_size=4096)
-    assert np.abs(logits_of(again, rows) - np.asarray(factory.logits(gpt, rows))).max() < 1e-4
 
+    def centred(logits):
+        return logits - logits.mean(-1, keepdims=True)
 
-def test_dropping_a_head_bias_that_changes_nothing(tmp_path, datasets, capsys):
-    """The same number on every token: softmax does not see it, and no --force is wanted."""
-    write_run(tmp_path / "v3", data=datasets, head_bias_V=np.full(4224, 0.5))
-    flags = ["export", str(tmp_path / "v3"), str(tmp_path / "out"), "--drop_head_bias"]
-    assert huggingface.main(flags) == 0
-    assert "general loss" in capsys.readouterr().out
+    ours = centred(np.asarray(factory.logits(gpt, rows)))
+    assert np.abs(centred(logits_of(again, rows)) - ours).max() < 1e-3
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    inputs = tokenizer("Once", return_tensors="pt")
+    assert again.generate(**inputs, max_new_tokens=2, do_sample=False).shape[1] >= 2
+    config = json.loads((tmp_path / "out/config.json").read_text())
+    assert config["n_ctx"] == config["n_positions"] and "auto_map" not in config
+    head = huggingface_hub.ModelCard((tmp_path / "out/README.md").read_text()).data
+    assert (head.license, head.pipeline_tag, head.library_name) == (
+        "mit", "text-generation", "transformers",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,129 @@
+"""A folder goes to the Hub: against a server on loopback that answers as the Hub does."""
+
+import base64
+import http.server
+import json
+import threading
+
+import pytest
+
+from data_pipeline.errors import UserError
+from mypt_jax.interop import card, hub, huggingface
+
+huggingface_hub = pytest.importorskip("huggingface_hub")
+
+
+class _Hub(http.server.BaseHTTPRequestHandler):
+    """Creates repositories and takes commits of small files; `seen`: what came, by path."""
+
+    seen: dict
+    refuses: bool
+
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        where = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.seen.setdefault("token", self.headers["Authorization"])
+        self.seen[self.path] = body
+        if self.refuses:
+            return self._answer({"error": "You have no rights to this namespace"}, code=403)
+        if self.path.endswith("/preupload/main"):
+            files = [
+                {"path": one["path"], "uploadMode": "regular", "shouldIgnore": False}
+                for one in json.loads(body)["files"]
+            ]
+            return self._answer({"files": files})
+        if self.path.endswith("/validate-yaml"):
+            return self._answer({"errors": [], "warnings": []})
+        if "/commit/" in self.path:
+            return self._answer({"commitUrl": f"{where}/me/v8/commit/1", "commitOid": "1" * 40})
+        return self._answer({"url": f"{where}/me/v8", "id": "me/v8", "name": "me/v8"})
+
+    def do_GET(self):
+        self._answer({"id": "me/v8", "sha": "1" * 40, "siblings": []})
+
+    def _answer(self, value, code=200):
+        data = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch):
+    handler = type("Hub", (_Hub,), {"seen": {}, "refuses": False})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        where = f"http://127.0.0.1:{server.server_address[1]}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", where)
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield handler
+        server.shutdown()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "README.md").write_text("---\nlicense: mit\n---\n# v8\n")
+    (tmp_path / "config.json").write_text("{}")
+    return tmp_path
+
+
+def test_a_folder_is_one_commit_in_a_repository(server, folder):
+    assert hub.push(str(folder), "me/v8", private=True).endswith("/me/v8")
+    assert server.seen["token"] == "Bearer hf_secret"
+    made = json.loads(server.seen["/api/repos/create"])
+    assert made["name"] == "v8" and made["organization"] == "me"
+    assert made.get("private") or made.get("visibility") == "private"
+    (commit,) = (body for path, body in server.seen.items() if "/commit/main" in path)
+    lines = [json.loads(line) for line in commit.splitlines()]
+    files = {one["value"]["path"]: one["value"] for one in lines if one["key"] == "file"}
+    assert base64.b64decode(files["README.md"]["content"]).startswith(b"---\nlicense: mit")
+    assert files.keys() == {"README.md", "config.json"}
+
+
+def test_what_the_hub_refuses_is_one_line_without_the_token(server, folder):
+    server.refuses = True
+    with pytest.raises(UserError, match="no rights to this namespace") as error:
+        hub.push(str(folder), "me/v8", private=False)
+    assert "hf_secret" not in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["runs/v8"], "a directory, or --push=NAME"),
+        (["runs/v8", "out", "--push=me/v8"], "a directory, or --push=NAME"),
+        (["runs/v8", "--push=me/../v8"], "wanted a name of the Hub"),
+        (["runs/v8", "--push=me/v8", "--base_model=/home/me/gpt2"], "wanted a name of the Hub"),
+    ],
+)
+def test_slips_are_answered_before_anything_is_read(arguments, words):
+    with pytest.raises(UserError, match=words):
+        huggingface.export(arguments)
+
+
+def test_nobody_logged_in_is_one_line(monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
+    with pytest.raises(UserError, match="hf auth login"):
+        hub.check("me/v8")
+
+
+@pytest.mark.parametrize(
+    ("licences", "wanted"),
+    [
+        ({"a": "MIT", "b": "MIT"}, {"license": "mit"}),
+        ({"a": "MIT", "b": "CC-BY-SA-4.0"}, {"license": "other", "license_name": "see-data"}),
+        ({"a": "CWE-ToU"}, {"license": "other", "license_link": "README.md"}),
+        ({}, {"license": "other"}),
+    ],
+)
+def test_the_head_of_a_card_is_read_as_it_is_meant(licences, wanted):
+    text = "\n".join(card._metadata(licences, "openai-community/gpt2"))
+    found = huggingface_hub.ModelCard(text).data.to_dict()
+    assert found.items() >= wanted.items()
+    assert found["base_model"] == "openai-community/gpt2" and "mypt_jax" in found["tags"]
