@@ -88,9 +88,10 @@ def _of_text(error: UnicodeError) -> UserError:
 
 
 class Stop(Exception):
-    """A planned end of a command with an exit code of its own."""
+    """A planned end of a command with an exit code of its own, and the word before its line."""
 
     code = 1
+    word = "error"
 
 
 def occupy_console() -> None:
@@ -135,7 +136,8 @@ def run(main: Callable[[], int]) -> int:
 
 def _told(error: UserError | Stop) -> int:
     with contextlib.suppress(OSError):  # nobody hears it, and the exit code says it
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
+        word = error.word if isinstance(error, Stop) else Stop.word
+        print(f"{word}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
     return error.code if isinstance(error, Stop) else BAD_INPUT
 
 

@@ -4,6 +4,10 @@
     mypt chain --size=750m,batch=96 --stages=v8  # v8 and the ancestors it lacks
     mypt chain --size=tiny --stages=mine         # configs/mine.py, by name
 
+--config.KEY=VALUE goes to all of these stages where it says which data, model or machine; how a
+stage learns (rates, lengths, replay) goes to those that --stages names, with --all to their
+ancestors, too.
+
 A finished stage is skipped and an interrupted one resumes, so on a preemptible machine the same
 command is run again until it exits 0. Each stage is a process of its own, the same as typing
 `python -m mypt_jax.main --config=configs/STAGE.py:SIZE`; its exit code is passed on.
@@ -24,7 +28,17 @@ from pathlib import Path
 from data_pipeline import arguments, errors
 from mypt_jax import shipped
 from mypt_jax.runs import kinds, layout, lineage
-from mypt_jax.schema import changes, duration, hints, overrides, recorded, stage_file, tree, values
+from mypt_jax.schema import (
+    changes,
+    duration,
+    hints,
+    keys,
+    overrides,
+    recorded,
+    stage_file,
+    tree,
+    values,
+)
 from mypt_jax.storage import bucket, fetch
 
 STAGES = ("base", "v3", "v5", "v7", "v8")
@@ -38,6 +52,7 @@ MEANING = {
     8: "storage failed",
     75: "preempted; run the same command again to resume",
 }
+_PLANNED = (3, 75)  # ends that something was asked for
 # These say which run a stage is, so one value cannot serve all stages.
 _OWN_KEYS = ("workdir", "init_from", "stage")
 
@@ -52,6 +67,8 @@ class Stage:
     parent_step: str  # what stands behind the path's @, "" for the final step
     config: dict  # with the overrides
     overridden: frozenset[str] = frozenset()
+    flags: tuple[str, ...] = ()  # the overrides that reach it
+    spared: tuple[str, ...] = ()  # keys that were given, and do not
 
 
 def _exists(path: str, *names: str) -> bool:
@@ -113,16 +130,24 @@ def _placed(path: str, runs_dir: str) -> str:
     return path if inside == path else f"{runs_dir.rstrip('/')}/{inside}"
 
 
-def load_stage(name: str, argument: str, runs_dir: str, flags: list[str]) -> Stage:
+def load_stage(
+    name: str, argument: str, runs_dir: str, flags: list[str], *, asked: bool = True
+) -> Stage:
     """Reads configs/NAME.py; UserError when it is missing or does not accept the argument or one of
-    the flags."""
+    the flags. One that is not `asked` for, an ancestor, keeps its recipe."""
     config = stage_file.load(f"configs/{name}.py:{argument}")
     if config.stage != name:
         raise errors.UserError(
             f"configs/{name}.py says stage={config.stage!r}, whose runs it would take for its own; "
             f"set stage={name!r} in it"
         )
+    given, spared = flags, frozenset[str]()
+    if not asked:
+        flags = overrides.without(flags, _is_recipe)
     overridden, strange = overrides.apply(config, flags)
+    if given != flags:
+        spared = overrides.apply(stage_file.load(f"configs/{name}.py:{argument}"), given)[0]
+        spared -= overridden
     if strange:
         raise errors.UserError(
             f"got {strange[0]!r}; wanted --config.KEY=VALUE or an option{hints.hint(strange[0])}"
@@ -139,7 +164,15 @@ def load_stage(name: str, argument: str, runs_dir: str, flags: list[str]) -> Sta
     # An imported base, --size=runs/gpt2, stays where it is.
     base = argument.partition(",")[0].rstrip("/")
     workdir, parent = (p if p == base else _placed(p, runs_dir) for p in (config.workdir, parent))
-    return Stage(name, workdir, parent, step, tree.plain(config.to_dict()), overridden)
+    plain = tree.plain(config.to_dict())
+    return Stage(
+        name, workdir, parent, step, plain, overridden, tuple(flags), tuple(sorted(spared))
+    )
+
+
+def _is_recipe(key: str) -> bool:
+    row = keys.BY_NAME.get(key)
+    return row is not None and row.is_recipe
 
 
 def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | None:
@@ -188,14 +221,14 @@ def plan(names: list[str], load: Callable[[str], Stage]) -> list[Stage]:
     return list(ordered.values())
 
 
-def command(stage: Stage, argument: str, moved: bool, flags: list[str]) -> list[str]:
+def command(stage: Stage, argument: str, moved: bool) -> list[str]:
     line = [sys.executable, "-m", "mypt_jax.main", f"--config=configs/{stage.name}.py:{argument}"]
     if moved:
         line.append(f"--config.workdir={stage.workdir}")
         if stage.parent:
             at = f"@{stage.parent_step}" if stage.parent_step else ""
             line.append(f"--config.init_from={stage.parent}{at}")
-    return line + flags
+    return [*line, *stage.flags]
 
 
 def run_stage(line: list[str]) -> int:
@@ -217,7 +250,7 @@ def run_stage(line: list[str]) -> int:
 
 
 def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    parser = arguments.Parser(__doc__, epilog="--config.KEY=VALUE goes to every stage.")
+    parser = arguments.Parser(__doc__)
     parser.add_argument(
         "--size", default="750m", help="tiny, 150m, 350m, 750m, or what follows a stage's colon"
     )
@@ -227,6 +260,9 @@ def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[st
         default="runs",
         type=os.path.expanduser,
         help="in place of runs/: a path or gs://...",
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="overrides of how a stage learns to ancestors, too"
     )
     parser.add_argument("--dry_run", action="store_true", help="print the commands, run nothing")
     parser.add_argument("--times", default="", help="file for one line with the seconds per stage")
@@ -243,7 +279,12 @@ def main(argv: list[str] | None = None) -> int:
     args, flags = parse_arguments(argv)
     names = [name for name in args.stages.split(",") if name] or list(STAGES)
     seconds = []
-    stages = plan(names, lambda name: load_stage(name, args.size, args.runs_dir, flags))
+
+    def load(name: str) -> Stage:
+        asked = args.all or name in names
+        return load_stage(name, args.size, args.runs_dir, flags, asked=asked)
+
+    stages = plan(names, load)
     given = args.size.partition(",")[0].rstrip("/")  # where it is a run, it is taken as it is
     # All of them before any is trained.
     done = {s.name for s in stages if is_done(s, as_it_is=s.workdir == given)}
@@ -251,7 +292,13 @@ def main(argv: list[str] | None = None) -> int:
         if stage.name in done:
             print(f"{stage.name}: finished in {stage.workdir}, skipped", flush=True)
             continue
-        line = command(stage, args.size, args.runs_dir != "runs", flags)
+        if stage.spared:
+            print(
+                f"{stage.name}: an ancestor, which --stages does not name: its own "
+                f"{', '.join(stage.spared)} (--all gives it yours)",
+                flush=True,
+            )
+        line = command(stage, args.size, args.runs_dir != "runs")
         print(f"{stage.name}: {shlex.join(line)}", flush=True)
         if args.dry_run:
             continue
@@ -260,7 +307,10 @@ def main(argv: list[str] | None = None) -> int:
         seconds.append(f"{stage.name} {time.monotonic() - start:.0f} s")
         if code:
             hint = MEANING.get(code, "see its message above")
-            print(f"error: stage {stage.name} ended with exit code {code}: {hint}", file=sys.stderr)
+            word = "stopped" if code in _PLANNED else "error"
+            print(
+                f"{word}: stage {stage.name} ended with exit code {code}: {hint}", file=sys.stderr
+            )
             return code
     if args.times and not args.dry_run:
         Path(args.times).write_text(", ".join(seconds) or "all finished before")

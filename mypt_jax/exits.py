@@ -14,6 +14,7 @@ class ForgettingStop(RunEnd):
     """The forgetting guard ended the run."""
 
     code = 3
+    word = "stopped"
 
 
 class Divergence(RunEnd):
@@ -50,6 +51,7 @@ class Preempted(RunEnd):
     """Asked to stop by a signal or the time budget; everything is saved, run again to resume."""
 
     code = 75
+    word = "stopped"
 
 
 # What the system says when it is the disk and not the program.

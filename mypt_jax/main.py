@@ -55,7 +55,8 @@ def _parse(argv: list[str]) -> list[str]:
 def _fail(message: object, code: int) -> int:
     """One line on stderr for an end that is not success; returns `code`."""
     line = redact.text(" ".join(str(message).split()))
-    print(f"error: {line}", file=sys.stderr, flush=True)
+    word = message.word if isinstance(message, errors.Stop) else errors.Stop.word
+    print(f"{word}: {line}", file=sys.stderr, flush=True)
     return code
 
 

@@ -8,7 +8,6 @@ EVERY steps, one resumes for a step. All figures are what the runs report of the
 for the hashing alone, which is done again over the last checkpoint.
 """
 
-import argparse
 import json
 import re
 import statistics
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from _checkout import ROOT
 
-from data_pipeline import errors
+from data_pipeline import arguments, errors
 from mypt_jax.monitor import goodput
 from mypt_jax.runs import integrity, layout
 
@@ -87,7 +86,7 @@ def measure(directory: Path, size: str, more: list[str]) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument("--size", default="tiny", help="a size of configs/common.py")
     args, more = parser.parse_known_args(argv)
     with tempfile.TemporaryDirectory() as directory:

@@ -9,7 +9,6 @@ decompressing and converting; "all" is that and what else a build does with a do
 quality rules, MinHash signature.
 """
 
-import argparse
 import collections
 import dataclasses
 import random
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from _checkout import ROOT
 
-from data_pipeline import document, errors
+from data_pipeline import arguments, document, errors
 from data_pipeline.corpus import clean, demo, quality, registry
 from data_pipeline.corpus import read as parts
 from data_pipeline.readers import table as readers
@@ -31,7 +30,7 @@ REGISTRY = ROOT / "data_pipeline" / "corpus" / "phase2_domain.json"
 
 def main(argv: list[str] | None = None) -> int:
     """Prints one Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0], allow_abbrev=False)
+    parser = arguments.Parser(__doc__)
     add = parser.add_argument
     add("--sources_dir", type=Path, help="one directory per source, as the builders take it")
     add("--registry", type=Path, default=REGISTRY)

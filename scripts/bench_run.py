@@ -7,7 +7,6 @@ The loop and the bare step are timed in turn in one process, on the same state; 
 little on what else the machine does. Makes its own data.
 """
 
-import argparse
 import contextlib
 import json
 import os
@@ -20,7 +19,7 @@ from pathlib import Path
 
 from _checkout import ROOT
 
-from data_pipeline import errors
+from data_pipeline import arguments, errors
 
 
 def make_dataset(directory: Path) -> str:
@@ -132,7 +131,7 @@ def measure_start() -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--loop", action="store_true")
     what.add_argument("--start", action="store_true")

@@ -10,7 +10,6 @@ times is the share of this machine's own rate; it depends little on what else th
 absolute figures do. Dropout is off. Needs no data.
 """
 
-import argparse
 import json
 import statistics
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Callable
 
 from _checkout import ROOT
 
-from data_pipeline import errors
+from data_pipeline import arguments, errors
 
 SMALL = dict(n_layer=6, n_head=6, n_embd=384, block_size=256, vocab_size=50_304)
 
@@ -223,7 +222,7 @@ def measure(config: dict, pairs: int, with_parts: bool) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument("--size", default="small", help="small, or a size of configs/common.py")
     parser.add_argument("--batch_size", type=int, default=0, help="0: 8, or the size's own")
     parser.add_argument("--remat", choices=("none", "light", "dots", "full"), default="light")

@@ -1,5 +1,8 @@
 #!/usr/bin/env bash
 # Writes requirements-lock-3.XX.txt, the exact versions and hashes that scripts/test.sh installs.
+#
+#   bash scripts/lock.sh
+#
 # To be run after a change to what requirements-test.txt takes in. torch, Ray and libtpu stay outside.
 set -euo pipefail
 cd "$(dirname "$0")/.."

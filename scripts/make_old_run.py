@@ -106,7 +106,9 @@ def expected(run: Path) -> dict:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out_dir", type=Path, required=True)
     out_dir = parser.parse_args(argv).out_dir
     if out_dir.exists():

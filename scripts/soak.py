@@ -9,7 +9,6 @@ state and counters, the state of data and guards, every metrics row but for its 
 the lineage. The runs of a quiet chain are kept in --dir and used again.
 """
 
-import argparse
 import os
 import random
 import signal
@@ -19,11 +18,9 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 from _checkout import ROOT
 
-from data_pipeline import errors
-from mypt_jax.checkpoint import restore
+from data_pipeline import arguments, errors
 from mypt_jax.runs import layout
 
 STAGES = ("base", "v3", "v5", "v7", "v8")
@@ -66,6 +63,10 @@ def kill(process: subprocess.Popen) -> None:
 
 
 def state_bytes(workdir: Path, step: int) -> dict[str, bytes]:
+    import jax  # here, so that --help waits for none of it
+
+    from mypt_jax.checkpoint import restore
+
     tree = {
         "params": restore.restore_params(str(workdir), step, None),
         "rest": restore.restore_rest(str(workdir), step),
@@ -86,6 +87,8 @@ def comparable(value):
 
 def differences(quiet: Path, shaken: Path) -> list[str]:
     """What differs between two runs of one stage; empty when they are equal."""
+    from mypt_jax.checkpoint import restore
+
     step, other = (layout.finished(str(path))["step"] for path in (quiet, shaken))
     if step != other:
         return [f"{shaken}: ended at step {other}, not {step}"]
@@ -154,7 +157,7 @@ def compare(quiet: Path, shaken: Path) -> int:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = arguments.Parser(__doc__)
     parser.add_argument("--kills", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dir", type=Path, default=ROOT / "runs" / "soak")

@@ -50,7 +50,7 @@ if [[ "$action" != create ]]; then
   for argument in "${arguments[@]}"; do
     case "$argument" in
       --config=*) program=(-m mypt_jax.main) ;;
-      --config.* | --size=* | --stages=* | --runs_dir=*) ;;
+      --config.* | --size=* | --stages=* | --runs_dir=* | --all) ;;
       *) fail "$argument is no argument of mypt_jax.main or scripts/run_chain.py" ;;
     esac
   done

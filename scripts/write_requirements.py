@@ -3,6 +3,7 @@
 python scripts/write_requirements.py
 """
 
+import argparse
 import re
 import tomllib
 from pathlib import Path
@@ -30,6 +31,9 @@ def files(project: dict) -> dict[str, str]:
 
 
 def main() -> None:
+    argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    ).parse_args()
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     for name, text in files(project).items():
         (ROOT / name).write_text(text, encoding="utf-8")

@@ -58,6 +58,13 @@ class Key:
     was: tuple[str, ...] = ()  # what the guide and the original call it
 
     @property
+    def is_recipe(self) -> bool:
+        """How one stage learns, which an ancestor of it need not: what is trained, but not which
+        datasets there are."""
+        is_dataset = self.name.startswith("data.") and self.name != "data.replay_ratio"
+        return self.effect == TRAINING and not is_dataset
+
+    @property
     def leaf(self) -> str:
         return self.name.rpartition(".")[2]
 

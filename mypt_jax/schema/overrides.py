@@ -5,7 +5,7 @@ by repeating its flag, and --flagfile=FILE holds a flag per line.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from absl import flags
@@ -69,6 +69,21 @@ def apply(config: ConfigDict, arguments: Sequence[str]) -> tuple[frozenset[str],
     except (flags.Error, ValueError) as error:
         raise UserError(str(error)) from error
     return frozenset(config_flags.get_override_values(values["config"])), rest
+
+
+def without(arguments: Sequence[str], left_out: Callable[[str], bool]) -> list[str]:
+    """The arguments but for the overrides of keys that are `left_out`."""
+    found: list[str] = []
+    skips = False
+    for argument in arguments:
+        match = re.fullmatch(r"--?(?:no)?config\.([^=]*)(=.*)?", argument, re.DOTALL)
+        if match:
+            skips = left_out(match[1])
+        elif argument.startswith("-"):
+            skips = False
+        if not skips:  # a value may stand behind its key as an argument of its own
+            found.append(argument)
+    return found
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:

@@ -113,6 +113,7 @@ def test_overrides_reach_every_stage_and_the_directory_moves(tree):
         tree,
         "--size=tiny",
         "--stages=v3",
+        "--all",
         "--config.num_steps=5",
         f"--runs_dir={tree}/out/",
     )
@@ -123,6 +124,36 @@ def test_overrides_reach_every_stage_and_the_directory_moves(tree):
     assert workdirs == ["tiny/base", "tiny/v3"]
     assert calls[1][2].startswith("--config.init_from=") and calls[1][2].endswith("tiny/base")
     assert (tree / "out/tiny/v3/finished.json").exists()
+
+
+def test_how_a_stage_learns_goes_to_those_that_are_named(tree):
+    """Which data and where it runs goes to all; --all gives the ancestors the rest, too."""
+    line = [
+        "--size=tiny",
+        "--stages=v3",
+        "--config.data.general=data/mine",
+        "--config.log.every_steps=3",
+    ]
+    line += ["--config.optim.peak_lr=1e-4", "--config.guard.skip_spikes", "--dry_run"]
+    shown = chain(tree, *line).stdout.splitlines()
+    said = [one for one in shown if "an ancestor" in one]
+    assert said == [
+        "base: an ancestor, which --stages does not name: its own guard.skip_spikes, optim.peak_lr "
+        "(--all gives it yours)"
+    ]
+    base, v3 = (one for one in shown if "mypt_jax.main" in one)
+    assert base.endswith("--config.data.general=data/mine --config.log.every_steps=3")
+    assert v3.endswith("--config.optim.peak_lr=1e-4 --config.guard.skip_spikes")
+    everything = chain(tree, *line, "--all").stdout.splitlines()
+    assert len(everything) == 2 and all("peak_lr=1e-4" in one for one in everything)
+
+
+def test_a_finished_ancestor_is_compared_by_what_reaches_it(tree):
+    assert chain(tree, "--size=tiny", "--stages=base").returncode == 0
+    assert chain(tree, "--size=tiny", "--stages=v3", "--config.optim.peak_lr=1e-4").returncode == 0
+    assert trained(tree) == ["base", "v3"]
+    refused = chain(tree, "--size=tiny", "--stages=base,v3", "--config.optim.peak_lr=1e-4")
+    assert refused.returncode == 2 and "runs/tiny/base is finished" in refused.stderr
 
 
 def test_own_stage_takes_part_by_name_also_as_an_ancestor(tree):
@@ -200,7 +231,8 @@ def test_a_stages_exit_code_is_passed_on_and_ends_the_chain(tree, code, words):
     done = chain(tree, "--size=tiny", CODES=json.dumps({"v3": code}))
     assert done.returncode == code
     assert trained(tree) == ["base", "v3"]
-    assert done.stderr.startswith("error: stage v3 ended") and words in done.stderr
+    word = "error" if code == 9 else "stopped"  # as was asked
+    assert done.stderr.startswith(f"{word}: stage v3 ended") and words in done.stderr
     assert done.stderr.count("\n") == 1
     # The same command goes on where it stopped.
     assert chain(tree, "--size=tiny", "--stages=v5").returncode == 0
