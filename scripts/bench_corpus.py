@@ -22,6 +22,7 @@ from _checkout import ROOT
 from data_pipeline import arguments, document, errors
 from data_pipeline.corpus import clean, demo, quality, registry
 from data_pipeline.corpus import read as parts
+from data_pipeline.prepare import near_duplicates
 from data_pipeline.readers import table as readers
 from data_pipeline.similarity import minhash
 
@@ -153,6 +154,15 @@ def _dedup(count: int) -> None:
     print(
         f"signatures: {len(texts):,} documents, {size:.1f} MB, {size / seconds:.2f} MB/s per core"
     )
+    for many in (1_000, 4_000):
+        # Texts that all resemble each other: an end of its own for each.
+        alike = [
+            document.Document(id=str(n), text=f"{texts[0][:3000]} {n}", source="alike")
+            for n in range(many)
+        ]
+        started = time.process_time()
+        near_duplicates.with_split_keys(alike)
+        print(f"split keys of {many:,} near-duplicates: {time.process_time() - started:.2f} s")
     rng = random.Random(0)
     vocabulary = [word for text in texts[:300] for word in text.split()]
     chosen = rng.sample([text for text in texts if len(text) > 1500], count)

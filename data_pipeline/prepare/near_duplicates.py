@@ -36,16 +36,20 @@ def with_split_keys(documents: Iterable[document.Document]) -> list[document.Doc
     check_available()
     found = list(documents)
     shingles = [minhash.shingles(item.text) for item in found]
-    joined, by_band = dedup.Clusters(), {}
+    joined = dedup.Clusters()
+    by_band: dict[tuple[int, int], list[int]] = {}
     for number, own in enumerate(shingles):
         if not len(own):
             continue
         for band, key in enumerate(minhash.band_keys(own).tolist()):
-            for other in by_band.setdefault((band, key), []):
+            alike = by_band.setdefault((band, key), [])
+            for other in alike:
                 if joined.find(number) != joined.find(other):
                     if minhash.jaccard(own, shingles[other]) >= dedup.SPLIT_JACCARD:
                         joined.join(number, other)
-            by_band[band, key].append(number)
+            # As in dedup: of many alike, each is compared with some, which are alike themselves.
+            if len(alike) < dedup.MAX_BUCKET:
+                alike.append(number)
     for members in joined.members():
         name = min(f"{found[number].source}/{found[number].id}" for number in members)
         for number in members:
