@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_pipeline import arguments, atomic, errors
+from data_pipeline import arguments, atomic
 from data_pipeline.commands import options
 from data_pipeline.prepare import budget, build, build_report, inputs
 from data_pipeline.prepare.contamination import checks
@@ -45,8 +45,6 @@ def main(argv=None) -> int:
     specs = options.parse_specs(args.source, reader=args.reader, counted=refused)
     chosen = options.input_options(args)
     vocabulary = tokenizer.get(args.tokenizer)
-    if args.layout == "mypt" and vocabulary.name != "gpt2":
-        raise errors.UserError(f"--layout mypt holds gpt2 tokens, not {vocabulary.name}")
     settings = budget.Settings(
         seed=args.seed,
         val_fraction=args.val_fraction,
@@ -76,7 +74,7 @@ def main(argv=None) -> int:
             exclude_dirs=args.exclude_dir,
         )
         if is_original:
-            _write_original(native, args.out_dir, settings, specs)
+            _write_original(native, args.out_dir, vocabulary, settings, specs)
     for line in (
         *build_report.describe(reports),
         *build_report.left_out(counted),
@@ -107,12 +105,17 @@ def _scratch(out_dir: Path) -> Iterator[Path]:
 
 
 def _write_original(
-    native: Path, out_dir: Path, settings: budget.Settings, specs: list[inputs.Spec]
+    native: Path,
+    out_dir: Path,
+    vocabulary: tokenizer.Tokenizer,
+    settings: budget.Settings,
+    specs: list[inputs.Spec],
 ) -> None:
     dataset = shards.open_dataset(native)
     with atomic.staged_directory(out_dir) as staging:
         mypt_format.write(
             staging,
+            vocabulary=vocabulary,
             splits={
                 split: [source.stream(split) for source in dataset.sources.values()]
                 for split in shards.SPLITS

@@ -131,6 +131,7 @@ def write_sources(
     chosen = decide(store, chosen)
     budget.check_repeats(chosen, targets, settings=settings)
     every_val = np.unique(np.concatenate([one.val_docs for one in chosen.values()]))
+    trained = NO_HASHES  # of the sources before, where there are several
     entries = {}
     for source in sources:
         written = write_source(
@@ -143,6 +144,8 @@ def write_sources(
             every_val=every_val,
             first_shard=first_shard,
         )
+        shared = int(hashing.contains(trained, written.trained).sum())
+        trained = np.union1d(trained, written.trained) if len(sources) > 1 else trained
         licences = gate.licences[source]
         entries[source] = {
             "licence": " AND ".join(sorted(name for name in licences if name)),
@@ -158,6 +161,7 @@ def write_sources(
                 wanted_tokens=targets[source],
                 splits=written.splits,
                 in_other_val=written.in_other_val,
+                shared=shared,
                 passes=written.passes,
             )
         )
@@ -222,6 +226,7 @@ def _check_sources(sources: list[str], gate: small_sources.Gate) -> None:
 class _Written:
     splits: dict[str, dict]
     in_other_val: int
+    trained: np.ndarray  # uint64: content hashes of its train split
     passes: int
 
 
@@ -248,6 +253,7 @@ def write_source(
         for split in shards.SPLITS
     }
     in_other_val = passes = 0
+    trained = [NO_HASHES]
     room = (target or 0) - chosen.available_tokens  # > 0: train is repeated to fill it
     try:
         while True:
@@ -257,7 +263,9 @@ def write_source(
             ):
                 val = chosen.is_val(rows)
                 foreign = ~val & hashing.contains(every_val, rows["doc"])
-                in_other_val += int(foreign.sum()) if passes == 0 else 0
+                if passes == 0:
+                    in_other_val += int(foreign.sum())
+                    trained.append(rows["doc"][~val & ~foreign])
                 tokens = store.tokens(chosen.source, bucket)
                 order = range(len(rows))
                 if passes:
@@ -284,7 +292,7 @@ def write_source(
     finally:
         for writer in writers.values():
             writer.abort()
-    return _Written(splits, in_other_val, passes)
+    return _Written(splits, in_other_val, np.concatenate(trained), passes)
 
 
 def _add(writer, row: tuple, size: int, tokens: np.ndarray, vocabulary) -> None:

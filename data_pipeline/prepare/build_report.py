@@ -25,6 +25,7 @@ class SourceReport:
     tokens: dict[str, int]
     documents: dict[str, int]
     passes: int  # how often train was gone through
+    shared: int = 0  # texts of train that a source named before it has in train, too
     is_short: bool = False  # too short for a val split: all is train
     moved: int = 0  # to the side on which the dataset has a near-duplicate
     torn: int = 0  # left out: the dataset has near-duplicates on both sides
@@ -38,6 +39,7 @@ def of_source(
     wanted_tokens: int | None,
     splits: dict[str, dict],
     in_other_val: int,
+    shared: int,
     passes: int,
 ) -> SourceReport:
     """Returns the report of one source; `splits` are its manifest entries."""
@@ -57,6 +59,7 @@ def of_source(
         tokens={split: entry["tokens"] for split, entry in splits.items()},
         documents={split: entry["documents"] for split, entry in splits.items()},
         passes=passes,
+        shared=shared,
         is_short=chosen.is_short,
         moved=chosen.moved,
         torn=chosen.torn,
@@ -110,6 +113,7 @@ def describe(reports: list[SourceReport]) -> list[str]:
                 (one.holding, "left out: they hold text of an excluded dataset"),
                 (one.long, "documents cut at a million characters"),
                 (one.in_other_val, "left out: in another source's val"),
+                (one.shared, "that an earlier source trains on as well: they count twice"),
                 (one.moved, "put on the side of a near-duplicate that was there"),
                 (one.torn, "left out: near-duplicates of theirs are in train and in val"),
             )

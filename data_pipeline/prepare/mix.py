@@ -218,8 +218,6 @@ def _take(
 def _as_original(native: Path, staging: Path, tokens_per_shard: int) -> None:
     """Turns the shards below `native` into a directory that the original's loader reads."""
     dataset = shards.open_dataset(native)
-    if dataset.tokenizer not in mypt_format.TOKENIZERS:
-        raise errors.UserError(f"--layout mypt holds gpt2 tokens, not {dataset.tokenizer}")
     splits = {
         split: [source.stream(split) for source in dataset.sources.values()]
         for split in shards.SPLITS
@@ -227,6 +225,7 @@ def _as_original(native: Path, staging: Path, tokens_per_shard: int) -> None:
     total = {split: sum(map(len, of_split)) for split, of_split in splits.items()}
     mypt_format.write(
         staging,
+        vocabulary=tokenizer.get(dataset.tokenizer),
         splits=splits,
         tokens_per_shard=tokens_per_shard,
         val_fraction=total["val"] / max(1, sum(total.values())),

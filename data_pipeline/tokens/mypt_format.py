@@ -15,7 +15,7 @@ STORAGE = "mypt"
 METADATA = "dataset_metadata.json"
 STATE = "tokenizer_state.json"
 DTYPE = np.dtype("<u4")
-TOKENIZERS = ("gpt2", "mypt", "mypt-v8")  # what its ids may be of; they read text alike
+TOKENIZERS = ("gpt2", "mypt", "mypt-v8")  # what the original calls gpt2; they read text alike
 _VAL_FRACTION = 0.1
 _BLOCK = 1 << 22  # ids read at one time
 
@@ -38,8 +38,12 @@ def read(root: Path) -> Found:
     if (root / STATE).is_file():
         state = _json(root / STATE)
     kind = state.get("token_kind", metadata.get("tokenization", "gpt2"))
-    if kind != "gpt2":
-        raise errors.UserError(f"{root} has {kind!r} tokens: only the original's gpt2 is read here")
+    if kind == "char":
+        raise errors.UserError(f"{root} has the original's tokens of characters: use its gpt2")
+    # Nothing says which control tags gpt2 stands for: those of now.
+    vocabulary = tokenizer.get("mypt" if kind == "gpt2" else kind)
+    if state.get("sha256", vocabulary.sha256) != vocabulary.sha256:
+        raise errors.UserError(f"{root} was made with another {kind}: restore that tokenizer")
     if (root / "train").is_dir():
         train, val = _parts(root / "train"), _parts(root / "val")
     else:
@@ -57,7 +61,7 @@ def read(root: Path) -> Found:
     written = json.dumps([metadata, state, files], sort_keys=True)
     return Found(
         name=re.sub(r"[^A-Za-z0-9._-]", "_", root.resolve().name).lstrip("._-") or "data",
-        tokenizer=tokenizer.get("mypt"),  # nothing says which tags: those of now
+        tokenizer=vocabulary,
         train=train,
         val=val,
         metadata=metadata,
@@ -132,13 +136,17 @@ def _split_flat(parts: tuple, val_fraction: float) -> tuple[tuple, tuple]:
 def write(
     root: Path,
     *,
+    vocabulary: tokenizer.Tokenizer,
     splits: dict[str, list[streams.TokenStream]],
     tokens_per_shard: int,
     val_fraction: float,
     sources: dict[str, list[str]],
     targets: dict[str, int],
 ) -> None:
-    """Writes token streams as a directory that the original's loader reads."""
+    """Writes token streams as a directory that the original's loader reads.
+
+    It knows gpt2 only; directories of another vocabulary name it, and are read here.
+    """
     counts, total, number = {}, 0, 0
     for split, of_split in splits.items():
         (root / split).mkdir(parents=True)
@@ -148,7 +156,11 @@ def write(
             with open(root / split / f"shard_{number:05d}.bin", "wb") as file:
                 file.write(block.astype(DTYPE).tobytes())
             number, total, counts[split] = number + 1, total + len(block), counts[split] + 1
-    atomic.write_json(root / STATE, {"token_kind": "gpt2", "chars": None, "base_vocab_size": 50257})
+    state = {"token_kind": "gpt2", "chars": None, "base_vocab_size": 50257}
+    if vocabulary.name not in TOKENIZERS:
+        state |= {"token_kind": vocabulary.name, "base_vocab_size": vocabulary.vocab_size}
+        state["sha256"] = vocabulary.sha256
+    atomic.write_json(root / STATE, state)
     atomic.write_json(
         root / METADATA,
         {

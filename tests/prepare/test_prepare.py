@@ -202,6 +202,13 @@ def test_equal_texts_count_once_and_never_stand_on_both_sides(tmp_path):
     train = {text for name in "ab" for text in decoded(dataset, name, "train")}
     assert not val & train
     assert reports["a"].in_other_val + reports["b"].in_other_val > 0
+    # What both sources train on is said once, of the second.
+    train = [dataset.sources[name].stream("train").doc_hashes for name in "ab"]
+    shared = len(np.intersect1d(*train))
+    assert (reports["a"].shared, reports["b"].shared) == (0, shared) and shared
+    assert f"{shared} that an earlier source trains on as well" in " ".join(
+        build_report.describe(list(reports.values()))
+    )
 
 
 def test_one_book_gives_both_splits(tmp_path):

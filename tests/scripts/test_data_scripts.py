@@ -186,6 +186,22 @@ def test_the_originals_layout(texts, tmp_path):
     assert shards.open_dataset(tmp_path / "d").storage == "mypt"
 
 
+def test_the_originals_layout_of_another_vocabulary(texts, tmp_path):
+    source = ("--source", f"domain:{texts}/notes.txt", "--tokenizer", "gpt2-4096")
+    for name, layout in (("native", "mypt_jax"), ("d", "mypt")):
+        out = ("--out_dir", tmp_path / name, "--layout", layout)
+        assert not run("prepare_weighted_dataset", *source, *out)
+    native, written = shards.open_dataset(tmp_path / "native"), shards.open_dataset(tmp_path / "d")
+    assert (written.tokenizer, written.tokenizer_sha256) == ("gpt2-4096", native.tokenizer_sha256)
+    for split in shards.SPLITS:
+        ours, theirs = native.sources["domain"].stream(split), written.sources["d"].stream(split)
+        assert np.array_equal(ours[0 : len(ours)], theirs[0 : len(theirs)])
+    state = tmp_path / "d" / "tokenizer_state.json"
+    state.write_text(state.read_text().replace(native.tokenizer_sha256, "0" * 64))
+    with pytest.raises(errors.UserError, match="made with another gpt2-4096"):
+        shards.open_dataset(tmp_path / "d")
+
+
 def test_contamination_is_found(prepared, texts, tmp_path, capsys):
     assert not run("check_contamination", "--train_dir", prepared / "domain")
     assert capsys.readouterr().out.rstrip().endswith("clean")

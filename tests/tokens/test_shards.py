@@ -236,6 +236,7 @@ def test_what_we_write_for_the_original_is_what_it_reads(datasets, tmp_path):
     (tmp_path / "out").mkdir()
     mypt_format.write(
         tmp_path / "out",
+        vocabulary=tokenizer.get(dataset.tokenizer),
         splits=of_split,
         tokens_per_shard=3000,
         val_fraction=0.1,

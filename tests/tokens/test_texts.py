@@ -31,6 +31,7 @@ def test_documents_come_back(dataset):
 def test_the_originals_directories_have_documents_between_their_ends_of_text(dataset, tmp_path):
     mypt_format.write(
         tmp_path / "mypt",
+        vocabulary=tokenizer.get(dataset.tokenizer),
         splits={s: [one.stream(s) for one in dataset.sources.values()] for s in shards.SPLITS},
         tokens_per_shard=7000,
         val_fraction=0.2,
