@@ -55,9 +55,10 @@ class Tokenizer:
     """A vocabulary with its end-of-text id; `eot` is never produced from text.
 
     Attributes: name, eot, bos (what a text begins with; None for a tokenizer that has no such
-    token), stops (ids that end what a model says beside eot), tags (control tokens, the last ids
-    in use), vocab_size (ids in use), padded_vocab_size, sha256 (of ranks, pattern and eot, or of
-    tokenizer.json: of how text is read, so that tags do not change it).
+    token), adds_bos (whether its model was given every text with it), stops (ids that end what a
+    model says beside eot), tags (control tokens, the last ids in use), vocab_size (ids in use),
+    padded_vocab_size, sha256 (of ranks, pattern and eot, or of tokenizer.json: of how text is
+    read, so that tags do not change it).
     """
 
     def __init__(
@@ -72,12 +73,16 @@ class Tokenizer:
         token_bytes: Callable[[], np.ndarray],
         encoding,
         bos: int | None = None,
+        adds_bos: bool = False,
+        encode_prompt: Callable[[str], np.ndarray] | None = None,
         stops: tuple[int, ...] = (),
         tags: tuple[str, ...] = (),
     ):
         self.name = name
         self.eot = eot
         self.bos = bos
+        self.adds_bos = adds_bos
+        self._encode_prompt = encode_prompt
         self.stops = tuple(one for one in stops if one != eot)
         self.tags = tags
         self.vocab_size = vocab_size
@@ -94,7 +99,10 @@ class Tokenizer:
         return self.encode_uint32(text).astype(np.int32)
 
     def encode_prompt(self, text: str) -> np.ndarray:
-        """Returns int32 ids of what a user types to a model: control tags in it are tags."""
+        """Returns int32 ids of what a user types to a model: control tokens in it are such, of a
+        Hugging Face tokenizer and of the original's; begins with no bos."""
+        if self._encode_prompt is not None:
+            return self._encode_prompt(text).astype(np.int32)
         if not self.tags:
             return self.encode(text)
         parts = re.split("(" + "|".join(map(re.escape, self.tags)) + ")", text)
@@ -260,10 +268,11 @@ def _from_hugging_face(name: str, directory: Path) -> Tokenizer:
         inner = tokenizers.Tokenizer.from_buffer(content)
     except ValueError as error:
         raise errors.UserError(f"{path} is not a tokenizer.json: {error}") from None
-    inner.encode_special_tokens = True  # special strings inside a text are ordinary text
     inner.no_padding()
     inner.no_truncation()
-    eot = _hugging_face_eot(inner, directory)
+    spoken = tokenizers.Tokenizer.from_str(inner.to_str())
+    inner.encode_special_tokens = True  # special strings inside a text are ordinary text
+    eot, bos = _hugging_face_eot(inner, directory), _hugging_face_bos(inner, directory)
     vocab_size = inner.get_vocab_size(with_added_tokens=True)
 
     def token_bytes() -> np.ndarray:
@@ -289,7 +298,11 @@ def _from_hugging_face(name: str, directory: Path) -> Tokenizer:
         decode=lambda ids: inner.decode(ids.tolist(), skip_special_tokens=False),
         token_bytes=token_bytes,
         encoding=None,
-        bos=_hugging_face_bos(inner, directory),
+        bos=bos,
+        adds_bos=bos is not None and spoken.encode("").ids[:1] == [bos],
+        encode_prompt=lambda text: np.array(
+            spoken.encode(text, add_special_tokens=False).ids, np.uint32
+        ),
         stops=_hugging_face_stops(directory, vocab_size),
     )
 

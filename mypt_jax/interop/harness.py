@@ -1,5 +1,8 @@
 """A run as lm-evaluation-harness sees a model (requirements-eval.txt)."""
 
+from collections.abc import Mapping
+from typing import NamedTuple
+
 import numpy as np
 
 from data_pipeline import errors
@@ -15,7 +18,10 @@ except ImportError:  # told by main; the class needs its base
     simple_evaluate = TaskManager = None
     TemplateLM = object
 
-DEFAULT_NEW_TOKENS = 256  # where a task names none
+DEFAULT_NEW_TOKENS = 256  # where a task names none; or half of a shorter context
+_NEW_TOKENS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+_SAMPLING = {"top_k": 0, "top_p": 1.0, "repetition_penalty": 1.0}
+_PLAIN = {"num_beams": 1, "num_return_sequences": 1}  # of Hugging Face: one answer, no search
 
 
 class RunLM(TemplateLM):
@@ -36,11 +42,23 @@ class RunLM(TemplateLM):
         return self._scorer.tokenizer.eot
 
     @property
+    def prefix_token_id(self) -> int:
+        """What stands before a text that has nothing before it."""
+        tokenizer = self._scorer.tokenizer
+        return tokenizer.eot if tokenizer.bos is None else tokenizer.bos
+
+    @property
     def tokenizer_name(self) -> str:
         return self._scorer.tokenizer.name
 
     def tok_encode(self, string, add_special_tokens=None, **_) -> list[int]:
-        return self._scorer.tokenizer.encode(string).tolist()
+        """Ids of a prompt; with BOS where its model was given every text with it."""
+        ids = self._scorer.tokenizer.encode_prompt(string).tolist()
+        wants_bos = self._scorer.tokenizer.adds_bos and add_special_tokens is not False
+        return [self.prefix_token_id, *ids] if wants_bos and not self._begins(ids) else ids
+
+    def _begins(self, ids: list[int]) -> bool:
+        return ids[:1] == [self.prefix_token_id]
 
     def _loglikelihood_tokens(self, requests, **_) -> list[tuple[float, bool]]:
         size = self._scorer.block_size
@@ -63,34 +81,68 @@ class RunLM(TemplateLM):
         ]
 
     def loglikelihood_rolling(self, requests, disable_tqdm=False) -> list[float]:
-        return [-float(self._scorer.score_text(r.args[0]).nll_sum_D.sum()) for r in requests]
+        """Log-likelihoods of whole texts, each after the prefix; 0 of an empty one."""
+        found = []
+        for request in requests:
+            ids = [self.prefix_token_id, *self.tok_encode(request.args[0])]
+            found.append(-float(self._scorer.nll_of(np.array(ids)).sum()) if ids[1:] else 0.0)
+        return found
 
     def generate_until(self, requests, disable_tqdm=False) -> list[str]:
         """Continuations up to the first of the strings that a task names in `until`."""
         generator, tokenizer = continuations.load(self._run)
         texts = []
-        for request in requests:
+        for number, request in enumerate(requests):
             prompt, settings = request.args
-            room = generator.block_size - 1
-            new_tokens = min(settings.get("max_gen_toks", DEFAULT_NEW_TOKENS), room)
-            ids = tokenizer.encode(prompt).tolist()[-(generator.block_size - new_tokens) :]
+            wanted = _wanted(settings, block_size=generator.block_size)
+            ids = self.tok_encode(prompt)[-(generator.block_size - wanted.new_tokens) :]
             made = generator.generate(
                 [ids],
-                max_new_tokens=new_tokens,
-                sampling=sampling.Sampling(
-                    temperature=settings.get("temperature", 0.0),
-                    top_k=0,
-                    top_p=1.0,
-                    repetition_penalty=1.0,
-                ),
-                seed=0,
+                max_new_tokens=wanted.new_tokens,
+                sampling=wanted.sampling,
+                seed=number,
                 use_cache=True,
             )
-            texts.append(_cut(tokenizer.decode(made.tokens[0]), settings.get("until", ())))
+            texts.append(_cut(tokenizer.decode(made.tokens[0]), wanted.until))
         return texts
 
 
-def _cut(text: str, until) -> str:
-    for stop in [until] if isinstance(until, str) else until:
+class _Wanted(NamedTuple):
+    """How a task wants to be answered."""
+
+    new_tokens: int
+    until: tuple[str, ...]
+    sampling: sampling.Sampling
+
+
+def _wanted(settings: Mapping, *, block_size: int) -> _Wanted:
+    """Reads generation_kwargs as the harness's own model of Hugging Face does: greedy unless
+    do_sample or a temperature says otherwise. Raises UserError for what is not done here."""
+    given = {key: value for key, value in settings.items() if value is not None}
+    until = given.pop("until", ())
+    named = [given.pop(key) for key in _NEW_TOKENS if key in given]
+    temperature = float(given.pop("temperature", 0.0 if not given.get("do_sample") else 1.0))
+    how = {key: given.pop(key, usual) for key, usual in _SAMPLING.items()}
+    sampled = given.pop("do_sample", temperature > 0)
+    if given := {key: value for key, value in given.items() if _PLAIN.get(key) != value}:
+        raise errors.UserError(
+            f"generation_kwargs has {given}, wanted of until, {', '.join(_NEW_TOKENS)}, do_sample, "
+            f"temperature, {', '.join(_SAMPLING)}"
+        )
+    new_tokens = int(named[0]) if named else min(DEFAULT_NEW_TOKENS, block_size // 2)
+    if not 0 < new_tokens < block_size:
+        raise errors.UserError(
+            f"a task wants {new_tokens} new tokens, wanted 1 to {block_size - 1}: the context of "
+            f"{block_size} also holds the prompt; name fewer as max_gen_toks"
+        )
+    return _Wanted(
+        new_tokens,
+        (until,) if isinstance(until, str) else tuple(until),
+        sampling.Sampling(temperature=temperature if sampled else 0.0, **how),
+    )
+
+
+def _cut(text: str, until: tuple[str, ...]) -> str:
+    for stop in until:
         text = text.partition(stop)[0] if stop else text
     return text

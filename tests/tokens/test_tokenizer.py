@@ -193,3 +193,20 @@ def test_the_originals_control_tags(name, assistant, last):
     assert tags.vocab_size == last + 1 == len(tags.token_bytes())
     assert tags.token_bytes()[50256:].sum() == 0
     assert tags.encode_prompt("").tolist() == []
+
+
+def test_a_prompt_has_the_control_tokens_that_are_typed(hugging_face):
+    got = tokenizer.get(f"hf:{hugging_face}")
+    assert got.encode_prompt("a<eos>").tolist()[-1] == got.eot and not got.adds_bos
+    content = json.loads((hugging_face / "tokenizer.json").read_text())
+    bos = {"<eos>": {"id": "<eos>", "ids": [got.eot], "tokens": ["<eos>"]}}
+    begin = {"SpecialToken": {"id": "<eos>", "type_id": 0}}
+    text = {"Sequence": {"id": "A", "type_id": 0}}
+    content["post_processor"] = {"type": "TemplateProcessing", "single": [begin, text],
+                                 "pair": [begin, text], "special_tokens": bos}  # fmt: skip
+    (hugging_face / "tokenizer.json").write_text(json.dumps(content))
+    config = {"eos_token": "<eos>", "bos_token": "<eos>"}
+    (hugging_face / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer.get.cache_clear()
+    got = tokenizer.get(f"hf:{hugging_face}")
+    assert got.adds_bos and got.eot not in got.encode("a") and got.eot not in got.encode_prompt("a")
