@@ -52,6 +52,8 @@ DISTRIBUTIONS = {
     "tensorflow_datasets": "tensorflow-datasets",
     "markdown_it": "markdown-it-py",
     "lm_eval": "lm-eval",
+    "mkdocs": "mkdocs-material",  # which brings it
+    "griffe": "mkdocstrings",  # too
     "pptx": "python-pptx",
 }
 

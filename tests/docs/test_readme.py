@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 from mypt_jax import cli
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md")))
+PAGES = (*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md")))
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.M | re.S)
 INLINE = re.compile(r"`((?:python|bash|mypt) [^`]+)`")
 INDENTED = re.compile(r"^    ((?:python|bash|mypt) .*)$", re.M)
