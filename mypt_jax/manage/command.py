@@ -105,7 +105,7 @@ def _check_unneeded(path: str, *, leaving: list[str], force: bool) -> None:
     for other in _beside(path):
         if os.path.realpath(other.path) not in gone and own in map(os.path.realpath, _needs(other)):
             raise UserError(
-                f"{other.path} started from {path}, and finds it by that name: --force does it "
+                f"{other.path} started from {path}, and looks for it there: --force does it "
                 "nevertheless"
             )
 
@@ -122,9 +122,14 @@ def _beside(path: str) -> list[Run]:
 
 
 def _needs(run: Run) -> list[str]:
-    """The runs that one finds by their names: ancestors, parts of its sum, teacher."""
+    """Where the runs are that one came from: ancestors, parts of its sum, teacher; by their names
+    and, where they were moved since, by what they are."""
     held = [run.record[name]["path"] for name in ("teacher", "frozen") if name in run.record]
-    return [*(one["path"] for one in (*run.ancestors, *run.merged_from)), *held]
+    above, linked = run, [str(one.path) for one in run.merged if one is not None]
+    while above.parent is not None:
+        above = above.parent
+        linked.append(str(above.path))
+    return [*(one["path"] for one in (*run.ancestors, *run.merged_from)), *held, *linked]
 
 
 def _spare(root: Path, *, optimizer: bool) -> list[tuple[str, int, str, int]]:

@@ -54,6 +54,14 @@ def test_a_run_elsewhere_needs_it_too(runs):
     assert manage.main(["remove", "gpt2", "--force"]) == 0 and not (runs.parent / "gpt2").exists()
 
 
+def test_runs_that_were_moved_together_know_each_other(runs):
+    """By the parent's parameters: the name that was recorded is another."""
+    shutil.move(runs, runs.parent / "archive")
+    with pytest.raises(UserError, match="archive/v3 started from archive/base"):
+        manage.main(["remove", "archive/base"])
+    assert os.path.isdir("archive/base")
+
+
 def test_a_run_is_shown_with_what_can_follow(runs, capsys):
     assert manage.main(["show", "runs/base", "runs/v3/"]) == 0
     base, v3 = capsys.readouterr().out.split("\n\n")
