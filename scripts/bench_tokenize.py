@@ -41,8 +41,10 @@ from data_pipeline.tokens import tokenizer
 _LEAST_PER_CORE, _LEAST_TWO_WORKERS, _LEAST_ENCODE = 0.9, 1.8, 1.1
 _MOST_MEMORY_BYTES = 1_500_000_000
 _FILE_BYTES = 250_000_000
-# A file's shape: many files of records, one text file, one line of text, a record for each line.
-_SHAPES = ("documents", "book", "line", "tiny")
+# A file's shape: many files of records, one of them, one Parquet file, one text file, one line of
+# text, a record for each line.
+_SHAPES = ("documents", "jsonl", "parquet", "book", "line", "tiny")
+_ROWS = 1000  # of a row group
 
 
 def main(argv=None) -> int:
@@ -228,7 +230,7 @@ def _memory(texts: list[str], args: argparse.Namespace, directory: Path) -> tupl
     figures = {
         "shape": args.memory,
         "files": len(files),
-        "text_bytes": sum(file.stat().st_size for file in files),
+        "file_bytes": sum(file.stat().st_size for file in files),
         "workers": args.workers,
         "secs": round(time.perf_counter() - started, 1),
         "said": said.splitlines(),
@@ -240,6 +242,8 @@ def _memory(texts: list[str], args: argparse.Namespace, directory: Path) -> tupl
 
 def _write(texts: Iterator[str], shape: str, directory: Path) -> list[Path]:
     """Writes the texts in files of a shape; returns the files."""
+    if shape == "parquet":
+        return [_write_parquet(texts, directory / "000.parquet")]
     files: list[Path] = []
     suffix = "txt" if shape in ("book", "line") else "jsonl"
     file, written = None, 0
@@ -259,6 +263,17 @@ def _write(texts: Iterator[str], shape: str, directory: Path) -> list[Path]:
     if file is not None:
         file.close()
     return files
+
+
+def _write_parquet(texts: Iterator[str], path: Path) -> Path:
+    import pyarrow
+    from pyarrow import parquet
+
+    schema = pyarrow.schema([("text", pyarrow.string())])
+    with parquet.ParquetWriter(path, schema) as writer:
+        while rows := [{"text": text} for text in itertools.islice(texts, _ROWS)]:
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+    return path
 
 
 def _family(pid: int) -> list[int]:

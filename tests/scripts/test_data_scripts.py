@@ -419,7 +419,7 @@ def test_the_tokenizer_bench_measures(texts):
     # In a process of its own: it forks.
     assert bench("--rounds", "1")["two_workers_to_one"] > 0
     shown = bench("--memory", "line", "--workers", "1")
-    assert shown["text_bytes"] > 290_000 and shown["peak_bytes"] > 10_000_000
+    assert shown["file_bytes"] > 290_000 and shown["peak_bytes"] > 10_000_000
     assert "fewer than 100 documents" in shown["said"][0]
 
 
