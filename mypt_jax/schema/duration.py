@@ -72,7 +72,7 @@ def resolve_warmup(config: dict) -> list[str]:
 
 
 def evaluation_steps(config: Mapping) -> list[int]:
-    """The steps after which a run is evaluated, besides step 0."""
+    """The steps after which a run is evaluated, step 0 not among them, at which all are."""
     num_steps, step = config["num_steps"], config["eval"]["every_steps"]
     if config["eval"]["schedule"] == "even":
         return [*range(step, num_steps, step), num_steps]
@@ -84,9 +84,9 @@ def evaluation_steps(config: Mapping) -> list[int]:
 
 
 def is_evaluation_due(config: Mapping, done: int) -> bool:
-    """Whether `done`, at most num_steps, is one of evaluation_steps."""
+    """Whether `done`, at most num_steps, is 0 or one of evaluation_steps."""
     times, rest = divmod(done, config["eval"]["every_steps"])
-    is_power = times > 0 and times & (times - 1) == 0
+    is_power = times & (times - 1) == 0  # of two, or 0
     due = not rest and (is_power or config["eval"]["schedule"] == "even")
     return due or done == config["num_steps"]
 
