@@ -93,9 +93,13 @@ def seeds(runs: Sequence[Run]) -> Table:
     def loss(role: str):
         return lambda run: None if run.name in apart[role] else run.final.get(role)
 
-    def change(run: Run) -> float | None:
-        found = run.against_baseline("general") if run.is_domain_stage else None
-        return found.percent if isinstance(found, Difference) and not found.left_out else None
+    def change(measure: str):
+        def of(run: Run) -> float | None:
+            found = run.against_baseline("general") if run.is_domain_stage else None
+            whole = isinstance(found, Difference) and not found.left_out
+            return getattr(found, measure) if whole else None
+
+        return of
 
     def shown(found: tuple[float, float] | None, form: str) -> str:
         if found is None:
@@ -106,15 +110,16 @@ def seeds(runs: Sequence[Run]) -> Table:
     for group in groups.groups(runs):
         if len(group.runs) < 2:
             continue
-        forgotten = groups.spread(group, change)
+        forgotten = groups.spread(group, change("nats"))
+        percent = groups.spread(group, change("percent"))
         rows.append(
             (
                 group.name,
                 f"{len(group.runs)}",
                 *cells.recipe_texts(group.runs[0]),
                 *(shown(groups.spread(group, loss(role)), ".3f") for role in mixture.ROLES),
-                shown(forgotten, "+.1f") + (" %" if forgotten else ""),
-                guide.verdict(forgotten[0] / 100) if forgotten else NONE,
+                shown(forgotten, "+.3f") + (f" nats ({percent[0]:+.1f} %)" if percent else ""),
+                guide.verdict(percent[0] / 100) if percent else NONE,
             )
         )
     header = ("Runs", "Seeds", "LR", "Replay", "Domain", "General", "General change", "Verdict")
