@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from data_pipeline.batches import mixture
 from mypt_jax.report import cells, rules, standing, tables
@@ -32,6 +32,8 @@ def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 def _points(run: Run) -> list[tuple[float, float, int]]:
     """(domain, general, step) of the evaluations of the text that the newest one is of; of a base
     the newest alone, since where it began says nothing here."""
+    if not run.evaluations:
+        return []
     if not run.is_domain_stage:
         domain, general = (run.final[role] for role in mixture.ROLES)
         return [(domain, general, run.evaluations[-1][0])]
@@ -97,11 +99,11 @@ def _path(run: Run, group: Group) -> list[dict]:
     ]
 
 
-def _seeds(shown: Sequence[Run], group: Group) -> list[dict]:
+def _seeds(shown: Sequence[Run], points: Sequence[tuple[float, float]], group: Group) -> list[dict]:
     """Small and open: each run of a group whose mean stands as its point."""
     if len(shown) < 2:
         return []
-    xs, ys = zip(*(_end(run) for run in shown), strict=True)
+    xs, ys = zip(*points, strict=True)
     return [
         {
             "type": "scatter",
@@ -116,21 +118,33 @@ def _seeds(shown: Sequence[Run], group: Group) -> list[dict]:
     ]
 
 
-def _end(run: Run) -> tuple[float, float]:
-    return run.final["domain"], run.final["general"]
+def _ends(runs: Sequence[Run], apart: Collection[str]) -> dict[str, tuple[float, float]]:
+    """{run: (domain, general)} of those that stand beside each other; an imported base, which
+    evaluated nothing, where its stages have measured it."""
+    baseline, found = tables.baseline_of(runs), {}
+    for run in runs:
+        losses = run.final if run.final or run.is_domain_stage else baseline
+        if run.name not in apart and {*losses} >= {*mixture.ROLES}:
+            found[run.name] = losses["domain"], losses["general"]
+    return found
 
 
-def _mean(shown: Sequence[Run]) -> tuple[float, float]:
-    domain, general = zip(*map(_end, shown), strict=True)
+def _mean(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    domain, general = zip(*points, strict=True)
     return statistics.fmean(domain), statistics.fmean(general)
 
 
-def _final(shown: Sequence[Run], group: Group, place: str, narrow: str) -> dict:
+def _final(
+    shown: Sequence[Run],
+    points: Sequence[tuple[float, float]],
+    group: Group,
+    place: str,
+    narrow: str,
+) -> dict:
     """Where a group came to, named where there is room."""
     run = shown[0]
     finished = all(one.finished for one in shown)
-    points = [_end(one) for one in shown]
-    x, y = _mean(shown)
+    x, y = _mean(points)
     said = cells.steps_text(run) if len(shown) == 1 else f"mean of {len(shown)} seeds"
     final: dict = {
         "type": "scatter",
@@ -165,18 +179,13 @@ def trade_off(runs: Sequence[Run], height: int = HEIGHT) -> Chart:
     apart = {
         name: why for role in mixture.ROLES for name, why in standing.apart(runs, role).items()
     }
+    at = _ends(runs, apart)
     shown = {
         group.name: kept
         for group in found
-        if (
-            kept := [
-                run
-                for run in group.runs
-                if {*run.final} >= {*mixture.ROLES} and run.name not in apart
-            ]
-        )
+        if (kept := [run for run in group.runs if run.name in at])
     }
-    ends = {name: _mean(kept) for name, kept in shown.items()}
+    ends = {name: _mean([at[run.name] for run in kept]) for name, kept in shown.items()}
     front = pareto(list(ends.values()))
     chosen = {choice.run.name for choice in rules.decide(runs) if choice.run}
     # First those that one would take, then those that nothing beats.
@@ -201,7 +210,9 @@ def trade_off(runs: Sequence[Run], height: int = HEIGHT) -> Chart:
         kept = shown[group.name]
         paths = _path(kept[0], group) if len(found) <= run_groups.FEW else []
         lines = [trace for run in kept for trace in _line(run, group)]
-        data += [*lines, *paths, *_seeds(kept, group), _final(kept, group, place, small)]
+        points = [at[run.name] for run in kept]
+        data += [*lines, *paths, *_seeds(kept, points, group)]
+        data.append(_final(kept, points, group, place, small))
     line = {"dash": "dash", "width": 1.5, "color": "#8a929e"}
     data.insert(
         0,

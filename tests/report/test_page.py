@@ -157,6 +157,12 @@ def test_an_imported_base_has_a_place_on_the_page(guide):
     assert {trace["name"] for trace in charts["lineage0-epochs"]["data"]} >= {"v3", "v8"}
     texts = [text for trace in charts["lineage0-lineage"]["data"] for text in trace.get("text", ())]
     assert texts[0] == "  <b>base</b>  5.038, baseline"
+    plane_texts = {
+        trace["text"][0]: (trace["x"][0], trace["y"][0])
+        for trace in charts["lineage0-tradeoff"]["data"]
+        if "place" in trace.get("meta", {})
+    }
+    assert plane_texts["<b>base</b>"] == (5.038, 2.227)
 
 
 def test_a_single_run_without_evaluations_has_a_page(tmp_path):
