@@ -44,6 +44,7 @@ _FILE_BYTES = 250_000_000
 # A file's shape: many files of records, one of them, one Parquet file, one text file, one line of
 # text, a record for each line.
 _SHAPES = ("documents", "jsonl", "parquet", "book", "line", "tiny")
+_ONE_CORE = ("tiktoken", "encode", "prepare")
 _ROWS = 1000  # of a row group
 
 
@@ -133,6 +134,8 @@ def _speed(texts: list[str], args: argparse.Namespace, directory: Path) -> tuple
         "documents": len(texts),
         "text_bytes": size,
         **{f"{name}_mb_per_sec": round(size / secs / 1e6, 2) for name, secs in wall.items()},
+        # On a busy machine these say more.
+        **{f"{name}_mb_per_cpu_sec": round(size / cpu[name] / 1e6, 2) for name in _ONE_CORE},
         "tiktoken_two_threads_to_one": round(wall["tiktoken"] / wall["tiktoken_two_threads"], 3),
         "tiktoken_two_processes_to_one": round(
             wall["tiktoken"] / wall["tiktoken_two_processes"], 3

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data_pipeline import arguments, atomic
 from data_pipeline.commands import options
+from data_pipeline.corpus import runner
 from data_pipeline.prepare import budget, build, build_report, inputs
 from data_pipeline.prepare.contamination import checks
 from data_pipeline.readers import account
@@ -36,6 +37,7 @@ def main(argv=None) -> int:
     parser.add_argument("--repeat", action="store_true", help="repeat train of short sources")
     parser.add_argument("--max_repeat", type=int, default=100)
     parser.add_argument("--allow_short", action="store_true", help="keep going with less")
+    parser.add_argument("--runner", choices=runner.RUNNERS, default="local", help="what tokenises")
     parser.add_argument("--layout", choices=("mypt_jax", "mypt"), default="mypt_jax")
     options.add_build(parser, val_fraction=0.1)
     options.add_inputs(parser)
@@ -55,6 +57,7 @@ def main(argv=None) -> int:
         max_repeat=args.max_repeat,
         allow_short=args.allow_short,
         workers=args.workers,
+        runner=args.runner,
     )
     started, groups, counted = time.monotonic(), {}, account.Words()
     with contextlib.ExitStack() as stack:

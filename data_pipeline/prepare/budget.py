@@ -20,7 +20,9 @@ class Settings:
     repeat: bool = False
     max_repeat: int = 1
     allow_short: bool = False
-    workers: int = 1  # not saved: it changes nothing
+    # Neither is saved: they change nothing.
+    workers: int = 1
+    runner: str = "local"
 
     def check(self) -> None:
         """Raises UserError for values that cannot be meant."""

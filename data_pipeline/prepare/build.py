@@ -73,7 +73,7 @@ def build_dataset(
 
 def saved_settings(settings: budget.Settings) -> dict:
     saved = dataclasses.asdict(settings)
-    del saved["workers"]
+    del saved["workers"], saved["runner"]
     saved["weights"] = {name: str(weight) for name, weight in settings.weights.items()}
     return saved
 
@@ -197,7 +197,10 @@ def _tokenised(
     texts = gate.texts(_named(documents))
     if watch is not None:
         texts = watch.watch(texts)
-    for batch in tokenise.encode_all(texts, vocabulary=vocabulary, workers=settings.workers):
+    encoded = tokenise.encode_all(
+        texts, vocabulary=vocabulary, workers=settings.workers, runner=settings.runner
+    )
+    for batch in encoded:
         store.add(batch)
     store.sort()
     return gate, store

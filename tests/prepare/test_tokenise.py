@@ -19,7 +19,7 @@ def _small_batches(monkeypatch):
     """Processes are started for this little text too."""
     monkeypatch.setattr(tokenise, "_ALONE_CHARS", 10_000)
     monkeypatch.setattr(tokenise, "_BATCH_CHARS", 5_000)
-    monkeypatch.setattr(tokenise, "_cores", lambda: 8)
+    monkeypatch.setattr(tokenise, "default_workers", lambda: 8)
 
 
 def texts(count: int):
@@ -59,7 +59,7 @@ def test_processes_give_the_same_in_the_same_order(monkeypatch):
 
 @pytest.mark.parametrize(("cores", "chars"), [(1, 10_000), (8, 1 << 24)])
 def test_no_process_is_started_where_it_cannot_help(monkeypatch, cores, chars):
-    monkeypatch.setattr(tokenise, "_cores", lambda: cores)
+    monkeypatch.setattr(tokenise, "default_workers", lambda: cores)
     monkeypatch.setattr(tokenise, "_ALONE_CHARS", chars)
     monkeypatch.setattr(tokenise, "_process", lambda vocabulary: pytest.fail("a process"))
     assert len(encoded(200, 2)) > 10
