@@ -25,6 +25,7 @@ def test_it_goes_on_with_a_rate_that_rises_again_and_says_so(base, lineage_value
     before = layout.metrics(base)
     assert not list(base.glob("checkpoints/*/rest"))
     more = {"num_steps": 6, "optim.warmup_steps": 2, "log.every_steps": 1, "workdir": base}
+    more["log.trackers"] = "tensorboard"
     family_factory.run_stage("base", lineage_values | more)
     said = "trained longer from the parameters of step 2"
     shown = capsys.readouterr().out
@@ -34,6 +35,7 @@ def test_it_goes_on_with_a_rate_that_rises_again_and_says_so(base, lineage_value
     rates = [row["lr"] for row in rows if row["step"] > 2]
     np.testing.assert_allclose(rates, np.array([0.5, 1, 1, 1]) * 0.01, rtol=1e-6)
     assert layout.finished(base)["step"] == 6
+    assert list(base.glob("events.out.tfevents.*")), "TensorBoard calls the run as its directory"
     record = layout.record(base)
     assert record["rewarm"] == {"after": 2, "steps": 2}
     assert [note for note in record["notes"] if said in note]
