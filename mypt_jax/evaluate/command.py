@@ -4,12 +4,17 @@ mypt evaluate --run=runs/tiny/v8 --data data/demo/domain README.md
 mypt evaluate --run=runs/tiny/v8@best --data data/mine --windows=200 --json
 mypt evaluate --run=runs/tiny/v8 --data data/demo/domain data/demo/general --tasks
 
+mypt evaluate --run=runs/tiny/v8 --data data/demo/domain --recite
+
 --tasks asks instead: which of four passages of a document continues it (choice), and which of four
-strings stood 200 tokens before (recall). Chance is 25 %.
+strings stood 200 tokens before (recall). Chance is 25 %. --recite asks what the
+model says by heart: documents of train and of val are continued greedily for 50 tokens, by the run
+and by the base of its lineage; exact is the share that is continued by its own text.
 """
 
 import json
 import math
+import os
 from collections.abc import Mapping
 
 from data_pipeline import arguments, errors
@@ -24,6 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--windows", type=int, default=0, help="per source, 0 = all")
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--tasks", action="store_true", help="share of right answers, not losses")
+    parser.add_argument("--recite", action="store_true", help="share of texts known by heart")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     args = parser.parse_args(argv)
     if args.windows < 0 or args.batch_size < 1:
@@ -31,7 +37,12 @@ def main(argv: list[str] | None = None) -> int:
             f"--windows {args.windows} and --batch_size {args.batch_size}: 0 or more and at "
             "least 1 are wanted"
         )
+    if args.tasks and args.recite:
+        raise errors.UserError("--tasks and --recite are two questions: ask one of them")
     fetch.check_run(args.run)
+    if args.recite:
+        print("\n".join(_recited(args)))
+        return 0
     from mypt_jax.evaluate import losses, scorer  # here: --help and a slip wait for no jax
 
     run = scorer.Scorer(args.run, batch_size=args.batch_size)
@@ -63,6 +74,52 @@ def main(argv: list[str] | None = None) -> int:
             f"{row['bits_per_byte']:.4f} | {row['tokens']:,} |"
         )
     return 0
+
+
+def _recited(args) -> list[str]:
+    """Lines on what a run, and its base, know of datasets by heart. Raises UserError."""
+    from data_pipeline.tokens import shards
+    from mypt_jax.evaluate import recite
+    from mypt_jax.runs import layout
+
+    for data in args.data:
+        if not os.path.isdir(data):
+            raise errors.UserError(f"{data}: what is known is asked of a token dataset")
+    datasets = [shards.open_dataset(data) for data in args.data]
+    run = fetch.fetch_run(args.run)
+    specs = {"run": run}
+    if base := recite.base_of(layout.record(layout.parse_spec(run)[0])):
+        specs["base"] = base
+    rows: list[dict] = []
+    for who, spec in specs.items():
+        reciter = recite.Reciter(spec)
+        for dataset in datasets:
+            recite.check(dataset, reciter)
+            for source in dataset.sources.values():
+                for split in shards.SPLITS:
+                    found = reciter.recite(source, split, most=args.windows or 200)
+                    if found:
+                        row = {"data": f"{dataset.path}#{source.name}", "split": split, "who": who}
+                        rows.append({**row, "share": found.share, **found._asdict()})
+    if not rows:
+        raise errors.UserError(f"no document has {2 * reciter.tokens} tokens to be asked for")
+    rows.sort(key=lambda row: (row["data"], row["split"], row["who"]))
+    if args.json:
+        return [json.dumps({"run": run, "tokens": reciter.tokens, "recited": rows}, indent=1)]
+    table = [
+        f"{run}: the first {reciter.tokens} tokens of a document, and what the model says next",
+        "| data | split | model | exact | matched tokens | documents |",
+        "|---|---|---|---|---|---|",
+        *(
+            f"| {row['data']} | {row['split']} | {row['who']} | {row['share']:.1%} | "
+            f"{row['matched']:.1f} of {reciter.tokens} | {row['documents']} |"
+            for row in rows
+        ),
+    ]
+    for row in rows:
+        if row["who"] == "run" and row["split"] == "train":
+            table += [f"{row['data']}, nearest: {text!r}" for text in row["examples"]]
+    return table
 
 
 def _answers(run, answers: Mapping, *, as_json: bool) -> list[str]:
