@@ -8,9 +8,9 @@ The text is enlarged to --text_bytes by repeating it with every paragraph number
 the median of interleaved rounds, over documents in memory; `prepare` is what the command does with
 them: hash, tokenise, spill, split, write, fsync. What two threads and two processes of tiktoken
 alone reach is measured beside it: that is what the machine has. `tiktoken` is its own pattern of
-GPT-2, `encode` ours; `--fuzz_bytes` compares their ids on that much random text as well. `--memory`
-runs the command prepare_weighted_dataset on files instead, and adds up the peaks of all of its
-processes.
+GPT-2, `encode` ours, `read` takes the texts from JSON lines; `--fuzz_bytes` compares the two
+patterns' ids on that much random text as well. `--memory` runs the command
+prepare_weighted_dataset on files instead, and adds up the peaks of all of its processes.
 """
 
 import argparse
@@ -44,7 +44,7 @@ _FILE_BYTES = 250_000_000
 # A file's shape: many files of records, one of them, one Parquet file, one text file, one line of
 # text, a record for each line.
 _SHAPES = ("documents", "jsonl", "parquet", "book", "line", "tiny")
-_ONE_CORE = ("tiktoken", "encode", "prepare")
+_ONE_CORE = ("read", "tiktoken", "encode", "prepare")
 _ROWS = 1000  # of a row group
 
 
@@ -111,7 +111,18 @@ def _speed(texts: list[str], args: argparse.Namespace, directory: Path) -> tuple
             encode(text)
 
     halves = [texts[0::2], texts[1::2]]
+    lines = directory / "texts.jsonl"
+    with open(lines, "w", encoding="utf-8") as file:
+        for text in texts:
+            file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+    options_read = options.input_options(args)
+
+    def read() -> None:
+        for _ in inputs.documents(options.parse_specs([f"a:{lines}"]), options_read, groups={}):
+            pass
+
     work = {
+        "read": read,
         "tiktoken": lambda: run(texts),
         "encode": ours,
         "tiktoken_two_threads": lambda: _in_threads(run, halves),
