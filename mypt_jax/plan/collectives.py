@@ -75,10 +75,10 @@ def _kind(one: hlo.Instruction, place: str) -> str:
 
 
 def _result(kind: str, start: hlo.Instruction) -> tuple[hlo.Array, ...]:
-    """Of a start that returns (operands, results, ...)."""
+    """Of a start that returns (operands, results, ...); on a GPU it has several of both."""
     if kind == "all-reduce":
         return start.arrays
-    return start.arrays[1:2]
+    return start.arrays[len(start.operands) : 2 * len(start.operands)]
 
 
 def _received(kind: str, arrays, operands, group: int) -> float:

@@ -63,6 +63,22 @@ def test_collectives_are_counted_once_with_what_a_ring_brings_to_a_chip(found):
     assert not gather.overlapped and gather.received_bytes == 0.75 * 64 * 32 * 4
 
 
+def test_a_collective_of_several_arrays_counts_all_of_them():
+    """As a GPU's compiler combines them."""
+    text = """HloModule m
+
+ENTRY %main (a: f32[4], b: f32[8]) -> (f32[8], f32[16]) {
+  %a = f32[4]{0} parameter(0)
+  %b = f32[8]{0} parameter(1)
+  %s = ((f32[4]{0}, f32[8]{0}), (f32[8]{0}, f32[16]{0})) all-gather-start(%a, %b), channel_id=1, replica_groups={{0,1}}, dimensions={0}
+  ROOT %d = (f32[8]{0}, f32[16]{0}) all-gather-done(%s)
+}
+"""  # noqa: E501
+    (found,) = collectives.found(hlo.Program(text), slice_size=2)
+    assert [array.dims for array in found.arrays] == [(8,), (16,)]
+    assert found.received_bytes == 0.5 * (8 + 16) * 4
+
+
 @pytest.mark.parametrize(
     ("written", "wanted"),
     [
