@@ -7,13 +7,14 @@
 """
 
 import contextlib
+import itertools
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from data_pipeline import arguments, atomic
-from data_pipeline.commands import options
+from data_pipeline import arguments, atomic, errors
+from data_pipeline.commands import canaries, options
 from data_pipeline.corpus import runner
 from data_pipeline.prepare import budget, build, build_report, inputs
 from data_pipeline.prepare.contamination import checks
@@ -38,6 +39,9 @@ def main(argv=None) -> int:
     parser.add_argument("--max_repeat", type=int, default=100)
     parser.add_argument("--allow_short", action="store_true", help="keep going with less")
     parser.add_argument("--runner", choices=runner.RUNNERS, default="local", help="what tokenises")
+    parser.add_argument(
+        "--canaries", type=int, default=0, help="random texts, of which evaluate --recite asks"
+    )
     parser.add_argument("--layout", choices=("mypt_jax", "mypt"), default="mypt_jax")
     options.add_build(parser, val_fraction=0.1)
     options.add_inputs(parser)
@@ -47,6 +51,7 @@ def main(argv=None) -> int:
     specs = options.parse_specs(args.source, reader=args.reader, counted=refused)
     chosen = options.input_options(args)
     vocabulary = tokenizer.get(args.tokenizer)
+    _check_canaries(args, {spec.name for spec in specs})
     settings = budget.Settings(
         seed=args.seed,
         val_fraction=args.val_fraction,
@@ -64,13 +69,17 @@ def main(argv=None) -> int:
         is_original = args.layout == "mypt"
         native = stack.enter_context(_scratch(args.out_dir)) if is_original else args.out_dir
         reports = build.build_dataset(
-            inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused),
+            itertools.chain(
+                inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused),
+                canaries.documents(args.canaries, seed=args.seed),
+            ),
             out_dir=native,
             vocabulary=vocabulary,
             settings=settings,
             recorded={
                 "command": "prepare_weighted_dataset",
                 **options.recorded_inputs(specs, chosen),
+                **({"canaries": args.canaries} if args.canaries else {}),
             },
             groups=groups,
             excluded=options.excluded_hashes(args.exclude_dir),
@@ -92,6 +101,16 @@ def main(argv=None) -> int:
     for line in checks.after_build(args.out_dir, args.exclude_dir, workers=args.workers):
         print(line)
     return 0
+
+
+def _check_canaries(args, names: set[str]) -> None:
+    """Raises UserError where texts cannot be planted as a source of their own."""
+    if args.canaries < 0:
+        raise errors.UserError(f"--canaries={args.canaries}: wanted 0 or more")
+    if args.canaries and (args.total_tokens or args.weight):
+        raise errors.UserError("--canaries are taken whole: leave --total_tokens and --weight out")
+    if args.canaries and canaries.SOURCE in names:
+        raise errors.UserError(f"--canaries are a source {canaries.SOURCE}: name yours otherwise")
 
 
 @contextlib.contextmanager
