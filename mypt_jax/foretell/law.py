@@ -23,7 +23,7 @@ from mypt_jax.foretell.lineage import ROLES, Stage
 from mypt_jax.runs import comparison, layout
 
 _COVERED = 0.9  # of an interval
-_FEWEST = 3  # evaluations: two would fit any line
+_FEWEST = 3  # evaluations of the domain, stages for general: two would fit any line
 _NEAR_REPLAY = 0.1  # shares of replay that are about the same
 
 
@@ -59,7 +59,7 @@ def foretell(stages: Sequence[Stage], *, epochs: float) -> dict[str, Foretold]:
         for one in stages
         if (losses := list(one.settled())) and abs(one.replay - last.replay) <= _NEAR_REPLAY
     ]
-    if ratios:
+    if len(ratios) >= _FEWEST:  # one has no error, two agree by chance
         found["general"] = _general(base["general"], last.rate, np.array(ratios))
     return found
 
@@ -116,16 +116,16 @@ def _fitted(sums_N: np.ndarray, falls_N: np.ndarray, *, at: float, base: float) 
         raise UserError("the domain losses so far follow no curve") from None
     nudges = [(1e-4, 0.0), (0.0, 1e-4)]
     gradient = np.array([(law(at, *(fit + n)) - law(at, *fit)) / 1e-4 for n in nudges])
-    freedom = len(sums_N) - len(fit)
-    spread = np.sum((falls_N - law(sums_N, *fit)) ** 2) / freedom
-    error = math.sqrt(max(0.0, gradient @ covariance @ gradient) + spread)
-    return _with_interval(base - float(law(at, *fit)), error, freedom)
+    spread = np.sum((falls_N - law(sums_N, *fit)) ** 2) / (len(sums_N) - len(fit))
+    # What one evaluation is off by, its neighbours in the stage are, too: two count as one.
+    error = math.sqrt(2 * max(0.0, gradient @ covariance @ gradient) + spread)
+    return _with_interval(base - float(law(at, *fit)), error, len(sums_N) // 2 - len(fit))
 
 
 def _general(base: float, rate: float, ratios_N: np.ndarray) -> Foretold:
     """The base's loss, and as much of the rate as in the stages so far."""
     count = len(ratios_N)
-    error = rate * ratios_N.std(ddof=1) * math.sqrt(1 + 1 / count) if count > 1 else math.nan
+    error = rate * ratios_N.std(ddof=1) * math.sqrt(1 + 1 / count)
     return _with_interval(base + rate * float(ratios_N.mean()), error, count - 1)
 
 
