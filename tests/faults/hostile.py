@@ -40,6 +40,7 @@ LINES = {
     "generate --save": "--run=runs/v3 --prompts_file=prompts --max_new_tokens=3 --compare base v3",
     "evaluate": "--run=runs/v3 --data data/general texts/a.txt --windows=4 --batch_size=4 --json",
     "evaluate --tasks": "--run=runs/v3 --data data/general --windows=4",
+    "export": "runs/v3 out",
     "interop.huggingface export": "runs/v3 out --dtype=fp32",
     "interop.huggingface import": "hf out --origin=own --tokenizer=gpt2",
     "interop.mypt export": "runs/v3 out --dtype=fp32",
