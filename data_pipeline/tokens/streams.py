@@ -83,7 +83,9 @@ class TokenStream:
         """uint64[documents]: where each document ends in the stream, its end-of-text included."""
         ends = [np.zeros(0, np.uint64)]
         for base, part in zip(self._starts, self.parts, strict=False):
-            ends.append(self._read_ends(part) + np.uint64(base))
+            of_part = self._read_ends(part)
+            _check_ends(of_part, part)
+            ends.append(of_part + np.uint64(base))
         return np.concatenate(ends)
 
     def _read_ends(self, part: Part) -> np.ndarray:
@@ -166,6 +168,15 @@ def read_table(path: str, rows: int) -> np.ndarray:
     """Returns uint64[rows] of a .idx or .doc file; raises UserError when it is not that long."""
     check_size(path, rows * 8)
     return np.fromfile(path, "<u8").astype(np.uint64, copy=False)
+
+
+def _check_ends(ends: np.ndarray, part: Part) -> None:
+    """Raises UserError where these are not the ends of documents, one after another, of a shard."""
+    if ends.size and (np.any(ends[1:] < ends[:-1]) or ends[-1] > part.tokens):
+        raise errors.UserError(
+            f"{part.path}.idx does not say where the documents of {part.tokens:,} tokens end: it "
+            "is damaged; restore it or build the dataset again"
+        )
 
 
 def check_size(path: str, wanted_bytes: int) -> None:

@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,6 +150,18 @@ def test_verify_checks_ids_and_document_ends(copy):
         change_manifest(copy, forget_hashes)
         with pytest.raises(errors.UserError, match=said):
             verification.verify(shards.open_dataset(copy))
+
+
+@pytest.mark.parametrize("end", [2**40, 0])
+def test_ends_of_documents_that_are_none_are_refused(copy, end):
+    """An evaluation cut its windows by them, outside of the shard: IndexError."""
+    source = next(iter(shards.open_dataset(copy).sources.values()))
+    path = Path(source.parts["train"][0].path + ".idx")
+    ends = np.fromfile(path, "<u8")
+    ends[len(ends) // 2] = end
+    path.write_bytes(ends.tobytes())
+    with pytest.raises(errors.UserError, match="does not say where the documents"):
+        _ = source.stream("train").doc_ends
 
 
 def test_no_directory():
