@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mypt_jax.frontier.points import Points
 from mypt_jax.merge import weights
 
-SHARES = (0.4, 0.55, 0.7, 0.85, 1.0)
+SHARES = (0.4, 0.55, 0.7, 0.85, 1.0, 1.15)  # a mean of several may want a step beyond
 
 
 class Place(NamedTuple):
@@ -34,7 +34,7 @@ def mean(trained: Sequence[Mapping]) -> dict:
 
 
 def walk(points: Points, trained: Mapping) -> list[Place]:
-    """The line in steps, from near the base to the end."""
+    """The line in steps, from near the base to a little beyond what was trained."""
     found = []
     for share in SHARES:
         seen = points.selected(on_line(points.base, trained, share))
@@ -42,6 +42,11 @@ def walk(points: Points, trained: Mapping) -> list[Place]:
         assert domain is not None and general is not None, seen.fault
         found.append(Place(share, domain, general))
     return found
+
+
+def end(line: Sequence[Place]) -> Place:
+    """What was trained, as it is."""
+    return next(place for place in line if place.share == 1)
 
 
 def at_domain_loss(line: Sequence[Place], target: float) -> Place | None:

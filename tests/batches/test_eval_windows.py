@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from data_pipeline import errors
 from data_pipeline.batches import eval_windows, mixture
-from data_pipeline.tokens import mypt_format, shards
+from data_pipeline.tokens import mypt_format, shards, tokenizer
 
 BLOCK = 64
 SIZES = {"windows_per_role": 30, "min_per_source": 4, "block_size": 32}
@@ -104,6 +104,7 @@ def test_the_originals_directories_are_halved_without_documents(tmp_path, datase
     stream = source(datasets, "general", "encyclopedia").stream("train")
     mypt_format.write(
         tmp_path / "old",
+        vocabulary=tokenizer.get("gpt2"),
         splits={"train": [stream], "val": [stream] * 4},
         tokens_per_shard=10**6,
         val_fraction=0.5,

@@ -49,7 +49,7 @@ def test_figures_are_those_of_the_steps_since_the_last_row(monkeypatch):
         local_devices=[device],
         devices=types.SimpleNamespace(flat=[device, device]),
     )
-    model = dict(n_embd=8, n_head=2, n_kv_head=0, n_layer=1, mlp="plain", mlp_width=0)
+    model = dict(n_embd=8, n_head=2, n_kv_head=0, head_size=0, n_layer=1, mlp="plain", mlp_width=0)
     model |= dict(vocab_size=16, block_size=4)
     watch = timing.Timing()
     with watch.waiting():
