@@ -51,13 +51,13 @@ def choose_rates(points: Points, tried: Sequence[Candidate]) -> tuple[float, dic
     ends = {(one.recipe, one.rate): walk_of(points, [one.result]) for one in tried}
     if (CHAIN, 1.0) not in ends:
         raise UserError("the raw chain at rate 1 is what all are compared with: train it first")
-    target = lines.end(ends[CHAIN, 1.0]).domain
+    target = ends[CHAIN, 1.0][-1].domain
     best: dict[str, float] = {}
     for name in dict.fromkeys(one.recipe for one in tried):
         found = {rate: line for (recipe, rate), line in ends.items() if recipe == name}
         best[name] = min(
             found,
-            key=lambda rate: (lines.general_at(found[rate], target), lines.end(found[rate]).domain),
+            key=lambda rate: (lines.general_at(found[rate], target), found[rate][-1].domain),
         )
     best[CHAIN] = 1.0  # the guide's own rates are what is compared with
     return target, best
@@ -84,7 +84,7 @@ def rows(
     """The table. `chosen`: candidates at their best rates, all seeds; `tried`: all that ran."""
     forms = [form for name in recipes for form in _forms(points, name, recipes[name], chosen)]
     chain = forms[0]  # raw; what a seed's chain has learned is what its other recipes are held to
-    ends = [lines.end(line).domain for line in chain.lines]
+    ends = [line[-1].domain for line in chain.lines]
     target = {one.seed: end for one, end in zip(chain.candidates, ends, strict=True)}
     mean = float(np.mean(ends))
     base = points.reported(points.base)

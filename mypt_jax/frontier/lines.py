@@ -12,7 +12,8 @@ from typing import NamedTuple
 from mypt_jax.frontier.points import Points
 from mypt_jax.merge import weights
 
-SHARES = (0.4, 0.55, 0.7, 0.85, 1.0, 1.15)  # a mean of several may want a step beyond
+SHARES = (0.4, 0.55, 0.7, 0.85, 1.0)
+_EQUAL = 0.005  # nats/token, a tenth of what a domain loss is uncertain by
 
 
 class Place(NamedTuple):
@@ -34,7 +35,7 @@ def mean(trained: Sequence[Mapping]) -> dict:
 
 
 def walk(points: Points, trained: Mapping) -> list[Place]:
-    """The line in steps, from near the base to a little beyond what was trained."""
+    """The line in steps, from near the base to the end."""
     found = []
     for share in SHARES:
         seen = points.selected(on_line(points.base, trained, share))
@@ -44,13 +45,9 @@ def walk(points: Points, trained: Mapping) -> list[Place]:
     return found
 
 
-def end(line: Sequence[Place]) -> Place:
-    """What was trained, as it is."""
-    return next(place for place in line if place.share == 1)
-
-
 def at_domain_loss(line: Sequence[Place], target: float) -> Place | None:
-    """Where the line has this domain loss, between two of its steps; None where it has not.
+    """Where the line has this domain loss, between two of its steps, or is as good as there; None
+    where it is not.
 
     The place nearest the base, where several have it.
     """
@@ -61,7 +58,8 @@ def at_domain_loss(line: Sequence[Place], target: float) -> Place | None:
             part = (near.domain - target) / (near.domain - far.domain)
             between = [a + part * (b - a) for a, b in zip(near, far, strict=True)]
             return Place(between[0], target, between[2])
-    return None
+    lowest = min(line, key=lambda place: place.domain)
+    return lowest if lowest.domain <= target + _EQUAL else None
 
 
 def general_at(line: Sequence[Place], target: float) -> float:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 from data_pipeline import atomic
-from mypt_jax.frontier import lines
 from mypt_jax.frontier.comparison import Row
 from mypt_jax.frontier.intervals import Interval
 from mypt_jax.frontier.recipes import Recipe
@@ -122,7 +121,7 @@ def picture(rows: Sequence[Row]) -> str:
         colour = _COLOURS[number % len(_COLOURS)]
         dash = _DASHES[number // len(_COLOURS) % len(_DASHES)]
         path = " ".join(f"{x_of(p.domain):.1f},{y_of(p.general):.1f}" for p in row.lines[0])
-        end = lines.end(row.lines[0])
+        end = row.lines[0][-1]
         label = html.escape(f"{row.recipe}, {row.form}")
         at = 40 + 16 * number
         parts += [
