@@ -3,7 +3,9 @@
 Replayed windows are not learned again but keep the base's words: KL(base || model), weighed three
 times (docs/adaptation.md says why, and when cross-entropy is better). The rate is the chain's
 highest, held for half of the run and then let fall to nothing, so that no later stage is needed to
-settle; the steps are those of v3 and v8 less a fifth.
+settle; the steps are those of v3 and v8 less a fifth. Measured in docs/adaptation.md (:tiny, three
+seeds): domain -1.63 and general +.105 nats/token against the base, where the chain in as many steps
+has -1.51 and +.323; on its line at the chain's domain loss, general +.056.
 
     python -m mypt_jax.main --config=configs/adapt.py
     python -m mypt_jax.main --config=configs/adapt.py:tiny          # CPU, about a minute
