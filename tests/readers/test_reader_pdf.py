@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_pipeline import document
@@ -67,6 +67,7 @@ def test_scans_are_counted(read):
     assert read("", " ") == []
 
 
+@example(pages=["1b", "1b", "1b", "1\x02b"])  # a head's word, and the same one cut
 @given(pages=st.lists(st.text("ab1-\x02\n ", max_size=40), max_size=8))
 def test_every_word_is_kept_or_has_a_reason(pages):
     counted = account.Words()

@@ -1,6 +1,5 @@
 """PDF, by PDFium -> text of its pages, without running heads, page numbers and cut words."""
 
-import collections
 import re
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -36,9 +35,10 @@ def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[do
     for number, page in enumerate(found["pages"], 1):
         if page["is_scan"]:
             account.note("scanned_pages", f"{path}, page {number}")
-    raw = "\n".join(line for page in pages for line in page)
-    text = _mended(_joined(_without_heads(pages, account)))
-    account.read(raw.replace(_CUT, " "), text, where=path)
+    # First, so that a word that was cut is one word in what is read and in what is left of it.
+    pages = _mended(pages)
+    text = _joined(_without_heads(pages, account))
+    account.read("\n".join(line for page in pages for line in page), text, where=path)
     if text:
         yield document.Document(id=path, text=text, path=path, title=sandbox.line(found["title"]))
 
@@ -100,9 +100,10 @@ def _joined(pages: Iterator[list[str]]) -> str:
     return text
 
 
-def _mended(text: str) -> str:
+def _mended(pages: list[list[str]]) -> list[list[str]]:
     """Puts cut words together; the hyphen stays where the text has the word with it elsewhere."""
-    words = collections.Counter(re.findall(r"\w+(?:-\w+)*", text)) if _CUT in text else {}
+    lines = [line for page in pages for line in page]
+    words = {word for line in lines for word in re.findall(r"\w+(?:-\w+)*", line)}
 
     def whole(match):
         left, right = match.groups()
@@ -111,4 +112,4 @@ def _mended(text: str) -> str:
         goes_on = right[0].islower() or (left.isupper() and right.isupper())
         return f"{left}-{right}" if has_hyphen or not goes_on else left + right
 
-    return _CUT_WORD.sub(whole, text).replace(_CUT, "-")
+    return [[_CUT_WORD.sub(whole, line).replace(_CUT, "-") for line in page] for page in pages]
