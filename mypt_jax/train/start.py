@@ -1,8 +1,6 @@
 """How a run is started or resumed: its files opened, checked and taken into possession."""
 
 import contextlib
-import hashlib
-import os
 import time
 from collections.abc import Mapping
 
@@ -11,12 +9,11 @@ import numpy as np
 
 from data_pipeline.batches import loader as loaders
 from data_pipeline.batches import window_order
-from mypt_jax import exits, optim, redact
-from mypt_jax.checkpoint import restore, retention, save
-from mypt_jax.distributed import coordination, hosts, sharding
+from mypt_jax import optim, redact
+from mypt_jax.checkpoint import retention, save
+from mypt_jax.distributed import coordination, hosts
 from mypt_jax.model import state as states
 from mypt_jax.monitor import (
-    data_check,
     device,
     goodput,
     metrics,
@@ -29,14 +26,15 @@ from mypt_jax.monitor import (
     trackers,
     watchdog,
 )
-from mypt_jax.runs import drawn as drawn_windows
-from mypt_jax.runs import integrity, layout, lease, lease_place
-from mypt_jax.schema import changes, duration, recorded
-from mypt_jax.schema.validation import Parent, Teacher, Validated
+from mypt_jax.runs import layout, lease
+from mypt_jax.schema import duration
+from mypt_jax.schema.validation import Validated
 from mypt_jax.storage import mirror
 from mypt_jax.train import (
     averaging,
     evaluation,
+    inputs,
+    possession,
     provenance,
     rows,
     step,
@@ -60,30 +58,31 @@ def open_loop(
     What must be closed when the run ends, however it ends, is left on `stack`.
     """
     config = validated.config
-    loader, plan = _open_loader(validated, program), _plan_evaluation(validated)
+    loader, plan = inputs.open_loader(validated, program), inputs.plan_evaluation(validated)
     hosts.compare_files(
-        _digests(loader, plan, validated.parent),
+        inputs.digests(loader, plan, validated.parent),
         timeout_secs=config["distributed"]["timeout_secs"],
     )
     link = mirror.Mirror(config["workdir"])
-    owned = lease.Lease(_lease_place(link, config["workdir"]))
+    owned = possession.lease_of(link, config["workdir"])
     ledger = goodput.Ledger(
         config["workdir"],
         started=goodput.process_start(),
         is_writer=jax.process_index() == 0,
         is_owner=lambda: not owned.is_lost,
     )
-    notes = _enter(config, program, owned, link, stack)
+    _say_memory(program)
+    notes = possession.take(config, program, owned, link, stack)
     ledger.open()
     observers = observer.Observers(watchdog.Watchdog(config["watchdog_secs"]), ledger)
     stack.callback(observers.close)
     saver = _checkpointer(config, owned, link)
     stack.callback(saver.close)
-    checked = _check_data(validated, stack)
+    checked = inputs.check_data(validated, stack)
     with ledger.phase("restore" if layout.steps(config["workdir"]) else "compilation"):
         state, meta, found = _start(validated, program, saver, link)
         done = int(state["step"])
-    loader = _open_loader(validated, program, meta) if meta else loader
+    loader = inputs.open_loader(validated, program, meta) if meta else loader
     record = meta["lineage"] if meta else provenance.new(validated, loader, program, state)
     if meta and not layout.has_optimizer(config["workdir"], done):
         found = [*found, provenance.rewarm(record, config, done)]
@@ -109,7 +108,7 @@ def open_loop(
     run.metrics.cut(kept)
     if run.is_writer:
         _write_records(run, first_step=kept + 1)
-    notes = [*validated.notes, *program.notes, *_plan_notes(plan), *notes, *found, *resumed]
+    notes = [*validated.notes, *program.notes, *inputs.notes_of(plan), *notes, *found, *resumed]
     for note in (*notes, metrics.mfu_note(program.mesh)):
         if note:
             run.note(note)
@@ -141,7 +140,7 @@ def _make_loop(
         profiler.Profiler(run.workdir, say=run.note, **config["profile"]),
     ):
         run.observers.add(one)
-    frozen = _load_frozen(program, validated.frozen)
+    frozen = inputs.load_frozen(program, validated.frozen)
     return Loop(
         run=run,
         program=program,
@@ -150,7 +149,7 @@ def _make_loop(
         update=update.Update(
             program,
             control=_control(config, run.record, loader.version),
-            teacher=_load_teacher(program, validated, frozen),
+            teacher=inputs.load_teacher(program, validated, frozen),
             frozen=frozen,
             guard=guard,
             limit=weights,
@@ -196,16 +195,12 @@ def _past_tokens(record: Mapping) -> int:
     return sum(sum(tokens) for tokens in seen)
 
 
-def _check_data(validated: Validated, stack: contextlib.ExitStack) -> data_check.DataCheck:
-    """Begins to read what the manifests vouch for."""
-    components = [*validated.mixture.components, *validated.elsewhere, *validated.extra]
-    splits = [(one.data, "val") for one in components]
-    splits += [(one.data, "train") for one in components if one.share]
-    limit = validated.config["distributed"]["save_timeout_secs"]
-    found = data_check.DataCheck(splits, timeout_secs=limit)
-    stack.callback(found.close)
-    found.start()
-    return found
+def _say_memory(program: step.Program) -> None:
+    held = program.abstract_state
+    gradients = held[states.trained(held)]
+    notes = device.memory_notes(program.mesh, held, gradients, program.abstract_frozen)
+    for note in notes if jax.process_index() == 0 else ():
+        metrics.say(note)
 
 
 def _checkpointer(config: Mapping, owned: lease.Lease, link: mirror.Mirror):
@@ -242,59 +237,6 @@ def _start(
     )
 
 
-def _load_frozen(program: step.Program, frozen: Teacher | None) -> dict:
-    """What adapters are added to, {} where all parameters are trained. Raises as _load_teacher."""
-    if frozen is None:
-        return {}
-    return restore.restore_params(
-        frozen.path, frozen.step, program.abstract_frozen, allow_cast=True
-    )
-
-
-def _load_teacher(program: step.Program, validated: Validated, frozen: dict) -> dict:
-    """Parameters of a verified step, placed like the student's, in the dtype of the products; {}
-    where the objective has no teacher. What adapters are added to is not held twice.
-
-    Raises NoValidState when the step fails its manifest, UserError when its shapes differ.
-    """
-    teacher = validated.teacher
-    if teacher is None:
-        return {}
-    if teacher == validated.frozen:
-        return frozen
-    return restore.restore_params(
-        teacher.path, teacher.step, program.abstract_teacher, allow_cast=True
-    )
-
-
-def _enter(
-    config: Mapping,
-    program: step.Program,
-    owned: lease.Lease,
-    link: mirror.Mirror,
-    stack: contextlib.ExitStack,
-) -> list[str]:
-    """Makes process 0 the owner of the run, when it may go on with this config; returns notes."""
-    workdir = config["workdir"]
-
-    def enter() -> list[str]:
-        changed = _changes(config)
-        disk = retention.check_disk(
-            workdir, program.abstract_state, program.abstract_params, keep=config["checkpoint"]
-        )
-        notes = _take_over(owned, link, workdir, stack)
-        # Again, where the steps have come from a bucket just now.
-        return [*notes, disk, *(changed or _changes(config))]
-
-    held = program.abstract_state
-    gradients = held[states.trained(held)]
-    notes = device.memory_notes(program.mesh, held, gradients, program.abstract_frozen)
-    for note in notes if jax.process_index() == 0 else ():
-        metrics.say(note)
-    limit = config["distributed"]["save_timeout_secs"]
-    return coordination.broadcast("see the run opened", enter, timeout_secs=limit)
-
-
 def _write_records(run: Run, *, first_step: int) -> None:
     """What the run says of itself, and where its rows also go, of `first_step` on; all checks have
     passed."""
@@ -314,73 +256,6 @@ def _write_records(run: Run, *, first_step: int) -> None:
     provenance.write(run.workdir, config, run.record, run.parent)
 
 
-def _changes(config: Mapping) -> list[str]:
-    """Lines on what this start changes in a run that is resumed. Raises UserError."""
-    workdir = config["workdir"]
-    if not layout.steps(workdir):
-        return []
-    found = changes.at_resume(recorded.config(workdir), config)
-    return [f"changed at resume: {changes.shown({key: found[key]})}" for key in found]
-
-
-def _lease_place(link: mirror.Mirror, workdir: str):
-    """A run in a bucket has its lease there, where another machine sees it."""
-    if link.bucket is None:
-        return lease_place.InDirectory(workdir)
-    return lease_place.InBucket(link.bucket)
-
-
-def _take_over(
-    owned: lease.Lease, link: mirror.Mirror, workdir: str, stack: contextlib.ExitStack
-) -> list[str]:
-    """Makes this process the owner of the run, or raises LostPeer; returns notes."""
-    existed = os.path.isdir(workdir)
-    try:
-        os.makedirs(workdir, exist_ok=True)
-        note = owned.acquire()
-    except OSError as error:
-        raise exits.StorageFailure(f"workdir {workdir} cannot be written: {error}") from None
-
-    def release():
-        owned.release()
-        if not existed:
-            with contextlib.suppress(OSError):
-                os.rmdir(workdir)  # the run failed before it wrote anything
-
-    stack.callback(release)
-    link.take_over()
-    return [f"warning: {note}"] if note else []
-
-
-def _open_loader(
-    validated: Validated, program: step.Program, meta: Mapping | None = None
-) -> loaders.TrainLoader:
-    """The batches of the run: those that it began with, where `meta` of a saved step is given."""
-    config = validated.config
-    drawn = meta["lineage"].get("drawn", {}) if meta else validated.drawn
-    return loaders.TrainLoader(
-        validated.mixture,
-        block_size=config["model"]["block_size"],
-        batch_size=config["batch_size"],
-        seed=config["seed"],
-        past={part.key: drawn_windows.past(drawn, part) for part in validated.mixture.components},
-        version=meta["data"]["describe"]["order"] if meta else window_order.VERSION,
-        rows=sharding.local_rows(program.mesh, config["batch_size"]),
-    )
-
-
-def _plan_evaluation(validated: Validated) -> dict[str, loaders.EvalWindows]:
-    config = validated.config
-    return loaders.plan_eval(
-        [*validated.mixture.components, *validated.elsewhere],
-        validated.extra,
-        windows_per_role=config["eval"]["windows"],
-        min_per_source=config["eval"]["min_windows"],
-        block_size=config["model"]["block_size"],
-        version=validated.eval_plan,
-    )
-
-
 def _control(config: Mapping, record: Mapping, version: int) -> step.Control:
     """What stays the same in all updates. Every stage of a lineage has a dropout key of its own;
     runs begun with an older order keep theirs."""
@@ -392,27 +267,6 @@ def _control(config: Mapping, record: Mapping, version: int) -> step.Control:
         replay_weight=np.float32(0),
         average_from=np.int32(averaging.begin_of(config) or 0),
     )
-
-
-def _digests(loader: loaders.TrainLoader, plan: Mapping, parent: Parent | None) -> dict[str, str]:
-    """What this process reads: training data, evaluation windows, the parent's step."""
-    evaluation = hashlib.sha256()
-    for key, windows in sorted(plan.items()):
-        evaluation.update(f"{key} {windows.tokens.shape}\n".encode())
-        evaluation.update(windows.tokens.tobytes())
-        evaluation.update(windows.doc_WL.tobytes())
-    found = {
-        "training data": loader.fingerprint[:12],
-        "evaluation windows": evaluation.hexdigest()[:12],
-    }
-    if parent is not None:
-        directory = layout.step_dir(parent.path, parent.step)
-        found[f"{parent.path}@{parent.step}"] = integrity.digest(directory, "params")
-    return found
-
-
-def _plan_notes(plan: Mapping) -> list[str]:
-    return [f"evaluation of {key}: {source.note}" for key, source in plan.items() if source.note]
 
 
 def _resume(

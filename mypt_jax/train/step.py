@@ -110,30 +110,10 @@ def build(
     mesh, note = _make_mesh(config, devices)
     resolved = gpt.resolve(config["model"], devices[0])
     tx = optim.make_optimizer(config["optim"], is_matrix=parameters.is_matrix)
-
     adapter = adapters.of(config)
-
-    def new_model(*, adapted: bool):
-        model = gpt.GPT(rngs=nnx.Rngs(config["seed"]), **resolved)
-        if adapted:
-            key = jax.random.fold_in(jax.random.key(config["seed"]), _ADAPTER_KEY)
-            assert adapter is not None
-            adapters.attach(model, adapter, key)
-        return nnx.split(model, nnx.Param)
-
-    def from_params(params):
-        name = adapters.NAME if adapter else "params"
-        state = {name: params, "opt_state": tx.init(params), "step": jnp.zeros((), jnp.int32)}
-        if config["optim"]["average_ratio"]:
-            state[averaging.NAME] = averaging.initial(params)
-        return state
-
-    def init():
-        params = nnx.to_pure_dict(new_model(adapted=bool(adapter))[1])
-        return from_params(adapters.split(params)[1] if adapter else params)
-
-    whole = nnx.to_pure_dict(nnx.eval_shape(functools.partial(new_model, adapted=False))[1])
-    shapes = jax.eval_shape(init)
+    make = _makers(config, resolved, adapter, tx)
+    whole = nnx.to_pure_dict(nnx.eval_shape(make.model)[1])
+    shapes = jax.eval_shape(make.state)
     choice = memory.choose(
         config,
         memory.sizes(shapes, whole),
@@ -144,19 +124,14 @@ def build(
     resolved["remat"] = choice.remat
     # A single copy of everything has nothing to gather.
     resolved["gather_weights"] &= mesh.shape["data"] * mesh.shape["fsdp"] > 1
-    graph = nnx.eval_shape(functools.partial(new_model, adapted=False))[0]
-    bind = forward.binder(graph, mesh=mesh, eot=eot)
+    # The graph again, of what has been resolved since.
+    bind = forward.binder(nnx.eval_shape(make.model)[0], mesh=mesh, eot=eot)
     shardings = states.shardings(mesh, shapes, tx)
-    abstract_state = _placed(shapes, shardings)
     abstract_params = _placed(whole, states.parameter_shardings(mesh, whole))
     abstract_frozen, bind_adapted = {}, None
     if adapter:
         abstract_frozen = adapters.frozen_places(abstract_params, resolved["compute_dtype"])
-        adapted = nnx.eval_shape(functools.partial(new_model, adapted=True))[0]
-        bind_adapted = forward.binder(adapted, mesh=mesh, eot=eot)
-    replicated = NamedSharding(mesh, P())
-    batch_split = NamedSharding(mesh, P(sharding.BATCH_AXES))
-    abstract_batch = _abstract_batch(config, batch_split)
+        bind_adapted = forward.binder(nnx.eval_shape(make.adapted)[0], mesh=mesh, eot=eot)
     name = config["objective"]["replay"]
     abstract_teacher = {}
     if objectives.has_teacher(name):
@@ -172,28 +147,24 @@ def build(
         accumulation_steps=config["accumulation_steps"],
         skip_spikes=config["guard"]["skip_spikes"],
     )
-    held = [abstract_teacher, *([abstract_frozen] if adapter else [])]
+    batch_split = NamedSharding(mesh, P(sharding.BATCH_AXES))
     return Program(
         mesh=mesh,
         model_config=resolved,
-        abstract_state=abstract_state,
+        abstract_state=_placed(shapes, shardings),
         abstract_params=abstract_params,
         abstract_teacher=abstract_teacher,
         abstract_frozen=abstract_frozen,
-        abstract_batch=abstract_batch,
+        abstract_batch=_abstract_batch(config, batch_split),
         rates=optim.Rates(config["optim"], num_steps=config["num_steps"]),
-        init=jax.jit(init, out_shardings=shardings),
-        from_params=jax.jit(from_params, out_shardings=shardings, donate_argnums=0),
-        step=jax.jit(
+        init=jax.jit(make.state, out_shardings=shardings),
+        from_params=jax.jit(make.state_of, out_shardings=shardings, donate_argnums=0),
+        step=_compiled_step(
             train_step,
-            donate_argnums=0,
-            in_shardings=(
-                shardings,
-                Batch(batch_split, batch_split),
-                replicated,
-                *jax.tree.map(lambda x: x.sharding, held),
-            ),
-            out_shardings=(shardings, replicated),
+            mesh,
+            shardings,
+            batch_split,
+            [abstract_teacher, *([abstract_frozen] if adapter else [])],
         ),
         merge=jax.jit(
             functools.partial(adapters.merged, scale=adapter.scale if adapter else 0.0),
@@ -202,6 +173,58 @@ def build(
         measure=losses.make_measure(bind),
         drift=losses.make_drift(bind),
         notes=[n for n in (note, gpt.device_note(resolved, devices[0]), choice.note) if n],
+    )
+
+
+class _Makers(NamedTuple):
+    """What draws a model by the seed, and makes a run's state of parameters."""
+
+    model: Callable[[], tuple]  # (graph, parameters)
+    adapted: Callable[[], tuple]  # the same with adapters beside its matrices
+    state_of: Callable[[Mapping], dict]  # of what is trained
+    state: Callable[[], dict]
+
+
+def _makers(config: Mapping, resolved: dict, adapter: adapters.Adapter | None, tx) -> _Makers:
+    def model():
+        return nnx.split(gpt.GPT(rngs=nnx.Rngs(config["seed"]), **resolved), nnx.Param)
+
+    def adapted():
+        assert adapter is not None
+        whole = gpt.GPT(rngs=nnx.Rngs(config["seed"]), **resolved)
+        adapters.attach(
+            whole, adapter, jax.random.fold_in(jax.random.key(config["seed"]), _ADAPTER_KEY)
+        )
+        return nnx.split(whole, nnx.Param)
+
+    def state_of(params):
+        name = adapters.NAME if adapter else "params"
+        state = {name: params, "opt_state": tx.init(params), "step": jnp.zeros((), jnp.int32)}
+        if config["optim"]["average_ratio"]:
+            state[averaging.NAME] = averaging.initial(params)
+        return state
+
+    def state():
+        if adapter:
+            return state_of(adapters.split(nnx.to_pure_dict(adapted()[1]))[1])
+        return state_of(nnx.to_pure_dict(model()[1]))
+
+    return _Makers(model, adapted, state_of, state)
+
+
+def _compiled_step(train_step, mesh: Mesh, shardings, batch_split: NamedSharding, held: list):
+    """The update, its state given away. `held`: places of the parameters that only are read."""
+    replicated = NamedSharding(mesh, P())
+    return jax.jit(
+        train_step,
+        donate_argnums=0,
+        in_shardings=(
+            shardings,
+            Batch(batch_split, batch_split),
+            replicated,
+            *jax.tree.map(lambda x: x.sharding, held),
+        ),
+        out_shardings=(shardings, replicated),
     )
 
 

@@ -1,0 +1,102 @@
+"""What a run reads: its batches, evaluation windows, and the models that stand beside its own."""
+
+import contextlib
+import hashlib
+from collections.abc import Mapping
+
+from data_pipeline.batches import loader as loaders
+from data_pipeline.batches import window_order
+from mypt_jax.checkpoint import restore
+from mypt_jax.distributed import sharding
+from mypt_jax.monitor import data_check
+from mypt_jax.runs import drawn as drawn_windows
+from mypt_jax.runs import integrity, layout
+from mypt_jax.schema.validation import Parent, Teacher, Validated
+from mypt_jax.train import step
+
+
+def open_loader(
+    validated: Validated, program: step.Program, meta: Mapping | None = None
+) -> loaders.TrainLoader:
+    """The batches of the run: those that it began with, where `meta` of a saved step is given."""
+    config = validated.config
+    drawn = meta["lineage"].get("drawn", {}) if meta else validated.drawn
+    return loaders.TrainLoader(
+        validated.mixture,
+        block_size=config["model"]["block_size"],
+        batch_size=config["batch_size"],
+        seed=config["seed"],
+        past={part.key: drawn_windows.past(drawn, part) for part in validated.mixture.components},
+        version=meta["data"]["describe"]["order"] if meta else window_order.VERSION,
+        rows=sharding.local_rows(program.mesh, config["batch_size"]),
+    )
+
+
+def plan_evaluation(validated: Validated) -> dict[str, loaders.EvalWindows]:
+    config = validated.config
+    return loaders.plan_eval(
+        [*validated.mixture.components, *validated.elsewhere],
+        validated.extra,
+        windows_per_role=config["eval"]["windows"],
+        min_per_source=config["eval"]["min_windows"],
+        block_size=config["model"]["block_size"],
+        version=validated.eval_plan,
+    )
+
+
+def notes_of(plan: Mapping) -> list[str]:
+    return [f"evaluation of {key}: {source.note}" for key, source in plan.items() if source.note]
+
+
+def digests(loader: loaders.TrainLoader, plan: Mapping, parent: Parent | None) -> dict[str, str]:
+    """What this process reads: training data, evaluation windows, the parent's step."""
+    evaluation = hashlib.sha256()
+    for key, windows in sorted(plan.items()):
+        evaluation.update(f"{key} {windows.tokens.shape}\n".encode())
+        evaluation.update(windows.tokens.tobytes())
+        evaluation.update(windows.doc_WL.tobytes())
+    found = {
+        "training data": loader.fingerprint[:12],
+        "evaluation windows": evaluation.hexdigest()[:12],
+    }
+    if parent is not None:
+        directory = layout.step_dir(parent.path, parent.step)
+        found[f"{parent.path}@{parent.step}"] = integrity.digest(directory, "params")
+    return found
+
+
+def check_data(validated: Validated, stack: contextlib.ExitStack) -> data_check.DataCheck:
+    """Begins to read what the manifests vouch for."""
+    components = [*validated.mixture.components, *validated.elsewhere, *validated.extra]
+    splits = [(one.data, "val") for one in components]
+    splits += [(one.data, "train") for one in components if one.share]
+    limit = validated.config["distributed"]["save_timeout_secs"]
+    found = data_check.DataCheck(splits, timeout_secs=limit)
+    stack.callback(found.close)
+    found.start()
+    return found
+
+
+def load_frozen(program: step.Program, frozen: Teacher | None) -> dict:
+    """What adapters are added to, {} where all parameters are trained. Raises as load_teacher."""
+    if frozen is None:
+        return {}
+    return restore.restore_params(
+        frozen.path, frozen.step, program.abstract_frozen, allow_cast=True
+    )
+
+
+def load_teacher(program: step.Program, validated: Validated, frozen: dict) -> dict:
+    """Parameters of a verified step, placed like the student's, in the dtype of the products; {}
+    where the objective has no teacher. What adapters are added to is not held twice.
+
+    Raises NoValidState when the step fails its manifest, UserError when its shapes differ.
+    """
+    teacher = validated.teacher
+    if teacher is None:
+        return {}
+    if teacher == validated.frozen:
+        return frozen
+    return restore.restore_params(
+        teacher.path, teacher.step, program.abstract_teacher, allow_cast=True
+    )
