@@ -4,11 +4,13 @@
     mypt frontier --base=runs/testbed/base --out_dir=runs/testbed/frontier \\
         --config.data.domain=data/testbed/domain --config.data.general=data/testbed/general
     mypt frontier ... --add=configs/mine.py --recipes=chain,ce,kl,mine
+    mypt frontier ... --size=runs/gpt2 --num_steps=64 --recipes=ce,kl,samples --samples=data/own
 
 Every recipe is trained from one base in equal steps: with the first seed at each of --rates, which
 multiply the rates of the stage files, then at its best rate with the other seeds. All get the same
 free treatment, a place on the line from the base, and are compared at one domain loss: that of the
-guide's chain. Places and rates are chosen on one half of val, figures are of the other.
+guide's chain, or of the recipe that --recipes names first where the chain is not among them. Places
+and rates are chosen on one half of val, figures are of the other.
 
 Finished runs and measurements are kept in --out_dir: the same command goes on where it stopped.
 """
@@ -24,7 +26,8 @@ from mypt_jax.schema import overrides, stage_file
 def main(argv: list[str] | None = None) -> int:
     args, flags = _parse(argv)
     table = _recipes(args.recipes, args.add)
-    plan = training.Plan(args.base, args.size, args.out_dir, tuple(flags))
+    plan = training.Plan(args.base, args.size, args.out_dir, tuple(flags), args.num_steps)
+    against = next(iter(table))
     training.check_base(plan)
     samples = args.samples or ""
     if not samples and any(recipe.needs_samples for recipe in table.values()):
@@ -50,13 +53,13 @@ def main(argv: list[str] | None = None) -> int:
 
     measure = points.Points(
         args.base,
-        _data(tried[0], args.elsewhere) if tried else {},
+        _data(tried[0], args.elsewhere, samples) if tried else {},
         windows=args.windows,
         questions=args.questions,
         cache=os.path.join(args.out_dir, "points"),
     )
-    target, best = comparison.choose_rates(measure, tried)
-    print(f"compared at a domain loss of {target:.3f}; rates {best}", flush=True)
+    target, best = comparison.choose_rates(measure, tried, against)
+    print(f"compared with raw {against} at a domain loss of {target:.3f}; rates {best}", flush=True)
     more = [of(name, best[name], seed) for seed in others for name in best]
     for run, code in training.train(more, parallel=args.parallel):
         failed = failed or code
@@ -65,10 +68,10 @@ def main(argv: list[str] | None = None) -> int:
         return failed
     every = [*tried, *training.finished(more)]
     chosen = [one for one in every if one.rate == best[one.recipe]]
-    found = comparison.rows(measure, table, chosen, every, say=print)
+    found = comparison.rows(measure, table, chosen, every, against=against, say=print)
     for path in page.write(args.out_dir, found, table, target=target):
         print(f"wrote {path}")
-    print("\n".join(page.table(found)))
+    print("\n".join(page.table(found, against)))
     return failed
 
 
@@ -77,6 +80,9 @@ def _parse(argv: list[str] | None):
     parser.add_argument("--base", required=True, help="a finished run that all start from")
     parser.add_argument("--size", default="tiny", help="what follows a stage file's colon")
     parser.add_argument("--out_dir", required=True)
+    parser.add_argument(
+        "--num_steps", type=int, default=0, help="of every result; default: adapt's"
+    )
     parser.add_argument("--recipes", default="", help="names by commas; default: all")
     parser.add_argument("--add", nargs="+", default=[], metavar="FILE", help="stage files as well")
     parser.add_argument("--rates", default="1,0.5,2", help="factors, by commas")
@@ -92,6 +98,8 @@ def _parse(argv: list[str] | None):
     for name in ("seeds", "windows", "questions", "parallel"):
         if getattr(args, name) < 1:
             raise UserError(f"--{name}={getattr(args, name)}: at least 1 is wanted")
+    if args.num_steps < 0:
+        raise UserError(f"--num_steps={args.num_steps}: at least 1 is wanted, or 0 for adapt's")
     try:
         args.rates = [float(one) for one in args.rates.split(",")]
     except ValueError:
@@ -107,7 +115,8 @@ def _first(rate: float, rates: list[float]) -> list[float]:
 
 
 def _recipes(names: str, added: list[str]) -> dict[str, recipes.Recipe]:
-    """The recipes asked for, the chain first, with which all are compared. Raises UserError."""
+    """The recipes asked for, first the one with which all are compared: the chain, where it is
+    among them. Raises UserError."""
     table = dict(recipes.RECIPES)
     for file in added:
         stage = stage_file.load(file).stage
@@ -118,13 +127,15 @@ def _recipes(names: str, added: list[str]) -> dict[str, recipes.Recipe]:
     unknown = [name for name in wanted if name not in table]
     if unknown:
         raise UserError(f"--recipes: {unknown[0]} is none of {', '.join(table)}")
-    if "chain" not in wanted:
-        raise UserError("--recipes: the chain is what all are compared with; name it as well")
-    return {name: table[name] for name in table if name in wanted}
+    order = dict.fromkeys(wanted)
+    if recipes.CHAIN in order:
+        order = {recipes.CHAIN: None, **order}
+    return {name: table[name] for name in order}
 
 
-def _data(one: training.Candidate, elsewhere: str) -> dict[str, tuple[str, ...]]:
-    """What is evaluated, by role: the data of the chain's stages."""
+def _data(one: training.Candidate, elsewhere: str, samples: str) -> dict[str, tuple[str, ...]]:
+    """What is evaluated, by role: the data of the stages, and the base's own words."""
     data = next(iter(one.runs.values())).stage.config["data"]
     beside = (elsewhere,) if elsewhere else tuple(data["elsewhere"])
+    beside += (samples,) if samples else ()
     return {"domain": data["domain"], "general": data["general"], "elsewhere": beside}

@@ -5,18 +5,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
 from mypt_jax.checkpoint import restore
 from mypt_jax.frontier import intervals, lines
 from mypt_jax.frontier.points import Points
-from mypt_jax.frontier.recipes import Recipe
+from mypt_jax.frontier.recipes import CHAIN, Recipe
 from mypt_jax.frontier.training import Candidate
 from mypt_jax.plan import costs
 from mypt_jax.runs.evaluations import Evaluation
 from mypt_jax.schema import recorded
 
-CHAIN = "chain"
+# What others forget less than, in a row.
+REFERENCE = "reference, raw"
+BEST_CE = "best ce, treated"
 
 
 class Row(NamedTuple):
@@ -42,16 +45,19 @@ class _Form(NamedTuple):
     lines: list[list[lines.Place]]
 
 
-def choose_rates(points: Points, tried: Sequence[Candidate]) -> tuple[float, dict[str, float]]:
-    """(the domain loss at which recipes are compared: the raw chain's; {recipe: its best rate}).
+def choose_rates(
+    points: Points, tried: Sequence[Candidate], against: str
+) -> tuple[float, dict[str, float]]:
+    """(the domain loss at which recipes are compared; {recipe: its best rate}).
 
-    By the first seed, on the half that is chosen on. Best: least general loss at that domain loss,
-    on the line; where no rate reaches it, the least domain loss.
+    It is the one of the recipe `against`, raw and at rate 1. By the first seed, on the half that is
+    chosen on. Best: least general loss at that domain loss, on the line; where no rate reaches it,
+    the least domain loss.
     """
     ends = {(one.recipe, one.rate): walk_of(points, [one.result]) for one in tried}
-    if (CHAIN, 1.0) not in ends:
-        raise UserError("the raw chain at rate 1 is what all are compared with: train it first")
-    target = ends[CHAIN, 1.0][-1].domain
+    if (against, 1.0) not in ends:
+        raise UserError(f"raw {against} at rate 1 is what all are compared with: train it first")
+    target = ends[against, 1.0][-1].domain
     best: dict[str, float] = {}
     for name in dict.fromkeys(one.recipe for one in tried):
         found = {rate: line for (recipe, rate), line in ends.items() if recipe == name}
@@ -59,7 +65,8 @@ def choose_rates(points: Points, tried: Sequence[Candidate]) -> tuple[float, dic
             found,
             key=lambda rate: (lines.general_at(found[rate], target), found[rate][-1].domain),
         )
-    best[CHAIN] = 1.0  # the guide's own rates are what is compared with
+    if CHAIN in best:
+        best[CHAIN] = 1.0  # the guide's own rates are what is compared with
     return target, best
 
 
@@ -79,13 +86,16 @@ def rows(
     chosen: Sequence[Candidate],
     tried: Sequence[Candidate],
     *,
+    against: str,
     say: Callable[[str], None],
 ) -> tuple[Row, ...]:
-    """The table. `chosen`: candidates at their best rates, all seeds; `tried`: all that ran."""
+    """The table. `chosen`: candidates at their best rates, all seeds; `tried`: all that ran;
+    `against`: the recipe that all are compared with."""
     forms = [form for name in recipes for form in _forms(points, name, recipes[name], chosen)]
-    chain = forms[0]  # raw; what a seed's chain has learned is what its other recipes are held to
-    ends = [line[-1].domain for line in chain.lines]
-    target = {one.seed: end for one, end in zip(chain.candidates, ends, strict=True)}
+    # What a seed's run of it has learned, raw, is what the other recipes of the seed are held to.
+    reference = next(one for one in forms if one.recipe == against)
+    ends = [line[-1].domain for line in reference.lines]
+    target = {one.seed: end for one, end in zip(reference.candidates, ends, strict=True)}
     mean = float(np.mean(ends))
     base = points.reported(points.base)
     draw = intervals.Resamples(base, max(len(one.candidates) for one in forms))
@@ -107,7 +117,7 @@ def rows(
         ]
         measured[one.recipe, one.form] = seen, None if is_end else float(np.mean(shares))
     return tuple(
-        _row(one, *measured[one.recipe, one.form], draw, measured, recipes, tried)
+        _row(one, *measured[one.recipe, one.form], draw, measured, recipes, tried, against)
         for one in forms
         if (one.recipe, one.form) in measured
     )
@@ -127,11 +137,13 @@ def _forms(points, name: str, recipe: Recipe, chosen: Sequence[Candidate]) -> li
     return found
 
 
-def _row(form: _Form, seen, share, draw: intervals.Resamples, measured, recipes, tried) -> Row:
+def _row(
+    form: _Form, seen, share, draw: intervals.Resamples, measured, recipes, tried, against: str
+) -> Row:
     forgotten = draw.change(seen, "general")
-    others = {"chain, raw": (CHAIN, "raw")}
+    others = {REFERENCE: (against, "raw")}
     if best := _best_ce(measured, recipes, draw):
-        others["best ce, treated"] = best
+        others[BEST_CE] = best
     recipe = recipes[form.recipe]
     cost = {
         one: sum(map(_flops, _needed(recipe, one, form.form)))
@@ -158,12 +170,8 @@ def _row(form: _Form, seen, share, draw: intervals.Resamples, measured, recipes,
 
 
 def _figures(seen: Sequence[Evaluation], draw: intervals.Resamples) -> dict[str, np.ndarray]:
-    found = {
-        role: draw.change(seen, role)
-        for role in ("domain", "general", "elsewhere")
-        if seen[0].of(role)
-    }
-    for role in ("general", "elsewhere"):
+    found = {role: draw.change(seen, role) for role in mixture.EVALUATED_ROLES if seen[0].of(role)}
+    for role in mixture.EVALUATED_ROLES[1:]:
         if seen[0].of(role):
             found[f"drift/{role}"] = draw.change(seen, role, "drift")
     for key in dict.fromkeys(name.rpartition("/")[0] for name in seen[0].sources):

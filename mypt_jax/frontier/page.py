@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 from data_pipeline import atomic
-from mypt_jax.frontier.comparison import Row
+from mypt_jax.frontier.comparison import BEST_CE, REFERENCE, Row
 from mypt_jax.frontier.intervals import Interval
 from mypt_jax.frontier.recipes import Recipe
 from mypt_jax.runs import code
@@ -18,14 +18,15 @@ _WIDTH, _HEIGHT, _MARGIN = 760, 520, 64  # pixels
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
 _DASHES = ("", "6 3", "2 3")
 _HEADER = (
-    "recipe|rate|seeds|share|domain|forgetting|less than raw chain|less than best CE|elsewhere"
-    "|drift|choice: domain|choice: general|recall: general|FLOPs|with all trials"
+    "recipe|rate|seeds|share|domain|forgetting|less than raw {}|less than best CE|elsewhere"
+    "|drift|own words|choice: domain|choice: general|recall: general|FLOPs|with all trials"
 )
 
 
-def table(rows: Sequence[Row]) -> list[str]:
-    """Markdown. Losses are nats/token over the base's, intervals 95 %."""
-    header = _HEADER.split("|")
+def table(rows: Sequence[Row], against: str) -> list[str]:
+    """Markdown. Losses are nats/token over the base's, intervals 95 %; `against`: the recipe that
+    all are compared with."""
+    header = _HEADER.format(against).split("|")
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
     for row in rows:
         lines.append(f"| {' | '.join(_cells(row))} |")
@@ -41,10 +42,11 @@ def _cells(row: Row) -> list[str]:
         "1" if row.share is None else f"{row.share:.2f}",
         _signed(figures.get("domain")),
         _signed(figures.get("general")),
-        _percent(row.less.get("chain, raw")),
-        _percent(row.less.get("best ce, treated")),
+        _percent(row.less.get(REFERENCE)),
+        _percent(row.less.get(BEST_CE)),
         _signed(figures.get("elsewhere")),
         _signed(figures.get("drift/general")),
+        _signed(figures.get("behaviour")),
         *(_share(figures.get(name)) for name in ("choice/domain", "choice/general")),
         _share(figures.get("recall/general")),
         f"{row.flops:.2e}",
@@ -72,6 +74,7 @@ def write(
     out_dir: str, rows: Sequence[Row], recipes: Mapping[str, Recipe], *, target: float
 ) -> list[str]:
     """Writes the three files; returns their paths."""
+    against = next(iter(recipes))
     made = {
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
@@ -81,12 +84,13 @@ def write(
     whole = {
         "made": made,
         "domain_loss": target,
+        "compared_with": against,
         "recipes": {name: one.what for name, one in recipes.items()},
         "rows": [_plain(row._asdict()) for row in rows],
     }
     contents = {
         "frontier.json": json.dumps(whole, indent=1),
-        "frontier.md": "\n".join(table(rows)) + "\n",
+        "frontier.md": "\n".join(table(rows, against)) + "\n",
         "frontier.svg": picture(rows),
     }
     for name, text in contents.items():

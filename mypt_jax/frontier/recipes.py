@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
+CHAIN = "chain"  # the guide's, with which others are compared, at its own rates
 SAMPLES = "SAMPLES"  # in a value: the dataset of the base's own samples
 
 
@@ -72,7 +73,7 @@ def _one(kind: str, **values: object) -> tuple[Stage, ...]:
 _MEAN = {"optim__schedule": "constant", "optim__average_ratio": 0.5}
 
 RECIPES: dict[str, Recipe] = {
-    "chain": Recipe("the guide's v3, v7, v8", _chain(), ("v5", "v7", "v8"), "ce"),
+    CHAIN: Recipe("the guide's v3, v7, v8", _chain(), ("v5", "v7", "v8"), "ce"),
     "ce": Recipe("one stage, 20 % replay", _one("ce"), kind="ce"),
     "ce-5": Recipe("ce, 5 % replay", _one("ce", data__replay_ratio=0.05), kind="ce"),
     "ce-10": Recipe("ce, 10 % replay", _one("ce", data__replay_ratio=0.10), kind="ce"),
@@ -88,6 +89,7 @@ RECIPES: dict[str, Recipe] = {
         _one("kl", data__general=(SAMPLES,)),
         kind="kl",
     ),
+    "control": Recipe("general text alone", _one("ce", data__replay_ratio=1.0)),
     "adapter": Recipe(
         "kl, adapters of rank 8 at five times the rate",
         (Stage("adapt", "", {"objective.replay": "kl", "adapter.rank": 8}, rate=5.0),),

@@ -34,6 +34,7 @@ class Plan(NamedTuple):
     size: str  # what follows a stage file's colon
     out_dir: str
     flags: tuple[str, ...]  # --config.KEY=VALUE of every stage
+    num_steps: int = 0  # of every result; 0: those of adapt
 
 
 class Candidate(NamedTuple):
@@ -62,7 +63,7 @@ def candidate(
     """Its runs, with all values checked. Raises UserError."""
     place = layout.join(plan.out_dir, "runs", name, f"rate={rate:g},seed={seed}")
     # The result of every recipe takes the steps of adapt; what only a soup needs comes on top.
-    budget = _load(plan, recipes.Stage("adapt")).num_steps
+    budget = plan.num_steps or _load(plan, recipes.Stage("adapt")).num_steps
     share = budget / sum(_load(plan, stage).num_steps for stage in recipe.needed)
     runs: dict[str, Trial] = {}
     for stage in recipe.stages:

@@ -1,6 +1,6 @@
 """The runs of a comparison: what a recipe says stands instead of what is said to all."""
 
-from mypt_jax.frontier import recipes, training
+from mypt_jax.frontier import command, recipes, training
 
 
 def test_own_samples_take_the_place_of_general_text():
@@ -22,3 +22,18 @@ def test_the_steps_of_every_result_are_equal():
         needed = [one.runs[stage.name] for stage in recipe.needed]
         totals[name] = sum(run.stage.config["num_steps"] for run in needed)
     assert {*totals.values()} == {96}
+
+
+def test_a_comparison_has_steps_of_its_own():
+    plan = training.Plan("runs/tiny/base", "tiny", "out", (), num_steps=7)
+    for name in ("ce", "control"):
+        made = training.candidate(
+            plan, name, recipes.RECIPES[name], rate=1.0, seed=1, samples="own"
+        )
+        assert made.runs["adapt"].stage.config["num_steps"] == 7
+
+
+def test_all_are_compared_with_the_chain_or_with_the_first_that_is_named():
+    assert [*command._recipes("kl,chain,ce", [])] == ["chain", "kl", "ce"]
+    assert [*command._recipes("kl,ce", [])] == ["kl", "ce"]
+    assert next(iter(command._recipes("", []))) == "chain"
