@@ -78,8 +78,11 @@ def new(
     if finished and finished["step"] == parent.step:
         digest = finished["params_sha256"]
     else:
-        params = state.get("params") or restore.restore_params(parent.path, parent.step, None)
-        digest = lineage.params_sha256(jax.tree.map(sharding.to_host, dict(params)))
+        if "params" in state:
+            params = jax.tree.map(sharding.to_host, dict(state["params"]))
+        else:  # adapters begin beside the parent's, of which no copy is held
+            params = restore.restore_params(parent.path, parent.step, None)
+        digest = lineage.params_sha256(params)
     own = layout.as_ancestor(
         parent.record, parent.config, path=parent.path, step=parent.step, digest=digest
     )

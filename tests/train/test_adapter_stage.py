@@ -162,3 +162,13 @@ def test_bad_input_is_said_before_anything_is_written(stage, tmp_path, changes, 
     with pytest.raises(UserError, match=said):
         run_stage("v7", {**values, "workdir": tmp_path / "v7", **changes})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_adapters_begin_beside_any_step_of_a_parent(family, lineage_values, tmp_path):
+    """init_from=PATH@STEP, whose parameters no finished.json has the digest of."""
+    shutil.copytree(family / "v3", tmp_path / "v3")
+    (tmp_path / "v3/finished.json").unlink()
+    values = {**lineage_values, "adapter.rank": 2, "workdir": tmp_path / "v7"}
+    run_stage("v7", {**values, "init_from": f"{tmp_path}/v3@2"})
+    digest = layout.record(tmp_path / "v7")["parent"]["params_sha256"]
+    assert digest == layout.finished(family / "v3")["params_sha256"]
