@@ -7,9 +7,9 @@
     mypt runs rename runs/tiny/adapt runs/tiny/adapt_1e-3
     mypt runs clean runs/tiny          # what would go; with --yes it goes
 
-`clean` takes of finished runs the steps beside the result, those that were best before it; with
---optimizer also the optimizer's state of the result, without which a run is trained longer from its
-parameters alone.
+`clean` takes of finished runs the steps beside the result, those that were best before it and that
+no other run started from; with --optimizer also the optimizer's state of the result, without which
+a run is trained longer from its parameters alone.
 """
 
 import contextlib
@@ -54,8 +54,8 @@ def main(argv: list[str] | None = None) -> int:
     names = args.runs if args.what == "remove" else [args.run]
     for name in names:
         _check_unneeded(name, leaving=names, force=args.force)
-    if args.what == "rename" and os.path.lexists(args.new):
-        raise UserError(f"{args.new} is there already: name another directory")
+    if args.what == "rename":
+        _check_place(args.run, args.new)
     for name in names:
         with _owned(name):
             if args.what == "rename":
@@ -93,17 +93,29 @@ def _parse(argv: list[str] | None):
     return args
 
 
+def _check_place(run: str, new: str) -> None:
+    """Raises UserError where a run cannot be moved to."""
+    if os.path.lexists(new):
+        raise UserError(f"{new} is there already: name another directory")
+    own = os.path.realpath(run)
+    if os.path.commonpath([own, os.path.realpath(new)]) == own:
+        raise UserError(f"{new} is inside of {run} itself: name a directory beside it")
+
+
 def _check_unneeded(path: str, *, leaving: list[str], force: bool) -> None:
     """Raises UserError for what is no run, is at work, or is what another run started from that is
     not among the `leaving`."""
     runs.read_run(Path(path))
+    if os.path.islink(os.path.normpath(path)):
+        raise UserError(f"{path} is a link to {os.path.realpath(path)}: name that")
     if who := lease.holder(lease_place.InDirectory(path)):
         raise UserError(f"{path} is at work ({who}): stop it first")
     if force:
         return
     own, gone = os.path.realpath(path), {*map(os.path.realpath, leaving)}
     for other in _beside(path):
-        if os.path.realpath(other.path) not in gone and own in map(os.path.realpath, _needs(other)):
+        needed = {place for place, _ in _needs(other)}
+        if os.path.realpath(other.path) not in gone and own in needed:
             raise UserError(
                 f"{other.path} started from {path}, and looks for it there: --force does it "
                 "nevertheless"
@@ -113,39 +125,50 @@ def _check_unneeded(path: str, *, leaving: list[str], force: bool) -> None:
 def _beside(path: str) -> list[Run]:
     """All runs below the directory that this one lies in, and below runs/."""
     around = os.path.dirname(os.path.abspath(path))
-    found = runs.read_runs(Path(around))
-    default = os.path.abspath("runs")
-    if os.path.isdir(default) and os.path.commonpath([default, around]) != around:
+    return [*runs.read_runs(Path(around)), *_below_runs(around)]
+
+
+def _below_runs(known: str) -> list[Run]:
+    """All runs below runs/, unless those below the directory `known` have it among them."""
+    default, known = os.path.abspath("runs"), os.path.abspath(known)
+    if os.path.isdir(default) and os.path.commonpath([default, known]) != known:
         with contextlib.suppress(UserError):  # none there, or one that is damaged
-            found += runs.read_runs(Path(default))
-    return found
+            return runs.read_runs(Path(default))
+    return []
 
 
-def _needs(run: Run) -> list[str]:
-    """Where the runs are that one came from: ancestors, parts of its sum, teacher; by their names
-    and, where they were moved since, by what they are."""
-    held = [run.record[name]["path"] for name in ("teacher", "frozen") if name in run.record]
-    above, linked = run, [str(one.path) for one in run.merged if one is not None]
-    while above.parent is not None:
+def _needs(run: Run) -> list[tuple[str, int]]:
+    """(place, step) of the runs that one came from: ancestors, parts of its sum, teacher; by their
+    names and, where they were moved since, by what they are."""
+    held = [run.record[name] for name in ("teacher", "frozen") if name in run.record]
+    above, linked = run, list(zip(run.merged, run.merged_from, strict=True))
+    for recorded in reversed(run.ancestors):
+        if above.parent is None:
+            break
         above = above.parent
-        linked.append(str(above.path))
-    return [*(one["path"] for one in (*run.ancestors, *run.merged_from)), *held, *linked]
+        linked.append((above, recorded))
+    found = [(one["path"], one["step"]) for one in (*run.ancestors, *run.merged_from, *held)]
+    found += [(str(one.path), of["step"]) for one, of in linked if one is not None]
+    return [(os.path.realpath(path), step) for path, step in found]
 
 
 def _spare(root: Path, *, optimizer: bool) -> list[tuple[str, int, str, int]]:
-    """(run, step, "" or a part of it, bytes) of what is not a finished run's result."""
-    found = []
-    for run in runs.read_runs(root):
+    """(run, step, "" or a part of it, bytes) of what is not a finished run's result, and no other
+    one came from."""
+    found, around = [], runs.read_runs(root)
+    needed = {one for run in (*around, *_below_runs(str(root))) for one in _needs(run)}
+    for run in around:
         path = str(run.path)
         if not run.finished or lease.holder(lease_place.InDirectory(path)):
             continue
         for step in layout.steps(path):
             directory = layout.step_dir(path, step)
-            if step != run.finished["step"]:
+            if step == run.finished["step"]:
+                if optimizer and layout.has_optimizer(path, step):
+                    rest = listing.size(layout.join(directory, "rest"))
+                    found.append((path, step, "optimizer's state", rest))
+            elif (os.path.realpath(path), step) not in needed:
                 found.append((path, step, "", listing.size(directory)))
-            elif optimizer and layout.has_optimizer(path, step):
-                rest = listing.size(layout.join(directory, "rest"))
-                found.append((path, step, "optimizer's state", rest))
     return found
 
 

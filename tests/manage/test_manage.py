@@ -1,5 +1,6 @@
 """mypt runs: what is listed, and what is not removed by mistake."""
 
+import json
 import os
 import shutil
 
@@ -96,6 +97,34 @@ def test_a_finished_run_can_give_up_what_is_not_its_result(runs, capsys):
     assert manage.main(["clean", "runs", "--optimizer", "--yes"]) == 0
     assert f"runs/base: step {final}, its optimizer's state" in capsys.readouterr().out
     assert not layout.has_optimizer("runs/base", final) and layout.has_optimizer("runs/v3", 6)
+
+
+def test_a_step_that_another_run_started_from_is_not_cleaned_away(runs, capsys):
+    """init_from=PATH@STEP: the child could not be resumed without it."""
+    final = layout.finished("runs/base")["step"]
+    for number in (1, 2):
+        shutil.copytree(
+            layout.step_dir("runs/base", final), layout.step_dir("runs/base", final - number)
+        )
+    path = runs / "v3/lineage.json"
+    record = json.loads(path.read_text())
+    record["ancestors"][0]["step"] = record["parent"]["step"] = final - 2
+    path.write_text(json.dumps(record))
+    assert manage.main(["clean", "runs/base", "--yes"]) == 0
+    assert layout.steps("runs/base") == [final - 2, final]
+
+
+def test_where_a_run_cannot_go_is_one_line(runs):
+    os.symlink("v3", "runs/link")
+    for arguments, words in (
+        (["rename", "runs/v3", "runs/v3/x"], "inside of runs/v3 itself"),
+        (["rename", "runs/v3", "runs/base/"], "is there already"),
+        (["remove", "runs/link"], "runs/link is a link to .*runs/v3: name that"),
+        (["rename", "runs/link", "runs/x", "--force"], "is a link to"),
+    ):
+        with pytest.raises(UserError, match=words):
+            manage.main(arguments)
+    assert sorted(os.listdir(runs)) == ["base", "link", "v3"]
 
 
 @pytest.mark.parametrize(
