@@ -38,7 +38,7 @@ def _stages(path: str, step: int, record: Mapping, config: Mapping) -> list[dict
     """The ancestors and the run, each with its losses where they are of the run's own text."""
     own = {
         "stage": record["stage"],
-        "step": config["num_steps"],
+        "step": step,
         "peak_lr": config["optim"]["peak_lr"],
         "replay_ratio": config["data"]["replay_ratio"],
         "tokens_by_source": record["tokens_by_source"],

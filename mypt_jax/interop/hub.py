@@ -15,12 +15,16 @@ def _library():
     return huggingface_hub
 
 
-def check(name: str, *, base_model: str = "") -> None:
-    """Raises UserError for names that the Hub cannot have, and where nobody is logged in: before
+def check_names(**options: str) -> None:
+    """Raises UserError for names that the Hub cannot have, by the options that say them: before
     anything is made."""
-    for option, value in (("push", name), ("base_model", base_model)):
+    for option, value in options.items():
         if value and not card.HUB_NAME.fullmatch(value):
             raise UserError(f"--{option}={value}: wanted a name of the Hub, as USER/MODEL")
+
+
+def check_login() -> None:
+    """Raises UserError where nobody is logged in: before anything is made."""
     if not _library().get_token():
         raise UserError("--push: nobody is logged in; run hf auth login, or set HF_TOKEN")
 

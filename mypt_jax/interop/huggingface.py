@@ -58,10 +58,13 @@ def main(argv=None) -> int:
         return 0
     if bool(given.directory) == bool(given.push):
         raise errors.UserError("export wants a directory, or --push=NAME in its place")
+    if given.private and not given.push:
+        raise errors.UserError("--private is of a repository: it goes together with --push=NAME")
+    hub.check_names(push=given.push, base_model=given.base_model)
     with contextlib.ExitStack() as stack:
         directory = given.directory or stack.enter_context(tempfile.TemporaryDirectory())
         if given.push:
-            hub.check(given.push, base_model=given.base_model)
+            hub.check_login()
         remarks = hf_folder.export_folder(
             given.run,
             directory,

@@ -106,6 +106,9 @@ def family_of(spec: str, *, settings: Mapping, tokenizer_name: str, source: str)
 
 
 def read(spec: str) -> restore.Loaded:
-    """A run to export, with its lineage record as it stands in the run directory."""
+    """A run to export, with its lineage as it stands: of its result in the run's directory, of an
+    earlier step beside that."""
     loaded = restore.load_params(spec)
+    if (layout.finished(loaded.path) or {}).get("step") != loaded.step:
+        return loaded
     return loaded._replace(record=layout.record(loaded.path))

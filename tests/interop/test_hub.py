@@ -3,12 +3,14 @@
 import base64
 import http.server
 import json
+import shutil
 import threading
 
 import pytest
+from conftest import ROOT
 
 from data_pipeline.errors import UserError
-from mypt_jax.interop import card, hub, huggingface
+from mypt_jax.interop import card, hub, huggingface, runs
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -100,6 +102,8 @@ def test_what_the_hub_refuses_is_one_line_without_the_token(server, folder):
         (["runs/v8", "out", "--push=me/v8"], "a directory, or --push=NAME"),
         (["runs/v8", "--push=me/../v8"], "wanted a name of the Hub"),
         (["runs/v8", "--push=me/v8", "--base_model=/home/me/gpt2"], "wanted a name of the Hub"),
+        (["runs/v8", "out", "--base_model=a b: c"], "--base_model=a b: c: wanted a name"),
+        (["runs/v8", "out", "--private"], "goes together with --push"),
     ],
 )
 def test_slips_are_answered_before_anything_is_read(arguments, words):
@@ -110,7 +114,28 @@ def test_slips_are_answered_before_anything_is_read(arguments, words):
 def test_nobody_logged_in_is_one_line(monkeypatch):
     monkeypatch.setattr(huggingface_hub, "get_token", lambda: None)
     with pytest.raises(UserError, match="hf auth login"):
-        hub.check("me/v8")
+        hub.check_login()
+
+
+def test_a_card_is_of_the_step_that_is_exported(tmp_path):
+    """PATH@STEP: with its own count of steps and tokens, not with those of the whole run."""
+    run = shutil.copytree(ROOT / "tests/data/run_d73f938/runs/v3", tmp_path / "v3")
+    (run / "finished.json").write_text(
+        json.dumps({"step": 12, "run_id": "r", "params_sha256": "", "wall_secs": 1.0, "eval": {}})
+    )
+    record = json.loads((run / "lineage.json").read_text())
+    whole = record | {"tokens_by_source": {key: 9999 for key in record["tokens_by_source"]}}
+    (run / "lineage.json").write_text(json.dumps(whole))
+    found = runs.read(f"{run}@6")
+    text = card.render(
+        path=found.path,
+        step=found.step,
+        config=found.config,
+        record=found.record,
+        parameters=1,
+        remarks=[],
+    )
+    assert "| v3 | 6 | " in text and "9,999" not in text
 
 
 @pytest.mark.parametrize(

@@ -240,7 +240,7 @@ def test_the_default_model_is_exact_with_its_own_modelling_file(tmp_path, capsys
     rows = factory.tokens((2, 32), vocab_size=4096)
     assert np.abs(logits_of(again, rows) - np.asarray(factory.logits(gpt, rows))).max() < 1e-4
     card = (tmp_path / "out" / "README.md").read_text()
-    assert "| v3 | 86 | 0.0003 | 0.30 |" in card
+    assert "| v3 | 0 | 0.0003 | 0.30 |" in card
     assert "| domain/manuals | 1,234 | MIT |" in card
     assert "gpt2-4096, SHA-256" in card
     assert json.loads((tmp_path / "out" / "config.json").read_text())["n_ctx"] == 32
