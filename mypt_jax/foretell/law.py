@@ -11,6 +11,7 @@ hold. Nothing is foretold of a stage of another kind.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -82,6 +83,8 @@ def _check(stages: Sequence[Stage], epochs: float) -> None:
         for key, (value, wanted) in kinds.items():
             if value != wanted:
                 raise UserError(f"{stage} has {key}={value}; only {wanted} is foretold")
+        if (odd := one.odd_step) is not None:
+            raise UserError(f"{stage} was not trained at one rate: see its step {odd}")
         for role in ROLES if one.start.sources else ():
             if reason := comparison.why_apart(one.start, stages[0].start, role):
                 raise UserError(f"{stage} was evaluated on {role} text of its own: {reason}")
@@ -94,7 +97,7 @@ def _domain(stages: Sequence[Stage], base: float) -> Foretold:
         for step, losses in one.settled():
             sums.append(before + one.rates_until(step))
             falls.append(base - losses["domain"])
-        before += one.rates_until(one.config["num_steps"])
+        before += one.rates_until(one.steps)
     if len(sums) < _FEWEST:
         raise UserError(
             f"{len(sums)} evaluations since the base are too few, {_FEWEST} are wanted; with "
@@ -110,16 +113,23 @@ def _fitted(sums_N: np.ndarray, falls_N: np.ndarray, *, at: float, base: float) 
         return slope * np.log1p(sums / np.exp(log_knee))
 
     guess = (falls_N.max() / math.log(2), math.log(sums_N.max()))
+    odd = UserError("the domain losses so far follow no curve")
     try:
-        fit, covariance = scipy.optimize.curve_fit(law, sums_N, falls_N, guess, maxfev=10_000)
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+            fit, covariance = scipy.optimize.curve_fit(law, sums_N, falls_N, guess, maxfev=10_000)
+            loss = base - float(law(at, *fit))
+            nudges = [(1e-4, 0.0), (0.0, 1e-4)]
+            gradient = np.array([(law(at, *(fit + n)) - law(at, *fit)) / 1e-4 for n in nudges])
+            spread = np.sum((falls_N - law(sums_N, *fit)) ** 2) / (len(sums_N) - len(fit))
+            variance = float(gradient @ covariance @ gradient)
     except RuntimeError:
-        raise UserError("the domain losses so far follow no curve") from None
-    nudges = [(1e-4, 0.0), (0.0, 1e-4)]
-    gradient = np.array([(law(at, *(fit + n)) - law(at, *fit)) / 1e-4 for n in nudges])
-    spread = np.sum((falls_N - law(sums_N, *fit)) ** 2) / (len(sums_N) - len(fit))
+        raise odd from None
+    if not (loss > 0 and math.isfinite(loss)):
+        raise odd
     # What one evaluation is off by, its neighbours in the stage are, too: two count as one.
-    error = math.sqrt(2 * max(0.0, gradient @ covariance @ gradient) + spread)
-    return _with_interval(base - float(law(at, *fit)), error, len(sums_N) // 2 - len(fit))
+    # Of too straight a line the knee is not known, and the variance no finite number.
+    error = math.sqrt(2 * max(0.0, variance) + spread) if math.isfinite(variance) else math.inf
+    return _with_interval(loss, error, len(sums_N) // 2 - len(fit))
 
 
 def _general(base: float, rate: float, ratios_N: np.ndarray) -> Foretold:

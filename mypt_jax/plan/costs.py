@@ -17,7 +17,7 @@ from mypt_jax.model import adapters, flops, gpt, parameters
 from mypt_jax.model import memory as memories
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import layout, lineage
-from mypt_jax.schema import duration, recorded, stage_file
+from mypt_jax.schema import duration, recorded, stage_file, tree
 
 GIB = memories.GIB
 
@@ -117,23 +117,39 @@ def stage_of(config: Mapping, origin: str) -> Stage:
 
 
 def ancestors(config: Mapping, spec: str) -> tuple[list[Stage], str]:
-    """(ancestors from the root on, note): runs where they exist, else the stage files beside."""
+    """(ancestors from the root on, note): a run with those in its lineage where it exists, else the
+    stage files beside."""
     path, _, argument = spec.partition(":")
     found: list[Stage] = []
     while config["init_from"] not in ("", "scratch"):
         parent = layout.parse_spec(config["init_from"])[0]
         if os.path.isfile(layout.join(parent, layout.CONFIG)):
-            config, origin = recorded.config(parent), RUN
-        else:
-            file = os.path.join(os.path.dirname(path), f"{os.path.basename(parent)}.py")
-            if not os.path.isfile(shipped.find(file)):
-                return found, f"parent {parent}: neither a run nor a stage file {file}"
-            config = stage_file.load(f"{file}:{argument}" if argument else file).to_dict()
-            origin = STAGE_FILE
-        found.insert(0, stage_of(config, origin))
+            return [*_runs_until(config["init_from"]), *found], ""
+        file = os.path.join(os.path.dirname(path), f"{os.path.basename(parent)}.py")
+        if not os.path.isfile(shipped.find(file)):
+            return found, f"parent {parent}: neither a run nor a stage file {file}"
+        config = stage_file.load(f"{file}:{argument}" if argument else file).to_dict()
+        found.insert(0, stage_of(config, STAGE_FILE))
         if len(found) > 100:
             raise UserError(f"init_from of {found[0].path} leads in a circle")
     return found, ""
+
+
+def _runs_until(spec: str) -> list[Stage]:
+    """A run PATH[@STEP] and its ancestors, each with the steps that the next one begins after; of
+    one at work all that it is to make."""
+    path, which = layout.parse_spec(spec)
+    config = recorded.config(path)
+    is_known = which or layout.finished(path)
+    step = layout.resolve_step(spec)[1] if is_known else config["num_steps"]
+    above = layout.record_at(path, step)["ancestors"]
+    ended = [(one["path"], tree.completed(one["config"]), one["step"]) for one in above]
+    return [_ended(*one) for one in (*ended, (path, config, step))]
+
+
+def _ended(path: str, config: Mapping, step: int) -> Stage:
+    found = stage_of({**config, "num_steps": step}, RUN)
+    return found._replace(config=config, path=path)
 
 
 def sizes(config: Mapping) -> memories.Bytes:
@@ -260,7 +276,7 @@ def past_tokens(parts: list[Part], stages: list[Stage]) -> dict[str, int]:
             planned[part.key] = planned.get(part.key, 0) + round(part.share * stage.tokens)
     if not done or not os.path.isfile(layout.join(done[-1].path, lineage.FILE)):
         return planned
-    record, config = layout.record(done[-1].path), done[-1].config
+    record, config = layout.record_at(done[-1].path, done[-1].num_steps), done[-1].config
     drawn, by_name = drawn_windows.table(record, config), lineage.total_tokens_by_source(record)
     block_size = config["model"]["block_size"]
     for part in parts:

@@ -8,7 +8,6 @@ from data_pipeline.tokens import tokenizer
 from mypt_jax.foretell import law, lineage
 from mypt_jax.model import flops, memory
 from mypt_jax.plan import asked, collectives, costs, gpu, hlo, topology
-from mypt_jax.runs import layout
 from mypt_jax.schema import duration
 
 
@@ -122,9 +121,8 @@ def _foretold(
     tokens = costs.stage_of(config, "this").tokens
     domain = [part for part in parts if part.key.startswith("domain/") and part.share]
     seen = [(past.get(one.key, 0) + one.share * tokens) / max(1, one.tokens) for one in domain]
-    parent = stages[-1].path
     try:
-        since = [*lineage.above(layout.record(parent)["ancestors"]), lineage.read(parent)]
+        since = lineage.until(stages[-1].path, stages[-1].num_steps)
         found = law.foretell([*since, lineage.to_be(config)], epochs=max(seen, default=0.0))
     except UserError as error:
         return [f"final losses are not foretold: {error}"]

@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import optax
 import pytest
+import run_factory
 
 from configs import v8
 from data_pipeline.errors import UserError
@@ -172,6 +173,22 @@ def test_what_is_to_do_is_summed_and_priced(capsys, tmp_path):
         prices.write_text(text)
         with pytest.raises(UserError, match=said_):
             command.main(["--config=configs/v8.py", f"--prices={prices}"])
+
+
+def test_a_parent_s_earlier_step_is_what_is_planned_from(capsys, tmp_path):
+    """init_from=PATH@STEP: not all that the parent made since, nor what it was itself made from."""
+    for name, parent in (("base", None), ("v3", "base")):
+        run_factory.write_run(tmp_path, name, parent=parent, start=(6.0, 5.0), final=(5.0, 5.1))
+    step = tmp_path / "v3/checkpoints/00000010"
+    step.mkdir(parents=True)
+    record = json.loads((tmp_path / "v3/lineage.json").read_text())
+    at_step = {"lineage": record | {"tokens_by_source": {"domain/cwe": 55}}}
+    (step / "meta.json").write_text(json.dumps({"tree": {"params": {}, "rest": {}}, **at_step}))
+    (tmp_path / "base/config.json").unlink()  # its child's lineage has it
+    for spec, steps in ((f"{tmp_path}/v3@10", "10"), (f"{tmp_path}/v3", "20")):
+        out = said(capsys, "--config=configs/v5.py:tiny", f"--config.init_from={spec}")
+        assert re.search(rf"^  v3 +run +{steps} ", out, re.M), out
+        assert re.search(r"^  base +run +20 ", out, re.M)
 
 
 @pytest.mark.parametrize(
