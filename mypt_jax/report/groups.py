@@ -5,7 +5,7 @@ import math
 import os
 import re
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -61,10 +61,14 @@ def groups(runs: Sequence[Run]) -> list[Group]:
     found: dict[str, list[Run]] = {}
     for run in runs:
         found.setdefault(_key(run), []).append(run)
-    return [
-        Group(_name(members), members, look(number))
-        for number, members in enumerate(found.values())
-    ]
+    names: set[str] = {run.name for run in runs}
+    named = []
+    for number, members in enumerate(found.values()):
+        own = {run.name for run in members}
+        name = _name(members, names - own)
+        names.add(name)
+        named.append(Group(name, members, look(number)))
+    return named
 
 
 def by_run(found: Sequence[Group]) -> dict[str, Group]:
@@ -81,11 +85,12 @@ def _key(run: Run) -> str:
     return json.dumps([digest, data, own], sort_keys=True, default=str)
 
 
-def _name(runs: Sequence[Run]) -> str:
+def _name(runs: Sequence[Run], taken: Collection[str]) -> str:
+    """What the names of several runs begin with, unless that is another one's: else the first."""
     if len(runs) == 1:
         return runs[0].name
-    shared = os.path.commonprefix([run.name for run in runs])
-    return _SEED.sub("", shared) or runs[0].name
+    shared = _SEED.sub("", os.path.commonprefix([run.name for run in runs]))
+    return shared if shared and shared not in taken else runs[0].name
 
 
 def spread(group: Group, value: Callable[[Run], float | None]) -> tuple[float, float] | None:

@@ -79,10 +79,8 @@ def read_runs(root: Path) -> list[Run]:
             f"{root} holds no run (no config.json with lineage.json); train one first: "
             "python -m mypt_jax chain --size=tiny"
         )
-    stages = [run.stage for run in runs]
-    for run in runs:
-        unique = stages.count(run.stage) == 1
-        run.name = run.stage if unique else os.path.relpath(run.path, root)
+    for run, name in zip(runs, _names(runs, root), strict=True):
+        run.name = name
         if run.is_domain_stage:
             run.parent = _find(run.record["parent"], run, runs)
         run.merged = [_find(one, run, runs) for one in run.merged_from]
@@ -90,6 +88,15 @@ def read_runs(root: Path) -> list[Run]:
         if run.parent is not None:
             run.parent.children.append(run)
     return [run for first in runs if first.parent is None for run in _descendants(first)]
+
+
+def _names(runs: list[Run], root: Path) -> list[str]:
+    """Of each run its stage, or its place where another one would have the same name."""
+    names = [run.stage for run in runs]
+    while twice := [number for number, name in enumerate(names) if names.count(name) > 1]:
+        for number in twice:
+            names[number] = os.path.relpath(runs[number].path, root)
+    return names
 
 
 def _descendants(run: Run) -> Iterator[Run]:

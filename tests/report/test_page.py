@@ -332,3 +332,25 @@ def test_browser_filters_thirty_runs(many):
     root, console = browse(page)
     assert console == [] and 'data-errors="0"' in root
     assert 'data-filtered="4 true 0"' in root
+
+
+def test_names_are_each_of_one_run_or_group(tmp_path):
+    """Seeds beside a run that is called as they begin, and a place that is another one's stage."""
+    ends = {"start": (6.0, 5.0), "final": (5.0, 5.2)}
+    run_factory.write_run(tmp_path, "base", parent=None, **ends)
+    for seed in (1, 2):
+        place = f"v5_seed{seed}"
+        run_factory.write_run(tmp_path, "v5", parent="base", place=place, seed=seed, **ends)
+    run_factory.write_run(tmp_path, "v5", parent="base", place="v5", peak_lr=1e-3, **ends)
+    run_factory.write_run(tmp_path, "v7", parent="v5", **ends)
+    run_factory.write_run(tmp_path, "v3", parent="base", place="v8", **ends)
+    for place in ("mine", "yours"):
+        run_factory.write_run(tmp_path, "v8", parent="base", place=place, seed=len(place), **ends)
+    os.rename(tmp_path / "yours", tmp_path / "v3")
+    found = read_runs(tmp_path)
+    names = [run.name for run in found]
+    assert len({*names}) == len(names) == 8, names
+    shown = groups.groups(found)
+    assert len({group.name for group in shown}) == len(shown)
+    rows = [group.name for group, _, _ in tree._rows(shown)]
+    assert sorted(rows) == sorted(group.name for group in shown), "each once"
