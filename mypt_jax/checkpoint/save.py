@@ -132,7 +132,7 @@ class Checkpointer:
     def _commit(self, path: str, meta: dict) -> None:
         start = time.monotonic()
         try:
-            self._orbax.wait_until_finished()
+            self._wait_written()
             if not self._is_writer:
                 own = integrity.entries_below(path, _written_by(jax.process_index()))
                 coordination.client().key_value_set(self._key(jax.process_index()), json.dumps(own))
@@ -147,6 +147,19 @@ class Checkpointer:
             self._saves.append((self._blocked_secs, time.monotonic() - start))
         except BaseException as error:  # noqa: B036 (any failure is handed to the main thread)
             self._error = error
+
+    def _wait_written(self) -> None:
+        """Raises LostPeer when another process does not write its part."""
+        try:
+            self._orbax.wait_until_finished()
+        except TimeoutError as error:
+            if not self._together or error.errno is not None:
+                raise  # of the file system
+            # Whatever ended a barrier of Orbax: its limit, or the coordinator that is gone.
+            raise exits.LostPeer(
+                "another process of this run is gone, or did not write its part of a save within "
+                f"{self._timeout_secs:g} s (distributed.save_timeout_secs): {error}"
+            ) from error
 
     def _key(self, process: int) -> str:
         return f"mypt_jax/saved/{self._number}/{process}"

@@ -1,5 +1,6 @@
 """Saves into a directory that several processes see: each writes and vouches for its own part."""
 
+import errno
 import json
 import os
 import subprocess
@@ -13,6 +14,7 @@ import saves_worker
 from conftest import ROOT
 from several_processes import ends, free_port
 
+from mypt_jax import exits
 from mypt_jax.checkpoint import save
 from mypt_jax.distributed import sharding
 from mypt_jax.runs import integrity, layout
@@ -96,6 +98,26 @@ def test_a_process_that_is_lost_in_a_save_leaves_the_step_before(tmp_path):
     assert ended.startswith("LostPeer") and "write their part of a save" in ended
     step, reasons = save.Checkpointer(str(tmp_path), keep=set).newest_valid(fallback=False)
     assert step == 1 and reasons == ["step 2: its save did not finish"]
+
+
+@pytest.mark.parametrize(
+    ("error", "end"),
+    [
+        (TimeoutError("Timed out while waiting for async_commit_complete barrier."), "LostPeer"),
+        (TimeoutError(errno.ETIMEDOUT, "Connection timed out"), "StorageFailure"),
+    ],
+)
+def test_a_barrier_that_nobody_comes_to_is_no_fault_of_the_disk(tmp_path, error, end):
+    """What Orbax makes of a process that is gone, process 0 included."""
+
+    def wait():
+        raise error
+
+    saver = save.Checkpointer(str(tmp_path), keep=set)
+    saver._together, saver._orbax.wait_until_finished = True, wait
+    saver._commit(str(tmp_path), {})
+    with pytest.raises(getattr(exits, end)):
+        saver.poll()
 
 
 def test_a_file_that_only_another_process_sees_is_no_part_of_a_step(tmp_path):
