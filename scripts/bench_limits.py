@@ -53,16 +53,18 @@ class Measured:
         opened = parents.open_all([(run, 0.0) for run in (base, *runs)])
         self._params = {one.path: one.params for one in opened}
         self._base = opened[0].params
-        self._evaluator = evaluation.open_evaluator(opened)
-        self.base = self.score(self._base)
+        self._all = evaluation.open_evaluator(opened)
+        chosen_on = {k: one for k, one in self._all.plan.items() if k.startswith("general/")}
+        self._general = self._all._replace(plan=chosen_on)
+        self.base = self.score(self._base, self._all)
 
-    def score(self, params):
+    def score(self, params, evaluator):
         from mypt_jax.runs.evaluations import Evaluation
 
-        return Evaluation(self._evaluator.score(params))
+        return Evaluation(evaluator.score(params))
 
     def run(self, path: str):
-        return self.score(self._params[path])
+        return self.score(self._params[path], self._all)
 
     def drawn_back(self, path: str, limit: float):
         """The furthest point from the base that keeps the limit, on the half that is chosen on."""
@@ -70,13 +72,13 @@ class Measured:
         from mypt_jax.train.forgetting import limit as limits
 
         def forgotten(params) -> float:
-            found = comparison.compare(self.score(params), self.base, "general")
+            found = comparison.compare(self.score(params, self._general), self.base, "general")
             if isinstance(found, comparison.Refusal):
                 raise errors.UserError(f"{path}: {found.reason}")
             return found.share
 
         params, _, _ = limits.hold(self._params[path], self._base, forgotten, limit)
-        return self.score(params)
+        return self.score(params, self._all)
 
 
 def figures(measured: Measured, draws, runs: list) -> tuple[list[float], np.ndarray]:
