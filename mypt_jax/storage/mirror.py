@@ -120,7 +120,8 @@ class Mirror:
                 )
             return
         with locked(self._workdir):
-            if not integrity.fault(directory):
+            name = f"{layout.step_dir('', step)}/{integrity.MANIFEST}"
+            if not integrity.fault(directory) and self._is_as_pushed(name):
                 return
             # Steps of an earlier start are of no use to a process that does not write.
             shutil.rmtree(layout.join(self._workdir, layout.CHECKPOINTS), ignore_errors=True)
@@ -130,6 +131,11 @@ class Mirror:
             reason = integrity.fault(directory)
         if reason:
             raise exits.NoValidState(f"{self._url}: step {step} as fetched is invalid: {reason}")
+
+    def _is_as_pushed(self, name: str) -> bool:
+        """Whether a file is here as it is in the bucket: a step may have lost its optimizer."""
+        with open(os.path.join(self._workdir, name), "rb") as file:
+            return file.read() == self._remote.read(name)
 
     def _fetch(self, names: list[str], objects: Mapping[str, Object]) -> None:
         manifests = [name for name in names if name.endswith(f"/{integrity.MANIFEST}")]

@@ -367,6 +367,21 @@ def test_a_workdir_goes_from_machine_to_machine(bucket, tmp_path, monkeypatch):
     assert layout.steps(str(machine("one")[0])) == [6, 9, 15]
 
 
+def test_a_step_that_lost_its_optimizer_is_fetched_again(workdir, tmp_path):
+    """What a process that does not write has of it would go on from other moments than the rest."""
+    write_step(workdir, 6)
+    bucket = Recorder()
+    link_to(workdir, bucket).push(lambda: None)
+    reader = tmp_path / "reader"
+    old = reader / layout.CHECKPOINTS / "00000006" / "rest"
+    shutil.copytree(workdir, reader)
+    old.mkdir()
+    (old / "moments").write_text("old")
+    integrity.write_manifest(str(old.parent))
+    link_to(reader, bucket).fetch_step(6)
+    assert not old.exists() and not integrity.fault(str(old.parent))
+
+
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore")
 def test_a_process_that_does_not_write_fetches_one_step(bucket, tmp_path, monkeypatch):
