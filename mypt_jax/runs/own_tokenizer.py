@@ -7,8 +7,9 @@ gone. With the tokenizer lies what else its model came with (chat template, gene
 import os
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 
-from data_pipeline import digests
+from data_pipeline import atomic, digests
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import tokenizer as tokenizers
 
@@ -36,10 +37,15 @@ def keep(workdir: str, name: str, *, parent: str = "") -> None:
     inside = os.path.join(workdir, DIRECTORY)
     if os.path.isdir(inside):
         return
+    staging = f"{inside}{atomic.PARTIAL}"
+    shutil.rmtree(staging, ignore_errors=True)  # of a start that was killed here
     if parent:
-        copy(os.path.join(parent, DIRECTORY), inside)
+        copy(os.path.join(parent, DIRECTORY), staging)
     if name.startswith(_FOLDER):
-        copy(name.removeprefix(_FOLDER), inside)
+        copy(name.removeprefix(_FOLDER), staging)
+    if os.path.isdir(staging):
+        atomic.sync_tree(Path(staging))
+        os.rename(staging, inside)
 
 
 def name_of(run: str, config: Mapping) -> str:

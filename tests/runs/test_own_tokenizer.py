@@ -1,5 +1,7 @@
 """A run has its tokenizer inside it: it may be moved, and is the same run under another path."""
 
+import shutil
+
 import pytest
 
 from configs import base
@@ -30,6 +32,26 @@ def test_a_run_keeps_what_its_tokenizer_came_with(folder, tmp_path):
     own_tokenizer.keep(str(tmp_path / "child"), "gpt2", parent=str(moved))
     assert (tmp_path / "child" / "tokenizer" / "chat_template.jinja").exists()
     assert own_tokenizer.name_of(str(tmp_path / "child"), {"data": {"tokenizer": "gpt2"}}) == "gpt2"
+
+
+def test_a_start_that_is_killed_in_between_leaves_no_part_of_a_tokenizer(
+    folder, tmp_path, monkeypatch
+):
+    run, copies = tmp_path / "run", []
+
+    def killed(source, target):
+        copies.append(target)
+        if len(copies) == 2:
+            raise KeyboardInterrupt
+        return copyfile(source, target)
+
+    copyfile = shutil.copyfile
+    monkeypatch.setattr(own_tokenizer.shutil, "copyfile", killed)
+    with pytest.raises(KeyboardInterrupt):
+        own_tokenizer.keep(str(run), f"hf:{folder}")
+    own_tokenizer.keep(str(run), f"hf:{folder}")
+    assert len(list((run / "tokenizer").iterdir())) == 3
+    assert [path.name for path in run.iterdir()] == ["tokenizer"]
 
 
 def test_another_path_of_the_same_tokenizer_is_no_change(folder, tmp_path):
