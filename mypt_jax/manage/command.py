@@ -164,8 +164,8 @@ def _spare(root: Path, *, optimizer: bool) -> list[tuple[str, int, str, int]]:
         for step in layout.steps(path):
             directory = layout.step_dir(path, step)
             if step == run.finished["step"]:
-                if optimizer and layout.has_optimizer(path, step):
-                    rest = listing.size(layout.join(directory, "rest"))
+                rest = listing.size(layout.join(directory, "rest"))
+                if optimizer and rest:
                     found.append((path, step, "optimizer's state", rest))
             elif (os.path.realpath(path), step) not in needed:
                 found.append((path, step, "", listing.size(directory)))

@@ -118,8 +118,14 @@ def digest(directory: str, subdirectory: str) -> str:
     if reason:
         return ""
     prefix = subdirectory + os.sep
-    below = sorted((name, files[name]["sha256"]) for name in files if name.startswith(prefix))
-    return hashlib.sha256(json.dumps(below).encode()).hexdigest()[:12]
+    found = sorted((name, files[name]["sha256"]) for name in files if name.startswith(prefix))
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:12]
+
+
+def has(directory: str, subdirectory: str) -> bool:
+    """Whether the manifest of a directory has files of a subdirectory."""
+    prefix = subdirectory + os.sep
+    return any(name.startswith(prefix) for name in _read(directory)[0])
 
 
 def is_committed(directory: str) -> bool:

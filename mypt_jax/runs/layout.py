@@ -5,7 +5,7 @@ import os
 
 from data_pipeline.errors import UserError
 from mypt_jax import shipped
-from mypt_jax.runs import comparison, evaluations, kinds, lineage, metrics_file
+from mypt_jax.runs import comparison, evaluations, integrity, kinds, lineage, metrics_file
 
 CONFIG = "config.json"
 CONFIG_DIFF = "config_diff.json"
@@ -57,8 +57,9 @@ def steps(workdir: str) -> list[int]:
 
 
 def has_optimizer(workdir: str, step: int) -> bool:
-    """Whether a step has more than its parameters; a finished run need not."""
-    return os.path.isdir(os.path.join(step_dir(workdir, step), "rest"))
+    """Whether a step has more than its parameters; a finished run need not, and what a killed
+    removal left of it is none."""
+    return integrity.has(step_dir(workdir, step), "rest")
 
 
 def config(workdir: str) -> dict:

@@ -99,7 +99,7 @@ def _check_moments(config: dict, parent: Parent | None) -> None:
         raise UserError(
             "optim.moments=parent, but a run from scratch has no parent: set it to fresh"
         )
-    if not os.path.isdir(layout.join(layout.step_dir(parent.path, parent.step), "rest")):
+    if not layout.has_optimizer(parent.path, parent.step):
         raise UserError(
             f"optim.moments=parent, but {parent.path}@{parent.step} kept no optimizer state: train "
             "it with --config.checkpoint.keep_optimizer=True, or set optim.moments=fresh"

@@ -41,6 +41,17 @@ def test_it_goes_on_with_a_rate_that_rises_again_and_says_so(base, lineage_value
     assert [note for note in record["notes"] if said in note]
 
 
+def test_what_a_killed_removal_left_of_an_optimizer_is_not_gone_on_from(base, lineage_values):
+    """Of its files some are gone, of which the manifest knows: it names none of them."""
+    (rest,) = (step / "rest" for step in base.glob("checkpoints/*"))
+    rest.mkdir()
+    (rest / "_METADATA").write_text("{}")
+    more = {"num_steps": 3, "optim.warmup_steps": 1, "workdir": base}
+    family_factory.run_stage("base", lineage_values | more)
+    assert layout.finished(base)["step"] == 3
+    assert layout.record(base)["rewarm"] == {"after": 2, "steps": 1}
+
+
 @pytest.mark.parametrize(
     ("group", "values", "words"),
     [
