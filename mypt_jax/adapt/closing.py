@@ -1,6 +1,7 @@
 """What an adaptation came to, in words: continuations side by side, tasks, a last sentence."""
 
 import argparse
+import math
 import textwrap
 
 from data_pipeline.batches import eval_windows
@@ -76,8 +77,11 @@ def _last(run: str, *, has_general: bool) -> str:
     learned = _change(comparison.compare(own, base, "domain"))
     told = f"domain loss {learned}"
     if has_general:
-        forgotten = _change(comparison.compare(own, base, "general"))
-        return f"{told}; general loss {forgotten}: that is what was forgotten."
+        forgotten = comparison.compare(own, base, "general")
+        if isinstance(forgotten, comparison.Refusal):
+            told += ". Forgetting unknown, on text that nothing was chosen on"
+            return f"{told}: {forgotten.reason}"
+        return f"{told}; general loss {_change(forgotten)}: that is what was forgotten."
     drift = own.mean("behaviour", "drift")
     moved = "" if drift is None else f"; drift from the base's own words {drift:.4f} nats/token"
     return f"{told}{moved}. Forgetting unknown: there is no general text to measure it (--general)."
@@ -86,4 +90,5 @@ def _last(run: str, *, has_general: bool) -> str:
 def _change(found: comparison.Difference | comparison.Refusal) -> str:
     if isinstance(found, comparison.Refusal):
         return found.reason
-    return f"{found.nats:+.3f} +/- {found.stderr:.3f} nats/token ({found.percent:+.1f} %)"
+    bar = f" +/- {found.stderr:.3f}" if math.isfinite(found.stderr) else ""  # of one document none
+    return f"{found.nats:+.3f}{bar} nats/token ({found.percent:+.1f} %)"

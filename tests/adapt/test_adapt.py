@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipeline.errors import UserError
-from mypt_jax.adapt import choices, command
-from mypt_jax.runs import layout
+from mypt_jax.adapt import choices, closing, command
+from mypt_jax.runs import evaluations, layout
+from tests import run_factory
 
 
 @given(
@@ -105,3 +106,17 @@ def test_from_a_folder_to_a_model(has_general, datasets, compile_cache, tmp_path
     again = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert again.returncode == 0 and again.stdout.splitlines()[-1] == last, again.stderr
     assert "$ mypt prepare" not in again.stdout and "nothing to do" in again.stdout
+
+
+def test_what_one_document_was_measured_on_has_no_error_and_none_no_figure(tmp_path):
+    run = run_factory.write_run(
+        tmp_path, "adapt", parent="base", start=(6.0, 5.0), final=(5.0, 5.1)
+    )
+    ends = {"domain/d": [5.0], "report/domain/d": [5.0], "general/w": [5.1, 5.2]}
+    run_factory.write_evaluation(run, 20, ends)
+    base = {"domain/d": run_factory.measured([6.0], "domain/d")}
+    base |= {"report/domain/d": run_factory.measured([6.0], "report/domain/d")}
+    evaluations.write(layout.baseline_file(str(run)), base)
+    said = closing._last(str(run), has_general=True)
+    assert said.startswith("domain loss -1.000 nats/token (-16.7 %). Forgetting unknown, "), said
+    assert "nan" not in said and "that is what was forgotten" not in said
