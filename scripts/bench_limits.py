@@ -50,9 +50,10 @@ class Measured:
     def __init__(self, base: str, runs: list[str]):
         from mypt_jax.merge import evaluation, parents
 
-        opened = parents.open_all([(run, 0.0) for run in (base, *runs)])
+        # All on the windows of the first.
+        opened = parents.open_all([(run, 0.0) for run in (*runs, base)])
         self._params = {one.path: one.params for one in opened}
-        self._base = opened[0].params
+        self._base = opened[-1].params
         self._all = evaluation.open_evaluator(opened)
         chosen_on = {k: one for k, one in self._all.plan.items() if k.startswith("general/")}
         self._general = self._all._replace(plan=chosen_on)

@@ -132,7 +132,7 @@ def _make_loop(
         say=run.note,
         name_batch=lambda number: rows.name_batch(loader, number),
     )
-    weights = limit.Limit(config)
+    weights = limit.Limit(config, program.rates)
     for one in (
         watch,
         guard,

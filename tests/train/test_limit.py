@@ -22,9 +22,10 @@ LIMITED = {
 }
 
 
-def controller(num_steps=20, budget=0.01):
+def controller(num_steps=20, budget=0.01, rate=0.0):
     wanted = {"max_forgetting": budget, "limit_on": "general", "replay_weight": 3.0}
-    return limit.Limit({"objective": wanted, "num_steps": num_steps})
+    config = {"objective": wanted, "num_steps": num_steps, "optim": {"peak_lr": 1e-3}}
+    return limit.Limit(config, lambda step: np.float32(rate))
 
 
 def row(forgetting):
@@ -71,6 +72,27 @@ def test_the_weight_rises_over_the_budget_and_falls_below_it():
     off.after_step(1, {"kl/replay": 9.0})
     off.at_row(row(0.5))
     assert off.weight(5) == 3 and off.state() == {}
+
+
+def test_at_a_high_rate_more_is_aimed_at_since_it_goes_as_the_rate_falls():
+    found = []
+    for rate in (0.0, 1e-3):
+        own = controller(rate=rate)
+        own.after_step(1, {"kl/replay": 0.1})
+        own.at_row(row(0.015))
+        own.after_step(2, {"kl/replay": 0.1})
+        found.append(float(own.weight(4)))
+    assert found[0] > 3 > found[1]
+
+
+def test_the_weight_has_an_end_beyond_which_the_line_is_cheaper():
+    """It went to 35,800 where a high rate overran its budget, and a third of the domain was lost."""
+    own = controller(num_steps=1000)
+    own.after_step(1, {"kl/replay": 0.1})
+    own.at_row(row(0.5))
+    for update in range(2, 900):
+        own.after_step(update, {"kl/replay": 0.1})
+    assert own.weight(901) == 12
 
 
 @given(st.floats(0.001, 2))

@@ -21,6 +21,10 @@ from mypt_jax.train.forgetting.guard import WATCHED
 
 NAME = "limit"  # in the meta of a step, and in the lineage
 _DOUBLINGS = 16  # of the weight over a whole run that is over or under its budget all the time
+# At the peak rate this much more than the budget is aimed at, a share of the base's general loss or
+# nats/token: what a rate adds goes as it falls, and what is over in the end the line takes back.
+_ROOM = 0.01
+_MOST = 4  # times the weight that a run begins with: beyond, the line costs less of the domain
 _MEMORY = 0.9  # of the mean of the divergence, by updates
 _HALVINGS = 10  # of the line at the end: a thousandth of the way
 
@@ -43,10 +47,13 @@ class Limit(observer.Observer):
     while the next one runs: a run that was stopped anywhere gives the same bytes.
     """
 
-    def __init__(self, config: Mapping):
+    def __init__(self, config: Mapping, rates: Callable[[int], np.floating]):
+        """`rates`: the learning rate by completed updates."""
         wanted = config["objective"]
         self.budget = wanted["max_forgetting"]
+        self._rates, self._peak = rates, config["optim"]["peak_lr"]
         self._on = wanted["limit_on"]
+        self._most = _MOST * wanted["replay_weight"]
         self._rate = _DOUBLINGS * math.log(2) / config["num_steps"]
         self._state = _State(wanted["replay_weight"], wanted["replay_weight"])
 
@@ -64,9 +71,11 @@ class Limit(observer.Observer):
         state.divergence = _MEMORY * (state.divergence or seen) + (1 - _MEMORY) * seen
         if not state.factor:
             return
-        over = state.factor * state.divergence / self.budget - 1
+        aim = self.budget + _ROOM * float(self._rates(done)) / self._peak
+        over = state.factor * state.divergence / aim - 1
         self.weight(done + 1)  # what was due for the next update stays so
-        state.due *= math.exp(self._rate * max(-1.0, min(1.0, over)))
+        change = math.exp(self._rate * max(-1.0, min(1.0, over)))
+        state.due = min(state.due * change, self._most)
         state.due_at = done + 2
 
     def at_row(self, row: Mapping) -> None:
@@ -145,5 +154,6 @@ def line(workdir: str, step: int, record: Mapping) -> str:
     for role, name in WATCHED.items():
         if (percent := row.get(f"report/{name}/percent")) is not None:
             nats, stderr = (row[f"report/{name}/{key}"] for key in ("nats", "stderr"))
-            said += f", {role} {percent:+.2f} % ({nats:+.4f} +/- {stderr:.4f}) on the other half"
+            bar = "" if stderr is None else f" +/- {stderr:.4f}"  # of one document there is none
+            said += f", {role} {percent:+.2f} % ({nats:+.4f}{bar}) on the other half"
     return f"{said}; {held['share']:.3f} of the way from the base, weight {held['weight']:.3g}"
