@@ -86,7 +86,7 @@ def test_at_a_high_rate_more_is_aimed_at_since_it_goes_as_the_rate_falls():
 
 
 def test_the_weight_has_an_end_beyond_which_the_line_is_cheaper():
-    """It went to 35,800 where a high rate overran its budget, and a third of the domain was lost."""
+    """It went to 35,800 where a high rate overran its budget: a third of the domain was lost."""
     own = controller(num_steps=1000)
     own.after_step(1, {"kl/replay": 0.1})
     own.at_row(row(0.5))
@@ -133,7 +133,7 @@ def test_the_limit_holds_where_it_was_chosen_and_is_told(limited):
     assert 0 < held["share"] < 1, "a rate this high overruns the budget"
     assert "report/forgetting/percent" in last
     weights = [rows[step]["replay_weight"] for step in range(1, 7)]
-    assert weights[:4] == [3.0] * 4 and len({*weights[3:]}) == 3
+    assert weights[:4] == [3.0] * 4 and 3 < weights[4] <= weights[5] <= 12
     own = evaluations.read(layout.eval_file(path, 6))
     assert own.mean("general") == pytest.approx(last["eval/general/loss"])
 
