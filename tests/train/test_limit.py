@@ -1,5 +1,7 @@
 """objective.max_forgetting: a weight that follows a budget, and an end that holds it."""
 
+import json
+
 import numpy as np
 import pytest
 from conftest import SMALL, train
@@ -164,3 +166,12 @@ def test_a_limit_that_nothing_would_hold_is_refused(limited, tmp_path, changes, 
     end = train("v3", {**overrides, **changes, "workdir": tmp_path / "v3"})
     assert end.returncode == 2 and said in end.stderr.splitlines()[-1], end.stderr
     assert not (tmp_path / "v3").exists()
+
+
+def test_a_limit_is_told_also_where_one_document_is_kept_for_the_report(tmp_path):
+    """Which has no standard error; a row of metrics.jsonl has null in its place."""
+    row = {"step": 4, "report/forgetting/percent": 1.5, "report/forgetting/nats": 0.07}
+    (tmp_path / layout.METRICS).write_text(json.dumps(row | {"report/forgetting/stderr": None}))
+    held = {"budget": 0.02, "on": "general", "found": 0.01, "share": 0.5, "weight": 1.0}
+    said = limit.line(str(tmp_path), 4, {limit.NAME: held})
+    assert ", general +1.50 % (+0.0700) on the other half; 0.500 of the way" in said
