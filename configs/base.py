@@ -112,6 +112,8 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.data.mixture = (
         ""  # a directory of scripts/mix_tokenized_datasets.py, instead of the above
     )
+    # Where documents begin with BOS (prepare --bos), windows cut out of one begin with it, too.
+    config.data.bos_at_cuts = False
     config.data.prefetch_batches = 4  # batches made ready ahead of the step
     config.data.allow_change = False  # let a resumed run go on with changed data, and record it
     # Tokens by source for `plan` where a dataset is not there yet (the guide's tables).

@@ -97,6 +97,7 @@ def _row(name: str, config: ConfigDict) -> dict:
     own = os.path.join(name, "tokenizer")  # a run's copy of a Hugging Face tokenizer
     if os.path.isfile(os.path.join(own, "tokenizer.json")):
         config.data.tokenizer = f"hf:{own}"
+    config.data.bos_at_cuts = parent["data"].get("bos_at_cuts", False)
     # By train tokens, so that a general directory of one's own needs no weights beside it.
     config.data.general_weights = ()
     # A run of one of our sizes keeps its steps and rates; of another model, the guide's are taken.

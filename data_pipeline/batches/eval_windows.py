@@ -15,6 +15,7 @@ import numpy as np
 
 from data_pipeline import errors, hashing
 from data_pipeline.batches import mixture
+from data_pipeline.batches.batch import begun
 from data_pipeline.tokens import shards, streams
 
 # Versions of the plan; a lineage keeps the one that it was begun with.
@@ -44,6 +45,11 @@ class EvalWindows:
         digest.update(np.ascontiguousarray(self.tokens, "<i4").data)
         digest.update(np.ascontiguousarray(rank, "<i8").data)
         return digest.hexdigest()
+
+    def begun(self, dataset: shards.Dataset) -> "EvalWindows":
+        """Returns them with BOS where they are cut out of a document. Raises UserError where
+        documents do not begin with it."""
+        return dataclasses.replace(self, tokens=begun(self.tokens, **dataset.edges()))
 
 
 def eval_windows(source: shards.Source, *, block_size: int, num_windows: int) -> EvalWindows:
@@ -142,14 +148,19 @@ def plan_eval(
     min_per_source: int,
     block_size: int,
     version: int,
+    bos_at_cuts: bool = False,
 ) -> dict[str, EvalWindows]:
     """Returns the windows of every source, by key: role/source, and behind REPORT the other half.
 
     A role's windows are divided in proportion to val tokens, at least `min_per_source` each: a
     function of the val splits alone, so the same for every stage that evaluates the same sources.
     `extra`: evaluated only. It is the evaluation of a role that has no other, else stands for
-    itself, behind EXTRA.
+    itself, behind EXTRA. `bos_at_cuts`: as in training.
     """
+
+    def begun_of(one: mixture.Component, found: EvalWindows) -> EvalWindows:
+        return found.begun(one.dataset) if bos_at_cuts else found
+
     chosen_on: dict[str, EvalWindows] = {}
     kept: dict[str, EvalWindows] = {}
     for group, mine in _groups(components, extra, version).items():
@@ -164,11 +175,12 @@ def plan_eval(
                 )
             sizes = {"block_size": block_size, "num_windows": count}
             if version == WHOLE:
-                chosen_on[key] = eval_windows(one.data, **sizes)
+                chosen_on[key] = begun_of(one, eval_windows(one.data, **sizes))
                 continue
-            chosen_on[key], other = halved_windows(one.data, **sizes)
+            select, other = halved_windows(one.data, **sizes)
+            chosen_on[key] = begun_of(one, select)
             if other is not None:
-                kept[REPORT + key] = other
+                kept[REPORT + key] = begun_of(one, other)
     return {**chosen_on, **kept}
 
 

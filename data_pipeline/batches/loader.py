@@ -16,7 +16,7 @@ import numpy as np
 from data_pipeline import errors
 from data_pipeline.batches import eval_windows as windows
 from data_pipeline.batches import mixture, source_order, window_order
-from data_pipeline.batches.batch import Batch
+from data_pipeline.batches.batch import Batch, begun
 from data_pipeline.tokens import streams
 
 # What an evaluation reads belongs to the same interface.
@@ -37,8 +37,9 @@ class _Windows:
         block_size: int,
         past: Sequence[Segment],
         identity: str,
+        first: Mapping[str, int] | None,
     ):
-        self._stream = stream
+        self._stream, self._first = stream, first
         self._block_size = block_size
         if len(stream) < block_size + 1:
             raise errors.UserError(
@@ -54,7 +55,8 @@ class _Windows:
         cut, number = self.order[index]
         # Some tokens are skipped at the start, so that epochs cut the text differently.
         start = cut % self._phases + number * self._block_size
-        return self._stream.read(start, start + self._block_size + 1)
+        window = self._stream.read(start, start + self._block_size + 1)
+        return begun(window, **self._first) if self._first else window
 
 
 class TrainLoader:
@@ -70,10 +72,11 @@ class TrainLoader:
         past: Mapping[str, Sequence[Segment]] | None = None,
         version: int = window_order.VERSION,
         rows: Sequence[int] | np.ndarray | None = None,
+        bos_at_cuts: bool = False,
     ):
         """`batch_size` is global; `past`: what the ancestors drew of each source, by its key;
         `version`: of the order of windows; `rows`: those of every batch that this process reads, by
-        default all."""
+        default all; `bos_at_cuts`: windows that are cut out of a document begin with BOS."""
         if block_size < 1 or batch_size < 1:
             raise errors.UserError(
                 f"block_size {block_size} and batch_size {batch_size}: at least 1 is wanted"
@@ -82,6 +85,7 @@ class TrainLoader:
         self.seed = seed
         self._mixture = mixed
         self._settings = {"seed": seed, "batch_size": batch_size, "block_size": block_size}
+        self._settings |= {"bos_at_cuts": True} if bos_at_cuts else {}
         self._batch_size = batch_size
         self._rows = range(batch_size) if rows is None else rows
         assert all(0 <= row < batch_size for row in self._rows)
@@ -97,6 +101,7 @@ class TrainLoader:
                 block_size=block_size,
                 past=self._past[one.key],
                 identity=f"{seed}/{self._drawn[twins[0]].key}",
+                first=one.dataset.edges() if bos_at_cuts else None,
             )
             for one, twins in zip(self._drawn, self._twins, strict=True)
         ]

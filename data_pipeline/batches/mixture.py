@@ -94,6 +94,20 @@ class Mixture:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
+def check_alike(components: Sequence[Component]) -> None:
+    """Raises UserError where the documents of some begin with BOS, and those of others do not."""
+    firsts = {one.dataset.path: one.dataset.bos for one in components}
+    if len({*firsts.values()}) > 1:
+        told = ", ".join(
+            f"{path} {'without' if bos is None else f'with BOS {bos}'}"
+            for path, bos in firsts.items()
+        )
+        raise errors.UserError(
+            f"documents begin in two ways: {told}; prepare one of them again with --bos=yes or "
+            "--bos=no"
+        )
+
+
 def exact(value, name: str) -> Fraction:
     """Returns the fraction that the decimal text of `value` means; UserError if it is none."""
     try:

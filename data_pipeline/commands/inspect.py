@@ -45,7 +45,7 @@ def main(argv=None) -> int:
             print("verified: every id is in the vocabulary; the original keeps no hashes")
         else:
             print("verified: hashes, ids and document ends are as the manifest says")
-    vocabulary = tokenizer.get(args.tokenizer or dataset.tokenizer)
+    vocabulary = dataset.vocabulary(args.tokenizer)
     for source in dataset.sources.values() if args.decode else ():
         for number, text in _decoded(source, vocabulary, args.split, args.decode):
             print(f"--- {source.name}/{args.split} document {number}")
@@ -78,6 +78,7 @@ def _summary(dataset: shards.Dataset) -> dict:
         "path": dataset.path,
         "tokenizer": dataset.tokenizer,
         "vocab_size": dataset.vocab_size,
+        "bos": dataset.bos,
         "max_id": dataset.max_id,
         "dtype": dataset.dtype.name,
         "storage": dataset.storage,
@@ -106,4 +107,6 @@ def _decoded(source: shards.Source, vocabulary: tokenizer.Tokenizer, split: str,
         tokens = stream[start : int(ends[number])]
         if tokens[-1] == vocabulary.eot:
             tokens = tokens[:-1]
+        if len(tokens) and tokens[0] == vocabulary.document_bos:
+            tokens = tokens[1:]
         yield number, vocabulary.decode(tokens)

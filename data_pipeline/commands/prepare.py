@@ -35,6 +35,12 @@ def main(argv=None) -> int:
     parser.add_argument("--total_tokens", type=int, help="default: everything")
     parser.add_argument("--out_dir", type=Path, required=True)
     parser.add_argument("--tokenizer", default="gpt2", help=", ".join(tokenizer.NAMES))
+    parser.add_argument(
+        "--bos",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="whether documents begin with the tokenizer's BOS; auto: as its model was given texts",
+    )
     parser.add_argument("--repeat", action="store_true", help="repeat train of short sources")
     parser.add_argument("--max_repeat", type=int, default=100)
     parser.add_argument("--allow_short", action="store_true", help="keep going with less")
@@ -50,7 +56,7 @@ def main(argv=None) -> int:
     refused = options.not_read_of(args)
     specs = options.parse_specs(args.source, reader=args.reader, counted=refused)
     chosen = options.input_options(args)
-    vocabulary = tokenizer.get(args.tokenizer)
+    vocabulary = _begun(tokenizer.get(args.tokenizer), args.bos, layout=args.layout)
     _check_canaries(args, {spec.name for spec in specs})
     settings = budget.Settings(
         seed=args.seed,
@@ -101,6 +107,22 @@ def main(argv=None) -> int:
     for line in checks.after_build(args.out_dir, args.exclude_dir, workers=args.workers):
         print(line)
     return 0
+
+
+def _begun(vocabulary: tokenizer.Tokenizer, bos: str, *, layout: str) -> tokenizer.Tokenizer:
+    """Raises UserError for a BOS that the tokenizer, or the layout, does not have."""
+    if layout == "mypt":
+        if bos == "yes":
+            raise errors.UserError("--bos=yes: the original's layout has documents without BOS")
+        return vocabulary
+    if vocabulary.bos == vocabulary.eot:  # which stands before every document as it is
+        if bos == "yes":
+            raise errors.UserError(
+                f"--bos=yes: the BOS of {vocabulary.name} is its end-of-text, which stands between "
+                "documents in any case: leave --bos out"
+            )
+        return vocabulary
+    return vocabulary.beginning(vocabulary.adds_bos if bos == "auto" else bos == "yes")
 
 
 def _check_canaries(args, names: set[str]) -> None:

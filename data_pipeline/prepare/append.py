@@ -49,6 +49,7 @@ def append_documents(
                 f"{dataset.tokenizer_sha256[:12]}), not {vocabulary.name} "
                 f"({vocabulary.sha256[:12]}): append with the same tokenizer"
             )
+        vocabulary = vocabulary.beginning(dataset.bos is not None)
         manifest = shards.read_manifest(root)
         # Inside the dataset, so that shards are renamed within one file system.
         staging = root / ".append.partial"

@@ -15,10 +15,14 @@ from data_pipeline.tokens import shard_writer, shards, tokenizer
 
 
 def encoded(source: str, pieces: list[np.ndarray], vocabulary: tokenizer.Tokenizer):
-    """Documents as a tokenise.Encoded; each piece ends with end-of-text, and holds more."""
+    """Documents as a tokenise.Encoded; each piece ends with end-of-text, and holds more. They get
+    the BOS that documents of this vocabulary begin with."""
     rows, bytes_of = [], vocabulary.token_bytes()
+    begins = [one for one in [vocabulary.document_bos] if one is not None]
+    first = np.array(begins, vocabulary.dtype)
+    pieces = [np.concatenate([first, piece]) for piece in pieces] if begins else pieces
     for piece in pieces:
-        doc_hash = hashing.text_hash(vocabulary.decode(piece[:-1]))
+        doc_hash = hashing.text_hash(vocabulary.decode(piece[len(first) : -1]))
         split = hashing.split_hash(f"{doc_hash:016x}")
         rows.append((doc_hash, split, len(piece), int(bytes_of[piece].sum())))
     tokens = np.concatenate(pieces) if pieces else np.zeros(0)

@@ -29,6 +29,7 @@ def write_view(
         general_weights=tuple(decimal(weight) for weight in general_weights),
         replay_ratio=decimal(replay_ratio),
     )
+    mixture.check_alike(made.components)
     out_dir = Path(os.path.abspath(out_dir))
     datasets = {one.dataset.path: one.dataset for one in made.components}
     with atomic.staged_directory(out_dir) as staging:
@@ -91,7 +92,8 @@ def materialize(
             "replay_ratio 1 leaves no domain text: use the replay dataset itself"
         )
     wanted = _wanted(domain, general, made.replay_ratio)
-    vocabulary = tokenizer.get(domain[0].dataset.tokenizer)
+    mixture.check_alike(made.components)
+    vocabulary = domain[0].dataset.vocabulary()
     with atomic.staged_directory(out_dir) as staging:
         native = staging if layout == "mypt_jax" else staging / "native"
         native.mkdir(exist_ok=True)
@@ -225,7 +227,7 @@ def _as_original(native: Path, staging: Path, tokens_per_shard: int) -> None:
     total = {split: sum(map(len, of_split)) for split, of_split in splits.items()}
     mypt_format.write(
         staging,
-        vocabulary=tokenizer.get(dataset.tokenizer),
+        vocabulary=dataset.vocabulary(),
         splits=splits,
         tokens_per_shard=tokens_per_shard,
         val_fraction=total["val"] / max(1, sum(total.values())),

@@ -43,7 +43,8 @@ class Text:
 class Encoded:
     """A batch of encoded texts: their sources, one row of `table` for each, and all their tokens.
 
-    The tokens of a text end with end-of-text; text i + 1 follows text i.
+    The tokens of a text end with end-of-text, and begin with BOS where its vocabulary says so; text
+    i + 1 follows text i.
     """
 
     sources: list[str]
@@ -58,7 +59,7 @@ def encode_all(
     if runner == "ray":
         from data_pipeline.corpus import ray_runner  # Ray is in requirements-ray.txt only
 
-        wanted = (vocabulary.name, vocabulary.sha256)
+        wanted = _identity(vocabulary)
         batches = _batches(texts, max_chars=_CLUSTER_CHARS)
         yield from map(_or_raised, ray_runner.stream(_encode_there, batches, wanted))
         return
@@ -114,7 +115,7 @@ def _process(vocabulary: tokenizer.Tokenizer) -> Iterator[connection.Connection]
     # spawn: a forked child would share locks and threads of whatever the parent has loaded.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    arguments = (theirs, vocabulary.name, vocabulary.sha256)
+    arguments = (theirs, *_identity(vocabulary))
     process = context.Process(target=_serve, args=arguments, name="tokenise", daemon=True)
     process.start()
     theirs.close()
@@ -154,12 +155,17 @@ def _or_raised(answer: Any) -> Any:
     return answer
 
 
-def _serve(theirs: connection.Connection, name: str, sha256: str) -> None:
+def _identity(vocabulary: tokenizer.Tokenizer) -> tuple[str, str, bool]:
+    """What another process makes the same of."""
+    return vocabulary.name, vocabulary.sha256, vocabulary.document_bos is not None
+
+
+def _serve(theirs: connection.Connection, name: str, sha256: str, with_bos: bool) -> None:
     """Encodes batches until the other end is closed, or gone with its process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says what is to be said
     with contextlib.suppress(EOFError, OSError):
         try:
-            vocabulary = _same(name, sha256)
+            vocabulary = _same(name, sha256, with_bos)
             theirs.send(None)
             while True:
                 theirs.send(encode(theirs.recv(), vocabulary))
@@ -167,7 +173,7 @@ def _serve(theirs: connection.Connection, name: str, sha256: str) -> None:
             theirs.send(error)
 
 
-def _encode_there(batch: list[Text], wanted: tuple[str, str]) -> Encoded | errors.UserError:
+def _encode_there(batch: list[Text], wanted: tuple[str, str, bool]) -> Encoded | errors.UserError:
     """A task of the cluster; an error comes back as it is, without Ray's account of it."""
     try:
         return encode(batch, _same(*wanted))
@@ -175,12 +181,12 @@ def _encode_there(batch: list[Text], wanted: tuple[str, str]) -> Encoded | error
         return error
 
 
-def _same(name: str, sha256: str) -> tokenizer.Tokenizer:
+def _same(name: str, sha256: str, with_bos: bool) -> tokenizer.Tokenizer:
     """The tokenizer of that name, which has to be the one that the command opened."""
     vocabulary = tokenizer.get(name)
     if vocabulary.sha256 != sha256:
         raise errors.UserError(f"{name} was changed meanwhile: run the command again")
-    return vocabulary
+    return vocabulary.beginning(with_bos)
 
 
 def _batches(texts: Iterable[Text], *, max_chars: int) -> Iterator[list[Text]]:
@@ -200,6 +206,8 @@ def encode(batch: list[Text], vocabulary: tokenizer.Tokenizer) -> Encoded:
     """Returns the texts encoded and hashed."""
     rows, pieces = [], []
     eot = np.array([vocabulary.eot], vocabulary.dtype)
+    begins = [one for one in [vocabulary.document_bos] if one is not None]
+    first = np.array(begins, vocabulary.dtype)
     for text in batch:
         try:
             content = text.text.encode()
@@ -209,9 +217,9 @@ def encode(batch: list[Text], vocabulary: tokenizer.Tokenizer) -> Encoded:
                 f"{error.start}: mend the text, or pass --bad_text=replace"
             ) from None
         ids = vocabulary.encode_uint32(text.text)
-        pieces += [ids.astype(vocabulary.dtype), eot]
+        pieces += [first, ids.astype(vocabulary.dtype), eot]
         doc_hash = hashing.bytes_hash(content)
         key = text.split_key or f"{doc_hash:016x}"
-        rows.append((doc_hash, hashing.split_hash(key), len(ids) + 1, len(content)))
+        rows.append((doc_hash, hashing.split_hash(key), len(first) + len(ids) + 1, len(content)))
     sources = [text.source for text in batch]
     return Encoded(sources, np.array(rows, TABLE), np.concatenate(pieces))

@@ -150,6 +150,8 @@ def manifest_of(
             "sha256": vocabulary.sha256,
             "eot": vocabulary.eot,
             "vocab_size": vocabulary.vocab_size,
+            # Only where documents begin with it: other manifests are as they always were.
+            **({} if (bos := vocabulary.document_bos) is None else {"bos": bos}),
         },
         "max_id": max((shard["max_id"] for shard in every), default=-1),
         "sources": sources,

@@ -1,6 +1,7 @@
 """The on-disk token dataset, opened cheaply; verification.py reads it thoroughly.
 
-    manifest.json                          schema, tokenizer, shards and counts of every source
+    manifest.json                          schema, tokenizer, shards and counts of every source;
+                                           tokenizer.bos where every document begins with it
     <source>/{train,val}/shard_00000.bin   token ids, little-endian uint16 (uint32 above 65,536 ids)
     <source>/{train,val}/shard_00000.idx   uint64 per document: its end in the shard, EOT included
     <source>/{train,val}/shard_00000.doc   uint64 per document: hash of its text
@@ -65,6 +66,7 @@ class Dataset:
     tokenizer: str
     tokenizer_sha256: str
     eot: int
+    bos: int | None  # what every document begins with
     vocab_size: int
     max_id: int
     fingerprint: str
@@ -72,6 +74,20 @@ class Dataset:
     dtype: np.dtype
     sources: dict[str, Source]
     settings: list[dict]
+
+    def vocabulary(self, name: str = "") -> tokenizers.Tokenizer:
+        """Returns its tokenizer, which `name` may call otherwise, for documents such as it has."""
+        return tokenizers.get(name or self.tokenizer).beginning(self.bos is not None)
+
+    def edges(self) -> dict[str, int]:
+        """{"bos": .., "eot": ..} with which its documents begin and end. Raises UserError where
+        they begin without."""
+        if self.bos is None:
+            raise errors.UserError(
+                f"data.bos_at_cuts: the documents of {self.path} do not begin with BOS; prepare it "
+                "with --bos=yes, or set data.bos_at_cuts=False"
+            )
+        return {"bos": self.bos, "eot": self.eot}
 
     def check_ids(self, vocabulary: tokenizers.Tokenizer) -> None:
         """Raises UserError where the original's data holds control tags that `vocabulary` lacks.
@@ -162,6 +178,7 @@ def _from_manifest(root: Path, manifest: dict) -> Dataset:
             tokenizer=tokenizer["name"],
             tokenizer_sha256=tokenizer["sha256"],
             eot=tokenizer["eot"],
+            bos=tokenizer.get("bos"),
             vocab_size=tokenizer["vocab_size"],
             max_id=manifest["max_id"],
             fingerprint=fingerprint_of(manifest),
@@ -170,7 +187,7 @@ def _from_manifest(root: Path, manifest: dict) -> Dataset:
             sources=sources,
             settings=manifest["settings"],
         )
-        fits = dataset.max_id < dataset.vocab_size
+        fits = max(dataset.max_id, dataset.bos or 0) < dataset.vocab_size
     except (KeyError, TypeError, AttributeError) as error:
         raise errors.UserError(
             f"{file} is damaged (near {error}): restore it or build the dataset again"
@@ -283,6 +300,7 @@ def _from_legacy(root: Path, found: mypt_format.Found) -> Dataset:
         tokenizer=found.tokenizer.name,
         tokenizer_sha256=found.tokenizer.sha256,
         eot=found.tokenizer.eot,
+        bos=None,
         vocab_size=found.tokenizer.vocab_size,
         max_id=found.tokenizer.vocab_size - 1,
         fingerprint=found.fingerprint,

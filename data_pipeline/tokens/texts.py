@@ -33,6 +33,8 @@ class Texts:
         tokens = self._stream[int(self._ends[number]) : int(self._ends[number + 1])]
         if len(tokens) and tokens[-1] == self._vocabulary.eot:
             tokens = tokens[:-1]
+        if len(tokens) and tokens[0] == self._vocabulary.document_bos:
+            tokens = tokens[1:]
         # Control tags that the original appended to GPT-2's ids stand for no text.
         first_tag = self._vocabulary.vocab_size - len(self._vocabulary.tags)
         return self._vocabulary.decode(tokens[tokens < first_tag])

@@ -5,6 +5,7 @@ models), `mypt` and `mypt-v8` (gpt2 and the control tags of the original, now an
 `hf:DIR` (a Hugging Face tokenizer.json).
 """
 
+import copy
 import functools
 import hashlib
 import itertools
@@ -55,8 +56,9 @@ class Tokenizer:
     """A vocabulary with its end-of-text id; `eot` is never produced from text.
 
     Attributes: name, eot, bos (what a text begins with; None for a tokenizer that has no such
-    token), adds_bos (whether its model was given every text with it), stops (ids that end what a
-    model says beside eot), tags (control tokens, the last ids in use), vocab_size (ids in use),
+    token), adds_bos (whether its model was given every text with it), document_bos (bos where the
+    documents of a dataset begin with it: beginning), stops (ids that end what a model says beside
+    eot), tags (control tokens, the last ids in use), vocab_size (ids in use),
     padded_vocab_size, sha256 (of ranks, pattern and eot, or of tokenizer.json: of how text is
     read, so that tags do not change it).
     """
@@ -82,6 +84,7 @@ class Tokenizer:
         self.eot = eot
         self.bos = bos
         self.adds_bos = adds_bos
+        self.document_bos: int | None = None
         self._encode_prompt = encode_prompt
         self.stops = tuple(one for one in stops if one != eot)
         self.tags = tags
@@ -94,15 +97,30 @@ class Tokenizer:
         self._sizes: np.ndarray | None = None
         self.encoding = encoding  # tiktoken's own, for measurements; None for hf:DIR
 
+    def beginning(self, with_bos: bool) -> "Tokenizer":
+        """Returns the same tokenizer for documents that begin with its bos, or do not.
+
+        Raises UserError where it has none.
+        """
+        if with_bos and self.bos is None:
+            raise errors.UserError(f"{self.name} has no token that a text begins with (BOS)")
+        other = copy.copy(self)
+        other.document_bos = self.bos if with_bos else None
+        return other
+
     def encode(self, text: str) -> np.ndarray:
         """Returns int32 ids of `text`; every character is ordinary text, `<|endoftext|>` too."""
         return self.encode_uint32(text).astype(np.int32)
 
     def encode_prompt(self, text: str) -> np.ndarray:
         """Returns int32 ids of what a user types to a model: control tokens in it are such, of a
-        Hugging Face tokenizer and of the original's; begins with no bos."""
+        Hugging Face tokenizer and of the original's; begins with document_bos where there is one,
+        once."""
         if self._encode_prompt is not None:
-            return self._encode_prompt(text).astype(np.int32)
+            ids = self._encode_prompt(text).astype(np.int32)
+            if self.document_bos is None or len(ids) and ids[0] == self.document_bos:
+                return ids
+            return np.concatenate([np.array([self.document_bos], np.int32), ids])
         if not self.tags:
             return self.encode(text)
         parts = re.split("(" + "|".join(map(re.escape, self.tags)) + ")", text)
@@ -286,7 +304,7 @@ def _from_hugging_face(name: str, directory: Path) -> Tokenizer:
                 sizes[i] = 1
             else:  # a leading word mark stands for a space
                 sizes[i] = len(piece.replace("\u2581", " ").encode())
-        sizes[eot] = 0
+        sizes[[eot] if bos is None else [eot, bos]] = 0
         return sizes
 
     return Tokenizer(

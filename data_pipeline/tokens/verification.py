@@ -53,8 +53,8 @@ def claims(source: shards.Source, split: str) -> Iterator[Claim]:
 def verify(dataset: shards.Dataset) -> None:
     """Reads every file again; raises UserError at the first that differs from the manifest.
 
-    Checks the SHA-256 of each file, that ids are below the vocabulary size, and that each document
-    end stands behind an end-of-text id.
+    Checks the SHA-256 of each file, that ids are below the vocabulary size, that each document end
+    stands behind an end-of-text id, and each beginning before BOS where the manifest has one.
     """
     for source in dataset.sources.values():
         for split in source.tokens:
@@ -88,6 +88,13 @@ def _verify_tokens(dataset: shards.Dataset, source: shards.Source, split: str) -
     previous = np.concatenate([[0], ends[:-1]])
     if (ends <= previous).any() or (ends.size and ends[-1] != len(stream)):
         raise errors.UserError(f"{stream.name}: its document ends do not rise to its length")
+    if dataset.bos is not None:
+        for number, start in enumerate(previous[: len(ends)]):
+            if stream[int(start)] != dataset.bos:
+                raise errors.UserError(
+                    f"{stream.name}: document {number} does not begin with BOS {dataset.bos} at "
+                    f"token {start}: build the dataset again"
+                )
     for number, end in enumerate(ends):
         if stream[int(end) - 1] != dataset.eot:
             raise errors.UserError(

@@ -56,7 +56,10 @@ def _continued(base: str, run: str, domain: str) -> list[tuple[str, str, str]]:
             one for one in eval_windows.kept_documents(source) if one[2] - one[1] > prompt_tokens
         ]
         for _, first, _ in kept[: _PASSAGES - len(prompts)]:
-            prompts.append(vocabulary.decode(stream.read(first, first + prompt_tokens).tolist()))
+            ids = stream.read(first, first + prompt_tokens)
+            # The prompt gets its BOS again.
+            ids = ids[1:] if ids[0] == vocabulary.document_bos else ids
+            prompts.append(vocabulary.decode(ids))
     said = [[continuation.of(one, [p], options)[0][0] for p in prompts] for one in (base, run)]
     return [*zip(prompts, *said, strict=True)]
 

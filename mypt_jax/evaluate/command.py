@@ -15,6 +15,7 @@ and by the base of its lineage; exact is the share that is continued by its own 
 import json
 import math
 import os
+import sys
 from collections.abc import Mapping
 
 from data_pipeline import arguments, errors
@@ -49,6 +50,7 @@ def main(argv: list[str] | None = None) -> int:
     if args.tasks:
         answers = {data: run.score_tasks(data, most=args.windows or 200) for data in args.data}
         print("\n".join(_answers(run, answers, as_json=args.json)))
+        _tell(run.notes)
         return 0
     scores = {}
     for data in args.data:
@@ -56,6 +58,7 @@ def main(argv: list[str] | None = None) -> int:
             if name in scores:  # of another dataset, or this one again
                 name = f"{data}#{name}"
             scores[name] = score
+    _tell(run.notes)
     found = {}
     for key, source in scores.items():
         row = {name.rpartition("/")[2]: v for name, v in losses.figures(key, [source]).items()}
@@ -74,6 +77,11 @@ def main(argv: list[str] | None = None) -> int:
             f"{row['bits_per_byte']:.4f} | {row['tokens']:,} |"
         )
     return 0
+
+
+def _tell(notes: list[str]) -> None:
+    for note in notes:
+        print(note, file=sys.stderr)
 
 
 def _recited(args) -> list[str]:

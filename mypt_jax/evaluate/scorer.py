@@ -29,6 +29,7 @@ class Scorer:
         loaded = restore.load_params(spec)
         self.path, self.step, self.config = loaded.path, loaded.step, loaded.config
         self.batch_size = batch_size
+        self.notes: list[str] = []  # lines for the user on what was scored
         self.tokenizer = own_tokenizer.of(self.path, self.config, loaded.record)
         devices = jax.devices()[:1]
         resolved = model.resolve(self.config["model"], devices[0])
@@ -54,6 +55,12 @@ class Scorer:
                 f"{self.path} has {self.tokenizer.name}; prepare it again or give the text itself"
             )
         dataset.check_ids(self.tokenizer)
+        if dataset.bos != self.tokenizer.document_bos:
+            has = "without" if dataset.bos is None else "with"
+            self.notes.append(
+                f"warning: the documents of {data} begin {has} BOS, which those of {self.path} did "
+                "otherwise"
+            )
         checked = check.Check((source, "val") for source in dataset.sources.values())
         checked.start()
         checked.wait()
@@ -68,14 +75,17 @@ class Scorer:
             raise UserError(f"{data} does not exist; wanted a token dataset or a text file")
         if not os.path.isdir(data):
             return {os.path.basename(data): self.score_text(_read_text(data))}
+        dataset = self._open(data)
         plan = {
             name: loaders.eval_windows(
                 source,
                 block_size=self.block_size,
                 num_windows=windows or max(1, source.tokens["val"] // self.block_size),
             )
-            for name, source in self._open(data).sources.items()
+            for name, source in dataset.sources.items()
         }
+        if self.config["data"]["bos_at_cuts"]:
+            plan = {name: found.begun(dataset) for name, found in plan.items()}
         return losses.score(
             self._measure,
             self._params,
@@ -100,9 +110,10 @@ class Scorer:
         return found
 
     def score_text(self, text: str) -> losses.Score:
-        """Scores every token of a text that follows an EOT, in windows one after another."""
-        ids = self.tokenizer.encode(text)
-        nll = self.nll_of(np.concatenate([[self.tokenizer.eot], ids]))
+        """Scores every token of a text, in windows one after another; it follows the BOS that
+        documents begin with, else an EOT."""
+        ids, bos = self.tokenizer.encode(text), self.tokenizer.document_bos
+        nll = self.nll_of(np.concatenate([[self.tokenizer.eot if bos is None else bos], ids]))
         return losses.score_of(
             {"nll": nll[None]}, np.zeros((1, len(nll)), np.int64), self._token_bytes[ids][None]
         )

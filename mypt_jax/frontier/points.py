@@ -62,6 +62,7 @@ class Points:
             min_per_source=1,
             block_size=model["block_size"],
             version=eval_windows.HALVES,
+            bos_at_cuts=loaded.config["data"]["bos_at_cuts"],
         )
         self._tasks = {
             f"{name}/{one.role}/{one.source}": task

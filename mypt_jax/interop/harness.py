@@ -52,13 +52,11 @@ class RunLM(TemplateLM):
         return self._scorer.tokenizer.name
 
     def tok_encode(self, string, add_special_tokens=None, **_) -> list[int]:
-        """Ids of a prompt; with BOS where its model was given every text with it."""
-        ids = self._scorer.tokenizer.encode_prompt(string).tolist()
-        wants_bos = self._scorer.tokenizer.adds_bos and add_special_tokens is not False
-        return [self.prefix_token_id, *ids] if wants_bos and not self._begins(ids) else ids
-
-    def _begins(self, ids: list[int]) -> bool:
-        return ids[:1] == [self.prefix_token_id]
+        """Ids of a prompt; with BOS where the run's documents begin with it."""
+        tokenizer = self._scorer.tokenizer
+        if add_special_tokens is False:
+            tokenizer = tokenizer.beginning(False)
+        return tokenizer.encode_prompt(string).tolist()
 
     def _loglikelihood_tokens(self, requests, **_) -> list[tuple[float, bool]]:
         size = self._scorer.block_size

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from data_pipeline import errors
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.checkpoint import restore, save
-from mypt_jax.runs import layout, lineage
+from mypt_jax.runs import layout, lineage, own_tokenizer
 from mypt_jax.schema import changes, keys, stage_file
 
 _IMPORT_OF = "import of "  # in the place of init_from
@@ -66,7 +66,7 @@ def write(
         run_id=uuid.uuid4().hex[:12],
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         data={},
-        tokenizer={"name": tokenizer_name, "sha256": tokenizer.sha256},
+        tokenizer=own_tokenizer.recorded_as(tokenizer.beginning(tokenizer.adds_bos)),
     )
     record["notes"] = [note]
     if origin:

@@ -63,6 +63,7 @@ def open_evaluator(parents: Sequence[Parent]) -> Evaluator:
             min_per_source=parent.config["eval"]["min_windows"],
             block_size=parent.config["model"]["block_size"],
             version=_version(parent),
+            bos_at_cuts=parent.config["data"]["bos_at_cuts"],
         )
         for key, windows in found.items():
             if plan.setdefault(key, windows).fingerprint != windows.fingerprint:

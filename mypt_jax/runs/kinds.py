@@ -168,7 +168,7 @@ RECORD: dict[str, Any] = {
     "merged_from?": [_MERGED],
     "origin?": _ANCESTOR["origin?"],
     "data": {"fingerprint?": TEXT, "order?": COUNT, "sources?": {str: _SOURCE}},
-    "tokenizer": {"name": TEXT, "sha256": TEXT},
+    "tokenizer": {"name": TEXT, "sha256": TEXT, "bos?": OrNull(COUNT)},
     "tokens_by_source": {str: COUNT},
     "drawn?": {str: [_SEGMENT]},
     "baseline": OrNull(

@@ -57,7 +57,8 @@ def name_of(run: str, config: Mapping) -> str:
 
 
 def of(run: str, config: Mapping, record: Mapping) -> tokenizers.Tokenizer:
-    """The tokenizer of a run. Raises UserError where it is not the one of its lineage."""
+    """The tokenizer of a run, with the BOS that its documents begin with. Raises UserError where it
+    is not the one of its lineage."""
     found, recorded = tokenizers.get(name_of(run, config)), record["tokenizer"]
     if found.sha256 != recorded["sha256"]:
         raise UserError(
@@ -65,7 +66,25 @@ def of(run: str, config: Mapping, record: Mapping) -> tokenizers.Tokenizer:
             f"({recorded['sha256'][:12]}), found {found.name} ({found.sha256[:12]}): restore that "
             "tokenizer"
         )
-    return found
+    return found.beginning(has_bos(record, found))
+
+
+def recorded_as(vocabulary: tokenizers.Tokenizer) -> dict:
+    """What a lineage keeps of a run's tokenizer; bos is None where its documents begin without."""
+    identity = {"name": vocabulary.name, "sha256": vocabulary.sha256}
+    # A tokenizer without such a token leaves no choice.
+    return identity | ({} if vocabulary.bos is None else {"bos": vocabulary.document_bos})
+
+
+def has_bos(record: Mapping, vocabulary: tokenizers.Tokenizer) -> bool:
+    """Whether the documents of a run begin with BOS: of an import, as its model was given texts."""
+    recorded = record["tokenizer"]
+    if vocabulary.bos == vocabulary.eot:  # no dataset has it twice
+        return vocabulary.adds_bos
+    if "bos" in recorded:
+        return recorded["bos"] is not None
+    is_imported = not (record["ancestors"] or record["data"].get("sources"))
+    return is_imported and vocabulary.adds_bos
 
 
 def are_same(run: str, before: str, now: str) -> bool:

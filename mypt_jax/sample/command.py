@@ -4,8 +4,8 @@
     mypt main --config=configs/v8.py:tiny --config.data.general=data/own \\
         --config.objective.replay=kl --config.workdir=runs/tiny/v8_own
 
-Documents begin as texts of the tokenizer do (after its BOS where it has one, else after EOT) and
-end with EOT, or with the model's context. Temperature 1; nothing is cut off the distribution.
+Documents begin as those of the run did (with BOS, else after EOT) and end with EOT, or with the
+model's context. Temperature 1; nothing is cut off the distribution.
 Killed, the same command goes on at the block that it was at, and gives the same bytes.
 """
 

@@ -42,7 +42,7 @@ def open_model(spec: str, *, seed: int, block_rows: int) -> Model:
     """Loads a run, PATH, PATH@STEP or PATH@best, on the first device. Raises UserError."""
     loaded = restore.load_params(spec)
     generator, vocabulary = continuation.of_loaded(loaded)
-    start = vocabulary.eot if vocabulary.bos is None else vocabulary.bos
+    start = vocabulary.eot if vocabulary.document_bos is None else vocabulary.document_bos
 
     def sample(number: int) -> np.ndarray:
         rows_B = number * block_rows + np.arange(block_rows, dtype=np.uint32)
@@ -58,13 +58,16 @@ def open_model(spec: str, *, seed: int, block_rows: int) -> Model:
     return Model(sample, vocabulary, identity)
 
 
-def documents(tokens_BL: np.ndarray, eot: int) -> list[np.ndarray]:
-    """Documents with EOT at their end, in the order of rows; empty ones are none."""
+def documents(tokens_BL: np.ndarray, eot: int, *, bos: int | None = None) -> list[np.ndarray]:
+    """Documents with EOT at their end, in the order of rows, without the BOS that a model may have
+    written before them; empty ones are none."""
     found = []
     for row_L in tokens_BL:
         row_L = row_L if row_L[-1] == eot else np.append(row_L, row_L.dtype.type(eot))
         ends = np.flatnonzero(row_L == eot) + 1
-        found += [piece for piece in np.split(row_L, ends[:-1]) if len(piece) > 1]
+        pieces = np.split(row_L, ends[:-1])
+        pieces = [piece[1:] if bos is not None and piece[0] == bos else piece for piece in pieces]
+        found += [piece for piece in pieces if len(piece) > 1]
     return found
 
 
@@ -111,7 +114,8 @@ def _batches(
         start = 0.0 if number in blocks else time.monotonic()
         block_BL = blocks[number]
         secs = time.monotonic() - start if start else 0.0
-        batch = encoded.encoded(SOURCE, documents(block_BL, vocabulary.eot), vocabulary)
+        pieces = documents(block_BL, vocabulary.eot, bos=vocabulary.document_bos)
+        batch = encoded.encoded(SOURCE, pieces, vocabulary)
         before = tokens
         for row in batch.table:
             if int(row["doc"]) not in known:

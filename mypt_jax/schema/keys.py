@@ -274,6 +274,7 @@ ROWS: tuple[Key, ...] = (
         unit="share",
     ),
     Key("data.mixture", str, TRAINING, absent="", was=("dataset_dir",)),
+    Key("data.bos_at_cuts", bool, TRAINING, absent=False),
     Key("data.prefetch_batches", int, FREE, above=0, unit="batches", per_process=True, absent=4),
     Key("data.allow_change", bool, RESUME, absent=False),
     Key("data.expected_domain_tokens", int, FREE, least=0, absent=0),

@@ -16,7 +16,7 @@ from data_pipeline.tokens import mypt_format
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
 from mypt_jax.runs import drawn as drawn_windows
-from mypt_jax.runs import kinds, layout, lineage
+from mypt_jax.runs import kinds, layout, lineage, own_tokenizer
 from mypt_jax.schema import changes, duration, held, recorded, stage_file, tree, values
 from mypt_jax.schema.held import Parent, Teacher
 
@@ -53,11 +53,15 @@ def validate(
     components = [*mixture.components, *elsewhere, *extra]
     tokenizer = _check_tokenizer(config, components)
     mixtures.check_overlap(components)
+    if config["data"]["bos_at_cuts"]:
+        for one in components:
+            one.dataset.edges()
     _check_elsewhere(elsewhere, mixture)
     notes = _samples_note(components)
     notes += duration.resolve(config, _domain_tokens(mixture), overridden)
     _check_recorded_parent(config)
     parent = _open_parent(config, tokenizer)
+    notes += _bos_note(config, parent, tokenizer)
     if parent is not None and config["data"]["replay_ratio"] < guide.LOW_REPLAY:
         notes.append(
             f"warning: replay_ratio {config['data']['replay_ratio']:g} is under "
@@ -327,7 +331,22 @@ def _check_tokenizer(config: dict, components: list[mixtures.Component]) -> toke
                 f"dataset {dataset.path} holds token id {dataset.max_id}, "
                 f"model.vocab_size is {vocab_size}"
             )
-    return tokenizer
+    mixtures.check_alike(components)
+    return tokenizer.beginning(any(one.dataset.bos is not None for one in components))
+
+
+def _bos_note(config: Mapping, parent: Parent | None, tokenizer: tokenizers.Tokenizer) -> list[str]:
+    """A line where documents begin otherwise than the parent's."""
+    if parent is None or layout.steps(config["workdir"]) or tokenizer.bos == tokenizer.eot:
+        return []
+    has_bos = tokenizer.document_bos is not None
+    if own_tokenizer.has_bos(parent.record, tokenizer) == has_bos:
+        return []
+    ours, theirs = ("begin", "did not") if has_bos else ("do not begin", "did")
+    return [
+        f"warning: the documents of this stage {ours} with BOS, those of {parent.path} {theirs}: "
+        f"prepare them again with --bos={'no' if has_bos else 'yes'} to go on as it was trained"
+    ]
 
 
 def _domain_tokens(mixture: mixtures.Mixture) -> int:

@@ -28,6 +28,7 @@ def open_loader(
         seed=config["seed"],
         past={part.key: drawn_windows.past(drawn, part) for part in validated.mixture.components},
         version=meta["data"]["describe"]["order"] if meta else window_order.VERSION,
+        bos_at_cuts=config["data"]["bos_at_cuts"],
         rows=sharding.local_rows(program.mesh, config["batch_size"]),
     )
 
@@ -41,6 +42,7 @@ def plan_evaluation(validated: Validated) -> dict[str, loaders.EvalWindows]:
         min_per_source=config["eval"]["min_windows"],
         block_size=config["model"]["block_size"],
         version=validated.eval_plan,
+        bos_at_cuts=config["data"]["bos_at_cuts"],
     )
 
 

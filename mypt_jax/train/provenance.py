@@ -50,13 +50,12 @@ def new(
 ) -> dict:
     """The lineage of a run that begins now."""
     config, parent = validated.config, validated.parent
-    tokenizer = validated.tokenizer
     record = lineage.new(
         config=config,
         run_id=uuid.uuid4().hex[:12],
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         data=data(validated.mixture, loader),
-        tokenizer={"name": tokenizer.name, "sha256": tokenizer.sha256},
+        tokenizer=own_tokenizer.recorded_as(validated.tokenizer),
     )
     record["code"] = code.digest()
     record["numerics"] = numerics(config, program)

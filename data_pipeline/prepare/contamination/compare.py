@@ -17,7 +17,6 @@ from data_pipeline.corpus import runner
 from data_pipeline.prepare import near_duplicates
 from data_pipeline.similarity import containment
 from data_pipeline.tokens import texts as token_texts
-from data_pipeline.tokens import tokenizer
 
 _TASK_TOKENS = 4_000_000  # that a worker looks through at a time
 _EXAMPLE_CHARS = 300
@@ -37,7 +36,7 @@ class Documents:
     def open(self) -> tuple[token_texts.Texts, np.ndarray]:
         """Returns all documents of the split, and the numbers of these (int64[N])."""
         one = self.component
-        every = token_texts.Texts(one.data, self.split, tokenizer.get(one.dataset.tokenizer))
+        every = token_texts.Texts(one.data, self.split, one.dataset.vocabulary())
         distinct = every.distinct()
         count = min(len(distinct), max(1, int(len(distinct) * self.share)))
         return every, distinct[np.linspace(0, len(distinct) - 1, count).astype(np.int64)]
