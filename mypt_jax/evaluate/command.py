@@ -4,12 +4,13 @@ mypt evaluate --run=runs/tiny/v8 --data data/demo/domain README.md
 mypt evaluate --run=runs/tiny/v8@best --data data/mine --windows=200 --json
 mypt evaluate --run=runs/tiny/v8 --data data/demo/domain data/demo/general --tasks
 
-mypt evaluate --run=runs/tiny/v8 --data data/demo/domain --recite
+mypt evaluate --run=runs/tiny/v8 --data data/demo/domain --recite --save
 
 --tasks asks instead: which of four passages of a document continues it (choice), and which of four
 strings stood 200 tokens before (recall). Chance is 25 %. --recite asks what the
 model says by heart: documents of train and of val are continued greedily for 50 tokens, by the run
-and by the base of its lineage; exact is the share that is continued by its own text.
+and by the base of its lineage; exact is the share that is continued by its own text. With --save it
+stands in the run's report and model card.
 """
 
 import json
@@ -27,10 +28,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = arguments.Parser(__doc__, prog="python -m mypt_jax.evaluate")
     parser.add_argument("--run", required=True, help="PATH, PATH@STEP or PATH@best")
     parser.add_argument("--data", required=True, nargs="+", help="token datasets or text files")
-    parser.add_argument("--windows", type=int, default=0, help="per source, 0 = all")
+    parser.add_argument("--windows", type=int, default=0, help="or documents, per source; 0: all")
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--tasks", action="store_true", help="share of right answers, not losses")
     parser.add_argument("--recite", action="store_true", help="share of texts known by heart")
+    parser.add_argument(
+        "--save", action="store_true", help="keep what --recite finds in the run: report and card"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     args = parser.parse_args(argv)
     if args.windows < 0 or args.batch_size < 1:
@@ -40,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         )
     if args.tasks and args.recite:
         raise errors.UserError("--tasks and --recite are two questions: ask one of them")
+    if args.save and not args.recite:
+        raise errors.UserError("--save keeps what --recite finds: give both")
     fetch.check_run(args.run)
     if args.recite:
         print("\n".join(_recited(args)))
@@ -86,45 +92,34 @@ def _tell(notes: list[str]) -> None:
 
 def _recited(args) -> list[str]:
     """Lines on what a run, and its base, know of datasets by heart. Raises UserError."""
-    from data_pipeline.tokens import shards
     from mypt_jax.evaluate import recite
-    from mypt_jax.runs import layout
+    from mypt_jax.runs import recited
 
     for data in args.data:
         if not os.path.isdir(data):
             raise errors.UserError(f"{data}: what is known is asked of a token dataset")
-    datasets = [shards.open_dataset(data) for data in args.data]
     run = fetch.fetch_run(args.run)
-    specs = {"run": run}
-    if base := recite.base_of(layout.record(layout.parse_spec(run)[0])):
-        specs["base"] = base
-    rows: list[dict] = []
-    for who, spec in specs.items():
-        reciter = recite.Reciter(spec)
-        for dataset in datasets:
-            recite.check(dataset, reciter)
-            for source in dataset.sources.values():
-                for split in shards.SPLITS:
-                    found = reciter.recite(source, split, most=args.windows or 200)
-                    if found:
-                        row = {"data": f"{dataset.path}#{source.name}", "split": split, "who": who}
-                        rows.append({**row, "share": found.share, **found._asdict()})
-    if not rows:
-        raise errors.UserError(f"no document has {2 * reciter.tokens} tokens to be asked for")
-    rows.sort(key=lambda row: (row["data"], row["split"], row["who"]))
+    asked = recite.ask(run, args.data, most=args.windows or 200, batch_size=args.batch_size)
+    kept = {"run_id": asked.run_id, "step": asked.step, "tokens": asked.tokens, "rows": asked.rows}
+    if args.save:
+        recited.write(asked.path, **kept)
+    _tell([f"warning: {asked.note}"] if asked.note else [])
     if args.json:
-        return [json.dumps({"run": run, "tokens": reciter.tokens, "recited": rows}, indent=1)]
+        shares = [{**row, "share": row["exact"] / row["documents"]} for row in asked.rows]
+        return [json.dumps({"run": asked.path, **kept, "rows": shares}, indent=1)]
     table = [
-        f"{run}: the first {reciter.tokens} tokens of a document, and what the model says next",
+        f"{asked.path} at step {asked.step}: the first {asked.tokens} tokens of a document, and "
+        "what the model says next",
         "| data | split | model | exact | matched tokens | documents |",
         "|---|---|---|---|---|---|",
         *(
-            f"| {row['data']} | {row['split']} | {row['who']} | {row['share']:.1%} | "
-            f"{row['matched']:.1f} of {reciter.tokens} | {row['documents']} |"
-            for row in rows
+            f"| {row['data']} | {row['split']} | {row['who']} | "
+            f"{row['exact'] / row['documents']:.1%} | {row['matched']:.1f} of {asked.tokens} | "
+            f"{row['documents']} |"
+            for row in asked.rows
         ),
     ]
-    for row in rows:
+    for row in asked.rows:
         if row["who"] == "run" and row["split"] == "train":
             table += [f"{row['data']}, nearest: {text!r}" for text in row["examples"]]
     return table

@@ -5,19 +5,20 @@ A continuation of 50 tokens that is the document's own is called extracted, afte
 trained on says how much of it any model of the language would guess.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
+from mypt_jax import exits
 from mypt_jax.evaluate import generator
 from mypt_jax.model import sampling
+from mypt_jax.runs import layout
 
 TOKENS = 50  # of a prompt, and of its continuation; half a context where that is shorter
 EXAMPLES = 3
-_BATCH = 8
 _GREEDY = sampling.Sampling(temperature=0.0, top_k=0, top_p=1.0, repetition_penalty=1.0)
 
 
@@ -42,16 +43,18 @@ class Reciter:
         self._generator, self.tokenizer = generator.load(spec)
         self.tokens = min(TOKENS, self._generator.block_size // 2)
 
-    def recite(self, source: shards.Source, split: str, *, most: int) -> Recited | None:
+    def recite(
+        self, source: shards.Source, split: str, *, most: int, batch_size: int
+    ) -> Recited | None:
         """Asks for `most` documents, spread over the split; None where none is long enough."""
         rows = _rows(source, split, length=2 * self.tokens, most=most)
         if not len(rows):
             return None
         prompts, wanted = rows[:, : self.tokens], rows[:, self.tokens :]
         said: list[list[int]] = []
-        for start in range(0, len(rows), _BATCH):
+        for start in range(0, len(rows), batch_size):
             made = self._generator.generate(
-                prompts[start : start + _BATCH].tolist(),
+                prompts[start : start + batch_size].tolist(),
                 max_new_tokens=self.tokens,
                 sampling=_GREEDY,
                 seed=0,
@@ -65,6 +68,50 @@ class Reciter:
             matched=float(matched.mean()),
             examples=[self.tokenizer.decode(said[i][: matched[i]]) for i in nearest if matched[i]],
         )
+
+
+class Asked(NamedTuple):
+    """What a run and its base say of datasets; `rows` as of runs/recited.py."""
+
+    path: str
+    step: int
+    run_id: str
+    tokens: int
+    rows: list[dict]
+    note: str  # why the base was not asked, or empty
+
+
+def ask(spec: str, data: Sequence[str], *, most: int, batch_size: int) -> Asked:
+    """Asks the run PATH, PATH@STEP or PATH@best, and the base of its lineage, for at most so many
+    documents of each split. Raises UserError and NoValidState."""
+    datasets = [shards.open_dataset(one) for one in data]
+    path, step = layout.resolve_step(spec)
+    record, note, rows = layout.record_at(path, step), "", []
+    specs = {"run": f"{path}@{step}"}
+    if base := base_of(record):
+        specs["base"] = base
+    tokens = 0
+    for who, one in specs.items():
+        try:
+            reciter = Reciter(one)
+        except (UserError, exits.NoValidState) as error:
+            if who == "run":
+                raise
+            note = f"the base was not asked: {error}"
+            continue
+        tokens = reciter.tokens
+        for dataset in datasets:
+            check(dataset, reciter)
+            for source in dataset.sources.values():
+                for split in shards.SPLITS:
+                    found = reciter.recite(source, split, most=most, batch_size=batch_size)
+                    if found:
+                        of = {"data": f"{dataset.path}#{source.name}", "split": split, "who": who}
+                        rows.append({**of, **found._asdict()})
+    if not rows:
+        raise UserError(f"no document has {2 * tokens} tokens to be asked for")
+    rows.sort(key=lambda row: (row["data"], row["split"], row["who"]))
+    return Asked(path, step, record["run_id"], tokens, rows, note)
 
 
 def check(dataset: shards.Dataset, reciter: Reciter) -> None:

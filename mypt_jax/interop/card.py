@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from data_pipeline.batches import mixture
 from mypt_jax.interop import runs
-from mypt_jax.runs import baselines, comparison, evaluations, layout, lineage
+from mypt_jax.runs import baselines, comparison, evaluations, layout, lineage, recited
 from mypt_jax.runs.comparison import OTHER, Refusal
 from mypt_jax.runs.evaluations import Evaluation
 
@@ -128,6 +128,29 @@ def _usage(own_code: bool) -> list[str]:
     ]
 
 
+def _recited(path: str, step: int, record: Mapping) -> list[str]:
+    """What it was found to know by heart, without the texts themselves; [] where nobody asked."""
+    tokens, pairs = recited.read(path, run_id=record["run_id"], step=step)
+    if not pairs:
+        return []
+    rows = [
+        f"| {os.path.basename(one.data)} | {one.split} | {one.share:.1%} | "
+        f"{'-' if one.base_share is None else f'{one.base_share:.1%}'} | {one.run['documents']:,} |"
+        for one in pairs
+    ]
+    return [
+        "",
+        "## Known by heart",
+        "",
+        f"Of how many documents the model, given the first {tokens} tokens, says the next {tokens} "
+        "word for word, beside what the base says of them and what it says of held-out text.",
+        "",
+        "| data | split | exact | base | documents |",
+        "|---|---|---|---|---|",
+        *rows,
+    ]
+
+
 def render(
     *,
     path: str,
@@ -178,6 +201,7 @@ def render(
     lines += ["| source | tokens seen | licence |", "|---|---|---|"]
     for source, tokens in sorted(lineage.total_tokens_by_source(dict(record)).items()):
         lines.append(f"| {source} | {tokens:,} | {known.get(source, 'not stated')} |")
+    lines += _recited(path, step, record)
     tokenizer = record["tokenizer"]
     lines += ["", "## Tokenizer", "", f"{tokenizer['name']}, SHA-256 `{tokenizer['sha256']}`.", ""]
     return "\n".join(lines)

@@ -83,5 +83,15 @@ def _run_json(
         "advice": rules.advice(run, choices),
         "warnings": rules.warnings(run),
         "tokens_by_source": dict(run.record["tokens_by_source"]),
+        "recited": [
+            {
+                "data": one.data,
+                "split": one.split,
+                "exact": one.share,
+                "base_exact": one.base_share,
+                "documents": one.run["documents"],
+            }
+            for one in run.recited[1]
+        ],
         "time_spent": run.time_spent,
     }

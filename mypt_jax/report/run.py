@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mypt_jax.runs import baselines, comparison, evaluation_file, evaluations, layout
+from mypt_jax.runs import baselines, comparison, evaluation_file, evaluations, layout, recited
 from mypt_jax.runs.comparison import Difference, Refusal
 from mypt_jax.runs.evaluations import Evaluation
 
@@ -66,6 +66,12 @@ class Run:
     @property
     def replay_ratio(self) -> float:
         return float(self.config["data"]["replay_ratio"])
+
+    @cached_property
+    def recited(self) -> tuple[int, list[recited.Pair]]:
+        """(tokens of a continuation, what it knows by heart of each split that was asked for)."""
+        step = self.finished["step"] if self.finished else self.step
+        return recited.read(str(self.path), run_id=self.record["run_id"], step=step)
 
     def value(self, key: str) -> float | None:
         """The newest logged value of a metric."""

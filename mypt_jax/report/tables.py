@@ -282,6 +282,33 @@ def data_seen(runs: Sequence[Run]) -> Table:
     return Table("Data seen", header, tuple(rows))
 
 
+def known_by_heart(runs: Sequence[Run]) -> Table:
+    """What `mypt evaluate --recite --save` found; with no row where nothing was asked."""
+    rows, examples, lengths = [], [], set()
+    for run in runs:
+        tokens, pairs = run.recited
+        for one in pairs:
+            lengths.add(tokens)
+            base = NONE if one.base_share is None else f"{one.base_share:.1%}"
+            matched = [NONE if x is None else f"{x['matched']:.1f}" for x in (one.run, one.base)]
+            documents = f"{one.run['documents']:,}"
+            rows.append(
+                (run.name, one.data, one.split, f"{one.share:.1%}", base, *matched, documents)
+            )
+            if one.split == "train":
+                examples += [f"{run.name}: {text!r}" for text in one.run["examples"][:1]]
+    header = ("Run", "Data", "Split", "Exact", "Base", "Matched tokens", "Base", "Documents")
+    told = cells.listed(sorted(map(str, lengths)))
+    note = (
+        f"Beginnings of documents, continued greedily for {told} tokens: exact is the share that "
+        "was continued by its own text. What a run has of train "
+        "beyond val, and beyond its base, it has learned by heart."
+    )
+    if examples:
+        note += f" Nearest of train: {'; '.join(examples)}."
+    return Table("Known by heart", header, tuple(rows), note if rows else "")
+
+
 def throughput(runs: Sequence[Run]) -> Table:
     rows = []
     for run in runs:
@@ -320,7 +347,9 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     result = [summary(runs), *([over_seeds] if over_seeds.rows else []), decision_matrix(runs)]
     result += [advices(runs), target_metrics(runs)]
     result += [perplexities(runs), *map(run_table, runs)]
-    return [*result, by_source(runs), data_seen(runs), throughput(runs)]
+    heart = known_by_heart(runs)
+    result += [by_source(runs), data_seen(runs), *([heart] if heart.rows else [])]
+    return [*result, throughput(runs)]
 
 
 def markdown(groups: Sequence[Sequence[Run]], *, title: str) -> str:

@@ -186,6 +186,12 @@ LINE = {"schema": Schema(1), "toward": _PARENT, "points": [{"at": NUMBER}]}
 
 SAMPLES = {str: {str: TEXT}}
 
+_RECITED: dict[str, Any] = {
+    **{"data": TEXT, "split": TEXT, "who": TEXT},
+    **{"documents": COUNT, "exact": COUNT, "matched": NUMBER, "examples": [TEXT]},
+}
+RECITED = {"schema": Schema(1), "run_id": TEXT, "step": COUNT, "tokens": COUNT, "rows": [_RECITED]}
+
 # Of a checkpoint's arrays; a step of a run has its lineage beside them.
 META = {"lineage?": RECORD, "tree": {"params": OBJECT, "rest": OBJECT}}
 STEP_META = {**META, "lineage": RECORD}

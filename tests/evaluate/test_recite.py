@@ -1,6 +1,7 @@
 """What a model knows by heart: a text it was trained to say is found, another one is not."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -8,6 +9,10 @@ import pytest
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
 from mypt_jax.evaluate import command, recite
+from mypt_jax.interop import card
+from mypt_jax.report import command as report
+from mypt_jax.runs import integrity, layout, recited
+from mypt_jax.schema import recorded
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def test_exact_is_all_of_a_continuation_and_matched_what_came_before(source, mon
     vocabulary = recite.generator.tokenizers.get("gpt2-4096")
     monkeypatch.setattr(recite.generator, "load", lambda spec: (Oracle(source), vocabulary))
     reciter = recite.Reciter("any")
-    train, val = (reciter.recite(source, split, most=9) for split in shards.SPLITS)
+    train, val = (reciter.recite(source, split, most=9, batch_size=4) for split in shards.SPLITS)
     assert (train.documents, train.share, train.matched) == (9, 1.0, 32.0)
     assert (val.share, val.matched) == (0.0, 8.0) and len(train.examples) == recite.EXAMPLES
     assert train.examples[0] in "".join(
@@ -46,10 +51,49 @@ def test_a_run_stands_beside_its_base(family, datasets, capsys):
     assert command.main([*line, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["tokens"] == 16
-    assert {(row["split"], row["who"]) for row in found["recited"]} == {
+    assert {(row["split"], row["who"]) for row in found["rows"]} == {
         (split, who) for split in shards.SPLITS for who in ("run", "base")
     }
-    assert all(row["documents"] == 3 and 0 <= row["share"] <= 1 for row in found["recited"])
+    assert all(row["documents"] == 3 and 0 <= row["share"] <= 1 for row in found["rows"])
+
+
+def test_what_is_kept_stands_in_report_and_card(family, datasets, tmp_path, capsys):
+    """The figures in both; the texts themselves in the report alone, which is not published."""
+    shutil.copytree(family, tmp_path / "runs")
+    path = str(tmp_path / "runs" / "v3")
+    line = [f"--run={path}", "--data", datasets["domain"], "--recite", "--windows=3"]
+    assert command.main([*line, "--save"]) == 0
+    record, step = layout.record(path), layout.finished(path)["step"]
+    tokens, pairs = recited.read(path, run_id=record["run_id"], step=step)
+    assert tokens == 16 and len(pairs) == 4 and all(one.base for one in pairs)
+    known = pairs[0].run | {"exact": 2, "documents": 3, "examples": ["SECRET"], "split": "train"}
+    rows = [known, *(one.base for one in pairs)]
+    recited.write(path, run_id=record["run_id"], step=step, tokens=tokens, rows=rows)
+    assert report.main([str(tmp_path / "runs")]) == 0
+    shown = capsys.readouterr().out
+    assert "### Known by heart" in shown and "66.7%" in shown and "v3: 'SECRET'" in shown
+    how = {"path": path, "config": recorded.config(path), "record": record, "parameters": 1}
+    text = card.render(**how, step=step, remarks=[])
+    assert "## Known by heart" in text and "66.7%" in text and "SECRET" not in text
+    # Of another step it says nothing, nor of a run that was trained anew.
+    assert recited.read(path, run_id=record["run_id"], step=step + 1) == (0, [])
+    assert "heart" not in card.render(**how, step=step + 1, remarks=[])
+
+
+def test_a_run_whose_base_is_gone_is_asked_alone(family, datasets, tmp_path, capsys):
+    shutil.copytree(family / "v3", tmp_path / "v3")
+    path = tmp_path / "v3/checkpoints/00000002/meta.json"
+    content = json.loads(path.read_text())
+    content["lineage"]["ancestors"][0]["path"] = str(tmp_path / "gone")
+    path.write_text(json.dumps(content))
+    integrity.vouch(str(path.parent), path.name)
+    line = [f"--run={tmp_path}/v3", "--data", datasets["domain"], "--recite", "--windows=2"]
+    assert command.main([*line, "--json"]) == 0
+    told = capsys.readouterr()
+    assert {row["who"] for row in json.loads(told.out)["rows"]} == {"run"}
+    assert "warning: the base was not asked: " in told.err
+    with pytest.raises(UserError, match="--save keeps what --recite finds"):
+        command.main([*line[:3], "--save"])
 
 
 def test_what_is_no_dataset_is_refused(family, tmp_path):
