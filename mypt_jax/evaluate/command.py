@@ -48,7 +48,10 @@ def main(argv: list[str] | None = None) -> int:
         raise errors.UserError("--save keeps what --recite finds: give both")
     fetch.check_run(args.run)
     if args.recite:
-        print("\n".join(_recited(args)))
+        lines, note = _recited(args)
+        print("\n".join(lines))
+        if note:
+            print(f"warning: {note}", file=sys.stderr)
         return 0
     from mypt_jax.evaluate import losses, scorer  # here: --help and a slip wait for no jax
 
@@ -56,7 +59,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.tasks:
         answers = {data: run.score_tasks(data, most=args.windows or 200) for data in args.data}
         print("\n".join(_answers(run, answers, as_json=args.json)))
-        _tell(run.notes)
+        for note in run.notes:
+            print(note, file=sys.stderr)
         return 0
     scores = {}
     for data in args.data:
@@ -64,7 +68,8 @@ def main(argv: list[str] | None = None) -> int:
             if name in scores:  # of another dataset, or this one again
                 name = f"{data}#{name}"
             scores[name] = score
-    _tell(run.notes)
+    for note in run.notes:
+        print(note, file=sys.stderr)
     found = {}
     for key, source in scores.items():
         row = {name.rpartition("/")[2]: v for name, v in losses.figures(key, [source]).items()}
@@ -85,13 +90,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _tell(notes: list[str]) -> None:
-    for note in notes:
-        print(note, file=sys.stderr)
-
-
-def _recited(args) -> list[str]:
-    """Lines on what a run, and its base, know of datasets by heart. Raises UserError."""
+def _recited(args) -> tuple[list[str], str]:
+    """(lines on what a run, and its base, know of datasets by heart, why the base was not asked).
+    Raises UserError."""
     from mypt_jax.evaluate import recite
     from mypt_jax.runs import recited
 
@@ -103,10 +104,9 @@ def _recited(args) -> list[str]:
     kept = {"run_id": asked.run_id, "step": asked.step, "tokens": asked.tokens, "rows": asked.rows}
     if args.save:
         recited.write(asked.path, **kept)
-    _tell([f"warning: {asked.note}"] if asked.note else [])
     if args.json:
         shares = [{**row, "share": row["exact"] / row["documents"]} for row in asked.rows]
-        return [json.dumps({"run": asked.path, **kept, "rows": shares}, indent=1)]
+        return [json.dumps({"run": asked.path, **kept, "rows": shares}, indent=1)], asked.note
     table = [
         f"{asked.path} at step {asked.step}: the first {asked.tokens} tokens of a document, and "
         "what the model says next",
@@ -122,7 +122,7 @@ def _recited(args) -> list[str]:
     for row in asked.rows:
         if row["who"] == "run" and row["split"] == "train":
             table += [f"{row['data']}, nearest: {text!r}" for text in row["examples"]]
-    return table
+    return table, asked.note
 
 
 def _answers(run, answers: Mapping, *, as_json: bool) -> list[str]:
