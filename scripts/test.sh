@@ -28,7 +28,7 @@ requirements=("requirements-lock-$(python_version "$python").txt")
 selection=()
 if ((all)); then
   selection=(-m "")
-  for file in requirements-{interop,ray,notebook,wandb,emulators,eval,tpu,office,docs}.txt; do
+  for file in requirements-{interop,ray,notebook,wandb,emulators,eval,tpu,office,sensitive,docs}.txt; do
     [[ -e "$file" ]] && requirements+=("$file")
   done
 fi

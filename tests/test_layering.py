@@ -55,6 +55,7 @@ DISTRIBUTIONS = {
     "mkdocs": "mkdocs-material",  # which brings it
     "griffe": "mkdocstrings",  # too
     "pptx": "python-pptx",
+    "detect_secrets": "detect-secrets",
 }
 
 

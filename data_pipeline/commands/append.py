@@ -7,7 +7,7 @@
 from pathlib import Path
 
 from data_pipeline import arguments, errors
-from data_pipeline.commands import options
+from data_pipeline.commands import options, sensitive
 from data_pipeline.prepare import append, budget, build_report, inputs, near_duplicates
 from data_pipeline.prepare.contamination import checks
 from data_pipeline.readers import account
@@ -35,10 +35,13 @@ def main(argv=None) -> int:
             raise errors.UserError(
                 f"{args.dataset_dir} does not say what fraction of it is val: give --val_fraction"
             )
+    watch = sensitive.Watch(args.sensitive)
     groups: dict[str, str] = {}
     counted = account.Words()
     reports = append.append_documents(
-        inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused),
+        watch.documents(
+            inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused)
+        ),
         dataset_dir=args.dataset_dir,
         vocabulary=tokenizer.get(args.tokenizer or dataset.tokenizer),
         settings=budget.Settings(
@@ -49,7 +52,11 @@ def main(argv=None) -> int:
             allow_short=True,
             workers=args.workers,
         ),
-        recorded={"command": "append_to_dataset", **options.recorded_inputs(specs, chosen)},
+        recorded={
+            "command": "append_to_dataset",
+            **options.recorded_inputs(specs, chosen),
+            **watch.recorded(),
+        },
         groups=groups,
         excluded=options.excluded_hashes(args.exclude_dir),
         exclude_dirs=args.exclude_dir,
@@ -58,6 +65,7 @@ def main(argv=None) -> int:
         *build_report.describe(reports),
         *build_report.left_out(counted),
         *refused.lines(),
+        *watch.lines(),
     ):
         print(line)
     if not near_duplicates.is_available():

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline import errors
+from data_pipeline.commands import sensitive
 from data_pipeline.corpus import runner
 from data_pipeline.prepare import inputs, not_read
 from data_pipeline.readers import table
@@ -26,6 +27,12 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         "--max_bad", default="0.1%", help="share of bad records that is left out (a null text)"
     )
     parser.add_argument("--bad_text", choices=("error", "replace"), default="error")
+    parser.add_argument(
+        "--sensitive",
+        choices=sensitive.HOWS,
+        default="off",
+        help="secrets and personal data: counted, or masked (requirements-sensitive.txt)",
+    )
     parser.add_argument("--text_field", default="text", help="of .jsonl, .parquet, TFDS records")
     parser.add_argument("--doc_separator", default="", help="a regex that splits text files")
     parser.add_argument("--split_tsv", action="store_true", help="each .tsv field on its own line")

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipeline import arguments, atomic, errors
-from data_pipeline.commands import canaries, options
+from data_pipeline.commands import canaries, options, sensitive
 from data_pipeline.corpus import runner
 from data_pipeline.prepare import budget, build, build_report, inputs
 from data_pipeline.prepare.contamination import checks
@@ -57,6 +57,7 @@ def main(argv=None) -> int:
     specs = options.parse_specs(args.source, reader=args.reader, counted=refused)
     chosen = options.input_options(args)
     vocabulary = _begun(tokenizer.get(args.tokenizer), args.bos, layout=args.layout)
+    watch = sensitive.Watch(args.sensitive)
     _check_canaries(args, {spec.name for spec in specs})
     settings = budget.Settings(
         seed=args.seed,
@@ -76,7 +77,9 @@ def main(argv=None) -> int:
         native = stack.enter_context(_scratch(args.out_dir)) if is_original else args.out_dir
         reports = build.build_dataset(
             itertools.chain(
-                inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused),
+                watch.documents(
+                    inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused)
+                ),
                 canaries.documents(args.canaries, seed=args.seed),
             ),
             out_dir=native,
@@ -86,6 +89,7 @@ def main(argv=None) -> int:
                 "command": "prepare_weighted_dataset",
                 **options.recorded_inputs(specs, chosen),
                 **({"canaries": args.canaries} if args.canaries else {}),
+                **watch.recorded(),
             },
             groups=groups,
             excluded=options.excluded_hashes(args.exclude_dir),
@@ -97,6 +101,7 @@ def main(argv=None) -> int:
         *build_report.describe(reports),
         *build_report.left_out(counted),
         *refused.lines(),
+        *watch.lines(),
     ):
         print(line)
     tokens = sum(sum(one.tokens.values()) for one in reports)

@@ -18,11 +18,12 @@ import shlex
 import sys
 
 from data_pipeline import arguments, errors
+from data_pipeline.commands import sensitive
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
 from mypt_jax import chain
 from mypt_jax.adapt import choices
-from mypt_jax.runs import layout
+from mypt_jax.runs import layout, own_tokenizer
 from mypt_jax.schema import overrides, values
 
 _VAL_FRACTION = 0.1
@@ -68,10 +69,13 @@ def main(argv: list[str] | None = None) -> int:
         run("interop.huggingface", "import", args.base, base)
     if _has_chat_template(args.base):
         print(_RESIDUAL.format(base=args.base))
-    tokenizer = layout.config(base)["data"]["tokenizer"]
+    tokenizer = own_tokenizer.name_of(base, layout.config(base))
     prepare = (f"--tokenizer={tokenizer}", f"--val_fraction={_VAL_FRACTION}")
+    prepare += (f"--sensitive={args.sensitive}",) if args.sensitive != "off" else ()
     for role, folder in (("domain", args.text), ("general", args.general)):
-        if folder and not place.has(role):
+        if folder and place.has(role):
+            _check_masked(place.data(role), args.sensitive)
+        elif folder:
             where = f"--out_dir={place.data(role)}"
             run("prepare", f"--source={role}:{folder}", *prepare, where)
     spec = f"configs/adapt.py:{base}"
@@ -127,6 +131,16 @@ base model is at hand, adapt that, and add what made the answers:
   mypt merge ADAPTED:1 INSTRUCT:1 BASE:-1 --out=RESULT"""
 
 
+def _check_masked(data: str, how: str) -> None:
+    """Raises UserError where a dataset that is there was to have masks, and has none."""
+    settings = shards.open_dataset(data).settings
+    if how == "mask" and not any(one.get("sensitive") == "mask" for one in settings):
+        raise UserError(
+            f"{data} is there, and was prepared without --sensitive=mask: remove it, or name "
+            "another --out_dir"
+        )
+
+
 def _parse(argv: list[str] | None):
     parser = arguments.Parser(__doc__, prog="python -m mypt_jax.adapt")
     parser.add_argument("--base", required=True, help="a finished run, or a Hugging Face folder")
@@ -135,6 +149,12 @@ def _parse(argv: list[str] | None):
     parser.add_argument("--out_dir", required=True)
     parser.add_argument("--epochs", type=float, default=choices.EPOCHS, help="of one's own text")
     parser.add_argument("--limit", default="", help="of forgetting, such as 1%%")
+    parser.add_argument(
+        "--sensitive",
+        choices=sensitive.HOWS,
+        default="off",
+        help="secrets and personal data of the texts: counted, or masked",
+    )
     parser.add_argument("--dry_run", action="store_true", help="all but the training")
     args, flags = parser.parse_known_args(argv)
     if not args.epochs > 0:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import ROOT, SMALL, documents, train
+from conftest import ROOT, SMALL, build_dataset, documents, train
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,3 +120,22 @@ def test_what_one_document_was_measured_on_has_no_error_and_none_no_figure(tmp_p
     said = closing._last(str(run), has_general=True)
     assert said.startswith("domain loss -1.000 nats/token (-16.7 %). Forgetting unknown, "), said
     assert "nan" not in said and "that is what was forgotten" not in said
+
+
+def test_a_base_that_was_moved_has_its_own_tokenizer(tmp_path, monkeypatch):
+    """And data that are there already are not taken for masked."""
+    base = run_factory.write_run(tmp_path, "base", parent=None, start=(6.0, 5.0), final=(5.0, 5.1))
+    config = json.loads((base / "config.json").read_text())
+    config["data"]["tokenizer"] = "hf:where/it/was"
+    (base / "config.json").write_text(json.dumps(config))
+    (base / "tokenizer").mkdir()
+    (base / "tokenizer/tokenizer.json").write_text("{}")
+    ran = []
+    monkeypatch.setattr(command.chain, "run_stage", lambda line: ran.append(line) or 9)
+    flags = [f"--base={base}", f"--text={tmp_path}", f"--out_dir={tmp_path}/out"]
+    with pytest.raises(command.StepFailed):
+        command.main([*flags, "--sensitive=count"])
+    assert f"--tokenizer=hf:{base}/tokenizer" in ran[0] and "--sensitive=count" in ran[0]
+    build_dataset(tmp_path / "out/data/domain", {"domain": 30})
+    with pytest.raises(UserError, match="was prepared without --sensitive=mask"):
+        command.main([*flags, "--sensitive=mask"])

@@ -1,0 +1,122 @@
+"""Secrets and personal data in texts on their way into a dataset: counted, or masked.
+
+Secrets are what the patterns of detect-secrets say they are (AWS, GitHub, private keys and twenty
+others; not its guesses by entropy or by words such as "password"); telephone numbers in
+international notation what phonenumbers calls valid. E-mail and public IP addresses are those of
+the corpus commands. None of them sees names of people, addresses or what only a reader understands.
+"""
+
+import collections
+import dataclasses
+import re
+from collections.abc import Iterable, Iterator
+
+from data_pipeline import document, errors
+from data_pipeline.corpus import clean
+
+HOWS = ("off", "count", "mask")
+MASKED_SECRET = "[secret]"
+MASKED_NUMBER = "+1 202-555-0100"  # of the range that is kept for fiction
+_OWN = "Public IP (ipv4)"  # which clean.mask finds, IPv6 as well
+_KEY = "Private Key"
+_DASHES = "-----"
+_KEY_END = re.compile(r"-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----")
+
+
+class Watch:
+    """Counts by source what is found in documents, and takes it out where that is asked for."""
+
+    def __init__(self, how: str):
+        """`how`: one of HOWS. Raises MissingExtra without the packages that look."""
+        self._how = how
+        self.counts: dict[str, collections.Counter[str]] = {}
+        self._detectors = _detectors() if how != "off" else []
+
+    def documents(self, documents: Iterable[document.Document]) -> Iterator[document.Document]:
+        for item in documents:
+            if self._how != "off":
+                text, found = self._masked(item.text)
+                self.counts.setdefault(item.source, collections.Counter()).update(found)
+                if self._how == "mask" and text != item.text:
+                    item = dataclasses.replace(item, text=text)
+            yield item
+
+    def recorded(self) -> dict[str, str]:
+        """What a manifest keeps: that texts were changed."""
+        return {"sensitive": self._how} if self._how == "mask" else {}
+
+    def lines(self) -> list[str]:
+        """What was found, a line for each source; [] where nobody looked."""
+        what = "masked" if self._how == "mask" else "kept: --sensitive=mask takes them out"
+        lines = []
+        for source, counts in self.counts.items():
+            found = ", ".join(f"{n:,} {kind}" for kind, n in sorted(counts.items()) if n)
+            lines.append(
+                f"{source}: sensitive: {f'{found} ({what})' if found else 'nothing found'}"
+            )
+        return lines
+
+    def _masked(self, text: str) -> tuple[str, dict[str, int]]:
+        counts: collections.Counter[str] = collections.Counter()
+        # Secrets first: a part of one may look like something else.
+        text = _replaced(text, self._secrets(text), MASKED_SECRET, counts)
+        text = _replaced(text, _numbers(text), MASKED_NUMBER, counts)
+        text, addresses = clean.mask(text)
+        return text, counts + collections.Counter(addresses)
+
+    def _secrets(self, text: str) -> list[tuple[int, int, str]]:
+        """(first, last character, kind) of secrets."""
+        found = []
+        for detector in self._detectors:
+            values = {*detector.analyze_string(text)}  # with the checks of its own
+            for pattern in detector.denylist if values else ():
+                # All that a pattern takes: its groups may be a part of the secret alone.
+                for match in pattern.finditer(text):
+                    if values & {match[0], *match.groups()}:
+                        found.append((*match.span(), detector.secret_type))
+        return [_whole_key(text, *one) if one[2] == _KEY else one for one in found]
+
+
+def _whole_key(text: str, first: int, last: int, kind: str) -> tuple[int, int, str]:
+    """Of a private key the pattern knows the first line, between its dashes."""
+    following = text.find(f"{_DASHES}BEGIN", last)
+    end = _KEY_END.search(text, last, len(text) if following < 0 else following)
+    first -= len(_DASHES) if text.endswith(_DASHES, 0, first) else 0
+    return first, end.end() if end else last, kind
+
+
+def _detectors() -> list:
+    with errors.needs("sensitive"):
+        import phonenumbers  # noqa: F401 (said here, and not in the middle of a build)
+        from detect_secrets.core.plugins import util
+        from detect_secrets.plugins import base
+    kinds = util.get_mapping_from_secret_type_to_class()
+    return [
+        kind()
+        for name, kind in sorted(kinds.items())
+        if issubclass(kind, base.RegexBasedDetector) and name != _OWN
+    ]
+
+
+def _numbers(text: str) -> list[tuple[int, int, str]]:
+    import phonenumbers
+
+    if "+" not in text:
+        return []
+    found = phonenumbers.PhoneNumberMatcher(text, None, max_tries=len(text))
+    return [(one.start, one.end, "telephone numbers") for one in found]
+
+
+def _replaced(
+    text: str, spans: list[tuple[int, int, str]], mask: str, counts: collections.Counter[str]
+) -> str:
+    """The text with `mask` in place of what was found, which is counted; of two that overlap the
+    first and longer one."""
+    parts, end = [], 0
+    for first, last, kind in sorted(spans, key=lambda one: (one[0], -one[1])):
+        if first < end:
+            continue
+        counts[kind] += 1
+        parts += [text[end:first], mask]
+        end = last
+    return "".join([*parts, text[end:]])

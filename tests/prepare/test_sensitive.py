@@ -1,0 +1,97 @@
+"""Secrets and personal data in texts: what is found, what is left, what stands in their place."""
+
+import collections
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from data_pipeline.commands import prepare, sensitive
+from data_pipeline.document import Document
+from data_pipeline.errors import UserError
+from data_pipeline.tokens import shards, texts
+
+# In parts, so that nobody's scanner takes this file for a leak.
+AWS = "AKIA" + "QYLPMN5HFIQR7XYA"
+GITHUB = "ghp_" + "wWPw5k4aXcaT4fNP0UcnZwJUVFk6LO0pINUx"
+KEY = "-----BEGIN RSA " + "PRIVATE KEY-----\nMIIE\nabcd\n-----END RSA PRIVATE KEY-----"
+TEXT = (
+    f"id = {AWS}\n{KEY}\npush with {GITHUB}, mail anna@firm.ch or info@example.com, call "
+    "+41 44 668 18 00 from 8.8.8.8 (not 10.0.0.1); docs at https://x.org/a, 1 + 2 = 3.\n"
+)
+
+
+def document(text: str) -> Document:
+    return Document(id="d", text=text, source="s", licence="")
+
+
+def test_what_is_found_is_counted_and_masked_and_the_rest_stays():
+    pytest.importorskip("detect_secrets", reason="requirements-sensitive.txt")
+    for how in ("count", "mask"):
+        watch = sensitive.Watch(how)
+        (found,) = watch.documents([document(TEXT)])
+        assert watch.counts["s"] == {
+            "AWS Access Key": 1,
+            "GitHub Token": 1,
+            "Private Key": 1,
+            "emails": 1,
+            "ip_addresses": 1,
+            "telephone numbers": 1,
+        }
+        if how == "count":
+            assert found.text == TEXT and "kept" in watch.lines()[0]
+    assert found.text == (
+        "id = [secret]\n[secret]\npush with [secret], mail name@example.com or info@example.com, "
+        "call +1 202-555-0100 from 192.0.2.1 (not 10.0.0.1); docs at https://x.org/a, 1 + 2 = 3.\n"
+    )
+    again = sensitive.Watch("mask")
+    (masked,) = again.documents([found])
+    assert masked.text == found.text, "nothing of what stands there now is found again, but changed"
+
+
+def test_a_key_that_is_cut_off_takes_no_other_text_with_it():
+    pytest.importorskip("detect_secrets", reason="requirements-sensitive.txt")
+    first, _, _ = KEY.partition("\nabcd")
+    watch = sensitive.Watch("mask")
+    (found,) = watch.documents([document(f"{first}\ntext between\n{KEY}\nend")])
+    assert "text between" in found.text and found.text.endswith("[secret]\nend")
+    assert watch.counts["s"]["Private Key"] == 2
+
+
+def test_a_dataset_has_the_masks_and_says_so(tmp_path, capsys):
+    pytest.importorskip("detect_secrets", reason="requirements-sensitive.txt")
+    (tmp_path / "a.txt").write_text(TEXT * 40)
+    flags = [f"--source=s:{tmp_path}/a.txt", "--val_fraction=0", f"--out_dir={tmp_path}/d"]
+    prepare.main([*flags, "--sensitive=mask"])
+    assert "s: sensitive: 40 AWS Access Key, " in capsys.readouterr().out
+    dataset = shards.open_dataset(tmp_path / "d")
+    shown = "".join(texts.Texts(dataset.sources["s"], "train", dataset.vocabulary()))
+    assert AWS not in shown and "anna@firm.ch" not in shown and "[secret]" in shown
+    manifest = json.loads((tmp_path / "d/manifest.json").read_text())
+    assert manifest["settings"][0]["sensitive"] == "mask"
+
+
+def test_without_the_packages_nothing_is_begun(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "phonenumbers", None)
+    (tmp_path / "a.txt").write_text(TEXT * 40)
+    flags = [f"--source=s:{tmp_path}/a.txt", f"--out_dir={tmp_path}/d"]
+    with pytest.raises(UserError, match="requirements-sensitive.txt"):
+        prepare.main([*flags, "--sensitive=count"])
+    assert not (tmp_path / "d").exists()
+    (found,) = sensitive.Watch("off").documents([document(TEXT)])
+    assert found.text == TEXT and sensitive.Watch("off").lines() == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9))))
+def test_of_two_that_overlap_the_first_and_longer_is_taken(found):
+    text = "abcdefghijklmnopqrstuvwxyzabcdefghijklmnop"
+    spans = [(a, min(a + n, len(text)), "x") for a, n in found]
+    counts: collections.Counter[str] = collections.Counter()
+    masked = sensitive._replaced(text, spans, "#", counts)
+    hidden = {i for a, b, _ in spans for i in range(a, b)}
+    outside = [text[i] for i in range(len(text)) if i not in hidden]
+    kept = iter(masked)
+    assert all(one in kept for one in outside), "what is outside of them all stays, in its order"
+    assert counts["x"] == masked.count("#")
