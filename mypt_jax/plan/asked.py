@@ -4,9 +4,8 @@ import importlib.util
 import re
 
 from data_pipeline.errors import UserError
-from data_pipeline.tokens import tokenizer
 from mypt_jax.plan import gpu
-from mypt_jax.schema import overrides, validation, values
+from mypt_jax.schema import overrides, together, validation, values
 from mypt_jax.storage import fetch
 
 EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16", "h100x8")
@@ -18,10 +17,11 @@ def config(given: overrides.Given) -> dict:
     """The config of a command line, checked as far as needs no data. Raises UserError."""
     found = fetch.expand_home(given.config)
     values.check_values(found)
-    tokenizer.get(found["data"]["tokenizer"])
+    together.tokenizer(found)
     validation.check_extra(found["eval"]["extra"])
     if found["data"]["mixture"]:
         validation.open_view(found["data"], given.overridden)
+    together.check_objective(found)
     return found
 
 

@@ -17,7 +17,7 @@ from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import kinds, layout, lineage, own_tokenizer
-from mypt_jax.schema import changes, duration, held, recorded, stage_file, tree, values
+from mypt_jax.schema import changes, duration, held, recorded, stage_file, together, tree, values
 from mypt_jax.schema.held import Parent, Teacher
 
 
@@ -51,6 +51,7 @@ def validate(
     _check_workdir(config["workdir"])
     mixture, elsewhere, extra = open_data(config, overridden)
     components = [*mixture.components, *elsewhere, *extra]
+    together.check_objective(config)
     tokenizer = _check_tokenizer(config, components)
     mixtures.check_overlap(components)
     if config["data"]["bos_at_cuts"]:
@@ -79,7 +80,7 @@ def validate(
     notes += duration.coverage(config, mixture, drawn)
     _check_moments(config, parent)
     teacher = _find_teacher(config, parent)
-    _check_limit(config, teacher, components)
+    _check_limit(config, components)
     return Validated(
         config,
         mixture,
@@ -125,11 +126,6 @@ def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
     if wanted["replay"] == "ce":
         return None
     told = f"objective.replay={wanted['replay']}"
-    if config["data"]["replay_ratio"] == 0:
-        raise UserError(
-            f"{told} compares on replay windows, but data.replay_ratio is 0: give replay a share, "
-            "or set objective.replay=ce"
-        )
     is_begun = layout.steps(config["workdir"]) and "teacher" in layout.record(config["workdir"])
     if is_begun:
         path, step = "", 0  # as the lineage has it
@@ -151,34 +147,23 @@ def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
     )
 
 
-def _check_limit(
-    config: dict, teacher: Teacher | None, components: list[mixtures.Component]
-) -> None:
-    """Raises UserError for objective.max_forgetting where nothing would follow or show it."""
+def _check_limit(config: dict, components: list[mixtures.Component]) -> None:
+    """Raises UserError for objective.max_forgetting on text of which nothing is held out."""
     wanted = config["objective"]
-    if not wanted["max_forgetting"]:
-        return
-    told = f"objective.max_forgetting={wanted['max_forgetting']:g}"
-    if teacher is None:
-        raise UserError(
-            f"{told} is held by the weight of a teacher's words: set objective.replay=kl"
-        )
-    if wanted["teacher"] != "base":
-        raise UserError(
-            f"{told} is held on the line to the base: set objective.teacher=base, not "
-            f"{wanted['teacher']}"
-        )
-    if not wanted["replay_weight"]:
-        raise UserError(f"{told} multiplies objective.replay_weight, which is 0: give it a start")
     roles = {one.evaluated_as for one in components if one.data.tokens["val"]}
-    if wanted["limit_on"] != "drift" and wanted["limit_on"] not in roles:
+    if (
+        wanted["max_forgetting"]
+        and wanted["limit_on"] != "drift"
+        and wanted["limit_on"] not in roles
+    ):
         remedy = {
             "general": "limit_on=behaviour or drift is held by what mypt sample wrote",
             mixtures.BEHAVIOUR: "give data.general or data.elsewhere what mypt sample wrote",
         }[wanted["limit_on"]]
-        raise UserError(f"{told} on {wanted['limit_on']} text, of which none is held out; {remedy}")
-    if wanted["limit_on"] == "drift" and config["eval"]["drift"] != "always":
-        raise UserError(f"{told} on drift wants it at every evaluation: set eval.drift=always")
+        raise UserError(
+            f"objective.max_forgetting={wanted['max_forgetting']:g} on {wanted['limit_on']} text, "
+            f"of which none is held out; {remedy}"
+        )
 
 
 def _drawn(workdir: str, parent: Parent | None) -> dict:
@@ -310,13 +295,8 @@ def _eval_plan(workdir: str, parent: Parent | None) -> int:
 
 
 def _check_tokenizer(config: dict, components: list[mixtures.Component]) -> tokenizers.Tokenizer:
-    tokenizer = tokenizers.get(config["data"]["tokenizer"])
+    tokenizer = together.tokenizer(config)
     vocab_size = config["model"]["vocab_size"]
-    if tokenizer.vocab_size > vocab_size:
-        raise UserError(
-            f"model.vocab_size {vocab_size} is smaller than the {tokenizer.vocab_size} ids of "
-            f"tokenizer {tokenizer.name}; wanted {tokenizer.padded_vocab_size}"
-        )
     for component in components:
         dataset = component.dataset
         if dataset.tokenizer_sha256 != tokenizer.sha256:
@@ -370,10 +350,14 @@ def _check_recorded_parent(config: dict) -> None:
 def _open_parent(config: dict, tokenizer: tokenizers.Tokenizer) -> Parent | None:
     if config["init_from"] == "scratch":
         return None
-    path, _ = layout.parse_spec(config["init_from"])
-    if layout.steps(config["workdir"]) and not os.path.exists(path):
-        return None  # a run that resumes needs its parent no more
-    path, step = layout.resolve_step(config["init_from"])
+    workdir, (path, _) = config["workdir"], layout.parse_spec(config["init_from"])
+    if layout.steps(workdir) and os.path.exists(layout.join(workdir, lineage.FILE)):
+        # A run that resumes needs its parent no more: it may be gone, or be trained longer.
+        step = (layout.record(workdir)["parent"] or {}).get("step")
+        if step not in layout.steps(path):
+            return None
+    else:
+        path, step = layout.resolve_step(config["init_from"])
     if os.path.realpath(path) == os.path.realpath(config["workdir"]):
         raise UserError(f"init_from {path} is the workdir itself; a run resumes without init_from")
     parent = Parent(path, step, recorded.config(path), layout.record_at(path, step))

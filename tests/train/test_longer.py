@@ -41,6 +41,18 @@ def test_it_goes_on_with_a_rate_that_rises_again_and_says_so(base, lineage_value
     assert [note for note in record["notes"] if said in note]
 
 
+def test_a_child_goes_on_while_its_parent_is_trained_longer(base, lineage_values, tmp_path):
+    """Which is unfinished then, and was at another step when the child began."""
+    values = lineage_values | {"workdir": tmp_path / "v3", "init_from": base}
+    family_factory.run_stage("v3", values)
+    family_factory.run_stage("base", lineage_values | {"num_steps": 3, "workdir": base})
+    family_factory.run_stage("v3", values | {"num_steps": 3})
+    (base / "finished.json").unlink()
+    family_factory.run_stage("v3", values | {"num_steps": 4})
+    assert layout.finished(tmp_path / "v3")["step"] == 4
+    assert layout.record(tmp_path / "v3")["parent"]["step"] == 2
+
+
 def test_what_a_killed_removal_left_of_an_optimizer_is_not_gone_on_from(base, lineage_values):
     """Of its files some are gone, of which the manifest knows: it names none of them."""
     (rest,) = (step / "rest" for step in base.glob("checkpoints/*"))

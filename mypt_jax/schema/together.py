@@ -1,0 +1,45 @@
+"""What keys of a config must agree on with each other: no data, and no run, is needed to say so."""
+
+from collections.abc import Mapping
+
+from data_pipeline.errors import UserError
+from data_pipeline.tokens import tokenizer as tokenizers
+
+
+def tokenizer(config: Mapping) -> tokenizers.Tokenizer:
+    """That of the config. Raises UserError where the model has too few ids for it."""
+    found = tokenizers.get(config["data"]["tokenizer"])
+    vocab_size = config["model"]["vocab_size"]
+    if found.vocab_size > vocab_size:
+        raise UserError(
+            f"model.vocab_size {vocab_size} is smaller than the {found.vocab_size} ids of "
+            f"tokenizer {found.name}; wanted {found.padded_vocab_size}"
+        )
+    return found
+
+
+def check_objective(config: Mapping) -> None:
+    """Raises UserError for an objective, or a limit of forgetting, that nothing would follow or
+    show. Wants data.replay_ratio as data.mixture decides it."""
+    wanted = config["objective"]
+    if wanted["replay"] != "ce" and config["data"]["replay_ratio"] == 0:
+        raise UserError(
+            f"objective.replay={wanted['replay']} compares on replay windows, but "
+            "data.replay_ratio is 0: give replay a share, or set objective.replay=ce"
+        )
+    if not wanted["max_forgetting"]:
+        return
+    told = f"objective.max_forgetting={wanted['max_forgetting']:g}"
+    if wanted["replay"] == "ce":
+        raise UserError(
+            f"{told} is held by the weight of a teacher's words: set objective.replay=kl"
+        )
+    if wanted["teacher"] != "base":
+        raise UserError(
+            f"{told} is held on the line to the base: set objective.teacher=base, not "
+            f"{wanted['teacher']}"
+        )
+    if not wanted["replay_weight"]:
+        raise UserError(f"{told} multiplies objective.replay_weight, which is 0: give it a start")
+    if wanted["limit_on"] == "drift" and config["eval"]["drift"] != "always":
+        raise UserError(f"{told} on drift wants it at every evaluation: set eval.drift=always")
