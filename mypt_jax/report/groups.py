@@ -81,7 +81,9 @@ def _key(run: Run) -> str:
         return run.name
     own = {key: value for key, value in run.config.items() if key not in _OWN_KEYS}
     digest = (run.record["parent"] or {}).get("params_sha256", "")
-    data = run.record["data"].get("fingerprint", "")
+    # By text and shares: the fingerprint of a run's batches has its seed in it.
+    sources = run.record["data"].get("sources", {})
+    data = {key: (one["fingerprint"], str(one["share"])) for key, one in sources.items()}
     return json.dumps([digest, data, own], sort_keys=True, default=str)
 
 

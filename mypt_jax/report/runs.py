@@ -106,5 +106,10 @@ def _descendants(run: Run) -> Iterator[Run]:
 
 
 def lineages(runs: list[Run]) -> list[list[Run]]:
-    """The runs, grouped by their root."""
-    return [list(_descendants(run)) for run in runs if run.parent is None]
+    """The runs, grouped by their root; those whose parents are elsewhere by the base they share."""
+    found: dict[str, list[Run]] = {}
+    for run in runs:
+        if run.parent is None:
+            base = run.ancestors[0]["params_sha256"] if run.ancestors else str(run.path)
+            found.setdefault(base, []).extend(_descendants(run))
+    return list(found.values())

@@ -354,3 +354,24 @@ def test_names_are_each_of_one_run_or_group(tmp_path):
     assert len({group.name for group in shown}) == len(shown)
     rows = [group.name for group, _, _ in tree._rows(shown)]
     assert sorted(rows) == sorted(group.name for group in shown), "each once"
+
+
+def test_seeds_of_real_runs_are_a_group_and_a_sweep_alone_is_one_lineage(tmp_path):
+    """The fingerprint of their batches has the seed in it; their parent lies elsewhere."""
+    ends = {"start": (6.0, 5.0), "final": (5.0, 5.2)}
+    run_factory.write_run(tmp_path, "base", parent=None, **ends)
+    for rate in (1e-3, 1e-2):
+        for seed in (1, 2):
+            place = f"sweep/lr={rate:g},seed={seed}"
+            run = run_factory.write_run(
+                tmp_path, "v3", parent="base", place=place, seed=seed, peak_lr=rate, **ends
+            )
+            record = json.loads((run / "lineage.json").read_text())
+            record["data"]["fingerprint"] = f"of seed {seed}"
+            (run / "lineage.json").write_text(json.dumps(record))
+    (runs,) = lineages(read_runs(tmp_path / "sweep"))
+    assert [(group.name, len(group.runs)) for group in groups.groups(runs)] == [
+        ("lr=0.001", 2),
+        ("lr=0.01", 2),
+    ]
+    assert len(tables.seeds(runs).rows) == 2
