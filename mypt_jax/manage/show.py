@@ -131,10 +131,10 @@ def _then(run: Run, path: str) -> list[str]:
         return [f"the command that began it goes on, as {layout.make_command(path)}"]
     found = [f"mypt generate --run={path} --prompt=TEXT"]
     step = run.finished["step"]
+    if run.merged_from or not run.rows:
+        return found
     if layout.has_optimizer(path, step):
         longer = "where it stopped"
-    elif run.merged_from or not run.rows:
-        return found
     elif changes.lost_with_optimizer(recorded.config(path)):
         return [*found, f"a stage from it: --config.init_from={path}"]
     else:

@@ -57,9 +57,13 @@ def steps(workdir: str) -> list[int]:
 
 
 def has_optimizer(workdir: str, step: int) -> bool:
-    """Whether a step has more than its parameters; a finished run need not, and what a killed
-    removal left of it is none."""
-    return integrity.has(step_dir(workdir, step), "rest")
+    """Whether a step has its optimizer's state: a finished run need not, an import and a sum of
+    runs never had one, and what a killed removal left is none."""
+    directory = step_dir(workdir, step)
+    if not integrity.has(directory, "rest"):
+        return False
+    meta = lineage.read_json(join(directory, META), what=f"run {workdir}", wanted=kinds.META)
+    return any(name.startswith("opt_state/") for name in meta["tree"]["rest"])
 
 
 def config(workdir: str) -> dict:

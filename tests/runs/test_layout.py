@@ -1,10 +1,12 @@
 """Files of a run that are damaged, or of another program, are named."""
 
+import json
+
 import pytest
 
 from data_pipeline.errors import UserError
 from mypt_jax.monitor import goodput
-from mypt_jax.runs import layout
+from mypt_jax.runs import integrity, layout
 
 
 @pytest.mark.parametrize(
@@ -25,3 +27,23 @@ def test_goodput_of_another_program(tmp_path):
     (tmp_path / goodput.FILE).write_text("{}")
     with pytest.raises(UserError, match="has no 'starts'"):
         goodput.Ledger(str(tmp_path), started=0.0, is_writer=True).open()
+
+
+@pytest.mark.parametrize(
+    ("rest", "is_kept", "has"),
+    [
+        ({"opt_state/1/mu/w": [[2], "float32"], "step": [[], "int32"]}, True, True),
+        ({"step": [[], "int32"]}, True, False),  # an import, a sum of runs
+        ({"opt_state/1/mu/w": [[2], "float32"]}, False, False),  # a finished run, stripped
+    ],
+)
+def test_a_step_has_an_optimizer_where_its_state_was_saved_and_stayed(tmp_path, rest, is_kept, has):
+    step = tmp_path / "checkpoints/00000002"
+    for name in ("params", "rest"):
+        (step / name).mkdir(parents=True)
+        (step / name / "data").write_bytes(b"1")
+    (step / "meta.json").write_text(json.dumps({"tree": {"params": {}, "rest": rest}}))
+    integrity.write_manifest(str(step))
+    if not is_kept:
+        integrity.forget(str(step), "rest")  # a kill before its files were removed, too
+    assert layout.has_optimizer(str(tmp_path), 2) == has
