@@ -4,6 +4,7 @@ import contextlib
 import errno
 import io
 import os
+import select
 import sys
 from collections.abc import Callable, Iterator
 
@@ -65,6 +66,8 @@ def of_system(error: OSError, *, where: object = None) -> UserError | None:
         return None
     name = error.filename if error.filename is not None else where
     mended = _MENDED[error.errno]
+    if name is None and mended.startswith("it"):  # a line that does not say of what mends nothing
+        return None
     return UserError(f"cannot use {name}: {mended}" if name is not None else mended)
 
 
@@ -124,8 +127,10 @@ def run(main: Callable[[], int]) -> int:
         return _told(error)
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:  # `command | head`: nobody reads the rest
-        return UNHEARD
+    except BrokenPipeError:
+        if not _is_unheard():  # another pipe, as to a process of ours
+            raise
+        return UNHEARD  # `command | head`: nobody reads the rest
     except (OSError, UnicodeError) as error:
         if (mended := known(error)) is None:
             raise
@@ -139,6 +144,14 @@ def _told(error: UserError | Stop) -> int:
         word = error.word if isinstance(error, Stop) else Stop.word
         print(f"{word}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
     return error.code if isinstance(error, Stop) else BAD_INPUT
+
+
+def _is_unheard() -> bool:
+    """Whether nobody reads what stdout or stderr says."""
+    console = select.poll()
+    for descriptor in (1, 2):
+        console.register(descriptor, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in console.poll(0))
 
 
 def _drop_unheard() -> None:

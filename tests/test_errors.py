@@ -28,6 +28,18 @@ def test_a_reader_who_leaves_is_no_success():
         assert command.wait(timeout=60) == 141
 
 
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ENOENT, errno.EISDIR])
+def test_what_the_system_says_of_no_path_and_no_console_has_its_traceback(number):
+    """A process of ours that is gone is no reader who left, and "it is not there" says nothing."""
+    code = (
+        "from data_pipeline import errors\n"
+        f"def main():\n    raise OSError({number}, 'no name')\n"
+        "raise SystemExit(errors.run(main))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, cwd=ROOT, text=True)
+    assert done.returncode == 1 and "Traceback" in done.stderr
+
+
 def test_a_full_disk_behind_the_console_is_one_line():
     done = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m mypt_jax --help > /dev/full"],
