@@ -38,6 +38,8 @@ def read(root: Path) -> Found:
     if (root / STATE).is_file():
         state = _json(root / STATE)
     kind = state.get("token_kind", metadata.get("tokenization", "gpt2"))
+    if not isinstance(kind, str):
+        raise errors.UserError(f"{root} has token_kind {kind!r}, a name is wanted: restore it")
     if kind == "char":
         raise errors.UserError(f"{root} has the original's tokens of characters: use its gpt2")
     # Nothing says which control tags gpt2 stands for: those of now.
@@ -47,7 +49,12 @@ def read(root: Path) -> Found:
     if (root / "train").is_dir():
         train, val = _parts(root / "train"), _parts(root / "val")
     else:
-        train, val = _split_flat(_parts(root), metadata.get("val_fraction", _VAL_FRACTION))
+        val_fraction = metadata.get("val_fraction", _VAL_FRACTION)
+        if type(val_fraction) not in (int, float) or not 0 <= val_fraction <= 1:
+            raise errors.UserError(
+                f"{root / METADATA} has val_fraction {val_fraction!r}, 0 to 1 is wanted: restore it"
+            )
+        train, val = _split_flat(_parts(root), val_fraction)
     if not train and not val:
         raise errors.UserError(f"{root} has no .bin shard: restore it or prepare the data again")
     for said, parts in (("train_shards", train), ("val_shards", val)):

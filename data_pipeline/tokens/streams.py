@@ -172,7 +172,7 @@ def read_table(path: str, rows: int) -> np.ndarray:
 
 def _check_ends(ends: np.ndarray, part: Part) -> None:
     """Raises UserError where these are not the ends of documents, one after another, of a shard."""
-    if ends.size and (np.any(ends[1:] < ends[:-1]) or ends[-1] > part.tokens):
+    if ends.size and (ends[0] == 0 or np.any(ends[1:] <= ends[:-1]) or ends[-1] != part.tokens):
         raise errors.UserError(
             f"{part.path}.idx does not say where the documents of {part.tokens:,} tokens end: it "
             "is damaged; restore it or build the dataset again"

@@ -152,13 +152,28 @@ def test_verify_checks_ids_and_document_ends(copy):
             verification.verify(shards.open_dataset(copy))
 
 
-@pytest.mark.parametrize("end", [2**40, 0])
-def test_ends_of_documents_that_are_none_are_refused(copy, end):
+def _all_zero(ends):
+    ends[:] = 0
+
+
+def _last_early(ends):
+    ends[-1] -= 1
+
+
+def _equal(ends):
+    ends[1] = ends[0]
+
+
+@pytest.mark.parametrize("damage", [2**40, 0, _all_zero, _last_early, _equal])
+def test_ends_of_documents_that_are_none_are_refused(copy, damage):
     """An evaluation cut its windows by them, outside of the shard: IndexError."""
     source = next(iter(shards.open_dataset(copy).sources.values()))
     path = Path(source.parts["train"][0].path + ".idx")
     ends = np.fromfile(path, "<u8")
-    ends[len(ends) // 2] = end
+    if callable(damage):
+        damage(ends)
+    else:
+        ends[len(ends) // 2] = damage
     path.write_bytes(ends.tobytes())
     with pytest.raises(errors.UserError, match="does not say where the documents"):
         _ = source.stream("train").doc_ends
@@ -209,6 +224,21 @@ def test_the_originals_flat_directories(tmp_path):
     assert several.sources["a"].tokens == {"train": 500, "val": 100}
     one = shards.open_dataset(original(tmp_path / "b", flat=True, shapes=((300,), ())))
     assert one.sources["b"].tokens == {"train": 0, "val": 300}
+
+
+@pytest.mark.parametrize("said", [5, None, ["gpt2"]])
+def test_the_originals_names_of_tokens_are_names(tmp_path, said):
+    root = original(tmp_path / "a")
+    (root / "tokenizer_state.json").write_text(json.dumps({"token_kind": said}))
+    with pytest.raises(errors.UserError, match="has token_kind .* a name is wanted"):
+        shards.open_dataset(root)
+
+
+@pytest.mark.parametrize("said", ["x", None, float("nan"), float("inf"), -3, True])
+def test_the_originals_share_of_val_is_a_share(tmp_path, said):
+    root = original(tmp_path / "a", flat=True, val_fraction=said)
+    with pytest.raises(errors.UserError, match="has val_fraction .* 0 to 1 is wanted"):
+        shards.open_dataset(root)
 
 
 def test_damage_in_the_originals_directories(tmp_path):
