@@ -6,10 +6,8 @@ mypt inspect data/demo/domain --verify --decode 2
 import json
 from pathlib import Path
 
-import numpy as np
-
-from data_pipeline import arguments
-from data_pipeline.tokens import mypt_format, shards, tokenizer, verification
+from data_pipeline import arguments, errors
+from data_pipeline.tokens import mypt_format, shards, texts, tokenizer, verification
 
 _HEAD = ("source", "train tokens", "docs", "val tokens", "docs", "val", "bytes/token", "licence")
 
@@ -46,6 +44,8 @@ def main(argv=None) -> int:
         else:
             print("verified: hashes, ids and document ends are as the manifest says")
     vocabulary = dataset.vocabulary(args.tokenizer)
+    if args.decode:
+        _check_tokenizer(dataset, vocabulary)
     for source in dataset.sources.values() if args.decode else ():
         for number, text in _decoded(source, vocabulary, args.split, args.decode):
             print(f"--- {source.name}/{args.split} document {number}")
@@ -96,10 +96,19 @@ def _summary(dataset: shards.Dataset) -> dict:
     }
 
 
+def _check_tokenizer(dataset: shards.Dataset, vocabulary: tokenizer.Tokenizer) -> None:
+    if dataset.tokenizer_sha256 != vocabulary.sha256:
+        raise errors.UserError(
+            f"{dataset.path} was made with tokenizer {dataset.tokenizer}, got "
+            f"--tokenizer={vocabulary.name}: leave it out"
+        )
+    dataset.check_ids(vocabulary)
+
+
 def _decoded(source: shards.Source, vocabulary: tokenizer.Tokenizer, split: str, count: int):
     """Yields (number, text) of `count` documents, spread over the split."""
     stream = source.stream(split)
-    ends = stream.doc_ends.astype(np.int64)
+    ends = texts.ends_of(source, split, eot=vocabulary.eot)
     count = min(count, len(ends))
     for i in range(count):
         number = (2 * i + 1) * len(ends) // (2 * count)

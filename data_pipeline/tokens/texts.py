@@ -18,13 +18,8 @@ class Texts:
     def __init__(self, source: shards.Source, split: str, vocabulary: tokenizer.Tokenizer):
         self._stream = source.stream(split)
         self._vocabulary = vocabulary
-        hashes = np.zeros(0, np.uint64)
-        if source.storage == mypt_format.STORAGE:
-            ends = self._ends_by_token()
-        else:
-            ends, hashes = self._stream.doc_ends.astype(np.int64), self._stream.doc_hashes
-        self._ends = np.concatenate([[0], ends])
-        self._hashes = hashes
+        self._ends = np.concatenate([[0], ends_of(source, split, eot=vocabulary.eot)])
+        self._hashes = self._stream.doc_hashes
 
     def __len__(self) -> int:
         return len(self._ends) - 1
@@ -52,12 +47,16 @@ class Texts:
         """int64[N]: how many tokens the documents of these numbers have."""
         return self._ends[numbers + 1] - self._ends[numbers]
 
-    def _ends_by_token(self) -> np.ndarray:
-        found = [np.zeros(0, np.int64)]
-        for start in range(0, len(self._stream), _BLOCK):
-            block = self._stream[start : start + _BLOCK]
-            found.append(np.flatnonzero(block == self._vocabulary.eot) + start + 1)
-        ends = np.concatenate(found)
-        if len(self._stream) > (ends[-1] if len(ends) else 0):
-            ends = np.append(ends, len(self._stream))
-        return ends
+
+def ends_of(source: shards.Source, split: str, *, eot: int) -> np.ndarray:
+    """int64[documents]: where each document of a split ends, its end-of-text included."""
+    stream = source.stream(split)
+    if source.storage != mypt_format.STORAGE:
+        return stream.doc_ends.astype(np.int64)
+    found = [np.zeros(0, np.int64)]
+    for start in range(0, len(stream), _BLOCK):
+        found.append(np.flatnonzero(stream[start : start + _BLOCK] == eot) + start + 1)
+    ends = np.concatenate(found)
+    if len(stream) > (ends[-1] if len(ends) else 0):
+        ends = np.append(ends, len(stream))
+    return ends

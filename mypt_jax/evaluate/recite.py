@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipeline.errors import UserError
-from data_pipeline.tokens import shards
+from data_pipeline.tokens import shards, texts
 from mypt_jax import exits
 from mypt_jax.evaluate import generator
 from mypt_jax.model import sampling
@@ -47,7 +47,7 @@ class Reciter:
         self, source: shards.Source, split: str, *, most: int, batch_size: int
     ) -> Recited | None:
         """Asks for `most` documents, spread over the split; None where none is long enough."""
-        rows = _rows(source, split, length=2 * self.tokens, most=most)
+        rows = _rows(source, split, eot=self.tokenizer.eot, length=2 * self.tokens, most=most)
         if not len(rows):
             return None
         prompts, wanted = rows[:, : self.tokens], rows[:, self.tokens :]
@@ -136,10 +136,10 @@ def _matched(said: list[int], wanted: np.ndarray) -> int:
     return int(np.cumprod(own).sum())
 
 
-def _rows(source: shards.Source, split: str, *, length: int, most: int) -> np.ndarray:
+def _rows(source: shards.Source, split: str, *, eot: int, length: int, most: int) -> np.ndarray:
     """The first tokens of documents that have as many, int32[N, length], EOT left out."""
     stream = source.stream(split)
-    ends = stream.doc_ends.astype(np.int64)
+    ends = texts.ends_of(source, split, eot=eot)
     starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
     starts = starts[ends - starts > length]
     if len(starts) > most:

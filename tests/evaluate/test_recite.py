@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from data_pipeline.errors import UserError
-from data_pipeline.tokens import shards
+from data_pipeline.tokens import mypt_format, shards, tokenizer
 from mypt_jax.evaluate import command, recite
 from mypt_jax.interop import card
 from mypt_jax.report import command as report
 from mypt_jax.runs import integrity, layout, recited
 from mypt_jax.schema import recorded
+
+VOCABULARY = tokenizer.get("gpt2-4096")
 
 
 @pytest.fixture
@@ -26,7 +28,8 @@ class Oracle:
     block_size = 64
 
     def __init__(self, source):
-        rows = [recite._rows(source, split, length=64, most=10**6) for split in shards.SPLITS]
+        how = {"eot": VOCABULARY.eot, "length": 64, "most": 10**6}
+        rows = [recite._rows(source, split, **how) for split in shards.SPLITS]
         rows[1][:, 40] += 1
         self._known = {tuple(row[:32]): row[32:].tolist() for row in np.concatenate(rows)}
 
@@ -35,14 +38,13 @@ class Oracle:
 
 
 def test_exact_is_all_of_a_continuation_and_matched_what_came_before(source, monkeypatch):
-    vocabulary = recite.generator.tokenizers.get("gpt2-4096")
-    monkeypatch.setattr(recite.generator, "load", lambda spec: (Oracle(source), vocabulary))
+    monkeypatch.setattr(recite.generator, "load", lambda spec: (Oracle(source), VOCABULARY))
     reciter = recite.Reciter("any")
     train, val = (reciter.recite(source, split, most=9, batch_size=4) for split in shards.SPLITS)
     assert (train.documents, train.share, train.matched) == (9, 1.0, 32.0)
     assert (val.share, val.matched) == (0.0, 8.0) and len(train.examples) == recite.EXAMPLES
     assert train.examples[0] in "".join(
-        vocabulary.decode(source.stream("train")[0 : len(source.stream("train"))])
+        VOCABULARY.decode(source.stream("train")[0 : len(source.stream("train"))])
     )
 
 
@@ -100,3 +102,20 @@ def test_what_is_no_dataset_is_refused(family, tmp_path):
     (tmp_path / "a.txt").write_text("text")
     with pytest.raises(UserError, match="is asked of a token dataset"):
         command.main([f"--run={family / 'v3'}", "--data", str(tmp_path / "a.txt"), "--recite"])
+
+
+def test_the_originals_shards_are_asked_by_document(source, tmp_path):
+    mypt_format.write(
+        tmp_path / "d",
+        vocabulary=VOCABULARY,
+        splits={split: [source.stream(split)] for split in shards.SPLITS},
+        tokens_per_shard=10**9,
+        val_fraction=0.1,
+        sources={},
+        targets={},
+    )
+    (written,) = shards.open_dataset(tmp_path / "d").sources.values()
+    how = {"eot": VOCABULARY.eot, "length": 64, "most": 10**6}
+    for split in shards.SPLITS:
+        asked = [recite._rows(one, split, **how) for one in (source, written)]
+        assert len(asked[0]) > 1 and np.array_equal(*asked)

@@ -186,7 +186,7 @@ def test_the_originals_layout(texts, tmp_path):
     assert shards.open_dataset(tmp_path / "d").storage == "mypt"
 
 
-def test_the_originals_layout_of_another_vocabulary(texts, tmp_path):
+def test_the_originals_layout_of_another_vocabulary(texts, tmp_path, capsys):
     source = ("--source", f"domain:{texts}/notes.txt", "--tokenizer", "gpt2-4096")
     for name, layout in (("native", "mypt_jax"), ("d", "mypt")):
         out = ("--out_dir", tmp_path / name, "--layout", layout)
@@ -196,6 +196,15 @@ def test_the_originals_layout_of_another_vocabulary(texts, tmp_path):
     for split in shards.SPLITS:
         ours, theirs = native.sources["domain"].stream(split), written.sources["d"].stream(split)
         assert np.array_equal(ours[0 : len(ours)], theirs[0 : len(theirs)])
+    # Its shards hold no ends of documents: they are where the ends of text are.
+    shown = []
+    for directory in ("native", "d"):
+        capsys.readouterr()
+        assert not run("inspect_dataset", tmp_path / directory, "--decode", "3")
+        shown.append(capsys.readouterr().out.partition("---")[2].replace("domain/", "d/"))
+    assert shown[0] == shown[1]
+    assert run("inspect_dataset", tmp_path / "d", "--decode", "1", "--tokenizer=gpt2") == 2
+    assert "with tokenizer gpt2-4096, got --tokenizer=gpt2:" in capsys.readouterr().err
     state = tmp_path / "d" / "tokenizer_state.json"
     state.write_text(state.read_text().replace(native.tokenizer_sha256, "0" * 64))
     with pytest.raises(errors.UserError, match="made with another gpt2-4096"):
