@@ -48,8 +48,10 @@ def test_lines_that_few_pages_share_stay(read):
 
 def test_cut_words_are_put_together(read):
     text = "im\x02prove day-to\x02day well\x02known well-known PAR\x02TICULAR a\x02B x\x02"
-    (found,) = read(text)
-    assert found.text == "improve day-to-day well-known well-known PARTICULAR a-B x-"
+    (found,) = read(f"{text} Donau\x02dampf\x02schiff")
+    assert found.text == (
+        "improve day-to-day well-known well-known PARTICULAR a-B x- Donaudampfschiff"
+    )
 
 
 def test_a_sentence_goes_on_over_the_page(read):

@@ -112,4 +112,9 @@ def _mended(pages: list[list[str]]) -> list[list[str]]:
         goes_on = right[0].islower() or (left.isupper() and right.isupper())
         return f"{left}-{right}" if has_hyphen or not goes_on else left + right
 
-    return [[_CUT_WORD.sub(whole, line).replace(_CUT, "-") for line in page] for page in pages]
+    def mended(line: str) -> str:
+        while (found := _CUT_WORD.sub(whole, line)) != line:  # a long word is cut twice
+            line = found
+        return line.replace(_CUT, "-")
+
+    return [[mended(line) for line in page] for page in pages]
