@@ -50,8 +50,10 @@ def stream(function: Callable[[Any, Any], Any], items: Iterable, common: Any) ->
                 yield ray.get(waiting.popleft())
         while waiting:
             yield ray.get(waiting.popleft())
+    except ray.exceptions.RayTaskError:  # an error of the program keeps its traceback
+        raise
     except ray.exceptions.RayError as error:
-        said = str(error).strip().splitlines()[-1]
+        said = (str(error).strip() or type(error).__name__).splitlines()[-1]
         raise errors.UserError(f"the Ray cluster gave up a task ({said}): run again") from None
 
 
@@ -65,7 +67,8 @@ def _connected() -> Any:
         ) from error
     if not ray.is_initialized():
         address = os.environ.get("RAY_ADDRESS")
-        # The checkout lies at the same path on every node.
-        environment = {"env_vars": {"PYTHONPATH": str(_ROOT)}}
+        # The checkout lies at the same path on every node, as what else is on this path.
+        path = os.pathsep.join(filter(None, (str(_ROOT), os.environ.get("PYTHONPATH"))))
+        environment = {"env_vars": {"PYTHONPATH": path}}
         ray.init(address=address, log_to_driver=False, runtime_env=environment)
     return ray

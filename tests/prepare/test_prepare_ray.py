@@ -89,7 +89,7 @@ def cluster(monkeypatch):
         put=lambda value: value,
         get=get,
         cluster_resources=lambda: {"CPU": 2.0},
-        exceptions=types.SimpleNamespace(RayError=ConnectionError),
+        exceptions=types.SimpleNamespace(RayError=OSError, RayTaskError=ConnectionRefusedError),
     )
     monkeypatch.setattr(ray_runner, "_connected", lambda: ray)
     monkeypatch.setattr(tokenise, "_CLUSTER_CHARS", 5_000)
@@ -125,4 +125,21 @@ def test_what_a_node_refuses_is_said_here(cluster, monkeypatch):
 
     monkeypatch.setattr(tokenise, "_encode_there", lost)
     with pytest.raises(errors.UserError, match="gave up a task .out of memory.: run again"):
+        list(tokenise.encode_all(_texts(), vocabulary=vocabulary, workers=1, runner="ray"))
+
+    def silent(batch, wanted):
+        raise ConnectionError
+
+    monkeypatch.setattr(tokenise, "_encode_there", silent)
+    with pytest.raises(errors.UserError, match="gave up a task .ConnectionError.: run again"):
+        list(tokenise.encode_all(_texts(), vocabulary=vocabulary, workers=1, runner="ray"))
+
+
+def test_a_programming_error_on_a_node_keeps_its_traceback(cluster, monkeypatch):
+    def wrong(batch, wanted):
+        raise ConnectionRefusedError("what Ray makes of a TypeError there")
+
+    monkeypatch.setattr(tokenise, "_encode_there", wrong)
+    vocabulary = tokenizer.get("gpt2-4096")
+    with pytest.raises(ConnectionRefusedError):
         list(tokenise.encode_all(_texts(), vocabulary=vocabulary, workers=1, runner="ray"))
