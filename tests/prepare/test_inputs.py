@@ -2,8 +2,10 @@
 
 import bz2
 import gzip
+import io
 import json
 import lzma
+import random
 import sys
 import tracemalloc
 
@@ -211,6 +213,35 @@ def test_parquet(tmp_path):
     assert [item.source for item in got[:2]] == ["x", "s"]
     with pytest.raises(errors.UserError, match="no column 'text' but body, source, n"):
         read(f"{tmp_path}/a.parquet")
+
+
+@pytest.mark.parametrize("rows_of_group", [50, 10_000])
+def test_parquet_is_read_as_it_goes(tmp_path, rows_of_group):
+    """A file of any size: neither all row groups nor one of them has to fit into memory."""
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    from data_pipeline.readers.records import columns
+
+    draw = random.Random(0)
+    texts = ["".join(map(chr, draw.choices(range(33, 127), k=20_000))) for _ in range(600)]
+    pages = {"data_page_size": 1 << 16, "write_batch_size": 16, "use_dictionary": False}
+    how = {"row_group_size": rows_of_group, **pages}
+    parquet.write_table(pyarrow.table({"text": texts}), tmp_path / "a.parquet", **how)
+
+    class Counted(io.FileIO):
+        taken = 0
+
+        def read(self, size=-1):
+            content = super().read(size)
+            self.taken += len(content)
+            return content
+
+    with Counted(tmp_path / "a.parquet") as stream:
+        for number, item in enumerate(columns.read(stream, path="a")):
+            assert item.text == texts[number]
+            assert stream.taken < (number + 1) * 20_000 + (4 << 20)
+        assert number == 599 and stream.taken > 12_000_000 * 0.8
 
 
 def test_arrow_files_and_streams(tmp_path):

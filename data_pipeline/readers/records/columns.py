@@ -8,6 +8,8 @@ from data_pipeline.readers.account import NONE, Account
 from data_pipeline.readers.records import fields
 
 _ARROW_FILE = b"ARROW1"  # else it is a stream, as datasets writes
+_ROWS = 64  # made texts at a time, which may have a megabyte each
+_BLOCK_BYTES = 1 << 20
 
 
 def read(
@@ -30,9 +32,11 @@ def read(
 
     options = {"text_key": text_key, "id_key": id_key, "bad_text": bad_text, "account": account}
     try:
-        with parquet.ParquetFile(stream) as table:
+        # By itself it would hold the columns of all row groups that it has read.
+        how: dict[str, Any] = {"pre_buffer": False, "buffer_size": _BLOCK_BYTES}
+        with parquet.ParquetFile(stream, **how) as table:
             wanted = _wanted(table.schema_arrow.names, path, text_key, id_key)
-            batches = table.iter_batches(batch_size=256, columns=wanted)
+            batches = table.iter_batches(batch_size=_ROWS, columns=wanted, use_threads=False)
             yield from _documents(batches, path, options, on_bad)
     except (pyarrow.ArrowException, OSError) as error:
         message = f"{path} is no whole Parquet file ({error}): get it again"
@@ -65,7 +69,7 @@ def read_arrow(
             selected = (
                 piece
                 for batch in batches
-                for piece in pyarrow.Table.from_batches([batch]).select(wanted).to_batches(256)
+                for piece in pyarrow.Table.from_batches([batch]).select(wanted).to_batches(_ROWS)
             )
             yield from _documents(selected, path, options, on_bad)
     except (pyarrow.ArrowException, OSError) as error:
