@@ -117,6 +117,51 @@ def test_pod2man_examples_stand_as_laid_out():
     )
 
 
+POD2MAN = r"""
+.de Sp \" Vertical space (when we can't use .PP)
+.if n .sp
+..
+.\" Set up some strings.
+.tr \(*W-
+.ie n \{\
+.    ds -- \(*W-
+.    ds PI pi
+.    if (\n(.H=4u)&(1m=24u) .ds -- \(*W\h'-12u'\(*W\h'-12u'-\" diablo 10 pitch
+.    ds C` ""
+.    ds L" ""
+'br\}
+.el\{\
+.    ds -- \|\(em\|
+.    ds C`
+.    ds L" ``
+'br\}
+.\"
+.de IX
+..
+.IX Title "PERL 1"
+.SH "\*(L"strict\*(L" \*(-- and more"
+.IP "\*(C`one two\*(C`" 4
+A line\*(--even if it isn't \*(PI.
+"""
+
+
+def test_strings_of_pod2man():
+    assert _shown(man, POD2MAN) == (
+        '"strict" -- and more\n\n"one two"\n    A line--even if it isn\'t pi.'
+    )
+
+
+def test_index_entries_are_counted():
+    gone = {}
+    _shown(man, POD2MAN, left_out=gone.__setitem__)
+    assert gone["markup/index"] == "Title PERL 1"
+
+
+def test_an_else_belongs_to_its_own_condition():
+    raw = ".ie n \\{\na\n.ie t c\n.el d\n.if t b\n.\\}\n.el e\n.el f\n"
+    assert _shown(man, raw) == "a d"
+
+
 def test_asciidoctor_links_show_their_text():
     raw = (
         'See the\n.URL "https://example.org" "user manual" ","\nfor details\n'

@@ -16,12 +16,12 @@ MAX_CHARS = 4 * 1024 * 1024
 # What is no text in roff: whose words may be missing from it.
 _MARKUP_WORDS = Markup(
     comments=r"\\[\"#].*|^[.']{3}.*",
-    requests=rf"^[.'][ \t]*(?:{'|'.join(sorted(roff.IGNORED))}|sp|PD|HP|Bl|Bd|Sm)\b.*",
+    requests=rf"^[.'][ \t]*(?:{'|'.join(sorted(roff.IGNORED))}|sp|tr|PD|HP|Bl|Bd|Sm)\b.*",
     macros=r"^[.'][ \t]*\w+",
     mdoc_macros=r"(?:(?<=[ \t])|(?<=^\.))[A-Z][a-z]{1,2}(?=[ \t\n])",
     conditions=r"^[.'][ \t]*(?:if|ie|el)\b.*",
     title_line=r"^\.(?:TH|Dt|Dd|Os)\b.*",
-    indentations=r"^\.(?:TP|IP|RS|HP)\b.*",
+    indentations=r"^\.(?:TP|IP|RS|HP|Vb)\b.*",
     strings=r"^[.'].*?\b(?:ds|as)[ \t].*",
     escapes=r"\\[fFmMYgkVns*hvwlLDoxXRSZ](?:\[[^\]]*\]|\([^\n]{2}|'[^'\n]*'|.)|\\\[[^\]\n]*\]|\\\(..",
     link_targets=r"^\.(?:URL?|MTO?|Lk)\b.*",
@@ -36,7 +36,7 @@ def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[do
     if len(body) <= 2 and any(line.startswith((".so ", "'so ")) for line in body):
         raise document.ReadError("alias", f"{path}: {body[-1].strip()[:80]}")
     text = convert(raw, path=path, left_out=account.left_out)
-    shown = roff_escapes.replaced(raw)
+    shown = roff_escapes.replaced(roff.STRING.sub(" ", raw))
     account.read(shown, text, where=path, pieces=lambda _: _pieces(raw, shown))
     if text:
         yield document.Document(id=path, text=text, path=path)
@@ -204,7 +204,7 @@ class _Man:
         self.page.paragraph()
 
     def on_IX(self, arguments):
-        pass  # an entry of an index
+        self.page.left_out("markup/index", " ".join(arguments))
 
     # asciidoctor: address, text, what follows without a space.
     def on_URL(self, arguments):

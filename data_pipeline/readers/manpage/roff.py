@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from data_pipeline import document
 from data_pipeline.readers import marks, superscripts
-from data_pipeline.readers.manpage import roff_escapes, roff_lines
+from data_pipeline.readers.manpage import roff_escapes, roff_lines, roff_tables
 
 MAX_OUTPUT_FACTOR = 50
 _MAX_STRING_DEPTH = 8
@@ -20,6 +20,7 @@ class Page:
         self.indent = 0
         self.showing: set[str] = set()  # macros of the page itself that show their arguments
         self._strings = {"R": "\u00ae", "Tm": "\u2122", "lq": "\u201c", "rq": "\u201d"}
+        self._translated: dict[str, str] = {}  # special characters that show as others
         self._blocks: list[tuple[str, str]] = []  # (block, glued, table or heading, text)
         self._words: list[str] = []
         self._fill = True
@@ -38,7 +39,7 @@ class Page:
         """Yields ("", text) for lines to show and (name, arguments as written) for macros."""
         self._budget = MAX_OUTPUT_FACTOR * (len(raw) + 10_000)
         waiting = iter(raw.split("\n"))
-        held = [True]  # whether the last condition held, for its .el
+        held: list[bool] = []
         depth = 0  # open \{ of conditions that hold
         for line in waiting:
             if line[-1:] == "\\":
@@ -72,13 +73,16 @@ class Page:
         """Splits a macro's arguments, escapes resolved."""
         if "\\" not in rest:
             return roff_lines.split_arguments(rest) if '"' in rest else rest.split()
-        rest = self._expand(roff_lines.COMMENT.sub("", rest), 0)
-        return [self._escapes(each) for each in roff_lines.split_arguments(rest)]
+        # Strings come last: a quote that one holds is no quote of an argument.
+        found = roff_lines.split_arguments(roff_lines.COMMENT.sub("", rest))
+        return [self._escapes(self._expand(each, 0)) for each in found]
 
     def _own_request(self, name: str, rest: str, waiting: Iterator[str]) -> bool:
         """Handles roff's own requests; False for macros."""
         if name in IGNORED:
             return True
+        if "\\" in rest:
+            rest = roff_lines.COMMENT.sub("", rest)
         if name in _SWITCHES:
             _SWITCHES[name](self)
         elif name in ("de", "de1", "dei", "am", "ig"):
@@ -92,6 +96,11 @@ class Page:
         elif name in ("ds", "as", "ds1"):
             key, _, value = rest.lstrip().partition(" ")
             self._strings[key] = value.lstrip().removeprefix('"')
+        elif name == "tr":
+            found = _CHARACTER.findall(rest.strip())
+            self._translated |= {
+                a: b for a, b in zip(found[::2], found[1::2], strict=False) if a[0] == "\\"
+            }
         elif name == "TS":
             self._table(waiting)
         elif name == "EQ":
@@ -259,64 +268,27 @@ class Page:
             key = match.group(1) or match.group(2) or match.group(3) or ""
             return self._expand(self._strings.get(key, ""), depth + 1)
 
-        return re.sub(r"\\\*(?:\[([^\]\n]*)\]|\(([^\n]{2})|([^\n]))", value, text)[:200_000]
+        return STRING.sub(value, text)[:200_000]
 
     def _escapes(self, text: str) -> str:
         self._ends_continued = text.endswith("\\c")
+        for special, shown in self._translated.items():
+            text = text.replace(special, shown)
         return roff_escapes.replaced(text)
 
     def _table(self, waiting: Iterator[str]) -> None:
-        """tbl(1): rows become lines, cells are separated by a bar."""
         self._flush()
-        separator, rows, in_format, block = "\t", [], True, None
-        first = True
-        for line in waiting:
-            if line.startswith(".TE"):
-                break
-            if first:
-                first = False
-                if line.rstrip().endswith(";"):
-                    found = re.search(r"tab\s*\((.)\)", line)
-                    separator = found.group(1) if found else "\t"
-                    continue
-            if in_format:
-                in_format = not line.rstrip().endswith(".")
-                continue
-            if line.startswith(".T&"):
-                in_format = True
-                continue
-            if block is not None:
-                if line.startswith("T}"):
-                    rows[-1] += " ".join(block) + line[2:]
-                    block = None
-                    if line.rstrip().endswith("T{"):
-                        rows[-1], block = rows[-1].rstrip()[:-2], []
-                elif not roff_lines.is_request(line):
-                    block.append(line)
-                elif not roff_lines.is_comment(line):
-                    name, rest = roff_lines.name_of(line)
-                    glue = "" if name in ("BI", "BR", "IB", "IR", "RB", "RI") else " "
-                    block.append(glue.join(self.arguments(rest)))
-                continue
-            if roff_lines.is_request(line) or line.strip() in ("_", "=", ""):
-                continue
-            rows.append(line)
-            if line.rstrip().endswith("T{"):
-                rows[-1], block = line.rstrip()[:-2], []
-        lines = []
-        for row in rows[:100_000]:
-            cells = [self._escapes(self._expand(c, 0)) for c in row.split(separator)]
-            cells = [" ".join(cell.split()) for cell in cells]
-            cells = [cell for cell in cells if cell not in ("_", "=", "\\^", "^")]
-            if any(cells):
-                lines.append(" | ".join(cells))
         filled, self._fill = self._fill, False
-        self._words = lines
+        self._words = roff_tables.rows(
+            waiting, arguments=self.arguments, shown=lambda c: self._escapes(self._expand(c, 0))
+        )
         self._flush("table")
         self._fill = filled
         self._glued = False
 
 
+STRING = re.compile(r"\\\*(?:\[([^\]\n]*)\]|\(([^\n]{2})|([^\n]))")  # its name
+_CHARACTER = re.compile(r"\\\(..|\\\[[^\]\n]*\]|\\?.")
 _SWITCHES = {
     "nf": lambda page: page.no_fill(True),
     "fi": lambda page: page.no_fill(False),
@@ -326,7 +298,7 @@ _SWITCHES = {
 # Requests that set what plain text does not show.
 IGNORED = frozenset(
     """ad bp ce cf cu fam fc fp ft hc hlm hy hw hym in it ll lf ls lt mk na ne nh nr ns nx po pl pn
-    ps rm rn rr rs rt so ss sv ta tc ti tl tr ul vs wh while rj color defcolor char fchar do ec eo
+    ps rm rn rr rs rt so ss sv ta tc ti tl ul vs wh while rj color defcolor char fchar do ec eo
     ev als aln nop pev pnr psbb schar shc sizes warn warnscale evc ftr ab ex mso ac cc c2 pm tm
     tm1 tmc hla kern lg""".split()
 )

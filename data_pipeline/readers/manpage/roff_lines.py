@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 from data_pipeline import document
 
-_ARGUMENT = re.compile(r'[ \t]*(?:"((?:[^"]|"")*)"?|((?:\\.|[^ \t\\])+))')
+# The quote of \*(L" is of a string's name.
+_ARGUMENT = re.compile(r'[ \t]*(?:"((?:\\\*?\(..|[^"]|"")*)"?|((?:\\.|[^ \t\\])+))')
 CONTROL = ".'"
 CONDITIONS = frozenset({".if", ".ie", ".el", "'if", "'ie", "'el"})
 BLANK = (" ", "\t")
@@ -31,15 +32,21 @@ def name_of(line: str) -> tuple[str, str]:
 def resolved(
     line: str, waiting: Iterator[str], held: list[bool], left_out: document.LeftOut
 ) -> tuple[str, int]:
-    """Resolves conditions at the start of a line: what is left of it, and the braces it opened."""
+    """Resolves conditions at the start of a line: what is left of it, and the braces it opened.
+
+    `held` is which of the open .ie hold; each .el ends one.
+    """
     opened = 0
     while is_request(line):
         name, rest = name_of(line)
         if name not in ("if", "ie", "el"):
             break
-        holds = not held[0] if name == "el" else _condition(rest)
-        rest = rest.lstrip() if name == "el" else _after_condition(rest)
-        held[0] = holds
+        if name == "el":
+            holds, rest = bool(held) and not held.pop(), rest.lstrip()
+        else:
+            holds, rest = _condition(rest), _after_condition(rest)
+            if name == "ie":
+                held.append(holds)
         if not holds:
             left_out("markup/conditions", "\n".join([line, *_skip_braces(rest, waiting)]))
             return ".", opened
