@@ -70,6 +70,10 @@ _RFC_DROPPED = re.compile(
     r"Copyright Statement|Acknowledg(?:e)?ment of Funding|Disclaimer)\.?",
     re.IGNORECASE,
 )
+_RFC_FUNDING = re.compile(
+    r"\n\n(?:[ \t]*(?:\d+\.?[ \t]+)?Acknowledge?ments?\n\n)?"
+    r"[ \t]*Funding for the RFC Editor function is[^.]*\.(?=\n\n|\n*\Z)"
+)
 _CONTENTS = re.compile(
     r"(?:\d+\.?\s+)?(?:Table of )?Contents(?: \(cont[^()]{0,9}\))?", re.IGNORECASE
 )
@@ -127,7 +131,8 @@ def _contents_end(blocks: list[str], start: int) -> int:
 
 
 def rfc(text: str) -> str:
-    """Status, copyright and contents pages of an RFC; its sections and references stay."""
+    """Status, copyright, funding and contents of an RFC; its sections and references stay."""
+    text = _RFC_FUNDING.sub("", text)
     return _without_contents(_without_sections(text, _RFC_DROPPED, _is_rfc_heading))
 
 

@@ -116,6 +116,16 @@ def test_a_line_of_a_copyright_statement_is_no_heading():
     )
 
 
+@pytest.mark.parametrize("heading", ["", "Acknowledgement\n\n", "9.  Acknowledgments\n\n"])
+def test_who_pays_the_editor_of_rfcs_goes(heading):
+    paid = (
+        "   Funding for the RFC Editor function is currently provided by the\n   Internet Society."
+    )
+    assert boilerplate.rfc(f"   Text.\n\n{heading}{paid}\n") == "   Text.\n"
+    said = f"   Text.\n\n{paid}\n   It is paid yearly.\n\nIndex"
+    assert boilerplate.rfc(said) == said
+
+
 @pytest.mark.parametrize("title", ["Status of this Memo", "Table of Contents", "Copyright Notice"])
 def test_a_section_of_an_rfc_without_an_end_is_kept(title):
     text = f"Title\n\n   {title}\n\n{_PROSE}\n{_PROSE}".rstrip("\n")

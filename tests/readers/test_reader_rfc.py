@@ -1,4 +1,9 @@
 # ruff: noqa: E501 (golden texts stand as they are)
+import io
+
+import pytest
+
+from data_pipeline import document
 from data_pipeline.readers.publications import rfc
 
 
@@ -45,3 +50,30 @@ def test_a_page_has_one_number_and_its_table_keeps_its_own():
     table = "   Total\n\n   17\n\n   42"
     text = f"   One.\n\f{table}\n\n                  -2-\n\f   Three."
     assert rfc.convert(text) == f"   One.\n\n{table}\n\n   Three."
+
+
+def test_a_number_that_opens_a_page_is_its_own():
+    # RFC 817 numbers its pages at their heads; RFC 1000's tables go on over a page with a foot.
+    text = "   One.\n\f                 2\n\n\n   Two.\n\f                 3\n\n\n   Three."
+    assert rfc.convert(text) == "   One.\n\n   Two.\n\n   Three."
+    table = "   One.\n\f                 17\n\n   42\n\nPostel       [Page 2]"
+    assert rfc.convert(table) == "   One.\n\n                 17\n\n   42"
+
+
+def test_every_word_above_and_below_a_page_is_told():
+    # RFC 806: the text below the foot that goes is indented further than the foot is long.
+    gone = []
+    page = " " * 50 + "Section 1\n\n   Text.\n\n" + " " * 30 + "7"
+    assert rfc.convert(f"   One.\n\f{page}", lambda kind, text: gone.append(text.strip())) == (
+        "   One.\n\n" + page.rstrip(" 7\n")
+    )
+    assert gone == ["7"]
+
+
+def test_the_padding_of_tapes_is_no_text():
+    raw = b"Network Working Group\r\n\0\0\0\0RFC 752\r\n\0\0A Universal Host Table\r\n"
+    (found,) = rfc.read(io.BytesIO(raw), path="rfc752.txt")
+    assert found.text == "Network Working Group\nRFC 752\nA Universal Host Table"
+    with pytest.raises(document.ReadError) as caught:
+        list(rfc.read(io.BytesIO(b"\0\0\xff\xd8 a picture"), path="rfc1.txt"))
+    assert caught.value.kind == "undecodable"

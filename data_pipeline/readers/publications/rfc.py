@@ -29,7 +29,10 @@ _SENTENCE_END = (".", ":", ";", "?", "!", ")", "-", "|", "+")
 
 def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
     """Yields the RFC as one document; ISO 8859-1 where it is not UTF-8, as the oldest are."""
-    raw = document.read_text(stream, path=path, encodings=document.WESTERN)
+    data = document.read_bytes(stream, path=path)
+    if b"\0" in data and data.isascii():
+        data = data.replace(b"\0", b"")  # what padded lines on tapes
+    raw = document.decode(data, path=path, encodings=document.WESTERN)
     text = convert(raw, account.left_out)
     account.read(raw, text, where=path)
     if text:
@@ -49,7 +52,7 @@ def convert(raw: str, left_out: document.LeftOut = document.uncounted) -> str:
     for number, page in enumerate(pages):
         whole = page
         page = _page_body(page, first=number == 0, running=running)
-        if len(page) < len(whole.strip()):
+        if page != whole.strip("\n"):
             _tell(whole, page, left_out)
         if not page:
             continue
@@ -90,19 +93,22 @@ def _running_heads(pages: list[str]) -> frozenset[str]:
 
 
 def _page_body(page: str, *, first: bool, running: frozenset[str]) -> str:
-    page = page.rstrip()
+    page = whole = page.rstrip()
     has_number = first  # a page has one; above it, a number is a table's
     while page:
         last = _last_line(page)
         is_number = not has_number and bool(_PAGE_NUMBER.match(last))
         if not (is_number or _FOOTER.match(last)):
             break
-        has_number = has_number or is_number
+        has_number = True
         page = page[: -len(last)].rstrip()
+    has_foot = page != whole
     page = _without_leading_blanks(page)
     if first or not page:
         return page
     head, _, rest = page.partition("\n")
+    if not has_foot and rest[:1] == "\n" and _PAGE_NUMBER.match(head):
+        return _without_leading_blanks(rest)
     if _HEADER.match(head.strip()) or head.strip() in running or _OLD_HEADER.match(head.strip()):
         page = rest
         # A header may have a second line, directly below it.
