@@ -176,6 +176,27 @@ def test_macros_of_the_page_show_what_their_definition_shows():
     assert _shown(man, raw) == "--foo\n    is an option."
 
 
+def test_macros_of_the_page_are_read_with_their_arguments():
+    # bash(1) and Tcl's pages quote so; the dot of an argument begins no request.
+    raw = (
+        ".de Q\n.ie \\n(.g \\(lq\\\\$1\\(rq\\\\$2\n.el \\{\\\n.  if t ``\\\\$1''\\\\$2\n"
+        '.  if n "\\\\$1"\\\\$2\n.\\}\n..\n.de L\n\\\\$1 and\n.if \\\\n(.$>1 \\fI\\\\$2\\fP,\n'
+        '.if \\\\n(.$>2 not\n..\nSee\n.Q "type -t name" .\n.L .profile rc\nEnd.\n'
+    )
+    assert _shown(man, raw) == 'See "type -t name". .profile and rc, End.'
+
+
+def test_examples_by_macros_of_the_page_stand_as_laid_out():
+    raw = ".de CS\n.RS\n.nf\n..\n.de CE\n.fi\n.RE\n..\nText:\n.CS\na {\n  b\n}\n.CE\nMore\nof it.\n"
+    assert _shown(man, raw) == "Text:\n\n    a {\n      b\n    }\n\nMore of it."
+
+
+def test_a_macro_that_calls_itself_ends():
+    with pytest.raises(document.ReadError) as caught:
+        _shown(man, ".de A\n.B \\\\$1\n.A \\\\$1 x\n..\n.A y\n")
+    assert caught.value.kind == "roff_bomb"
+
+
 def test_mdoc_links_standard_sentences_and_defaults():
     raw = (
         ".Dd May 1, 2020\n.Dt X 1\n.Sh A\n.Nm cat\n.Op Ar\nsee\n.Lk https://example.org name .\n"

@@ -60,6 +60,9 @@ def convert(raw: str, *, path: str = "", left_out: document.LeftOut = document.u
         if name in ("Dd", "Dt") and not isinstance(macros, mdoc.Mdoc):
             macros = mdoc.Mdoc(page)
             handlers = {}
+        if name in page.macros and not hasattr(macros, f"on_{name}"):
+            page.call(name, rest)
+            continue
         if name not in handlers:
             handlers[name] = getattr(macros, f"on_{name}", None) or functools.partial(
                 macros.other, name
@@ -79,14 +82,12 @@ class _Man:
         self._link = ""
 
     def other(self, name: str, arguments: list[str]) -> None:
-        """Font macros show their arguments, and macros of the page whose definition does."""
+        """Font macros show their arguments."""
         if name in roff_lines.FONTS:
             if not arguments:
                 return  # it sets the next line, which shows by itself
             glue = "" if len(name) == 2 and name not in ("SM", "SB") else " "
             self._words(glue.join(arguments))
-        elif name in self.page.showing and arguments:
-            self._words(" ".join(arguments))
         else:
             self.page.left_out("markup/own_macros", " ".join(arguments))
 

@@ -18,7 +18,9 @@ class Page:
         self.path = path
         self.left_out = left_out
         self.indent = 0
-        self.showing: set[str] = set()  # macros of the page itself that show their arguments
+        self.macros: dict[str, list[str]] = {}  # the page's own that show text or lay it out
+        self._waiting = roff_lines.Waiting([])
+        self._called = 0  # characters
         self._strings = {"R": "\u00ae", "Tm": "\u2122", "lq": "\u201c", "rq": "\u201d"}
         self._translated: dict[str, str] = {}  # special characters that show as others
         self._blocks: list[tuple[str, str]] = []  # (block, glued, table or heading, text)
@@ -38,7 +40,7 @@ class Page:
     def lines(self, raw: str) -> Iterator[tuple[str, str]]:
         """Yields ("", text) for lines to show and (name, arguments as written) for macros."""
         self._budget = MAX_OUTPUT_FACTOR * (len(raw) + 10_000)
-        waiting = iter(raw.split("\n"))
+        waiting = self._waiting = roff_lines.Waiting(raw.split("\n"))
         held: list[bool] = []
         depth = 0  # open \{ of conditions that hold
         for line in waiting:
@@ -77,6 +79,18 @@ class Page:
         found = roff_lines.split_arguments(roff_lines.COMMENT.sub("", rest))
         return [self._escapes(self._expand(each, 0)) for each in found]
 
+    def call(self, name: str, rest: str) -> None:
+        """Reads the definition of one of the page's own macros next, with these arguments."""
+        found = roff_lines.split_arguments(roff_lines.COMMENT.sub("", rest))
+        lines = roff_lines.called(self.macros[name], found)
+        self._called += sum(map(len, lines)) + 1
+        self._check(self._called)
+        self._waiting.push(lines)
+
+    def _check(self, chars: int) -> None:
+        if chars > self._budget:
+            raise document.ReadError("roff_bomb", f"{self.path}: text grows without bound")
+
     def _own_request(self, name: str, rest: str, waiting: Iterator[str]) -> bool:
         """Handles roff's own requests; False for macros."""
         if name in IGNORED:
@@ -91,8 +105,8 @@ class Page:
                 words.insert(0, "")
             body = roff_lines.skip_to(waiting, f".{words[1] if len(words) > 1 else '.'}")
             self.left_out("markup/definitions", "\n".join([rest, *body]))
-            if words and roff_lines.shows_arguments(body):
-                self.showing.add(words[0])
+            if words and (roff_lines.shows_arguments(body) or roff_lines.lays_out(body)):
+                self.macros[words[0]] = body
         elif name in ("ds", "as", "ds1"):
             key, _, value = rest.lstrip().partition(" ")
             self._strings[key] = value.lstrip().removeprefix('"')
@@ -122,8 +136,7 @@ class Page:
             if not line or line.isspace():
                 return
         self._chars += len(line) + 1
-        if self._chars > self._budget:
-            raise document.ReadError("roff_bomb", f"{self.path}: text grows without bound")
+        self._check(self._chars)
         if self._continued and self._words:
             self._words[-1] += line
             self._continued = False

@@ -1,5 +1,7 @@
 """Lines of a roff page: requests, conditions, definitions, arguments."""
 
+import collections
+import operator
 import re
 from collections.abc import Iterator
 
@@ -7,9 +9,13 @@ from data_pipeline import document
 
 # The quote of \*(L" is of a string's name.
 _ARGUMENT = re.compile(r'[ \t]*(?:"((?:\\\*?\(..|[^"]|"")*)"?|((?:\\.|[^ \t\\])+))')
+_SIGNS = {"=": operator.eq, "==": operator.eq, "<": operator.lt, "<=": operator.le,
+          ">": operator.gt, ">=": operator.ge}  # fmt: skip
 CONTROL = ".'"
 CONDITIONS = frozenset({".if", ".ie", ".el", "'if", "'ie", "'el"})
 BLANK = (" ", "\t")
+_PARAMETER = re.compile(r"\\\$(?:([0-9*@])|\((\d\d))|\\n\((\.\$)")
+_COMPARED = re.compile(r"(\d+)(?:([<>]=?|==?)(\d+))?(?![^\s\\])")
 _NAME = re.compile(r"[.'][ \t]*([^\s\\]*)")
 FONTS = frozenset("B I R SM SB BI BR IB IR RB RI".split())
 COMMENT = re.compile(r"(?<!\\)\\[\"#].*")
@@ -79,6 +85,10 @@ def _condition(rest: str) -> bool:
     """Whether a condition holds for plain output: n yes, t no, all that is computed no."""
     rest = rest.lstrip()
     negated = rest.startswith("!")
+    compared = _COMPARED.match(rest.lstrip("!"))
+    if compared:
+        left, sign, right = compared.groups()
+        return _SIGNS[sign or ">"](int(left), int(right or 0)) != negated
     word = rest.lstrip("!")[:1]
     return (word == "n") != negated
 
@@ -123,9 +133,59 @@ def skip_to(waiting: Iterator[str], end: str) -> list[str]:
     return taken
 
 
+class Waiting:
+    """The lines still to be read; those of a macro that is called are put before the others."""
+
+    def __init__(self, lines: list[str]):
+        self._lines = collections.deque(lines)
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if not self._lines:
+            raise StopIteration
+        return self._lines.popleft()
+
+    def push(self, lines: list[str]) -> None:
+        """Puts lines before all others."""
+        self._lines.extendleft(reversed(lines))
+
+
 def shows_arguments(body: list[str]) -> bool:
     """Whether a macro's definition puts its arguments into the text."""
     # An argument of any other request is a number, a margin, an index entry.
-    return any(
-        "\\$" in line and (not is_request(line) or name_of(line)[0] in FONTS) for line in body
-    )
+    return any("\\$" in line and _is_shown(line) for line in body)
+
+
+def lays_out(body: list[str]) -> bool:
+    """Whether a macro's definition begins or ends an example."""
+    return any(is_request(line) and name_of(line)[0] in ("nf", "fi") for line in body)
+
+
+def _is_shown(line: str) -> bool:
+    while is_request(line):
+        name, rest = name_of(line)
+        if name not in ("if", "ie", "el"):
+            return name in FONTS
+        line = rest.lstrip() if name == "el" else _after_condition(rest)
+        line = line.removeprefix("\\{").lstrip()
+    return "\\$" in line
+
+
+def called(body: list[str], arguments: list[str]) -> list[str]:
+    """The lines of a macro's definition with its arguments in their places."""
+
+    def argument(match: re.Match) -> str:
+        key = match.group(1) or match.group(2) or match.group(3)
+        if not key.isdigit():
+            return str(len(arguments)) if key == ".$" else " ".join(arguments)
+        return arguments[int(key) - 1] if 0 < int(key) <= len(arguments) else ""
+
+    lines = []
+    for line in body:
+        line = line.replace("\\\\", "\\")
+        shown = _PARAMETER.sub(argument, line)
+        # An argument that begins with a dot is no request.
+        lines.append(f"\\&{shown}" if line[:1] == "\\" and is_request(shown) else shown)
+    return lines
