@@ -28,11 +28,16 @@ def unmarked(text: str) -> str:
 
 def folded(text: str) -> str:
     """Returns the text on one line, white space folded, but for its code."""
+    return spaced(text).strip()
+
+
+def spaced(text: str) -> str:
+    """Returns the text with a blank for each white space, but for its code."""
     if _CODE not in text:
-        return _SPACES.sub(" ", text).strip()
+        return _SPACES.sub(" ", text)
     parts = _SPAN.split(text)
     parts[::2] = [_SPACES.sub(" ", part) for part in parts[::2]]
-    return "".join(parts).strip()
+    return "".join(parts)
 
 
 def row(cells: list[str]) -> str:

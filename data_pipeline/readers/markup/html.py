@@ -1,4 +1,4 @@
-"""HTML -> plain text with the standard library's parser, for pages of a known layout.
+"""HTML -> plain text, for pages of a known layout or of any.
 
 Elements are skipped by their name or by a whole word of their class: "ad" never meets "heading".
 """
@@ -6,12 +6,12 @@ Elements are skipped by their name or by a whole word of their class: "ad" never
 import html
 import html.parser
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from data_pipeline import document
 from data_pipeline.readers.account import NONE, Account, Markup
-from data_pipeline.readers.markup import html_text
+from data_pipeline.readers.markup import html_tags, html_text
 
 MAX_CHARS = 16 * 1024 * 1024
 MAX_DEPTH = 100
@@ -49,6 +49,7 @@ _MAIN = {
     "article": re.compile(r"<article\b", re.IGNORECASE),
 }
 _MIN_MAIN_CHARS = 200
+_ATTRIBUTES = frozenset("alt class role start type value".split())  # those that are asked for
 _OUTSIDE, _MAIN_ENDS = "outside_main", "end of main"
 
 
@@ -69,11 +70,11 @@ def read(
     raw = document.decode(data, path=path, encodings=_encodings(data))
     extractor, text = _Extractor(skip), ""
     if main_content and (main := _main_element(raw)):
-        extractor = _Extractor(skip, main=main, cuts_menus=True)
-        text = extractor.convert(raw)
+        extractor = _told(raw, lambda: _Extractor(skip, main=main, cuts_menus=True))
+        text = extractor.text()
     if len(text) < _MIN_MAIN_CHARS:  # a page whose main element is empty until a script fills it
-        extractor = _Extractor(skip, cuts_menus=main_content)
-        text = extractor.convert(raw)
+        extractor = _told(raw, lambda: _Extractor(skip, cuts_menus=main_content))
+        text = extractor.text()
     for reason, words in extractor.left_out:
         account.left_out(reason, words)
     account.read(unescaped(raw), text, where=path, pieces=lambda _: MARKUP(raw))
@@ -109,8 +110,8 @@ def convert(
         # Most documentation comments: nothing to parse.
         blocks = re.split(r"\n[ \t]*\n", html.unescape(raw))
         return "\n\n".join(b for b in (_SPACES.sub(" ", b).strip() for b in blocks) if b)
-    extractor = _Extractor(skip, is_fragment=fragment)
-    text = extractor.convert(raw)
+    extractor = _told(raw, lambda: _Extractor(skip, is_fragment=fragment))
+    text = extractor.text()
     for reason, words in extractor.left_out:
         left_out(reason, words)
     return text
@@ -124,7 +125,42 @@ def _main_element(raw: str) -> str:
     return ""
 
 
-class _Extractor(html.parser.HTMLParser):
+def _told(raw: str, make: Callable[[], "_Extractor"]) -> "_Extractor":
+    """An extractor that was told of a page."""
+    extractor = make()
+    if html_tags.walk(raw, extractor, wanted=_ATTRIBUTES):
+        return extractor
+    extractor = make()
+    parser = _Parser(extractor)
+    parser.feed(raw)
+    parser.close()
+    return extractor
+
+
+class _Parser(html.parser.HTMLParser):
+    """The standard library's, for pages that are not written as nearly all are."""
+
+    def __init__(self, handler: html_tags.Handler):
+        super().__init__(convert_charrefs=True)
+        self._handler = handler
+
+    def handle_starttag(self, tag, attrs):
+        self._handler.handle_starttag(tag, attrs)
+
+    def handle_startendtag(self, tag, attrs):
+        self._handler.handle_startendtag(tag, attrs)
+
+    def handle_endtag(self, tag):
+        self._handler.handle_endtag(tag)
+
+    def handle_data(self, data):
+        self._handler.handle_data(data)
+
+    def updatepos(self, i, j):
+        return j  # nobody asks for line numbers, and counting them is a tenth of the time
+
+
+class _Extractor:
     def __init__(
         self,
         skip: tuple[str, ...],
@@ -133,7 +169,6 @@ class _Extractor(html.parser.HTMLParser):
         main: str = "",
         cuts_menus: bool = False,
     ):
-        super().__init__(convert_charrefs=True)
         self._skipped = _UNSHOWN if is_fragment else _UNSHOWN | _ASIDE
         self._skipped_classes = frozenset(skip) if is_fragment else _SKIPPED_CLASSES.union(skip)
         self._is_fragment = is_fragment
@@ -154,10 +189,8 @@ class _Extractor(html.parser.HTMLParser):
         """What the page's head calls it."""
         return " ".join("".join(self._title).split())
 
-    def convert(self, raw: str) -> str:
+    def text(self) -> str:
         """Returns the page's text, below its title where it has no heading of the first rank."""
-        self.feed(raw)
-        self.close()
         if self.title and not self._writer.has_title:
             return f"{self.title}\n\n{self._text()}".strip("\n")
         if self.title:
@@ -182,7 +215,7 @@ class _Extractor(html.parser.HTMLParser):
             self._skipping.clear()
             self._open.append((tag, _MAIN_ENDS))
             return
-        reason = self._reason(tag, attrs)
+        reason = self._reason(tag, attrs) if attrs or tag in self._skipped else ""
         # Deeper elements are not remembered, but for a while those that hide their text.
         is_hidden = bool(reason or self._skipping)
         is_remembered = len(self._open) < (2 * MAX_DEPTH if is_hidden else MAX_DEPTH)
@@ -201,8 +234,11 @@ class _Extractor(html.parser.HTMLParser):
 
     def handle_endtag(self, tag):
         # Nearly always the innermost element; an end without a beginning is ignored.
-        is_innermost = self._open and self._open[-1][0] == tag
-        if not is_innermost and not any(name == tag for name, _ in self._open):
+        if self._open and self._open[-1] == (tag, "") and not self._skipping:
+            self._open.pop()
+            self._writer.end(tag)
+            return
+        if not any(name == tag for name, _ in self._open):
             return
         while self._open:
             name, reason = self._open.pop()
@@ -241,9 +277,6 @@ class _Extractor(html.parser.HTMLParser):
                 if found:
                     return min(found)
         return ""
-
-    def updatepos(self, i, j):
-        return j  # nobody asks for line numbers, and counting them is a tenth of the time
 
     def _close_same(self, tag):
         """<li> closes an open <li> of the same list; a list inside of it is a boundary."""

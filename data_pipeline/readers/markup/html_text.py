@@ -16,6 +16,7 @@ _BLOCKS = frozenset(
 _LISTS = frozenset("ul ol dir menu".split())
 _CODE = frozenset("code kbd samp tt".split())
 _PRE = frozenset("pre listing xmp".split())
+_HEEDED = _BLOCKS | _LISTS | _CODE | _PRE | {"a", "sup"}  # of all others only the text counts
 _STYLES = frozenset("1aAiI")
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
 # A list of links is a menu from so many items on, of so many characters at most in the mean.
@@ -72,9 +73,12 @@ class Writer:
 
     def data(self, text: str) -> None:
         """Adds characters."""
-        if self._lists:
+        if not self._current and text.isspace() and not self._pieces:
+            return  # between two blocks
+        if self._lists and self._cuts_menus:
             self._list.count(len(text.strip()), is_link=self._open_links > 0)
-        self._current.append(text if self._pre else _SPACES.sub(" ", text))
+        # White space outside of code is folded in the end, for a whole block.
+        self._current.append(_SPACES.sub(" ", text) if self._pieces and not self._pre else text)
 
     def void(self, tag: str, attributes: dict) -> None:
         """Adds an element without content."""
@@ -100,6 +104,8 @@ class Writer:
 
     def start(self, tag: str, attributes: dict, *, is_remembered: bool) -> None:
         """Begins an element; one that is not remembered has no end."""
+        if tag not in _HEEDED:
+            return
         self.has_title = self.has_title or tag == "h1"
         self.separate(tag)
         self._open_links += tag == "a" and is_remembered
@@ -140,6 +146,8 @@ class Writer:
 
     def end(self, tag: str) -> None:
         """Ends a remembered element."""
+        if tag not in _HEEDED:
+            return
         if tag == "sup":
             self._current.append(superscripts.END)
         elif tag in _PRE or tag in _CODE:
@@ -164,7 +172,7 @@ class Writer:
 
     def _end_piece(self, tag: str) -> None:
         """Marks the code that began last with `tag`; what began inside of it ends with it."""
-        if all(name != tag for name, _ in self._pieces):
+        if all(piece[0] != tag for piece in self._pieces):
             return
         name = ""
         while name != tag:
@@ -201,6 +209,8 @@ class Writer:
             self._flush()
 
     def _flush(self) -> None:
+        if not self._current:
+            return
         lines = map(marks.folded, self._taken().split(_BREAK))
         self._blocks.add("\n".join(filter(None, lines)))
 
@@ -213,6 +223,8 @@ class Writer:
                 piece[1] = 0
         text = "".join(self._current)
         self._current.clear()
+        if superscripts.START in text:
+            text = marks.spaced(text)
         return superscripts.shown(text, self._left_out)
 
 
