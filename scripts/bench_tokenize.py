@@ -14,6 +14,7 @@ prepare_weighted_dataset on files instead, and adds up the peaks of all of its p
 """
 
 import argparse
+import html
 import itertools
 import json
 import multiprocessing
@@ -42,8 +43,8 @@ _LEAST_PER_CORE, _LEAST_TWO_WORKERS, _LEAST_ENCODE = 0.9, 1.8, 1.1
 _MOST_MEMORY_BYTES = 1_500_000_000
 _FILE_BYTES = 250_000_000
 # A file's shape: many files of records, one of them, one Parquet file, one text file, one line of
-# text, a record for each line.
-_SHAPES = ("documents", "jsonl", "parquet", "book", "line", "tiny")
+# text, a record for each line, one MediaWiki dump.
+_SHAPES = ("documents", "jsonl", "parquet", "book", "line", "tiny", "dump")
 _ONE_CORE = ("read", "tiktoken", "encode", "prepare")
 _ROWS = 1000  # of a row group
 
@@ -231,6 +232,7 @@ def _memory(texts: list[str], args: argparse.Namespace, directory: Path) -> tupl
     command = [sys.executable, str(ROOT / "scripts" / "prepare_weighted_dataset.py")]
     command += ["--source", f"text:{directory}/text/*", "--out_dir", str(directory / "dataset")]
     command += ["--tokenizer", args.tokenizer, "--workers", str(args.workers)]
+    command += ["--reader", "mediawiki"] if args.memory == "dump" else []
     started = time.perf_counter()
     peaks: dict[int, int] = {}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -258,6 +260,8 @@ def _write(texts: Iterator[str], shape: str, directory: Path) -> list[Path]:
     """Writes the texts in files of a shape; returns the files."""
     if shape == "parquet":
         return [_write_parquet(texts, directory / "000.parquet")]
+    if shape == "dump":
+        return [_write_dump(texts, directory / "000.xml")]
     files: list[Path] = []
     suffix = "txt" if shape in ("book", "line") else "jsonl"
     file, written = None, 0
@@ -287,6 +291,18 @@ def _write_parquet(texts: Iterator[str], path: Path) -> Path:
     with parquet.ParquetWriter(path, schema) as writer:
         while rows := [{"text": text} for text in itertools.islice(texts, _ROWS)]:
             writer.write_table(pyarrow.Table.from_pylist(rows, schema=schema))
+    return path
+
+
+def _write_dump(texts: Iterator[str], path: Path) -> Path:
+    with open(path, "w", encoding="utf-8") as file:
+        file.write("<mediawiki>\n")
+        for number, text in enumerate(texts):
+            file.write(
+                f"<page><title>Page {number}</title><ns>0</ns><id>{number}</id><revision><text>"
+                f"{html.escape(text)}</text></revision></page>\n"
+            )
+        file.write("</mediawiki>\n")
     return path
 
 
