@@ -265,9 +265,10 @@ def test_what_is_made_by_programs_or_drawn_is_counted():
     told = []
     raw = (
         ".. automodule:: a\n   :members:\n\n.. raw:: html\n\n   <b>x</b>\n\n.. graphviz::\n\n   digraph {}\n\n"
+        ".. testsetup::\n\n   import re\n\n.. doctest::\n   :hide:\n\n   >>> 1\n\n"
         ".. kernel-figure:: a.svg\n   :alt: The alternative\n\n   And a caption\n\n.. code-block:: c\n   :caption: Its title\n\n   x\n"
     )
     included = rst_include.Included(includes.NOTHING, lambda kind, text: told.append(kind))
     text = rst.convert(raw, included=included)
     assert marks.unmarked(text) == "The alternative\n\nAnd a caption\n\nIts title\n\nx"
-    assert told == ["generated", "raw", "drawing"]
+    assert told == ["generated", "raw", "drawing", "hidden", "hidden"]

@@ -16,7 +16,7 @@ _SETTINGS = frozenset(
     date rst-class cssclass canonical-doc canonical-pypa-spec canonical-typing-spec
     target-notes role""".split()
 )
-# Directives whose text is made by a program, is a drawing, or is of another format.
+# Directives whose text is made by a program, is a drawing, of another format, or never shown.
 _LEFT_OUT = {
     "raw": "raw", "header": "header", "footer": "header",
     "graphviz": "drawing", "digraph": "drawing", "inheritance-diagram": "drawing",
@@ -25,11 +25,12 @@ _LEFT_OUT = {
     "kernel-abi": "generated", "kernel-feat": "generated", "kernel-include": "generated",
     "program-output": "generated", "command-output": "generated", "click": "generated",
     "argparse": "generated", "restructuredtext-test-directive": "generated",
+    "testsetup": "hidden", "testcleanup": "hidden",
 }  # fmt: skip
 _GENERATED = re.compile(r"auto\w+|doxygen\w+")
 # Directives whose content is code or laid out by hand.
 _VERBATIM = frozenset(
-    """code code-block sourcecode parsed-literal doctest testcode testoutput testsetup
+    """code code-block sourcecode parsed-literal doctest testcode testoutput
     productionlist math highlight-code ipython console prompt shell""".split()
 )
 _NOTES = {
@@ -79,8 +80,10 @@ class Directive(docutils.parsers.rst.Directive):
         if name in _SETTINGS:
             self._included.left_out("markup/navigation", self.block_text)
             return []
-        if name in _LEFT_OUT or _GENERATED.fullmatch(name):
-            self._included.left_out(_LEFT_OUT.get(name, "generated"), self.block_text)
+        is_hidden = name in _VERBATIM and "hide" in self.options
+        if name in _LEFT_OUT or _GENERATED.fullmatch(name) or is_hidden:
+            kind = "hidden" if is_hidden else "generated"
+            self._included.left_out(_LEFT_OUT.get(name, kind), self.block_text)
             return []
         if name in rst_include.DIRECTIVES:
             return rst_include.DIRECTIVES[name](self, self._included)
