@@ -20,6 +20,10 @@ MASKED_NUMBER = "+1 202-555-0100"  # of the range that is kept for fiction
 _OWN = "Public IP (ipv4)"  # which clean.mask finds, IPv6 as well
 _KEY = "Private Key"
 _DASHES = "-----"
+# Some patterns take the square of a line's length. A text with a longer line is looked through in
+# stretches, each of which begins so far before the last one's end: secrets are shorter than that.
+_LONG_LINE = re.compile(r"[^\n]{16384}")
+_STRETCH, _COMMON = 8192, 2048
 _KEY_END = re.compile(r"-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----")
 
 
@@ -67,14 +71,25 @@ class Watch:
     def _secrets(self, text: str) -> list[tuple[int, int, str]]:
         """(first, last character, kind) of secrets."""
         found = []
-        for detector in self._detectors:
-            values = {*detector.analyze_string(text)}  # with the checks of its own
-            for pattern in detector.denylist if values else ():
-                # All that a pattern takes: its groups may be a part of the secret alone.
-                for match in pattern.finditer(text):
-                    if values & {match[0], *match.groups()}:
-                        found.append((*match.span(), detector.secret_type))
+        for at, part in _stretches(text):
+            for detector in self._detectors:
+                values = {*detector.analyze_string(part)}  # with the checks of its own
+                for pattern in detector.denylist if values else ():
+                    # All that a pattern takes: its groups may be a part of the secret alone.
+                    for match in pattern.finditer(part):
+                        if values & {match[0], *match.groups()}:
+                            first, last = match.span()
+                            found.append((at + first, at + last, detector.secret_type))
         return [_whole_key(text, *one) if one[2] == _KEY else one for one in found]
+
+
+def _stretches(text: str) -> Iterator[tuple[int, str]]:
+    """Yields (where it begins, a part of the text): all of it, but for a text with a long line."""
+    if not _LONG_LINE.search(text):
+        yield 0, text
+        return
+    for start in range(0, len(text), _STRETCH - _COMMON):
+        yield start, text[start : start + _STRETCH]
 
 
 def _whole_key(text: str, first: int, last: int, kind: str) -> tuple[int, int, str]:

@@ -60,6 +60,32 @@ def test_a_key_that_is_cut_off_takes_no_other_text_with_it():
     assert watch.counts["s"]["Private Key"] == 2
 
 
+@pytest.mark.parametrize("before", [8192, 6144, 6143, 8192 - len(AWS) // 2, 8191, 20_000])
+def test_a_long_line_hides_no_secret(before):
+    pytest.importorskip("detect_secrets", reason="requirements-sensitive.txt")
+    watch = sensitive.Watch("mask")
+    text = ("word " * before)[: before - 1] + f" {AWS} and {GITHUB} " + "word " * 9000
+    (found,) = watch.documents([document(text)])
+    assert found.text == text.replace(AWS, "[secret]").replace(GITHUB, "[secret]")
+    assert watch.counts["s"] == {"AWS Access Key": 1, "GitHub Token": 1}
+
+
+def test_no_pattern_sees_a_long_line_as_a_whole(monkeypatch):
+    """One of npm's took a minute for 400 kB of addresses: the square of the line's length."""
+    base = pytest.importorskip("detect_secrets.plugins.base", reason="requirements-sensitive.txt")
+    seen = []
+    there = base.RegexBasedDetector.analyze_string
+    monkeypatch.setattr(
+        base.RegexBasedDetector,
+        "analyze_string",
+        lambda self, text: (seen.append(len(text)), there(self, text))[1],
+    )
+    watch = sensitive.Watch("mask")
+    text = "https://x.org/a " * 3000
+    (found,) = watch.documents([document(text)])
+    assert found.text == text and max(seen) < 10_000
+
+
 def test_a_dataset_has_the_masks_and_says_so(tmp_path, capsys):
     pytest.importorskip("detect_secrets", reason="requirements-sensitive.txt")
     (tmp_path / "a.txt").write_text(TEXT * 40)
