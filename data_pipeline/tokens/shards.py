@@ -187,7 +187,8 @@ def _from_manifest(root: Path, manifest: dict) -> Dataset:
             sources=sources,
             settings=manifest["settings"],
         )
-        fits = max(dataset.max_id, dataset.bos or 0) < dataset.vocab_size
+        largest = max(dataset.max_id, *_edge_ids(tokenizer))
+        fits = largest < dataset.vocab_size
     except (KeyError, TypeError, AttributeError) as error:
         raise errors.UserError(
             f"{file} is damaged (near {error}): restore it or build the dataset again"
@@ -196,10 +197,21 @@ def _from_manifest(root: Path, manifest: dict) -> Dataset:
         raise errors.UserError(f"{file} names no source: build the dataset again")
     if not fits:
         raise errors.UserError(
-            f"{file}: largest id {dataset.max_id} is not below the vocabulary's "
+            f"{file}: largest id {largest} is not below the vocabulary's "
             f"{dataset.vocab_size}: build the dataset again"
         )
     return dataset
+
+
+def _edge_ids(tokenizer: dict) -> list[int]:
+    """The ids of a manifest's tokenizer between which documents stand. Raises TypeError where it
+    names none."""
+    ids = [tokenizer[key] for key in ("eot", "bos") if key == "eot" or key in tokenizer]
+    if not all(type(one) is int and one >= 0 for one in ids):
+        raise TypeError(f"eot and bos are {ids}, wanted ids")
+    if not all(isinstance(tokenizer[key], str) for key in ("name", "sha256")):
+        raise TypeError("name and sha256 of the tokenizer, wanted texts")
+    return ids
 
 
 def known_hashes(dataset: Dataset) -> np.ndarray:

@@ -110,6 +110,18 @@ DAMAGE = {
     ),
     "an id that is none": lambda root: change_manifest(root, lambda m: m.update(max_id="x")),
     "no size": lambda root: change_manifest(root, lambda m: m["tokenizer"].update(vocab_size=None)),
+    "a name that is none": lambda root: change_manifest(
+        root, lambda m: m["tokenizer"].update(name=["gpt2"])
+    ),
+    "no digest": lambda root: change_manifest(root, lambda m: m["tokenizer"].update(sha256=None)),
+    "no end-of-text": lambda root: change_manifest(root, lambda m: m["tokenizer"].update(eot=None)),
+    "a negative BOS": lambda root: change_manifest(root, lambda m: m["tokenizer"].update(bos=-5)),
+    "a BOS that is none": lambda root: change_manifest(
+        root, lambda m: m["tokenizer"].update(bos=1.5)
+    ),
+    "a BOS too large": lambda root: change_manifest(
+        root, lambda m: m["tokenizer"].update(bos=9999)
+    ),
     "too deep": lambda root: (root / "manifest.json").write_text("[" * 200_000),
     "wrong sum": lambda root: change_manifest(
         root, lambda m: m["sources"]["laws"]["splits"]["train"].update(tokens=7)
