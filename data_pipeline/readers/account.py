@@ -112,7 +112,10 @@ class Markup:
 
     def __call__(self, raw: str) -> Iterator[tuple[str, str]]:
         for reason, pattern in self._patterns.items():
-            yield reason, "\n".join(match.group() for match in pattern.finditer(raw))
+            if pattern.groups:  # findall would give those
+                yield reason, "\n".join(match.group() for match in pattern.finditer(raw))
+            else:
+                yield reason, "\n".join(pattern.findall(raw))
 
 
 def words(text: str) -> list[bytes]:
