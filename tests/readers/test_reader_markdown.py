@@ -126,6 +126,11 @@ def test_comments_and_markup_blocks_go_and_their_words_stay():
     assert _shown(markdown, raw) == "Read this & that."
 
 
+def test_a_comment_ends_at_its_first_end():
+    raw = "to <!--- hin ---> very <!-->soft<!--->ware <!-- a -- b -->is -> so <!-- c\n\nand --> d"
+    assert _shown(markdown, raw) == "to  very software is -> so <!-- c\n\nand --> d"
+
+
 def test_read_gives_one_document():
     (found,) = markdown.read(io.BytesIO(b"# T\n\nx"), path="a/b.md")
     assert (found.id, found.text) == ("a/b.md", "T\n\nx")

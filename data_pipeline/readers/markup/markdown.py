@@ -20,7 +20,7 @@ from data_pipeline import document
 from data_pipeline.readers import marks, superscripts
 from data_pipeline.readers.account import NONE, Account, Markup
 from data_pipeline.readers.includes import NOTHING, Includes
-from data_pipeline.readers.markup import blocks, html
+from data_pipeline.readers.markup import blocks, html, mdn_macros
 from data_pipeline.readers.markup import mdbook as book
 
 MAX_CHARS = 4 * 1024 * 1024
@@ -40,21 +40,6 @@ _ALERT = re.compile(r"\A\[!(\w+)\]\s*")
 # "# Title {#anchor .class}" and "- [ ] task": neither is text.
 _ATTRIBUTES = re.compile(r"[ \t]*\{[#.:][^{}]*\}\Z")
 _TASK = re.compile(r"\A\[[ xX]\][ \t]+")
-_MACRO = re.compile(r"\{\{\s*([A-Za-z_][\w-]{0,60})\s*(?:\(([^{}]{0,1000})\))?\s*\}\}")
-_ARGUMENT = re.compile(r"\"((?:[^\"\\]|\\.)*)\"|'((?:[^'\\]|\\.)*)'|([^\s,\"']+)")
-# Macros of MDN that show text: number of the argument shown, from 1; all others are navigation.
-_SHOWN = frozenset(
-    """httpheader httpmethod httpstatus domxref jsxref cssxref htmlelement svgelement
-    svgattr htmlattrxref glossary csp rfc bug webextapiref mathmlelement xref event sectiononpage
-    xsltref xpathref""".split()
-)
-# Marks behind a name, which the site shows as a badge.
-_BADGES = {
-    "optional_inline": "(optional)", "readonlyinline": "(read only)",
-    "deprecated_inline": "(deprecated)", "experimental_inline": "(experimental)",
-    "non-standard_inline": "(non-standard)",
-}  # fmt: skip
-_ELEMENT = frozenset({"htmlelement", "svgelement", "mathmlelement"})
 # What is no text in Markdown: whose words may be missing from it.
 MARKUP = Markup(
     front_matter=r"\A---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*$",
@@ -137,9 +122,10 @@ def _parser(macros: bool) -> markdown_it.MarkdownIt:
     parser.normalizeLinkText = lambda link: link
     parser.core.ruler.at("inline", _inline_rule)
     parser.block.ruler.at("reference", _reference_rule)
+    parser.inline.ruler.before("html_inline", "comment", _comment_rule)
     if macros:
         # Before emphasis: an underscore in {{jsxref("a_b_c")}} is no markup.
-        parser.inline.ruler.before("escape", "mdn_macro", _macro_rule)
+        parser.inline.ruler.before("escape", "mdn_macro", mdn_macros.rule)
     return parser
 
 
@@ -156,32 +142,18 @@ def _reference_rule(state: StateBlock, start: int, end: int, silent: bool) -> bo
     return not state.src.startswith("[^", begin) and reference(state, start, end, silent)
 
 
-def _macro_rule(state: StateInline, silent: bool) -> bool:
-    if not state.src.startswith("{{", state.pos):
+def _comment_rule(state: StateInline, silent: bool) -> bool:
+    """A comment ends at the first -->: `<!--- a --->`, too, which markdown-it reads beyond."""
+    start = state.pos
+    if not state.src.startswith("<!--", start) or _last_comment_end(state.src) < start + 2:
         return False
-    match = _MACRO.match(state.src, state.pos)
-    if not match:
-        return False
-    if not silent:
-        token = state.push("text", "", 0)
-        token.content = _macro_text(match.group(1).lower(), match.group(2) or "")
-    state.pos = match.end()
+    state.pos = state.src.index("-->", start + 2) + 3
     return True
 
 
-def _macro_text(name: str, arguments: str) -> str:
-    if name not in _SHOWN:
-        return _BADGES.get(name, "")
-    words = [a or b or c for a, b, c in _ARGUMENT.findall(arguments)]
-    if not words:
-        return ""
-    if name == "rfc":
-        return f"RFC {words[0]}"
-    if name == "httpstatus":
-        return words[1] if len(words) > 1 else words[0]
-    # The second argument is the text to show where it is given and not empty.
-    shown = words[1] if len(words) > 1 and words[1] and name != "rfc" else words[0]
-    return f"<{shown}>" if name in _ELEMENT and len(words) == 1 else shown
+@functools.lru_cache(maxsize=1)
+def _last_comment_end(text: str) -> int:
+    return text.rfind("-->")
 
 
 class _Writer:
