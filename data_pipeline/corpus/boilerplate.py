@@ -175,6 +175,25 @@ def markdown(text: str) -> str:
     return _without_lines(text, _MD_NAVIGATION)
 
 
+# {% set a = b %}, {{ link("x", text="words") }}, {{< notice >}}; what stands between two stays.
+_TEMPLATE = re.compile(
+    r"\{%-?[^{}%]*-?%\}|\{\{[<%][^{}]*[>%]\}\}|\{\{-?[ \t]*\w+\([^{}]*\)[ \t]*-?\}\}"
+)
+_TEMPLATE_TEXT = re.compile(r"\btext[ \t]*=[ \t]*\"([^\"]*)\"")
+
+
+def templates(text: str) -> str:
+    """Statements and calls of site generators (Jinja, Hugo), but for the text that one shows."""
+
+    def shown(match: re.Match) -> str:
+        found = _TEMPLATE_TEXT.search(match.group())
+        return found.group(1) if found else ""
+
+    blocks = text.split("\n\n")
+    left = [_TEMPLATE.sub(shown, block) if "{" in block else block for block in blocks]
+    return "\n\n".join(a for a, b in zip(left, blocks, strict=True) if a.strip() or a == b)
+
+
 _MDN_MACRO_SECTIONS = frozenset(
     ("Specifications", "Browser compatibility", "Spezifikationen", "Browser-Kompatibilit\u00e4t")
 )
@@ -271,4 +290,5 @@ RULES: dict[str, Callable[[str], str]] = {
     "rfc": rfc,
     "sphinx": sphinx,
     "swiss_law": swiss_law,
+    "templates": templates,
 }

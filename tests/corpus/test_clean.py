@@ -38,6 +38,11 @@ PAIRS = {
         "Text.",
         "You can edit this page in a text editor. Back to top management.",
     ),
+    "templates": (
+        '{%- set a = b ~ ".2" -%}\n\nUp from {{ link(a, text="rank 6", doc="") }}.{{ anchor(id=a) }}\n\n{{< note >}}',
+        "Up from rank 6.",
+        "A template {{ 7*7 }} shows 49; {{user.name}} and {% are shown as they stand.",
+    ),
     "mdn": (
         "Text.\n\nSpecifications\n\nBrowser compatibility\n\nSee also\n\n- x\n\nSpezifikationen\n\nBrowser-Kompatibilit\u00e4t",
         "Text.\n\nSee also\n\n- x",
