@@ -1,6 +1,7 @@
 """Measures reading and deduplication, per core, on real files or on the demo's text.
 
 python scripts/bench_corpus.py --sources_dir=sources       # one row for every source that is there
+python scripts/bench_corpus.py --sources_dir=sources --report=OUT/report.json    # of a build
 python scripts/bench_corpus.py --reader=rest DIR           # one row for the files below DIR
 python scripts/bench_corpus.py --dedup                     # MB/s, recall and precision of MinHash
 
@@ -11,6 +12,7 @@ quality rules, MinHash signature.
 
 import collections
 import dataclasses
+import json
 import random
 import re
 import sys
@@ -36,6 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--sources_dir", type=Path, help="one directory per source, as the builders take it")
     add("--registry", type=Path, default=REGISTRY)
     add("--only", action="append", default=[], help="a source's name; may be repeated")
+    add("--report", type=Path, help="of a build: its rows, with the speeds of its sources")
     add("--sample_mb", type=float, default=4.0, help="of each source, spread over its files")
     add("--reader", choices=sorted(readers.READERS))
     add("--glob", default="**/*", help="of the files below DIR")
@@ -50,7 +53,11 @@ def main(argv: list[str] | None = None) -> int:
     elif options.sources_dir:
         sources = registry.select(registry.load(options.registry), only=options.only, exclude=[])
         rows = [(source, options.sources_dir / source.name) for source in sources]
-        _table([row for row in rows if row[1].is_dir()], options)
+        rows = [row for row in rows if row[1].is_dir()]
+        if options.report:
+            _build(rows, options)
+        else:
+            _table(rows, options)
     elif options.reader and options.directories:
         _table([(_source(options), path) for path in options.directories], options)
     else:
@@ -82,6 +89,55 @@ def _table(rows: list[tuple[registry.Source, Path]], options) -> None:
     print("|---|---|---:|---|---:|---:|---:|---:|---:|---:|")
     for source, root in rows:
         print("| " + " | ".join(_row(source, root, options)) + " |", flush=True)
+
+
+def _build(rows: list[tuple[registry.Source, Path]], options) -> None:
+    """What a build made of each source; per cent are of the words in files or added by readers."""
+    report = json.loads(options.report.read_text())
+    print("| source | files | not read | documents | dropped | M characters | GPT-2 tokens | "
+          "accounted, % | markup, % | left out, % | most of it | MB/s reader | MB/s all |\n"
+          f"|---|{'---:|' * 9}---|---:|---:|")  # fmt: skip
+    for source, root in rows:
+        found = report["sources"].get(source.name)
+        if found is None:
+            continue
+        counts, kept = found["counts"], found["kept"]
+        cells = [
+            source.name,
+            f"{counts['files']:,}",
+            f"{_sum(counts, 'files_failed/'):,}",
+            f"{kept['documents']:,}",
+            f"{_sum(counts, 'dropped/'):,}",
+            f"{kept['chars'] / 1e6:.2f}",
+            f"{kept['tokens']:,}",
+            *_words(found["coverage"]),
+            *_row(source, root, options)[-2:],
+        ]
+        print("| " + " | ".join(cells) + " |", flush=True)
+    total = report["total"]
+    print(f"| **all** | | | {total['documents']:,} | | {total['chars'] / 1e6:.2f} | "
+          f"{total['tokens']:,} | | | | | | |")  # fmt: skip
+
+
+def _sum(counts: dict[str, int], kind: str) -> int:
+    return sum(number for each, number in counts.items() if each.startswith(kind))
+
+
+def _words(coverage: dict | None) -> list[str]:
+    """Accounted, markup and left out in per cent, and the largest of the reasons for the last."""
+    if coverage is None:
+        return ["cannot account", "", "", ""]
+    whole = (coverage["in"] + coverage["added"]) or 1
+    markup = _sum(coverage["gone"], "markup/")
+    others = {k: n for k, n in coverage["gone"].items() if not k.startswith("markup/")}
+    left_out, most = sum(others.values()), max(others, key=lambda k: others[k], default="-")
+    accounted = 100 * (1 - coverage["unaccounted"] / (coverage["in"] or 1))
+    return [
+        f"{accounted:.3f}",
+        f"{100 * markup / whole:.1f}",
+        f"{100 * left_out / whole:.1f}",
+        most.replace("_", " ").removeprefix("dropped/").removeprefix("boilerplate/"),
+    ]
 
 
 def _row(source: registry.Source, root: Path, options) -> list[str]:

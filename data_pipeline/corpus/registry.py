@@ -20,6 +20,7 @@ LICENCES = {
     "CC-BY-SA-2.5": True, "CC-BY-SA-3.0": True, "CC-BY-SA-4.0": True, "CC-BY-4.0": True,
     "CC0-1.0": False, "MIT": True, "Apache-2.0": True, "MIT OR Apache-2.0": True,
     "BSD-3-Clause": True, "PSF-2.0": True, "GPL-2.0-only": True, "GPL-3.0-or-later": True,
+    "GPL-2.0-or-later": True, "GPL-1.0-or-later OR Artistic-1.0-Perl": True, "PostgreSQL": True,
     "GPL-2.0-only WITH Classpath-exception-2.0": True, "GFDL-1.3-or-later": True,
     "LicenseRef-CWE-Terms-of-Use": True, "LicenseRef-ATTACK-Terms-of-Use": True,
     "LicenseRef-IETF-Trust": True, "LicenseRef-man-pages-mixed": True,
