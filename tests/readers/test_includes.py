@@ -93,6 +93,15 @@ def test_a_listing_s_file_and_caption_are_text(root):
     )
 
 
+def test_files_in_braces_are_shown_as_code(root):
+    (root / "src" / "run.sh").write_text("run |\n\n  tee ```` out\n")
+    raw = "T\n\n{{ run.sh # ../listings/out.txt }}\n\n{{ gone.kt }}\n\nSee {{ run.sh }}.\n"
+    text, told = _read(root, "markdown", raw, "src/a.md", snippets=True)
+    lines = (root / "listings" / "out.txt").read_text().rstrip()
+    assert text == f"T\n\nrun |\n\n  tee ```` out\n\n{lines}\n\nSee {{{{ run.sh }}}}."
+    assert told == [("include_missing", "gone.kt")]
+
+
 def test_a_chapter_takes_in_another_whose_listings_are_beside_it(root):
     (root / "src" / "part" / "b.md").write_text(
         "Part.\n\n```\n{{#include ../../listings/out.txt:4}}\n```\n"

@@ -22,6 +22,7 @@ from data_pipeline.readers.account import NONE, Account, Markup
 from data_pipeline.readers.includes import NOTHING, Includes
 from data_pipeline.readers.markup import blocks, html, mdn_macros
 from data_pipeline.readers.markup import mdbook as book
+from data_pipeline.readers.markup import snippets as files
 
 MAX_CHARS = 4 * 1024 * 1024
 # Nested deeper, a block would be left out by the parser: 50 levels of lists, 100 of quotations.
@@ -61,17 +62,21 @@ def read(
     path: str,
     macros: bool = False,
     mdbook: bool = False,
+    snippets: bool = False,
     includes: Includes = NOTHING,
     account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the file as one document.
 
     `macros` says that {{macro("argument")}} is MDN's, `mdbook` that {{#include ...}} and <Listing>
-    are mdBook's. Raises ReadError("too_deep") for what the parser would leave out.
+    are mdBook's, `snippets` that {{ file }} shows a file. Raises ReadError("too_deep") for what
+    the parser would leave out.
     """
     raw = document.read_text(stream, path=path, max_bytes=MAX_CHARS)
     if mdbook:
         raw = book.expanded(raw, includes, account.left_out)
+    if snippets:
+        raw = files.expanded(raw, includes, account.left_out)
     try:
         text, title = titled(raw, macros=macros, left_out=account.left_out)
     except document.ReadError as error:
