@@ -197,6 +197,17 @@ def test_a_macro_that_calls_itself_ends():
     assert caught.value.kind == "roff_bomb"
 
 
+def test_mdoc_references_are_sentences():
+    raw = (
+        ".Dd May 1, 2020\n.Dt X 3\n.Sh SEE ALSO\n.Xr a 1 ,\n.Xr b 1\n.Rs\n.%A R. Rivest\n.%A H. Dobbertin\n"
+        ".%T The MD4 Message-Digest Algorithm\n.%O RFC 1186\n.Re\n.Rs\n.%T Alf\n.%N 1(3):5 .\n.Re\nas in\n.%T Alf ,\ntoo.\n"
+    )
+    assert _shown(man, raw) == (
+        "X(3)\n\nSEE ALSO\n\na(1), b(1)\n\nR. Rivest and H. Dobbertin, The MD4 Message-Digest Algorithm, "
+        "RFC 1186.\n\nAlf, 1(3):5. as in Alf, too."
+    )
+
+
 def test_mdoc_links_standard_sentences_and_defaults():
     raw = (
         ".Dd May 1, 2020\n.Dt X 1\n.Sh A\n.Nm cat\n.Op Ar\nsee\n.Lk https://example.org name .\n"

@@ -34,15 +34,34 @@ class Mdoc:
         self._lists: list[tuple[str, int]] = []
         self._numbers: list[int] = []
         self._parameters: list[str] | None = None  # of the function that .Fo opened
+        self._reference: list[tuple[str, str]] | None = None  # parts of the work that .Rs opened
 
     def other(self, name: str, arguments: list[str]) -> None:
         if name in _MACROS:
             self.page.text(self._inline([name, *arguments]))
+        elif name.startswith("%"):
+            text = self._inline(arguments)
+            if self._reference is None:
+                self.page.text(text)
+            else:
+                self._reference.append((name, text))
+
+    def on_Rs(self, arguments):
+        self.page.paragraph()
+        self._reference = []
+
+    def on_Re(self, arguments):
+        found, self._reference = self._reference or [], None
+        authors = " and ".join(text for name, text in found if name == "%A")
+        parts = [authors, *(text for name, text in found if name != "%A")]
+        sentence = ", ".join(part for part in parts if part)
+        if sentence:
+            self.page.text(sentence if sentence.endswith(".") else f"{sentence}.")
 
     def on_Dd(self, arguments):
         pass
 
-    on_Os = on_Bk = on_Ek = on_Sm = on_Rs = on_Re = on_Bf = on_Ef = on_Tg = on_Dd
+    on_Os = on_Bk = on_Ek = on_Sm = on_Bf = on_Ef = on_Tg = on_Dd
 
     def on_Dt(self, arguments):
         page = arguments + ["", ""]
