@@ -197,6 +197,13 @@ def test_a_macro_that_calls_itself_ends():
     assert caught.value.kind == "roff_bomb"
 
 
+def test_a_backslash_of_an_argument_stays():
+    # isalpha(3) and proc(5): a resolved escape begins none.
+    raw = ".B \\et\nis a tab,\n.BR \\e000 (\\e0).\n.TP\n.B \\ef\nA feed\\c\ner, \\en.\n"
+    assert _shown(man, raw) == "\\t is a tab, \\000(\\0).\n\n\\f\n    A feeder, \\n."
+    assert _shown(man, ".Dd x\n.Dt X 3\n.Sh A\n.Ql \\e012\n") == "X(3)\n\nA\n\n'\\012'"
+
+
 def test_mdoc_references_are_sentences():
     raw = (
         ".Dd May 1, 2020\n.Dt X 3\n.Sh SEE ALSO\n.Xr a 1 ,\n.Xr b 1\n.Rs\n.%A R. Rivest\n.%A H. Dobbertin\n"

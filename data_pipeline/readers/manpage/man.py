@@ -55,7 +55,7 @@ def convert(raw: str, *, path: str = "", left_out: document.LeftOut = document.u
     handlers: dict[str, Callable] = {}
     for name, rest in page.lines(raw):
         if not name:
-            page.text(rest)
+            page.line(rest)
             continue
         if name in ("Dd", "Dt") and not isinstance(macros, mdoc.Mdoc):
             macros = mdoc.Mdoc(page)

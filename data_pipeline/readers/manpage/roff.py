@@ -125,11 +125,15 @@ class Page:
 
     # Writing.
 
-    def text(self, line: str) -> None:
-        """Adds a line of text, or words of a macro."""
+    def line(self, line: str) -> None:
+        """Adds a line of text as it is written."""
         self._ends_continued = False
         if "\\" in line:
             line = self._escapes(self._expand(line, 0))
+        self.text(line, is_continued=self._ends_continued)
+
+    def text(self, line: str, *, is_continued: bool = False) -> None:
+        """Adds words whose escapes are resolved, as a macro's arguments are."""
         if self._fill:
             if line[:1] in (" ", "\t") and not self._tag:
                 self.line_break()
@@ -142,7 +146,7 @@ class Page:
             self._continued = False
         else:
             self._words.append(line)
-        if self._ends_continued:
+        if is_continued:
             self._continued = True
         if self._heading_next:
             self._heading_next = False
