@@ -60,6 +60,11 @@ def test_code_keeps_its_indentation():
     assert _shown(rst, raw) == ("Example:\n\nif x:\n        deep()\n\nend\n\ndef f():\n    pass")
 
 
+def test_flags_of_doctests_are_not_shown():
+    raw = "A:\n\n>>> f()  # doctest: +SKIP\n1\n<BLANKLINE>\n2\n\nB::\n\n   # doctest: +SKIP\n   <BLANKLINE>\n"
+    assert _shown(rst, raw) == "A:\n\n>>> f()\n1\n\n2\n\nB:\n\n# doctest: +SKIP\n<BLANKLINE>"
+
+
 def test_pep_header_becomes_the_title():
     raw = "PEP: 8\nTitle: Style Guide for\n  Python Code\nAuthor: X <x@y.org>\nStatus: Active\n\n\nIntroduction\n============\n\nText.\n"
     assert _shown(rst, raw) == "PEP 8: Style Guide for Python Code\n\nIntroduction\n\nText."

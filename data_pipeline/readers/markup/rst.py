@@ -46,6 +46,7 @@ _MARKUP_WORDS = Markup(
     notes=r"\[[#*\w.-]+\]_|^[ \t]*\.\.[ \t]+\[[#*\w.-]+\]",
     pep_header=r"\A(?:[\w-]+:.*(?:\n[ \t]+.*)*\n)+",
     substitutions=r"\|[^|\n]+\|_{0,2}",
+    doctest_flags=r"#[ \t]*doctest:.+$|<BLANKLINE>",
     numbers=r"^[ \t]*(?:\d{1,9}|[A-Za-z]|[ivxlc]+)[.)](?=\s)",
 )
 

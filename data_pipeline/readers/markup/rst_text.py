@@ -9,6 +9,7 @@ from data_pipeline.readers import marks, superscripts
 from data_pipeline.readers.markup import blocks
 
 _SPACES = re.compile(r"[ \t]*\n[ \t]*")
+_DOCTEST_FLAGS = re.compile(r"[ \t]*#[ \t]*doctest:.+$|^[ \t]*<BLANKLINE>[ \t]*$", re.MULTILINE)
 _SKIPPED = (
     nodes.comment,
     nodes.substitution_definition,
@@ -80,6 +81,8 @@ def _flow(text: str) -> str:
 
 def _verbatim(node) -> list[str]:
     text = node.astext().strip("\n")
+    if text.startswith(">>>"):
+        text = _DOCTEST_FLAGS.sub("", text)  # as Sphinx shows it
     return [marks.code(text)] if text.strip() else []
 
 
