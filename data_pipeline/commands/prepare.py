@@ -117,8 +117,14 @@ def main(argv=None) -> int:
 def _begun(vocabulary: tokenizer.Tokenizer, bos: str, *, layout: str) -> tokenizer.Tokenizer:
     """Raises UserError for a BOS that the tokenizer, or the layout, does not have."""
     if layout == "mypt":
-        if bos == "yes":
-            raise errors.UserError("--bos=yes: the original's layout has documents without BOS")
+        begins = vocabulary.adds_bos and vocabulary.bos != vocabulary.eot
+        if bos == "yes" or bos == "auto" and begins:
+            raise errors.UserError(
+                f"--bos={bos}: the original's layout has documents without BOS, with which "
+                f"{vocabulary.name} begins texts: pass --bos=no, or leave --layout out"
+                if begins
+                else "--bos=yes: the original's layout has documents without BOS"
+            )
         return vocabulary
     if vocabulary.bos == vocabulary.eot:  # which stands before every document as it is
         if bos == "yes":

@@ -94,6 +94,11 @@ def materialize(
     wanted = _wanted(domain, general, made.replay_ratio)
     mixture.check_alike(made.components)
     vocabulary = domain[0].dataset.vocabulary()
+    if layout == "mypt" and vocabulary.document_bos is not None:
+        raise errors.UserError(
+            "--layout=mypt: the original's layout has documents without BOS, with which these "
+            "begin: prepare them with --bos=no, or leave --layout out"
+        )
     with atomic.staged_directory(out_dir) as staging:
         native = staging if layout == "mypt_jax" else staging / "native"
         native.mkdir(exist_ok=True)

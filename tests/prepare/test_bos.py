@@ -11,7 +11,7 @@ from conftest import build_dataset
 from data_pipeline.batches import loader, mixture
 from data_pipeline.commands import append, inspect, prepare
 from data_pipeline.errors import UserError
-from data_pipeline.prepare import encoded, tokenise
+from data_pipeline.prepare import encoded, mix, tokenise
 from data_pipeline.tokens import shards, texts, tokenizer, verification
 
 pytest.importorskip("tokenizers")
@@ -109,11 +109,23 @@ def test_samples_begin_with_it(work):
     [
         (["--tokenizer=gpt2", "--bos=yes"], "gpt2 has no token that a text begins with"),
         (["--bos=yes", "--layout=mypt"], "the original's layout has documents without BOS"),
+        (["--layout=mypt"], "pass --bos=no"),
     ],
 )
 def test_a_bos_that_is_not_there_is_one_line(work, tmp_path, flags, said):
     with pytest.raises(UserError, match=said):
         prepare.main([*_arguments(work), f"--out_dir={tmp_path}/out", *flags])
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_originals_layout_takes_no_beginnings(work, tmp_path):
+    """They stood there as text: nothing says of its documents that they begin with BOS."""
+    names = {"domain": (str(work / "with"),), "general": (str(work / "with"),)}
+    weights = {"domain_weights": (), "general_weights": ()}
+    made = mixture.build(**names, **weights, replay_ratio="0.1")
+    how = {"seed": 0, "tokens_per_shard": 1000, "include_replay_val": False, "recorded": {}}
+    with pytest.raises(UserError, match="documents without BOS"):
+        mix.materialize(tmp_path / "out", made, layout="mypt", **how)
     assert not (tmp_path / "out").exists()
 
 
