@@ -175,9 +175,9 @@ def markdown(text: str) -> str:
     return _without_lines(text, _MD_NAVIGATION)
 
 
-# {% set a = b %}, {{ link("x", text="words") }}, {{< notice >}}; what stands between two stays.
+# {% set a = b %}, {{ link("x", text="words") }}, {{< notice >}}, {: .class }; words between stay.
 _TEMPLATE = re.compile(
-    r"\{%-?[^{}%]*-?%\}|\{\{[<%][^{}]*[>%]\}\}|\{\{-?[ \t]*\w+\([^{}]*\)[ \t]*-?\}\}"
+    r"\{:[^{}\n]*\}|\{%-?[^{}%]*-?%\}|\{\{[<%][^{}]*[>%]\}\}|\{\{-?[ \t]*\w+\([^{}]*\)[ \t]*-?\}\}"
 )
 _TEMPLATE_TEXT = re.compile(r"\btext[ \t]*=[ \t]*\"([^\"]*)\"")
 
@@ -189,9 +189,13 @@ def templates(text: str) -> str:
         found = _TEMPLATE_TEXT.search(match.group())
         return found.group(1) if found else ""
 
-    blocks = text.split("\n\n")
-    left = [_TEMPLATE.sub(shown, block) if "{" in block else block for block in blocks]
-    return "\n\n".join(a for a, b in zip(left, blocks, strict=True) if a.strip() or a == b)
+    blocks = []
+    for block in text.split("\n\n"):
+        lines = [(line, _TEMPLATE.sub(shown, line)) for line in block.split("\n")]
+        left = [new for line, new in lines if new == line or new.strip(" -")]
+        if left:
+            blocks.append("\n".join(left))
+    return "\n\n".join(blocks)
 
 
 _MDN_MACRO_SECTIONS = frozenset(

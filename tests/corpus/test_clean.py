@@ -39,8 +39,8 @@ PAIRS = {
         "You can edit this page in a text editor. Back to top management.",
     ),
     "templates": (
-        '{%- set a = b ~ ".2" -%}\n\nUp from {{ link(a, text="rank 6", doc="") }}.{{ anchor(id=a) }}\n\n{{< note >}}',
-        "Up from rank 6.",
+        '{%- set a = b ~ ".2" -%}\n\nUp from {{ link(a, text="rank 6", doc="") }}.{{ anchor(id=a) }}\n\n{{< note >}}\n\n- {{ l(a) }}\n- b{: .c }',
+        "Up from rank 6.\n\n- b",
         "A template {{ 7*7 }} shows 49; {{user.name}} and {% are shown as they stand.",
     ),
     "mdn": (
