@@ -17,12 +17,14 @@ import statistics
 import sys
 from pathlib import Path
 
+import _checkout  # noqa: F401
 import numpy as np
 
 from data_pipeline import atomic, errors
 
 LIMIT = "objective.max_forgetting"
-FROM, UNTIL = "seed", "step"  # columns of trials.csv between which no settings stand
+# Columns of trials.csv: settings stand from the third one on until what was measured.
+SEED, MEASURED = "seed", "step"
 HEADER = ("limit", "measured", "domain", "best of the grid", "measured", "domain", "difference")
 
 
@@ -38,9 +40,9 @@ def read(directory: str) -> dict[tuple, dict[int, str]]:
         for row in csv.DictReader(file):
             if row["state"] != "finished":
                 raise errors.UserError(f"{row['run']} is {row['state']}: run the sweep again")
-            names = list(row)[2 : list(row).index(UNTIL)]
-            settings = tuple((n, row[n]) for n in names if n != FROM)
-            found[settings][int(row.get(FROM) or 0)] = row["run"]
+            names = list(row)[2 : list(row).index(MEASURED)]
+            settings = tuple((n, row[n]) for n in names if n != SEED)
+            found[settings][int(row.get(SEED) or 0)] = row["run"]
     return dict(found)
 
 
@@ -147,9 +149,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--base", required=True)
     parser.add_argument("--limits", required=True, help="sweep over objective.max_forgetting")
     parser.add_argument("--grid", required=True, help="sweep over other keys")
+    parser.add_argument("--without_seed", type=int, help="one on which something was chosen")
     parser.add_argument("--out", help="JSON of all figures")
     args = parser.parse_args(argv)
     own, grid = read(args.limits), read(args.grid)
+    for settings, runs in (*own.items(), *grid.items()):
+        if args.without_seed is not None and runs.pop(args.without_seed, None) is None:
+            raise errors.UserError(f"{dict(settings)} has no seed {args.without_seed}")
     limits = {dict(settings).get(LIMIT): runs for settings, runs in own.items()}
     if None in limits:
         raise errors.UserError(f"--limits={args.limits}: its grid has no {LIMIT}")
@@ -157,7 +163,7 @@ def main(argv: list[str] | None = None) -> int:
     for settings, runs in [*own.items(), *grid.items()]:
         if sorted(runs) != seeds:
             raise errors.UserError(f"{dict(settings)} has seeds {sorted(runs)}, wanted {seeds}")
-    from mypt_jax.frontier import intervals
+    from mypt_jax.frontier import intervals, page
 
     runs = [run for of in (*own.values(), *grid.values()) for run in of.values()]
     measured = Measured(args.base, runs)
@@ -165,7 +171,7 @@ def main(argv: list[str] | None = None) -> int:
     rows = [at_limit(measured, draws, limit, of, grid) for limit, of in limits.items()]
     if args.out:
         with atomic.replacing(args.out) as file:
-            found = {"command": "python scripts/bench_limits.py", "seeds": seeds, "rows": rows}
+            found = {"made": page.made(), "seeds": seeds, "rows": rows}
             file.write(json.dumps(found, indent=1).encode() + b"\n")
     print("\n".join(table(rows)))
     return 0

@@ -15,7 +15,7 @@ import json
 import sys
 from pathlib import Path
 
-from _checkout import ROOT  # noqa: F401 (so that the script runs uninstalled)
+import _checkout  # noqa: F401
 
 from data_pipeline import errors
 

@@ -70,19 +70,23 @@ def _share(one: Interval | None) -> str:
     )
 
 
-def write(
-    out_dir: str, rows: Sequence[Row], recipes: Mapping[str, Recipe], *, target: float
-) -> list[str]:
-    """Writes the three files; returns their paths."""
-    against = next(iter(recipes))
-    made = {
+def made() -> dict:
+    """When, on what and by which code figures came about."""
+    return {
         "date": datetime.date.today().isoformat(),
         "machine": f"{platform.machine()}, {os.cpu_count()} CPUs",
         "versions": {name: metadata.version(name) for name in ("jax", "jaxlib", "numpy")},
         "code": code.digest(),
     }
+
+
+def write(
+    out_dir: str, rows: Sequence[Row], recipes: Mapping[str, Recipe], *, target: float
+) -> list[str]:
+    """Writes the three files; returns their paths."""
+    against = next(iter(recipes))
     whole = {
-        "made": made,
+        "made": made(),
         "domain_loss": target,
         "compared_with": against,
         "recipes": {name: one.what for name, one in recipes.items()},

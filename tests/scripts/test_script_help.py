@@ -15,6 +15,17 @@ SCRIPTS = sorted(
 )
 
 
+@pytest.mark.parametrize(
+    "path", [one for one in SCRIPTS if one.suffix == ".py"], ids=lambda path: path.name
+)
+def test_a_script_finds_the_checkout_before_its_packages(path):
+    """So that it runs uninstalled, whatever the tests that import it have on their path."""
+    imported = re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(), re.M)
+    own = [one for one in imported if one.split(".")[0] in ("configs", "data_pipeline", "mypt_jax")]
+    if own:
+        assert "_checkout" in imported[: imported.index(own[0])]
+
+
 @pytest.mark.full  # half a minute, for what changes seldom
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_help_is_an_example_and_waits_for_no_jax(path):
