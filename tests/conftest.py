@@ -153,9 +153,17 @@ def command(stage: str, overrides: dict) -> list[str]:
 
 
 def train(stage: str, overrides: dict, *, timeout: float = 300, **environment: str):
-    """Runs a stage to its end as a process of its own; returns subprocess.CompletedProcess."""
+    """Runs a stage to its end as a process of its own; returns subprocess.CompletedProcess.
+
+    With an `environment`, which Python may read at its start, one that begins with the interpreter.
+    """
+    from tests import commands
+
+    program = command(stage, overrides)
+    if not environment:
+        return commands.run(["main", *program[3:]], timeout=timeout)
     return subprocess.run(
-        command(stage, overrides),
+        program,
         cwd=ROOT,
         env={**os.environ, "JAX_PLATFORMS": "cpu", **environment},
         capture_output=True,

@@ -4,54 +4,20 @@ Whatever they are: no traceback, an exit code of the table, one line for bad inp
 half-written. A fixed sample of the cases is run by every change, a larger one by `--all`.
 """
 
-import json
-import os
 import random
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, made_once
+from conftest import made_once
 
 from mypt_jax import cli
+from tests import commands
 from tests.faults import hostile
 
 CODES = {0, 2, 3, 4, 5, 6, 7, 8, 75}  # README, "Exit codes"
 FOUND = {"contamination": {1}}  # docs/data.md
 QUICK = [line for line in hostile.LINES if line.split()[0] not in ("main", "merge", "sample")]
-
-
-class Server:
-    """command_server.py, which runs one command at a time."""
-
-    def __init__(self):
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.command_server"],
-            cwd=ROOT,
-            env={**os.environ, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, **request) -> int:
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return int(self._process.stdout.readline())
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait(timeout=30)
-        self._process.stdout.close()
-
-
-@pytest.fixture(scope="module")
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="session")
@@ -64,7 +30,7 @@ def world(shared, family, datasets) -> Path:
     return root
 
 
-def faults_of(server: Server, world: Path, at: Path, case: hostile.Case) -> list[str]:
+def faults_of(world: Path, at: Path, case: hostile.Case) -> list[str]:
     """What a command did that it must not, with what it said; `at`: an empty directory."""
     place, (kind, name) = at / "world", case.damage
     hostile.copy_world(world, place)
@@ -72,7 +38,9 @@ def faults_of(server: Server, world: Path, at: Path, case: hostile.Case) -> list
         hostile.damage(place / name, kind, random.Random(case.name))
     before = hostile.files_below(place)
     files = {key: str(at / key) for key in ("stdout", "stderr")}
-    code = server.run(directory=str(place), arguments=case.arguments, **files, **case.process)
+    code = commands.server().run(
+        directory=str(place), arguments=case.arguments, **files, **case.process
+    )
     said = (at / "stderr").read_text(errors="replace")
     found = []
     if code not in CODES | FOUND.get(case.arguments[0], set()):
@@ -93,12 +61,12 @@ def faults_of(server: Server, world: Path, at: Path, case: hostile.Case) -> list
     return [f"{case.name}: {one}: {said[-300:]}" for one in found]
 
 
-def check(server: Server, world: Path, at: Path, cases: list[hostile.Case]) -> None:
+def check(world: Path, at: Path, cases: list[hostile.Case]) -> None:
     found = []
     for number, case in enumerate(cases):
         own = at / str(number)
         own.mkdir()
-        found += faults_of(server, world, own, case)
+        found += faults_of(world, own, case)
     assert found == []
 
 
@@ -107,22 +75,22 @@ def test_every_command_has_a_line():
     assert {*cli.COMMANDS} - {line.split()[0] for line in hostile.LINES} == {"first_light"}
 
 
-def test_a_sample_of_what_can_be_wrong(server, world, tmp_path):
+def test_a_sample_of_what_can_be_wrong(world, tmp_path):
     rng = random.Random(1)
     arguments = [one for line in QUICK for one in hostile.with_other_arguments(line)]
     files = [one for line in QUICK for one in hostile.with_damage(line, world)]
     processes = [one for line in QUICK for one in hostile.in_other_processes(line)]
     cases = [one for kind in (arguments, files, processes) for one in rng.sample(kind, 9)]
-    check(server, world, tmp_path, cases)
+    check(world, tmp_path, cases)
 
 
 @pytest.mark.full
 @pytest.mark.parametrize("line", hostile.LINES)
-def test_much_of_what_can_be_wrong(server, world, tmp_path, line):
+def test_much_of_what_can_be_wrong(world, tmp_path, line):
     rng = random.Random(line)
     kinds = (
         hostile.with_other_arguments(line),
         hostile.with_damage(line, world),
         hostile.in_other_processes(line),
     )
-    check(server, world, tmp_path, [one for k in kinds for one in rng.sample(k, min(8, len(k)))])
+    check(world, tmp_path, [one for k in kinds for one in rng.sample(k, min(8, len(k)))])

@@ -19,7 +19,7 @@ from mypt_jax.checkpoint import restore  # noqa: F401
 from mypt_jax.evaluate import scorer  # noqa: F401
 from mypt_jax.schema import validation  # noqa: F401
 
-HUNG_SECS = 60
+HUNG_SECS = 60  # where a request has no timeout
 
 
 def child(request: dict) -> None:
@@ -32,9 +32,8 @@ def child(request: dict) -> None:
         os.dup2(file, descriptor)
         os.close(file)
     os.close(null)
-    for name in request.get("unset", ()):
-        os.environ.pop(name, None)
-    os.environ.update(request.get("environment", {}))
+    os.environ.clear()
+    os.environ.update(request["environment"])
     if files := request.get("files"):
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     if limit := request.get("file_bytes"):
@@ -49,9 +48,9 @@ def child(request: dict) -> None:
     sys.exit(cli.command())
 
 
-def ended(pid: int) -> int:
+def ended(pid: int, timeout: float) -> int:
     """How a child ended: its exit code, or minus the signal; -9 for one that hung."""
-    killer = threading.Timer(HUNG_SECS, os.killpg, (pid, signal.SIGKILL))
+    killer = threading.Timer(timeout, os.killpg, (pid, signal.SIGKILL))
     killer.start()
     try:
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -68,7 +67,7 @@ def serve() -> None:
         if pid == 0:
             sys.stdin = io.TextIOWrapper(io.FileIO(0))
             child(request)  # raises SystemExit
-        print(ended(pid), flush=True)
+        print(ended(pid, request.get("timeout", HUNG_SECS)), flush=True)
 
 
 if __name__ == "__main__":
