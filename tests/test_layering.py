@@ -56,6 +56,7 @@ DISTRIBUTIONS = {
     "griffe": "mkdocstrings",  # too
     "pptx": "python-pptx",
     "detect_secrets": "detect-secrets",
+    "stdnum": "python-stdnum",
 }
 
 

@@ -2,8 +2,10 @@
 
 Secrets are what the patterns of detect-secrets say they are (AWS, GitHub, private keys and twenty
 others; not its guesses by entropy or by words such as "password"); telephone numbers in
-international notation what phonenumbers calls valid. E-mail and public IP addresses are those of
-the corpus commands. None of them sees names of people, addresses or what only a reader understands.
+international notation what phonenumbers calls valid; numbers of bank accounts (IBAN), payment
+cards and Swiss social security (AHV) those whose check digits python-stdnum confirms. E-mail and
+public IP addresses are those of the corpus commands. None of them sees names of people, addresses
+or what only a reader understands.
 """
 
 import collections
@@ -17,6 +19,7 @@ from data_pipeline.corpus import clean
 HOWS = ("off", "count", "mask")
 MASKED_SECRET = "[secret]"
 MASKED_NUMBER = "+1 202-555-0100"  # of the range that is kept for fiction
+MASKED_ACCOUNT = "[number]"
 _OWN = "Public IP (ipv4)"  # which clean.mask finds, IPv6 as well
 _KEY = "Private Key"
 _DASHES = "-----"
@@ -24,6 +27,15 @@ _DASHES = "-----"
 # stretches, each of which begins so far before the last one's end: secrets are shorter than that.
 _LONG_LINE = re.compile(r"[^\n]{16384}")
 _STRETCH, _COMMON = 8192, 2048
+# What may be one; its check digits decide. Cards: ISO/IEC 7812, the ranges of the large issuers.
+_IBAN = re.compile(r"\b[A-Z]{2}\d\d(?: ?[A-Z\d]{4}){2,7}(?: ?[A-Z\d]{1,3})?\b")
+_AHV = re.compile(r"\b756\.?\d{4}\.?\d{4}\.?\d\d\b")
+_CARD = re.compile(
+    r"(?<![\w.,+-])"
+    r"(?:(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6011|65\d\d)([ -]?)\d{4}\1\d{4}\1\d{4}"
+    r"|3[47]\d\d([ -]?)\d{6}\2\d{5})"
+    r"(?![.,-]?\w)"
+)
 _KEY_END = re.compile(r"-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----")
 
 
@@ -64,7 +76,8 @@ class Watch:
         counts: collections.Counter[str] = collections.Counter()
         # Secrets first: a part of one may look like something else.
         text = _replaced(text, self._secrets(text), MASKED_SECRET, counts)
-        text = _replaced(text, _numbers(text), MASKED_NUMBER, counts)
+        text = _replaced(text, _accounts(text), MASKED_ACCOUNT, counts)
+        text = _replaced(text, _telephones(text), MASKED_NUMBER, counts)
         text, addresses = clean.mask(text)
         return text, counts + collections.Counter(addresses)
 
@@ -103,6 +116,7 @@ def _whole_key(text: str, first: int, last: int, kind: str) -> tuple[int, int, s
 def _detectors() -> list:
     with errors.needs("sensitive"):
         import phonenumbers  # noqa: F401 (said here, and not in the middle of a build)
+        import stdnum  # noqa: F401
         from detect_secrets.core.plugins import util
         from detect_secrets.plugins import base
     kinds = util.get_mapping_from_secret_type_to_class()
@@ -113,7 +127,26 @@ def _detectors() -> list:
     ]
 
 
-def _numbers(text: str) -> list[tuple[int, int, str]]:
+def _accounts(text: str) -> list[tuple[int, int, str]]:
+    from stdnum import iban, luhn
+    from stdnum.ch import ssn
+
+    found = []
+    for match in _IBAN.finditer(text):
+        # The words behind it may look like more of it.
+        value = match[0]
+        while value and not iban.is_valid(value):
+            value = value.rpartition(" ")[0]
+        if value:
+            found.append((match.start(), match.start() + len(value), "IBANs"))
+    for kind, pattern, checks in (("card numbers", _CARD, luhn), ("AHV numbers", _AHV, ssn)):
+        for match in pattern.finditer(text):
+            if checks.is_valid(re.sub("[ -]", "", match[0])):
+                found.append((*match.span(), kind))
+    return found
+
+
+def _telephones(text: str) -> list[tuple[int, int, str]]:
     import phonenumbers
 
     if "+" not in text:

@@ -51,6 +51,32 @@ def test_what_is_found_is_counted_and_masked_and_the_rest_stays():
     assert masked.text == found.text, "nothing of what stands there now is found again, but changed"
 
 
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("IBANs", "CH93 0076 2011 6238 5295 7"),
+        ("IBANs", "DE89370400440532013000"),
+        ("IBANs", "GB29 NWBK 6016 1331 9268 19"),
+        ("AHV numbers", "756.9217.0769.85"),
+        ("AHV numbers", "7569217076985"),
+        ("card numbers", "4111 1111 1111 1111"),
+        ("card numbers", "5555-5555-5555-4444"),
+        ("card numbers", "378282246310005"),
+    ],
+)
+def test_numbers_of_accounts_are_known_by_their_check_digits(kind, number):
+    pytest.importorskip("stdnum", reason="requirements-sensitive.txt")
+    last = number[-1]
+    slip = number[:-1] + str((int(last) + 1) % 10)
+    text = f"Pay ({number}) to {number}, BANK ABCD. Not {slip}, 1{number[:-1]}12 or v{number}.\n"
+    watch = sensitive.Watch("mask")
+    (found,) = watch.documents([document(text)])
+    assert watch.counts["s"] == {kind: 2}
+    assert found.text == text.replace(f"({number})", "([number])").replace(
+        f"to {number},", "to [number],"
+    )
+
+
 def test_a_key_that_is_cut_off_takes_no_other_text_with_it():
     pytest.importorskip("detect_secrets", reason="requirements-sensitive.txt")
     first, _, _ = KEY.partition("\nabcd")
