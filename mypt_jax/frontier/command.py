@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
 
     first, *others = range(args.first_seed, args.first_seed + args.seeds)
     tried = [of(name, rate, first) for rate in _first(1.0, args.rates) for name in table]
+    training.check_flags(plan, tried)
     failed = 0
     for run, code in training.train(tried, parallel=args.parallel):
         failed = failed or code

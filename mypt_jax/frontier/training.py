@@ -18,7 +18,7 @@ from mypt_jax.sweep import processes
 from mypt_jax.sweep.trials import Trial
 
 STOPPED = processes.PREEMPTED
-# Of every run: judged at its end alone, and by the measurements of the comparison.
+# Of every run, unless said otherwise: judged at its end alone, by what the comparison measures.
 _QUIET = {
     "guard.action": "warn",
     "eval.drift": "off",
@@ -66,10 +66,11 @@ def candidate(
     budget = plan.num_steps or _load(plan, recipes.Stage("adapt")).num_steps
     share = budget / sum(_load(plan, stage).num_steps for stage in recipe.needed)
     runs: dict[str, Trial] = {}
+    said = {*map(_key, plan.flags)}
     for stage in recipe.stages:
         config = _load(plan, stage)
         own = {
-            **_QUIET,
+            **{key: value for key, value in _QUIET.items() if key not in said},
             "workdir": layout.join(place, stage.name),
             "init_from": runs[stage.parent].workdir if stage.parent else plan.base,
             "seed": seed,
@@ -98,17 +99,28 @@ def _trial(plan: Plan, stage: recipes.Stage, own: Mapping, samples: str) -> Tria
     arguments = (
         f"--config={stage.spec(plan.size)}",
         # The recipe goes before what is said to all; a tuple given twice would add up.
-        *(
-            flag
-            for flag in plan.flags
-            if flag.partition("=")[0].removeprefix("--config.") not in own
-        ),
+        *(flag for flag in plan.flags if _key(flag) not in own),
         *(f"--config.{key}={value}" for key, value in filled.items()),
     )
     config = overrides.read(arguments).config
     values.check_values(config)
     run = chain.Stage(stage.name, own["workdir"], own["init_from"], "", config)
     return Trial(run, {"stage": stage.name}, arguments)
+
+
+def _key(flag: str) -> str:
+    return flag.partition("=")[0].removeprefix("--config.")
+
+
+def check_flags(plan: Plan, candidates: Iterable[Candidate]) -> None:
+    """Raises UserError for a flag that no run takes: the comparison or every recipe sets it."""
+    taken = {flag for one in candidates for run in one.runs.values() for flag in run.arguments}
+    for flag in plan.flags:
+        if flag not in taken:
+            raise UserError(
+                f"{flag} is given, and the comparison sets {_key(flag)} in every run; see --rates, "
+                "--num_steps, --first_seed, --base, --out_dir and --recipes"
+            )
 
 
 def train(candidates: Sequence[Candidate], *, parallel: int) -> Iterator[tuple[Trial, int]]:

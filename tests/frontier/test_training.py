@@ -1,6 +1,41 @@
 """The runs of a comparison: what a recipe says stands instead of what is said to all."""
 
+import pytest
+
+from data_pipeline.errors import UserError
 from mypt_jax.frontier import command, recipes, training
+
+
+def made_with(*flags, names=("chain", "ce", "kl")):
+    plan = training.Plan("runs/tiny/base", "tiny", "out", flags)
+    found = [
+        training.candidate(plan, name, recipes.RECIPES[name], rate=1.0, seed=1, samples="own")
+        for name in names
+    ]
+    training.check_flags(plan, found)
+    return [run.stage.config for one in found for run in one.runs.values()]
+
+
+@pytest.mark.parametrize(
+    "flag",
+    ["optim.peak_lr=1e-4", "seed=3", "num_steps=9", "workdir=x", "init_from=x"],
+)
+def test_what_the_comparison_sets_is_not_ignored_but_refused(flag):
+    with pytest.raises(UserError, match=flag.partition("=")[0]):
+        made_with(f"--config.{flag}")
+
+
+def test_a_flag_that_no_recipe_takes_is_refused():
+    """The chain takes it, recipes of one stage say it themselves."""
+    flag = "--config.objective.replay=ce+kl"
+    assert made_with(flag)[0]["objective"]["replay"] == "ce+kl"
+    with pytest.raises(UserError, match="--recipes"):
+        made_with(flag, names=("ce", "kl"))
+
+
+def test_how_runs_are_watched_can_be_said():
+    (one,) = made_with("--config.eval.drift=end", "--config.log.trackers=wandb", names=["kl"])
+    assert one["eval"]["drift"] == "end" and one["log"]["trackers"] == ("wandb",)
 
 
 def test_own_samples_take_the_place_of_general_text():
