@@ -12,7 +12,7 @@ import shutil
 import sys
 import textwrap
 
-from data_pipeline import arguments, errors
+from data_pipeline import arguments, atomic, errors
 from mypt_jax.runs import layout
 from mypt_jax.storage import bucket, fetch
 
@@ -96,8 +96,8 @@ def main(argv=None) -> int:
             print(_side_by_side(samples[prompt], shutil.get_terminal_size().columns), end="\n\n")
         if options.save:
             path = bucket.local_path(_beside(options.run, layout.SAMPLES))
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump(samples, file, indent=1, ensure_ascii=False)
+            with atomic.replacing(path) as file:
+                file.write(json.dumps(samples, indent=1, ensure_ascii=False).encode())
         return 0
     stream = len(prompts) == 1
     write = functools.partial(print, end="", flush=True) if stream else None

@@ -28,7 +28,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--out", required=True, help="the merged run's directory, a new one")
     parser.add_argument("--line", action="store_true", help="evaluate the line toward a run")
     parser.add_argument("--toward", default="", metavar="RUN", help="where the line leads")
-    parser.add_argument("--points", type=int, default=11, help="of the line, its ends included")
+    parser.add_argument("--points", type=int, help="of the line, its ends included; default: 11")
     parser.add_argument("--limit", default="", help="of forgetting, such as 1%% or 0.01")
     args = parser.parse_args(argv)
     if args.line != bool(args.toward):
@@ -37,6 +37,9 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
         raise errors.UserError(
             "--limit chooses a point of a line: give --line --toward=RUN with it"
         )
+    if args.points is not None and not args.line:
+        raise errors.UserError("--points are of a line: give --line --toward=RUN with it")
+    args.points = 11 if args.points is None else args.points
     if not 2 <= args.points <= _MOST_POINTS:
         raise errors.UserError(
             f"--points is {args.points}, wanted 2 (a line has two ends) to {_MOST_POINTS:,}"

@@ -79,6 +79,7 @@ def test_without_a_limit_the_run_is_the_sum(family, tmp_path, capsys):
         (["--line"], "--line and --toward=RUN go together"),
         (["--toward=base"], "--line and --toward=RUN go together"),
         (["--limit=1%"], "--limit chooses a point of a line"),
+        (["--points=5"], "--points are of a line"),
         (
             ["--line", "--toward=base", "--points=1"],
             "--points is 1, wanted 2 (a line has two ends) to 1,001",
