@@ -96,9 +96,9 @@ class Words(Account):
             self._told("unaccounted", f"{where}: {sample}")
 
     def skip(self, reason: str, text: str) -> None:
-        number = count(text)
-        self.total["in"] += number
-        self.reasons[reason] += number
+        if number := count(text):
+            self.total["in"] += number
+            self.reasons[reason] += number
 
 
 class Markup:

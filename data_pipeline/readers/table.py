@@ -115,6 +115,7 @@ READERS: dict[str, Reader] = {
         streams=True,
         converts=False,
     ),
+    "pod": Reader("code_docs.pod", (".pod",)),
     "pptx": Reader("office.slides", (".pptx",), streams=True, converts=False),
     "rest": Reader("markup.rst", (".rst",)),
     "rfc": Reader("publications.rfc"),

@@ -93,6 +93,7 @@ PAGES = {
     "mediawiki": "<mediawiki><page><title>A</title><ns>0</ns><text>'''Bold''' [[B|c]]&lt;ref&gt;note&lt;/ref&gt; {{x|y}}\n== See also ==\n* z\n</text></page><page><title>Talk:A</title><ns>1</ns><text>chat</text></page></mediawiki>",
     "notebook": '{"nbformat": 4, "cells": [{"cell_type": "markdown", "source": ["# A\\n", "[b](http://c.d)"]}, {"cell_type": "code", "source": "x = 1", "outputs": [{"text": ["printed"]}]}]}',
     "plain": "one two\n",
+    "pod": "# A comment\nuse x;\n\n=encoding utf8\n\n=head1 NAME\n\nA - B<b>old C<< a->b >> L<text|http://x.y>X<index> caf\u00e9 cafE<eacute>\n\n=over 4\n\n=item 1.\n\none\n\n=back\n\n=for html <b>x</b>\n\n=begin comment\n\nnote\n\n=end comment\n\n=foo bar\n\n  verb E<lt>\n\n=cut\n\nmore();\n",
     "rows": "one\ttwo\nthree\n",
     "rest": ".. comment here\n\n.. _label:\n\nTitle\n=====\n\n:func:`~a.b` |sub| [1]_\n\n.. |sub| replace:: word\n\n.. raw:: html\n\n   <b>x</b>\n\n.. [1] note\n",
     "rfc": "Text one.\n\nPostel          [Page 1]\n\f\nRFC 1   Title   May 1990\n\nText two.\n",

@@ -101,6 +101,19 @@ HOSTILE = {
     "html": [b"<div>" * 4_000, b"<li>" * 4_000, b"<p>" * 4_000],
     "javadoc": [b"/**" * 20_000, b"/** {@code " * 3_000 + b"*/", b"{@a" * 9_000],
     "godoc": [b"//a\n" * 30_000],
+    "pod": [
+        b"=pod\n\n" + body
+        for body in (
+            b"B<" * 50_000 + b"x",
+            b"C<< " * 20_000 + b" >>" * 9_000,
+            b"L<a|" * 20_000,
+            b"=over\n\n=item x\n\n" * 5_000 + b"text",
+            b" x\n\n" * 30_000,
+            b"=begin x\n\n" * 20_000,
+            b"X<" + b" " * 50_000,
+            b"=item x\n\n" * 20_000,
+        )
+    ],
     "stix": [b"[" * 50_000, b'{"objects":' * 20_000],
     "akn": [b"<a>" * 50_000, b"<akomaNtoso>" * 10_000],
     "cwe": [b"<Weakness>" * 10_000],
