@@ -6,7 +6,9 @@
     python scripts/figures.py check                 # exit code 1 where a document says another
 
 In a document a figure stands between `<!-- measured: NAME KEY UNIT -->` and `<!-- . -->`, the table
-of the quickstart between its own marks. tests/docs/test_figures.py checks.
+of the quickstart between its own marks, one of a JSON beside the document, as `mypt frontier` and
+scripts/bench_limits.py write them, between `<!-- table: KIND FILE -->` and `<!-- table: end -->`.
+tests/docs/test_figures.py checks.
 """
 
 import argparse
@@ -38,6 +40,7 @@ _FIGURE = re.compile(r"(<!-- measured: (\w+) (\w+) (\w+) -->)(.*?)(<!-- \. -->)"
 _TABLE = re.compile(
     r"(<!-- quickstart table: begin -->\n)(.*?)(<!-- quickstart table: end -->)", re.S
 )
+_FROM_JSON = re.compile(r"(<!-- table: (\w+) (\S+) -->\n)(.*?)(<!-- table: end -->)", re.S)
 _COLUMNS = ("Run", "Init from", "LR", "Replay", "Steps", "Domain", "General")
 
 
@@ -83,8 +86,20 @@ def of_quickstart(runs: Path) -> dict:
     return {"table": table}
 
 
-def filled(text: str, measured: Mapping, *, where: str) -> str:
-    """A document with the figures as they were measured. Raises UserError for unknown ones."""
+def of_json(kind: str, path: Path) -> list[str]:
+    """Lines of the table of a comparison's JSON; `kind`: which command wrote it."""
+    import bench_limits
+
+    from mypt_jax.frontier import page
+
+    if kind == "limits":
+        return bench_limits.table(json.loads(path.read_text(encoding="utf-8"))["rows"])
+    return page.table_of(path)
+
+
+def filled(text: str, measured: Mapping, *, where: Path) -> str:
+    """A document, at `where`, with the figures as they were measured. Raises UserError for unknown
+    ones."""
 
     def figure(match: re.Match) -> str:
         begin, name, key, unit, _, end = match.groups()
@@ -107,7 +122,11 @@ def filled(text: str, measured: Mapping, *, where: str) -> str:
         )
         return f"{match[1]}{chr(10).join(lines)}\n\n{said}\n{match[3]}"
 
-    return _TABLE.sub(table, _FIGURE.sub(figure, text))
+    def from_json(match: re.Match) -> str:
+        begin, kind, name, _, end = match.groups()
+        return "".join([begin, *(f"{line}\n" for line in of_json(kind, where.parent / name)), end])
+
+    return _FROM_JSON.sub(from_json, _TABLE.sub(table, _FIGURE.sub(figure, text)))
 
 
 def differing(root: Path) -> dict[Path, str]:
@@ -115,7 +134,7 @@ def differing(root: Path) -> dict[Path, str]:
     measured, found = read(root), {}
     for path in (*root.glob("*.md"), *(root / "docs").rglob("*.md")):
         text = path.read_text(encoding="utf-8")
-        new = filled(text, measured, where=str(path.relative_to(root)))
+        new = filled(text, measured, where=path)
         if new != text:
             found[path] = new
     return found

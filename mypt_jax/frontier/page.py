@@ -17,6 +17,7 @@ from mypt_jax.runs import code
 _WIDTH, _HEIGHT, _MARGIN = 760, 520, 64  # pixels
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000")
 _DASHES = ("", "6 3", "2 3")
+NONE = "-"  # not measured
 _HEADER = (
     "recipe|rate|seeds|share|domain|forgetting|less than raw {}|less than best CE|elsewhere"
     "|drift|own words|choice: domain|choice: general|recall: general|FLOPs|with all trials"
@@ -25,12 +26,26 @@ _HEADER = (
 
 def table(rows: Sequence[Row], against: str) -> list[str]:
     """Markdown. Losses are nats/token over the base's, intervals 95 %; `against`: the recipe that
-    all are compared with."""
-    header = _HEADER.format(against).split("|")
+    all are compared with. A column that nothing was measured for is left out."""
+    columns = zip(_HEADER.format(against).split("|"), *map(_cells, rows), strict=True)
+    header, *shown = zip(*(one for one in columns if {*one[1:]} != {NONE}), strict=True)
     lines = [f"| {' | '.join(header)} |", f"|{'---|' * len(header)}"]
-    for row in rows:
-        lines.append(f"| {' | '.join(_cells(row))} |")
-    return lines
+    return [*lines, *(f"| {' | '.join(cells)} |" for cells in shown)]
+
+
+def table_of(path: str | os.PathLike) -> list[str]:
+    """The table of a frontier.json, as it was written beside it."""
+    with open(path, encoding="utf-8") as file:
+        found = json.load(file)
+
+    def intervals(given: Mapping) -> dict[str, Interval]:
+        return {name: Interval(**one) for name, one in given.items()}
+
+    rows = [
+        Row(**{**row, "figures": intervals(row["figures"]), "less": intervals(row["less"])})
+        for row in found["rows"]
+    ]
+    return table(rows, found["compared_with"])
 
 
 def _cells(row: Row) -> list[str]:
@@ -55,16 +70,16 @@ def _cells(row: Row) -> list[str]:
 
 
 def _signed(one: Interval | None) -> str:
-    return "-" if one is None else f"{one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
+    return NONE if one is None else f"{one.value:+.3f} ({one.low:+.3f} to {one.high:+.3f})"
 
 
 def _percent(one: Interval | None) -> str:
-    return "-" if one is None else f"{one.value:.0f} % ({one.low:.0f} to {one.high:.0f})"
+    return NONE if one is None else f"{one.value:.0f} % ({one.low:.0f} to {one.high:.0f})"
 
 
 def _share(one: Interval | None) -> str:
     return (
-        "-"
+        NONE
         if one is None
         else f"{100 * one.value:.0f} % ({100 * one.low:.0f} to {100 * one.high:.0f})"
     )

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,8 +37,19 @@ def test_a_document_that_says_another_is_found_and_mended(tmp_path):
         page: "A page of <!-- measured: report page_bytes MB -->2.3 MB<!-- . -->.\n"
     }
     page.write_text("<!-- measured: report nothing MB -->1<!-- . -->")
-    with pytest.raises(figures.UserError, match="docs/page.md: .*'nothing'"):
+    with pytest.raises(figures.UserError, match="page.md: .*'nothing'"):
         figures.differing(tmp_path)
+
+
+def test_a_comparisons_table_is_that_of_its_json(tmp_path):
+    for name in ("adaptation.md", "frontier.json", "limits.json"):
+        shutil.copy(ROOT / "docs" / name, tmp_path)
+    page = tmp_path / "adaptation.md"
+    text = page.read_text(encoding="utf-8")
+    for figure in ("+0.323 (+0.264 to +0.387)", "+1.05, +0.91, +1.11 %"):
+        assert figure in text
+        changed = text.replace(figure, "+0.001")
+        assert figures.filled(changed, {}, where=page) == text
 
 
 def test_the_quickstarts_table_comes_from_its_report(tmp_path, capsys):
@@ -48,7 +60,7 @@ def test_the_quickstarts_table_comes_from_its_report(tmp_path, capsys):
     entry = {"date": "2026-11-27", "machine": "2 cores", "versions": {"python": "3", "jax": "0"}}
     marks = "<!-- quickstart table: begin -->\nold\n<!-- quickstart table: end -->"
     measured = {"quickstart": {**entry, "figures": {"table": table}}}
-    text = figures.filled(marks, measured, where="README.md")
+    text = figures.filled(marks, measured, where=Path("README.md"))
     assert "| v8 | v7 | 9e-5 | 20% | 20 | 3.257 | 2.360 |" in text and "old" not in text
 
 
