@@ -100,6 +100,7 @@ def materialize(
             "begin: prepare them with --bos=no, or leave --layout out"
         )
     with atomic.staged_directory(out_dir) as staging:
+        # The original's layout is made from ours, which is then thrown away.
         native = staging if layout == "mypt_jax" else staging / "native"
         native.mkdir(exist_ok=True)
         sources = {}

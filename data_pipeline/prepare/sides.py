@@ -33,7 +33,9 @@ class Sides:
         near_val = self._new_like_old("val", lambda: self._new(store, chosen))
         new_val = [one.val_docs for one in chosen.values()]
         in_val = np.union1d(np.concatenate(new_val), near_val) if new_val else near_val
+        # Train is the large split: it is read only where a new text would stand in val.
         near_train = self._like_old_train(store, chosen, in_val) if len(in_val) else _none()
+        # On either side such a text would put the other side's words across the split.
         torn = np.intersect1d(near_val, near_train)
         return {
             source: self._moved(one, store, near_val, near_train, torn)

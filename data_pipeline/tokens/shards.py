@@ -158,6 +158,7 @@ def read_manifest(root: Path) -> dict:
 
 def fingerprint_of(manifest: dict) -> str:
     """Returns the SHA-256 of the sources and the tokenizer: the same for every storage of them."""
+    # Not the storage nor how it was made: a dataset exported as ArrayRecord is the same text.
     content = [manifest["tokenizer"], manifest["dtype"], manifest["sources"]]
     written = json.dumps(content, sort_keys=True, ensure_ascii=True)
     return hashlib.sha256(written.encode()).hexdigest()
@@ -187,6 +188,7 @@ def _from_manifest(root: Path, manifest: dict) -> Dataset:
             sources=sources,
             settings=manifest["settings"],
         )
+        # An id beyond the vocabulary would read some other row of the table, and no error come.
         largest = max(dataset.max_id, *_edge_ids(tokenizer))
         fits = largest < dataset.vocab_size
     except (KeyError, TypeError, AttributeError) as error:
@@ -274,6 +276,7 @@ def _source(
                     f"have {total}: restore the manifest or build the dataset again"
                 )
         for part in parts[split]:
+            # By size alone, since every start opens datasets; hashes are checked while it compiles.
             if storage == "shards":
                 streams.check_size(part.path + ".bin", part.tokens * dtype.itemsize)
             streams.check_size(part.path + ".idx", part.documents * 8)

@@ -115,6 +115,7 @@ class Points:
             found = evaluations.read(path)
             if not found.fault:
                 return found
+        # In fp32 whatever a recipe was trained in: what is compared is what was learned.
         placed = jax.device_put(jax.tree.map(lambda x: np.asarray(x, np.float32), dict(params)))
         os.makedirs(self._cache, exist_ok=True)
         evaluations.write(path, measure(placed))

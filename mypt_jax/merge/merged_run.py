@@ -74,6 +74,7 @@ def write(
             "eval": layout.losses(row),
             "report": finish.reported(out, STEP),
         }
+        # Last of all: until it is there, no stage starts from what may be half a run.
         lineage.write_json(layout.join(out, layout.FINISHED), done)
     return done
 
@@ -143,7 +144,7 @@ def _config(out: str, parents: Sequence[Parent], evaluator: Evaluator) -> dict:
         "num_steps": STEP,
         "domain_epochs": 0.0,
         "optim": {**config["optim"], "peak_lr": 0.0, "average_ratio": 0.0, "moments": "fresh"},
-        "guard": {**config["guard"], "action": "warn"},
+        "guard": {**config["guard"], "action": "warn"},  # a sum is measured, and never stopped
         "checkpoint": {**config["checkpoint"], "keep_optimizer": False},
     }
 

@@ -47,6 +47,7 @@ def resolve(config: Mapping, device: jax.Device) -> dict:
         modern = device.platform == "tpu" or attention.compute_capability(device) >= 8.0
         resolved["compute_dtype"] = "bfloat16" if modern else "float32"
     resolved["attention"] = attention.resolve(config["attention"], device)
+    # A kernel that was asked for by name is not swapped for another in silence.
     unfit = _unfit(resolved["attention"], resolved)
     if unfit and config["attention"] != "auto":
         raise UserError(f"{unfit}, or set model.attention=xla")
@@ -88,7 +89,8 @@ class GPT(nnx.Module):
         self.config = c
         keys = jax.random.split(rngs.params(), 3)
         self.embed = layers.Embed(keys[0], c)
-        # Every block parameter is stacked along a leading layer axis, whether scanned or not.
+        # Every block parameter is stacked along a leading layer axis, whether scanned or not: one
+        # layout on disk, so that scan_layers can differ between a run and who reads it.
         make_blocks = nnx.vmap(lambda key: layers.Block(key, c))
         self.blocks = make_blocks(jax.random.split(keys[1], c.n_layer))
         self.ln_f = layers.Norm(c.n_embd, kind=c.norm, eps=c.norm_eps, dtype=c.param_dtype)
@@ -133,6 +135,7 @@ class GPT(nnx.Module):
         def one_layer(x_BLD, layer):
             params, index = layer
             block = nnx.merge(graph, params)
+            # By the layer's number, so that a scan and a loop draw the same masks.
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
             dropout = functools.partial(layers.dropout, rate=c.dropout, key=key, rows_B=dropout_B)
             return block(
@@ -213,6 +216,7 @@ class GPT(nnx.Module):
                 parts=layers.Parts(),
             ), None
 
+        # The cache is carried whole: as an output of each layer it would be copied at every token.
         carry = (self._embed(tokens_BL, positions_BL), cache)
         (x_BLD, cache), _ = jax.lax.scan(one_layer, carry, (stacked, jnp.arange(c.n_layer)))
         return self.ln_f(x_BLD), cache
@@ -227,6 +231,7 @@ class GPT(nnx.Module):
         x_BLD = constrain(self.embed.tokens[...], ("vocab", "lookup"))[tokens_BL]
         if self.embed.positions is not None:
             x_BLD = x_BLD + self.embed.positions[...][positions_BL]
+        # After the sum, so that it is rounded once.
         return x_BLD.astype(self.config.compute_dtype)
 
     def _rope(self, positions_BL):
@@ -241,6 +246,7 @@ class GPT(nnx.Module):
         cos, sin = jnp.cos(angles_BLK)[:, :, None], jnp.sin(angles_BLK)[:, :, None]
 
         def rotate(x_BLHK):
+            # In fp32: bfloat16 cannot tell the angles of neighbours far into the context apart.
             a, b = jnp.split(x_BLHK.astype(jnp.float32), 2, axis=-1)
             turned = jnp.concatenate((a * cos - b * sin, b * cos + a * sin), axis=-1)
             return turned.astype(x_BLHK.dtype)

@@ -146,6 +146,7 @@ class Evaluation:
 
         def keep() -> None:
             self._keep(own.sources, done)
+            # Step 0 has the parent's parameters: another loss there is a fault of loading.
             if done == 0 and self._run.parent is not None:
                 with self._run.data_check.before_blame():
                     parent_check.compare(self._run, own)
@@ -200,6 +201,7 @@ class Evaluation:
     def _between_batches(self, done: int) -> Callable[[], None]:
         def between_batches():
             self._run.observers.at_evaluation(done)
+            # An evaluation may take minutes, which a machine that is taken away does not give.
             if jax.process_count() == 1:  # several processes leave together, after the next step
                 self._interrupts.check()
 

@@ -54,6 +54,7 @@ def digests(loader: loaders.TrainLoader, plan: Mapping, parent: Parent | None) -
     """What this process reads: training data, evaluation windows, the parent's step."""
     evaluation = hashlib.sha256()
     for key, windows in sorted(plan.items()):
+        # The shape as well: bytes alone do not say where one window ends.
         evaluation.update(f"{key} {windows.tokens.shape}\n".encode())
         evaluation.update(windows.tokens.tobytes())
         evaluation.update(windows.doc_WL.tobytes())
@@ -71,6 +72,7 @@ def check_data(validated: Validated, stack: contextlib.ExitStack) -> data_check.
     """Begins to read what the manifests vouch for."""
     components = [*validated.mixture.components, *validated.elsewhere, *validated.extra]
     splits = [(one.data, "val") for one in components]
+    # Text that is only evaluated may be a large dataset's, whose train split nobody reads here.
     splits += [(one.data, "train") for one in components if one.share]
     limit = validated.config["distributed"]["save_timeout_secs"]
     found = data_check.DataCheck(splits, timeout_secs=limit)

@@ -59,6 +59,7 @@ def open_loop(
     """
     config = validated.config
     loader, plan = inputs.open_loader(validated, program), inputs.plan_evaluation(validated)
+    # Before anything is written: hosts that read different text must not own a run together.
     hosts.compare_files(
         inputs.digests(loader, plan, validated.parent),
         timeout_secs=config["distributed"]["timeout_secs"],
@@ -78,10 +79,12 @@ def open_loop(
     stack.callback(observers.close)
     saver = _checkpointer(config, owned, link)
     stack.callback(saver.close)
+    # Reads in threads while the step compiles; the first save waits for what it says.
     checked = inputs.check_data(validated, stack)
     with ledger.phase("restore" if layout.steps(config["workdir"]) else "compilation"):
         state, meta, found = _start(validated, program, saver, link)
         done = int(state["step"])
+    # A run that goes on keeps the order of windows and the offsets that it began with.
     loader = inputs.open_loader(validated, program, meta) if meta else loader
     record = meta["lineage"] if meta else provenance.new(validated, loader, program, state)
     if meta and not layout.has_optimizer(config["workdir"], done):
@@ -100,12 +103,12 @@ def open_loop(
             num_steps=config["num_steps"],
         ),
         observers=observers,
-        started=time.monotonic() - (meta["wall_secs"] if meta else 0.0),
+        started=time.monotonic() - (meta["wall_secs"] if meta else 0.0),  # over all its starts
     )
     stack.callback(run.metrics.close)
     loop = _make_loop(run, validated, program, loader, plan, saver, ledger, interrupts)
     row, kept, resumed = _resume(loop, validated, program, meta, done) if meta else ({}, -1, [])
-    run.metrics.cut(kept)
+    run.metrics.cut(kept)  # what came after the saved step will come again
     if run.is_writer:
         _write_records(run, first_step=kept + 1)
     notes = [*validated.notes, *program.notes, *inputs.notes_of(plan), *notes, *found, *resumed]
