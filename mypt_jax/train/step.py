@@ -283,7 +283,8 @@ def _rows(config: Mapping, sources: Sequence[Source], mesh: Mesh) -> objectives.
             parts=config["accumulation_steps"],
         )
 
-    return objectives.Rows(shards, most("domain"), most("general"))
+    # At least one, of weight 0 where general text is all there is: no rows have no chunks.
+    return objectives.Rows(shards, max(1, most("domain")), most("general"))
 
 
 def _loss_and_gradients(batch_loss, params, batch, key, accumulation_steps):

@@ -52,6 +52,16 @@ def test_cross_entropy_reports_both_kinds_of_windows_too(base):
     assert any(weight == pytest.approx(n / 8, rel=1e-3) for n in (2, 3))
 
 
+def test_general_text_alone_can_be_taught(base):
+    root, overrides = base
+    alone = {"data.replay_ratio": 1.0, "num_steps": 2, "workdir": root / "alone"}
+    end = train("v3", {**overrides, **TAUGHT, "objective.replay": "ce+kl", **alone})
+    assert end.returncode == 0, end.stderr
+    row = layout.metrics(root / "alone")[-1]
+    assert row["loss"] == pytest.approx(row["loss/replay"] + 3 * row["kl/replay"], rel=1e-4)
+    assert row.get("loss/domain") is None
+
+
 def test_the_teacher_is_recorded_and_a_child_keeps_the_base(taught, base):
     root, overrides = base
     teacher = layout.record(taught)["teacher"]
