@@ -21,7 +21,7 @@ def config(given: overrides.Given) -> dict:
     validation.check_extra(found["eval"]["extra"])
     if found["data"]["mixture"]:
         validation.open_view(found["data"], given.overridden)
-    together.check_objective(found)
+    together.check_objective(found, given.overridden)
     return found
 
 

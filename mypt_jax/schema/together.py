@@ -1,6 +1,6 @@
 """What keys of a config must agree on with each other: no data, and no run, is needed to say so."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import tokenizer as tokenizers
@@ -18,9 +18,10 @@ def tokenizer(config: Mapping) -> tokenizers.Tokenizer:
     return found
 
 
-def check_objective(config: Mapping) -> None:
+def check_objective(config: Mapping, overridden: Collection[str]) -> None:
     """Raises UserError for an objective, or a limit of forgetting, that nothing would follow or
-    show. Wants data.replay_ratio as data.mixture decides it."""
+    show. Wants data.replay_ratio as data.mixture decides it; `overridden`: the keys that were
+    typed."""
     wanted = config["objective"]
     if wanted["replay"] != "ce" and config["data"]["replay_ratio"] == 0:
         raise UserError(
@@ -28,6 +29,12 @@ def check_objective(config: Mapping) -> None:
             "data.replay_ratio is 0: give replay a share, or set objective.replay=ce"
         )
     if not wanted["max_forgetting"]:
+        # Off by default; who types it asks for a limit, and would train without one.
+        if "objective.max_forgetting" in overridden:
+            raise UserError(
+                "objective.max_forgetting is 0, which no training keeps: give a share of the "
+                "base's loss such as 0.01, or leave it out for no limit"
+            )
         return
     told = f"objective.max_forgetting={wanted['max_forgetting']:g}"
     if wanted["replay"] == "ce":

@@ -51,7 +51,7 @@ def validate(
     _check_workdir(config["workdir"])
     mixture, elsewhere, extra = open_data(config, overridden)
     components = [*mixture.components, *elsewhere, *extra]
-    together.check_objective(config)
+    together.check_objective(config, overridden)
     tokenizer = _check_tokenizer(config, components)
     mixtures.check_overlap(components)
     if config["data"]["bos_at_cuts"]:

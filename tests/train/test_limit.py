@@ -159,6 +159,7 @@ def test_a_run_with_a_limit_that_was_stopped_is_the_same(limited, tmp_path):
         ({"objective.replay_weight": 0}, "give it a start"),
         ({"eval.drift": "end"}, "set eval.drift=always"),
         ({"objective.max_forgetting": -1}, "objective.max_forgetting"),
+        ({"objective.max_forgetting": 0}, "leave it out for no limit"),
     ],
 )
 def test_a_limit_that_nothing_would_hold_is_refused(limited, tmp_path, changes, said):
