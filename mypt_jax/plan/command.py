@@ -22,7 +22,7 @@ import json
 
 from data_pipeline import arguments, errors
 from mypt_jax.plan import asked
-from mypt_jax.schema import hints, overrides
+from mypt_jax.schema import hints, overrides, together
 
 UTILISATION = 0.40  # of the peak rate; published values near this size are 0.35 to 0.57
 
@@ -88,7 +88,8 @@ def main(argv: list[str] | None = None) -> int:
         topology.prepare()
         topology.devices(known.topology)  # refused, if so, before anything is printed
     if not known.json:
-        lines = describe.plan(config, given.spec, known.utilisation, prices)
+        lines = together.without_effect(config, given.overridden)
+        lines += describe.plan(config, given.spec, known.utilisation, prices)
         print("\n".join(lines), flush=True)
     if known.here:
         from mypt_jax.plan import here

@@ -1,9 +1,48 @@
 """What keys of a config must agree on with each other: no data, and no run, is needed to say so."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import tokenizer as tokenizers
+
+# {key: (what leaves it without effect, whether a config has that)}.
+_NO_TEACHER = ("objective.replay=ce", lambda config: config["objective"]["replay"] == "ce")
+_NO_ADAPTER = ("adapter.rank=0", lambda config: not config["adapter"]["rank"])
+_NO_ROPE = ("model.position=learned", lambda config: config["model"]["position"] == "learned")
+_IDLE: Mapping[str, tuple[str, Callable[[Mapping], bool]]] = {
+    "objective.replay_weight": _NO_TEACHER,
+    "objective.teacher": _NO_TEACHER,
+    "objective.limit_on": (
+        "objective.max_forgetting=0",
+        lambda config: not config["objective"]["max_forgetting"],
+    ),
+    "adapter.alpha": _NO_ADAPTER,
+    "adapter.matrices": _NO_ADAPTER,
+    "model.rope_theta": _NO_ROPE,
+    "model.rope_scaling": _NO_ROPE,
+    "optim.eps": ("optim.optimizer=lion", lambda config: config["optim"]["optimizer"] == "lion"),
+    "optim.decay_ratio": (
+        "a schedule other than wsd",
+        lambda config: config["optim"]["schedule"] != "wsd",
+    ),
+    "optim.final_lr_ratio": (
+        "optim.schedule=constant",
+        lambda config: config["optim"]["schedule"] == "constant",
+    ),
+    "log.wandb_project": (
+        "log.trackers without wandb",
+        lambda config: "wandb" not in config["log"]["trackers"],
+    ),
+}
+
+
+def without_effect(config: Mapping, overridden: Collection[str]) -> list[str]:
+    """A line for each key that was typed and changes nothing."""
+    return [
+        f"warning: {key} has no effect with {why}"
+        for key, (why, is_idle) in _IDLE.items()
+        if key in overridden and is_idle(config)
+    ]
 
 
 def tokenizer(config: Mapping) -> tokenizers.Tokenizer:

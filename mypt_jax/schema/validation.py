@@ -58,7 +58,7 @@ def validate(
         for one in components:
             one.dataset.edges()
     _check_elsewhere(elsewhere, mixture)
-    notes = _samples_note(components)
+    notes = together.without_effect(config, overridden) + _samples_note(components)
     notes += duration.resolve(config, _domain_tokens(mixture), overridden)
     _check_recorded_parent(config)
     parent = _open_parent(config, tokenizer)
