@@ -82,11 +82,8 @@ def main(argv: list[str] | None = None) -> int:
     print("| data | loss | std. error | perplexity | bits per byte | tokens |")
     print("|---|---|---|---|---|---|")
     for key, row in found.items():
-        stderr = "-" if row["stderr"] is None else f"{row['stderr']:.4f}"
-        print(
-            f"| {key} | {row['loss']:.4f} | {stderr} | {row['perplexity']:.2f} | "
-            f"{row['bits_per_byte']:.4f} | {row['tokens']:,} |"
-        )
+        cells = [_cell(row[name], form) for name, form in _COLUMNS.items()]
+        print(f"| {key} | {' | '.join(cells)} | {row['tokens']:,} |")
     return 0
 
 
@@ -150,6 +147,14 @@ def _answers(run, answers: Mapping, *, as_json: bool) -> list[str]:
             for d, t, m, e, one in rows
         ),
     ]
+
+
+_COLUMNS = {"loss": ".4f", "stderr": ".4f", "perplexity": ".2f", "bits_per_byte": ".4f"}
+
+
+def _cell(value: float | None, form: str) -> str:
+    """A dash for what is not known, and for what no float holds."""
+    return "-" if value is None else f"{value:{form}}"
 
 
 def _finite(value: float) -> float | None:

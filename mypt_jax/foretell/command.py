@@ -62,11 +62,18 @@ def _runs(directory: str) -> Iterator[str]:
 
 def _of_run(path: str) -> Iterator[tuple[float, str, law.Foretold, float]]:
     """(share of the steps seen, role, foretold, what it was). Raises UserError."""
-    config, record = recorded.config(path), layout.record(path)
-    above, whole = lineage.above(record["ancestors"]), lineage.read(path)
+    config, record, end = recorded.config(path), layout.record(path), layout.finished(path)
+    if record.get("merged_from"):
+        raise UserError("it is a sum of runs, and was not trained")
+    if end is None or "rolled_back_from" in end:
+        raise UserError("its guard rolled it back: its last step is not what it came to")
+    row = next((row for row in layout.metrics(path) if row["step"] == end["step"]), {})
+    last = end.get("eval") or layout.losses(row)
+    if not last.keys() >= {*lineage.ROLES}:
+        raise UserError("it was not evaluated on domain and general at its end, or that is damaged")
+    above = lineage.above(record["ancestors"])
     mixture = validation.open_data(config)[0]
     epochs = duration.domain_epochs(config, mixture, record.get("drawn", {}))
-    last = layout.losses(dict(whole.rows[-1]))
     told, why = 0, ""
     for seen in SEEN:
         own = lineage.read(path, until=seen * config["num_steps"])

@@ -1,10 +1,11 @@
 """Runs as a table: where each stands, what it came to, and what room it takes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from data_pipeline.batches.mixture import ROLES
 from mypt_jax import guide
-from mypt_jax.report import cells
+from mypt_jax.report import cells, standing
 from mypt_jax.report.run import Run
 from mypt_jax.runs import layout, lease, lease_place
 from mypt_jax.runs.comparison import Difference
@@ -14,7 +15,8 @@ _HEADER = ("run", "state", "from", "domain", "general", "change, nats", "verdict
 
 def table(found: Sequence[Run]) -> list[str]:
     """The lines of the table, its header first."""
-    return aligned([_HEADER, *map(_row, found)])
+    apart = {role: standing.apart(found, role) for role in ROLES}
+    return aligned([_HEADER, *(_row(run, apart) for run in found)])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -26,14 +28,15 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def _row(run: Run) -> tuple[str, ...]:
+def _row(run: Run, apart: Mapping[str, Mapping[str, str]]) -> tuple[str, ...]:
+    """`apart`: {role: {run: why its loss does not stand beside those of most}}."""
     change = run.against_baseline("general") if run.is_domain_stage else None
     is_measured = isinstance(change, Difference)
     return (
         str(run.path),
         state(run),
         run.parent.name if run.parent else str(run.config["init_from"]),
-        *(cells.loss_text(run.final.get(role)) for role in ("domain", "general")),
+        *(cells.standing_text(run, role, apart[role]) for role in ROLES),
         cells.nats_text(change),
         guide.verdict(change.share) if is_measured else cells.NONE,
         f"{size(str(run.path)) / 1e6:,.1f}",

@@ -133,10 +133,15 @@ def _then(run: Run, path: str) -> list[str]:
     step = run.finished["step"]
     if run.merged_from or not run.rows:
         return found
-    if layout.has_optimizer(path, step):
-        longer = "where it stopped"
-    elif changes.lost_with_optimizer(recorded.config(path)):
+    has_optimizer = layout.has_optimizer(path, step)
+    if (
+        "rolled_back_from" in run.finished
+        or changes.is_drawn_back(run.record)
+        or (not has_optimizer and changes.lost_with_optimizer(recorded.config(path)))
+    ):
         return [*found, f"a stage from it: --config.init_from={path}"]
+    if has_optimizer:
+        longer = "where it stopped"
     else:
         longer = "from its parameters, the rate warmed up again"
     return [*found, f"--config.num_steps above {step:,} trains it longer, {longer}"]

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from mypt_jax.report import standing
-from mypt_jax.report.run import Run
+from mypt_jax.report.run import Run, perplexity
 from mypt_jax.runs.comparison import UNKNOWN, Difference, Refusal
 
 Change = Difference | Refusal | None
@@ -22,6 +22,15 @@ def listed(names: Sequence[str]) -> str:
 
 def loss_text(value: float | None) -> str:
     return NONE if value is None else f"{value:.3f}"
+
+
+def perplexity_text(loss: float | None) -> str:
+    return NONE if loss is None else large_text(perplexity(loss), ".1f")
+
+
+def large_text(value: float, form: str) -> str:
+    """A figure in a form, unless that would be a row of digits."""
+    return f"{value:{form}}" if abs(value) < 1e6 else f"{value:.2e}"
 
 
 def rate_text(value: float) -> str:

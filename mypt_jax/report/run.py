@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_pipeline.batches.eval_windows import REPORT
 from mypt_jax.runs import baselines, comparison, evaluation_file, evaluations, layout, recited
 from mypt_jax.runs.comparison import Difference, Refusal
 from mypt_jax.runs.evaluations import Evaluation
@@ -53,6 +54,9 @@ class Run:
 
     @property
     def step(self) -> int:
+        """The one that the result is of, else the newest that was logged."""
+        if self.finished:
+            return int(self.finished["step"])
         return int(self.rows[-1]["step"]) if self.rows else 0
 
     @property
@@ -70,12 +74,20 @@ class Run:
     @cached_property
     def recited(self) -> tuple[int, list[recited.Pair]]:
         """(tokens of a continuation, what it knows by heart of each split that was asked for)."""
-        step = self.finished["step"] if self.finished else self.step
-        return recited.read(str(self.path), run_id=self.record["run_id"], step=step)
+        return recited.read(str(self.path), run_id=self.record["run_id"], step=self.step)
 
     def value(self, key: str) -> float | None:
-        """The newest logged value of a metric."""
-        return next((row[key] for row in reversed(self.rows) if row.get(key) is not None), None)
+        """The newest logged value of a metric, up to the step that the result is of."""
+        rows = (row for row in reversed(self.rows) if row["step"] <= self.step)
+        return next((row[key] for row in rows if row.get(key) is not None), None)
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """Of domain text, on the windows of `final`; None where it was not logged for them."""
+        half = "eval/" if self.result is self.newest else REPORT
+        step = self.evaluations[-1][0] if self.evaluations else -1
+        rows = (row for row in self.rows if row["step"] == step)
+        return next((row.get(f"{half}domain/bits_per_byte") for row in rows), None)
 
     def series(self, key: str) -> tuple[list[int], list[float]]:
         rows = [row for row in self.rows if row.get(key) is not None]
@@ -104,7 +116,7 @@ class Run:
         Of a run that the guard rolled back: up to the step that was kept.
         """
         end = self.finished
-        last = end["step"] if end else math.inf
+        last = self.step if end else math.inf
         found = [(int(row["step"]), layout.losses(row)) for row in self.rows]
         found = [(step, losses) for step, losses in found if losses and step <= last]
         if end and end.get("eval") and (not found or found[-1][0] != last):  # its row was damaged
@@ -231,4 +243,4 @@ def share_value(share: float | str) -> float:
 
 
 def perplexity(loss: float) -> float:
-    return math.exp(min(loss, 700.0))  # e**700 is the largest that a float holds
+    return math.exp(loss) if loss < 700.0 else math.inf  # what a float holds

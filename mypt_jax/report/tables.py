@@ -207,12 +207,15 @@ def target_metrics(runs: Sequence[Run]) -> Table:
 
         return role, value, lambda run: cells.percent_text(found[run.name])
 
-    def power(loss: float | None) -> str:
-        return NONE if loss is None else f"{perplexity(loss):.1f}"
-
     rows = [row(f"eval_{role}", cells.loss_text(baseline.get(role)), *own(role)) for role in roles]
     rows += [row(f"{role.capitalize()} change", NONE, *change(role)) for role in roles]
-    rows.append(row("Perplexity (domain)", power(baseline.get("domain")), *own("domain", power)))
+    rows.append(
+        row(
+            "Perplexity (domain)",
+            cells.perplexity_text(baseline.get("domain")),
+            *own("domain", cells.perplexity_text),
+        )
+    )
     names = tuple(run.name for run in stages)
     rows = tuple(rows) if stages else ()
     table = Table("Target metrics", ("Metric", "Baseline", *names, "Best"), rows)
@@ -233,15 +236,16 @@ def perplexities(runs: Sequence[Run]) -> Table:
         loss = run.final.get("domain")
         if loss is None:
             continue
-        bits, less = run.value("eval/domain/bits_per_byte"), NONE
+        bits, less = run.bits_per_byte, NONE
         change = run.against_start("domain") if run.is_domain_stage else None
         if isinstance(change, Difference):
-            share = 100 * (perplexity(change.final) / perplexity(change.start) - 1)
-            less = f"{share:+.0f} % against {cells.start_text(run)}"
+            share = 100 * (perplexity(change.nats) - 1)
+            less = f"{cells.large_text(share, '+.0f')} % against {cells.start_text(run)}"
         elif change is not None:
             less = change.word
-        own = f"{perplexity(loss):.1f}{cells.apart_text(run, apart)}"
-        rows.append((run.name, own, less, NONE if bits is None else f"{bits:.3f}"))
+        aside = cells.apart_text(run, apart)
+        own = f"{cells.perplexity_text(loss)}{aside}"
+        rows.append((run.name, own, less, NONE if bits is None else f"{bits:.3f}{aside}"))
     header = ("Run", "Domain perplexity", "Change", "Bits per byte")
     return Table("Domain perplexity", header, tuple(rows))
 
@@ -316,11 +320,11 @@ def throughput(runs: Sequence[Run]) -> Table:
         rates, spent = run.series("tokens_per_sec")[1], run.time_spent
         # A run that is still at work has no end yet; its newest row says how long it took so far.
         wall = (run.finished or {}).get("wall_secs", run.value("wall_secs"))
-        tokens = run.value("tokens")
+        tokens = run.series("tokens")[1][-1:]  # also what a guard rolled back took its time
         rows.append(
             (
                 run.name,
-                NONE if tokens is None else f"{tokens:,}",
+                f"{tokens[0]:,.0f}" if tokens else NONE,
                 f"{median(rates):,.0f}" if rates else NONE,
                 NONE if wall is None else f"{wall:,.0f}",
                 NONE if spent is None else f"{spent['goodput']:.0%}",

@@ -63,6 +63,12 @@ def lost_with_optimizer(recorded: Mapping) -> str:
     return ""
 
 
+def is_drawn_back(record: Mapping) -> bool:
+    """Whether a run was drawn back to its limit of forgetting when it finished, which more steps
+    would undo."""
+    return record.get("limit", {}).get("share", 1.0) < 1
+
+
 def check_finished(recorded: Mapping, config: Mapping, *, step: int) -> None:
     """Raises UserError where the config would have made another model of a finished run."""
     found = between(recorded, config, keys.ARCHITECTURE, keys.TRAINING)

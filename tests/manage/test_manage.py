@@ -11,6 +11,7 @@ from conftest import ROOT
 from data_pipeline.errors import UserError
 from mypt_jax.manage import command as manage
 from mypt_jax.runs import layout, lease, lease_place
+from tests import run_factory
 
 
 @pytest.fixture
@@ -29,6 +30,32 @@ def test_a_list_says_where_each_run_stands(runs, capsys):
     assert header.split()[:3] == ["run", "state", "from"]
     assert base.startswith("runs/base") and "finished at" in base
     assert v3.startswith("runs/v3") and "stopped at 6 of 12" in v3 and " base " in v3
+
+
+def test_losses_of_other_text_are_marked_in_the_list(tmp_path, capsys):
+    texts = {"domain/cwe": "other"}
+    for stage, parent, of in (("base", None, {}), ("v3", "base", {}), ("v5", "base", texts)):
+        run_factory.write_run(
+            tmp_path, stage, parent=parent, start=(5.0, 2.0), final=(4.0, 2.0), texts=of
+        )
+    assert manage.main(["list", str(tmp_path)]) == 0
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert ["(other windows)" in row for row in rows] == [False, False, True]
+    assert "4.000 (other windows)" in rows[-1] and "2.000 (" not in rows[-1]
+
+
+@pytest.mark.parametrize("how", ["rolled back", "drawn back"])
+def test_what_cannot_be_trained_longer_is_not_said_to_be(how, runs, capsys):
+    """The guard, or a limit of forgetting, made the result of such a run."""
+    name, change = {
+        "rolled back": ("finished.json", {"rolled_back_from": 20}),
+        "drawn back": ("lineage.json", {"limit": {"share": 0.5}}),
+    }[how]
+    path = runs / "base" / name
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    assert manage.main(["show", "runs/base"]) == 0
+    said = capsys.readouterr().out
+    assert "trains it longer" not in said and "--config.init_from=runs/base\n" in said
 
 
 def test_what_others_started_from_stays(runs, capsys):

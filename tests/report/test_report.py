@@ -54,8 +54,31 @@ def test_a_rolled_back_run_is_what_was_kept_of_it(guide):
     (run / "lineage.json").write_text(json.dumps(record))
     text = report.build(guide, guide)
     summary = {row[0]: row for row in table(text, "Experiment summary")[1:]}
-    assert summary["v8"][5:7] == ["3.300", "2.240"]
+    assert summary["v8"][4:7] == ["10", "3.300", "2.240"]
+    assert "v8: 10 steps" in text
+    assert table(text, "Domain perplexity")[-1] == ["v8", "27.1", "-15 % against v7", "1.650"]
+    assert table(text, "Speed")[-1][1] == "2,000"  # what was computed in that time
     assert "v8: guard rollback: step 20" in text
+
+
+def test_figures_of_a_table_are_of_one_half_of_val(guide):
+    """Bits per byte are of the windows that the perplexity beside it is of."""
+    path = guide / "v8/metrics.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows[-1]["report/domain/bits_per_byte"] = 1.25
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert table(report.build(guide, guide), "Domain perplexity")[-1][3] == f"{3.257 / 2:.3f}"
+    losses = {"domain/cwe": [3.257], "general/wiki": [2.36]}
+    halves = losses | {f"report/{key}": [loss[0] + 0.1] for key, loss in losses.items()}
+    run_factory.write_evaluation(guide / "v8", 20, halves)
+    own = table(report.build(guide, guide), "Domain perplexity")[-1]
+    assert own[1].startswith("28.7") and own[3].startswith("1.250")
+
+
+def test_a_perplexity_that_no_float_holds_is_no_row_of_digits(tmp_path):
+    run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(900.0, 15.0))
+    row = table(report.build(tmp_path, tmp_path), "Domain perplexity")[-1]
+    assert row[1] == "inf"
 
 
 def _percent(cell: str) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 from data_pipeline.errors import UserError
 from mypt_jax.monitor import observer
 from mypt_jax.runs import layout
+from mypt_jax.schema import changes
 from mypt_jax.train.forgetting.guard import WATCHED
 
 NAME = "limit"  # in the meta of a step, and in the lineage
@@ -137,7 +138,7 @@ def _between(base: Mapping, params: Mapping, share: jax.Array) -> Mapping:
 
 def check_longer(record: Mapping, workdir: str) -> None:
     """Raises UserError where a finished run was drawn back, so that it cannot go on."""
-    if record.get(NAME, {}).get("share", 1.0) < 1:
+    if changes.is_drawn_back(record):
         raise UserError(
             f"{workdir} was drawn back to its limit of forgetting when it finished, which another "
             "num_steps would undo: train it anew in another --config.workdir"
