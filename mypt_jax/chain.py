@@ -160,7 +160,7 @@ def load_stage(
             )
     values.check_values(tree.plain(config.to_dict()))
     init_from = "" if config.init_from == "scratch" else config.init_from
-    parent, _, step = init_from.partition("@")
+    parent, step = layout.parse_spec(init_from)
     # An imported base, --size=runs/gpt2, stays where it is.
     base = argument.partition(",")[0].rstrip("/")
     workdir, parent = (p if p == base else _placed(p, runs_dir) for p in (config.workdir, parent))

@@ -25,7 +25,7 @@ def _beside(run: str, name: str) -> str:
 
 def _locate(name: str, run: str) -> str:
     """A run named by its path or URL, or by its stage beside `run`."""
-    path = name.rpartition("@")[0] or name
+    path = layout.parse_spec(name)[0]
     known = "://" in name or os.path.isfile(os.path.join(path, "config.json"))
     return name if known else _beside(run, name)
 

@@ -85,7 +85,7 @@ def import_folder(
 ) -> list[str]:
     """Reads a Hugging Face folder and writes it as a finished base run; returns remarks for the
     user. `origin`: the run that it was made from, or ""."""
-    runs.check_target(workdir)
+    runs.check_new_run(workdir)
     where = os.path.join(directory, "config.json")
     config = lineage.read_json(where, what="checkpoint", wanted={})
     settings = hf_config.import_settings(config, block_size=block_size, where=where)

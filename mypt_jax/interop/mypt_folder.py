@@ -167,7 +167,7 @@ def _tokenizer_of(directory: str, config: Mapping) -> str:
 def import_folder(directory: str, workdir: str, *, origin: str, tokenizer: str = "") -> None:
     """Reads a MyPT folder and writes it as a finished base run; `origin`: the run that it was made
     from, or ""; `tokenizer`: which of TOKENIZERS, "" for what the folder says."""
-    runs.check_target(workdir)
+    runs.check_new_run(workdir)
     where = os.path.join(directory, "config.json")
     config = _json(directory, "config.json")
     settings = settings_of(config, where=where)

@@ -26,6 +26,12 @@ def check_target(path: str) -> None:
         raise errors.UserError(f"{path} exists and is not an empty directory: name another one")
 
 
+def check_new_run(path: str) -> None:
+    """Raises UserError where no base run can be written."""
+    layout.check_name(path, what="the run")
+    check_target(path)
+
+
 def base_model() -> dict:
     """config.model of the base stage: every key, to be changed by an import."""
     return stage_file.load(stage_file.BASE).to_dict()["model"]

@@ -95,6 +95,7 @@ def _parse(argv: list[str] | None):
 
 def _check_place(run: str, new: str) -> None:
     """Raises UserError where a run cannot be moved to."""
+    layout.check_name(new, what="the new name")
     if os.path.lexists(new):
         raise UserError(f"{new} is there already: name another directory")
     own = os.path.realpath(run)

@@ -30,6 +30,7 @@ def check_out(out: str) -> None:
     """Raises UserError where nothing may be written."""
     if "://" in out:
         raise UserError(f"--out={out}: a merged run is written to a directory on this machine")
+    layout.check_name(out, what="--out")
     if os.path.lexists(out):
         raise UserError(f"--out={out} exists: name another directory, or remove it")
 

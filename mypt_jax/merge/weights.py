@@ -1,12 +1,14 @@
 """Weights of runs: read from RUN:WEIGHT, checked, and their parameters' sum."""
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from data_pipeline.errors import UserError
+from mypt_jax.runs import layout
 
 SUM_TOLERANCE = 1e-6
 _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
@@ -15,10 +17,15 @@ _NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?")
 def parse(given: Sequence[str]) -> list[tuple[str, float]]:
     """[(run, weight)] of RUN or RUN:WEIGHT each; equal weights where none is given.
 
-    What stands after the last colon is a weight only if it is a number. Raises UserError.
+    What stands after the last colon is a weight only if it is a number, and no part of a run's
+    name. Raises UserError.
     """
     parts = [one.rpartition(":") for one in given]
-    has_weight = [bool(run) and bool(_NUMBER.fullmatch(number)) for run, _, number in parts]
+    has_weight = [
+        bool(run and _NUMBER.fullmatch(number))
+        and not os.path.isfile(layout.join(one, layout.CONFIG))
+        for one, (run, _, number) in zip(given, parts, strict=True)
+    ]
     if not any(has_weight):
         return [(run, 1 / len(given)) for run in given]
     if not all(has_weight):

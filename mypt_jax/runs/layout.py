@@ -156,13 +156,30 @@ def make_command(path: str) -> str:
 
 
 def parse_spec(spec: str) -> tuple[str, str]:
-    """ "PATH", "PATH@STEP" or "PATH@best" -> (path, "" | digits | "best"). Raises UserError."""
+    """ "PATH", "PATH@STEP" or "PATH@best" -> (path, "" | digits | "best"); a path may have an @ of
+    its own. Raises UserError."""
     path, at, which = spec.rpartition("@")
-    if not at:
+    if at and _is_step(which):
+        is_its_name = _is_run(spec) and not _is_run(path)
+        return (spec, "") if is_its_name else (path, which)
+    if not at or "/" in which or _is_run(spec):
         return spec, ""
-    if which != "best" and not which.isdecimal():
-        raise UserError(f"init_from {spec!r}: after @ stands a step number or the word best")
-    return path, which
+    raise UserError(f"{spec!r}: after @ stands a step number or the word best")
+
+
+def check_name(path: str, *, what: str) -> None:
+    """Raises UserError for a new run's directory that would be read as a step of another one."""
+    start, _, which = os.path.normpath(path).rpartition("@")
+    if start and _is_step(which):
+        raise UserError(f"{what} {path} reads as step {which} of {start}: give it another name")
+
+
+def _is_step(which: str) -> bool:
+    return which == "best" or which.isdecimal()
+
+
+def _is_run(path: str) -> bool:
+    return os.path.isfile(join(os.path.expanduser(path), CONFIG))
 
 
 def resolve_step(spec: str) -> tuple[str, int]:

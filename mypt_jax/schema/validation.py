@@ -175,6 +175,8 @@ def _drawn(workdir: str, parent: Parent | None) -> dict:
 
 def _check_workdir(workdir: str) -> None:
     """Raises UserError when `workdir` cannot be made or written to; creates nothing."""
+    if not layout.steps(workdir):
+        layout.check_name(workdir, what="workdir")
     path = os.path.abspath(workdir)
     while not os.path.lexists(path):
         path = os.path.dirname(path)

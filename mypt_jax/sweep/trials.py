@@ -90,6 +90,6 @@ def _trial(spec: str, flags: Sequence[str], settings: Mapping[str, str], out_dir
     config = given.config
     values.check_values(config)
     start = "" if config["init_from"] == "scratch" else config["init_from"]
-    parent, _, step = start.partition("@")
+    parent, step = layout.parse_spec(start)
     stage = chain.Stage(config["stage"], workdir, parent, step, config, given.overridden)
     return Trial(stage, settings, arguments)

@@ -151,6 +151,7 @@ def test_where_a_run_cannot_go_is_one_line(runs):
         (["rename", "runs/v3", "runs/base/"], "is there already"),
         (["remove", "runs/link"], "runs/link is a link to .*runs/v3: name that"),
         (["rename", "runs/link", "runs/x", "--force"], "is a link to"),
+        (["rename", "runs/v3", "runs/base@6"], "runs/base@6 reads as step 6 of runs/base"),
     ):
         with pytest.raises(UserError, match=words):
             manage.main(arguments)

@@ -177,6 +177,14 @@ def test_weights_stand_behind_the_last_colon_if_they_are_numbers():
     assert weights.parse(["a:b:.25", "c@best:.75"]) == [("a:b", 0.25), ("c@best", 0.75)]
 
 
+def test_a_run_may_be_called_as_if_it_had_a_weight(tmp_path):
+    (tmp_path / "m:1").mkdir()
+    (tmp_path / "m:1/config.json").write_text("{}")
+    run = str(tmp_path / "m:1")
+    assert weights.parse([run, "b"]) == [(run, 0.5), ("b", 0.5)]
+    assert weights.parse([f"{run}:2", "b:-1"]) == [(run, 2.0), ("b", -1.0)]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -196,6 +204,11 @@ def test_bad_input_is_one_line_and_writes_nothing(strangers, tmp_path, capsys, a
     line = capsys.readouterr().err
     assert said in line and line.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_sum_is_not_called_as_a_step(family, tmp_path, capsys):
+    assert merge(family / "v3", f"--out={tmp_path / 'm@1'}") == 2
+    assert "m@1 reads as step 1 of" in capsys.readouterr().err and not [*tmp_path.iterdir()]
 
 
 def test_nothing_is_overwritten(family, tmp_path, capsys):

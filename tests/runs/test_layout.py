@@ -23,6 +23,41 @@ def test_a_file_without_what_belongs_there_is_named(tmp_path, name, read):
         read(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("spec", "read"),
+    [
+        ("r", ("r", "")),
+        ("r@3", ("r", "3")),
+        ("r@best", ("r", "best")),
+        ("r@home", ("r@home", "")),  # a run
+        ("r@home@3", ("r@home", "3")),
+        ("me@home/r", ("me@home/r", "")),
+        ("me@home/r@3", ("me@home/r", "3")),
+        ("gs://me@home/r", ("gs://me@home/r", "")),
+        ("old@3", ("old@3", "")),  # a run that was called so before it was refused
+        ("r@4", ("r", "4")),  # also there, but the other one was there first
+    ],
+)
+def test_a_path_may_have_an_at_of_its_own(spec, read, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for run in ("r", "r@home", "me@home/r", "old@3", "r@4"):
+        (tmp_path / run).mkdir(parents=True)
+        (tmp_path / run / layout.CONFIG).write_text("{}")
+    assert layout.parse_spec(spec) == read
+
+
+def test_what_is_neither_a_step_nor_a_run_is_one_line():
+    with pytest.raises(UserError, match="'r@hom': after @ stands a step number or the word best"):
+        layout.parse_spec("r@hom")
+
+
+@pytest.mark.parametrize("name", ["r@3", "a/r@best", "r@3/"])
+def test_no_new_run_is_called_as_a_step_of_another(name):
+    with pytest.raises(UserError, match="reads as step (3|best) of (a/)?r: give it another name"):
+        layout.check_name(name, what="workdir")
+    layout.check_name("r@home", what="workdir")
+
+
 def test_goodput_of_another_program(tmp_path):
     (tmp_path / goodput.FILE).write_text("{}")
     with pytest.raises(UserError, match="has no 'starts'"):

@@ -66,6 +66,7 @@ BAD = [
     (dict(model__vocab_size=1000), "model.vocab_size 1000 is smaller"),
     (dict(eval__extra=("data/x",)), "wanted domain=DIR or general=DIR"),
     (dict(workdir=""), "workdir is empty"),
+    (dict(workdir="runs/x@7"), "workdir runs/x@7 reads as step 7 of runs/x"),
     (dict(init_from="runs/nowhere/base"), "make it with: python -m mypt_jax.main"),
     (dict(init_from="runs/x@newest"), "step number or the word best"),
     (dict(domain_epochs=2.0), "trains on no domain text"),
