@@ -3,6 +3,9 @@
 import math
 from typing import NamedTuple
 
+from data_pipeline.errors import UserError
+from mypt_jax.schema import duration
+
 EPOCHS = 2.0  # of the domain; the guide: 2 to 5 is good
 _LEAST_UPDATES = 100  # fewer, and the rate has hardly risen before it falls
 _LEAST_ROWS = 4
@@ -36,10 +39,14 @@ class Choices(NamedTuple):
 def choose(
     domain: Corpus, *, block_size: int, batch_size: int, replay_ratio: float, epochs: float
 ) -> Choices:
-    """`batch_size`: of the stage file, which is halved until there are updates enough."""
+    """`batch_size`: of the stage file, which is halved until there are updates enough. Raises
+    UserError for a length that no run has."""
 
     def steps(rows: int) -> int:
-        return max(1, round(epochs * domain.train / (1 - replay_ratio) / (rows * block_size)))
+        found = epochs * domain.train / (1 - replay_ratio) / (rows * block_size)
+        if not found < duration.MAX_STEPS:
+            raise UserError(f"{epochs:g} epochs would take {found:.3g} updates")
+        return max(1, round(found))
 
     rows = batch_size
     while steps(rows) < _LEAST_UPDATES and rows >= 2 * _LEAST_ROWS:

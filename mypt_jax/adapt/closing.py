@@ -27,7 +27,7 @@ _GREEDY = dict(
 def lines(base: str, run: str, *, has_general: bool) -> list[str]:
     """The end of the report of `run`, which started from `base`."""
     config = layout.config(run)
-    domain, replay = config["data"]["domain"][0], config["data"]["general"][0]
+    domain, general = config["data"]["domain"][0], config["data"]["general"]
     found = ["", "held-out passages, continued by base and by result:"]
     for prompt, before, after in _continued(base, run, domain):
         for name, text in (("passage", prompt), ("base", before), ("result", after)):
@@ -37,8 +37,9 @@ def lines(base: str, run: str, *, has_general: bool) -> list[str]:
         found.append("")
     told = [f"of passages of your texts it picks the right continuation in {_choice(run, domain)}"]
     told[0] += f", base {_choice(base, domain)}"
-    if has_general:
-        told.append(f"of general text in {_choice(run, replay)}, base {_choice(base, replay)}")
+    if has_general and general:
+        before, after = _choice(base, general[0]), _choice(run, general[0])
+        told.append(f"of general text in {after}, base {before}")
     found.append(f"{'; '.join(told)} (chance is 25 %).")
     return [*found, _last(run, has_general=has_general)]
 

@@ -14,6 +14,7 @@ command that is shown and can be typed; the same command again goes on where it 
 import json
 import math
 import os
+import re
 import shlex
 import sys
 
@@ -23,25 +24,13 @@ from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
 from mypt_jax import chain
 from mypt_jax.adapt import choices
+from mypt_jax.adapt import place as places
 from mypt_jax.runs import layout, own_tokenizer
 from mypt_jax.schema import overrides, values
 
 _VAL_FRACTION = 0.1
 _LEAST_SAMPLES = 64  # windows
-
-
-class Place:
-    """Where an adaptation's files lie."""
-
-    def __init__(self, out_dir: str):
-        self._out_dir = out_dir
-        self.imported, self.run = (layout.join(out_dir, name) for name in ("base", "adapted"))
-
-    def data(self, role: str) -> str:
-        return layout.join(self._out_dir, "data", role)
-
-    def has(self, role: str) -> bool:
-        return os.path.isfile(layout.join(self.data(role), shards.MANIFEST))
+_CHOSEN = ("workdir", "init_from", "num_steps", "domain_epochs")
 
 
 class StepFailed(errors.Stop):
@@ -54,10 +43,13 @@ class StepFailed(errors.Stop):
 
 def main(argv: list[str] | None = None) -> int:
     args, flags = _parse(argv)
-    place = Place(args.out_dir)
+    place = places.Place(args.out_dir)
     base = _base(args.base, place)
     if args.dry_run and not chain.finished(base):
         raise UserError(f"--dry_run wants a base that is a run: import {args.base} first")
+
+    _check(base, flags)
+    place.claim({"base": args.base, "text": args.text, "general": args.general})
 
     def run(*command: str) -> None:
         print(f"\n$ mypt {shlex.join(command)}", flush=True)
@@ -72,14 +64,15 @@ def main(argv: list[str] | None = None) -> int:
     tokenizer = own_tokenizer.name_of(base, layout.config(base))
     prepare = (f"--tokenizer={tokenizer}", f"--val_fraction={_VAL_FRACTION}")
     prepare += (f"--sensitive={args.sensitive}",) if args.sensitive != "off" else ()
+    spec = f"configs/adapt.py:{base}"
+    config = _check(base, flags)
     for role, folder in (("domain", args.text), ("general", args.general)):
         if folder and place.has(role):
             _check_masked(place.data(role), args.sensitive)
+            print(f"{place.data(role)} is there, and taken as it is")
         elif folder:
             where = f"--out_dir={place.data(role)}"
             run("prepare", f"--source={role}:{folder}", *prepare, where)
-    spec = f"configs/adapt.py:{base}"
-    config = overrides.read([f"--config={spec}", *flags]).config
     chosen = choices.choose(
         _corpus(place.data("domain")),
         block_size=config["model"]["block_size"],
@@ -126,6 +119,19 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
+def _check(base: str, flags: list[str]) -> dict:
+    """The stage's config with the flags: of a base that is to be imported, as far as it is known
+    without. Raises UserError."""
+    is_there = chain.finished(base)
+    argument = f":{base}" if is_there else ""
+    config = overrides.read([f"--config=configs/adapt.py{argument}", *flags]).config
+    if is_there:
+        values.check_values(config)
+    if config["data"]["replay_ratio"] == 1:
+        raise UserError("data.replay_ratio is 1: of one's own text nothing would be learned")
+    return config
+
+
 _RESIDUAL = """{base} has a chat template: training on plain texts takes from its answers. Where its
 base model is at hand, adapt that, and add what made the answers:
   mypt merge ADAPTED:1 INSTRUCT:1 BASE:-1 --out=RESULT"""
@@ -157,19 +163,22 @@ def _parse(argv: list[str] | None):
     )
     parser.add_argument("--dry_run", action="store_true", help="all but the training")
     args, flags = parser.parse_known_args(argv)
-    if not args.epochs > 0:
+    if not 0 < args.epochs < math.inf:
         raise UserError(f"--epochs={args.epochs:g}: wanted more than 0; 2 to 5 is good")
     if "://" in args.out_dir:
         raise UserError(f"--out_dir={args.out_dir}: wanted a directory of this machine")
     if args.limit:
         args.limit = arguments.share(args.limit, "limit", "the base's loss")
-    for key in ("workdir", "init_from", "num_steps", "domain_epochs"):
-        if any(flag.startswith(f"--config.{key}") for flag in flags):
-            raise UserError(f"--config.{key} is chosen here; type the stage itself to set it")
-    return args, overrides.expand(flags)
+    flags = overrides.expand(flags)
+    for flag in flags:
+        if found := re.fullmatch(
+            rf"--?(?:no)?config\.({'|'.join(_CHOSEN)})(=.*)?", flag, re.DOTALL
+        ):
+            raise UserError(f"--config.{found[1]} is chosen here; type the stage itself to set it")
+    return args, flags
 
 
-def _base(given: str, place: Place) -> str:
+def _base(given: str, place: places.Place) -> str:
     """The run to start from: the one that is given, or where a folder is imported to. Raises
     UserError."""
     if chain.finished(given):

@@ -184,6 +184,9 @@ RECORD: dict[str, Any] = {
 
 LINE = {"schema": Schema(1), "toward": _PARENT, "points": [{"at": NUMBER}]}
 
+# What a directory of mypt adapt was begun with: paths, "" for none.
+ADAPTED = {"schema": Schema(1), "out_dir": TEXT, "base": TEXT, "text": TEXT, "general": TEXT}
+
 SAMPLES = {str: {str: TEXT}}
 
 _RECITED: dict[str, Any] = {

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipeline.errors import UserError
-from mypt_jax.adapt import choices, closing, command
+from mypt_jax.adapt import choices, closing, command, place
 from mypt_jax.runs import evaluations, layout
 from tests import run_factory
 
@@ -66,13 +66,52 @@ def test_what_a_result_cannot_say_is_said_before(corpus, epochs, said):
         (["--base=nothing", "--limit=12x"], "such as 1% or 0.01"),
         (["--base=nothing", "--epochs=0"], "2 to 5 is good"),
         (["--base=nothing", "--config.num_steps=4"], "is chosen here"),
+        (["--base=nothing", "-config.num_steps=4"], "is chosen here"),
+        (["--base=nothing", "--flagfile=../flags"], "config.workdir is chosen here"),
+        (["--base=nothing", "--epochs=inf"], "2 to 5 is good"),
+        (["--base=../base", "--config.data.replay_ratio=1"], "nothing would be learned"),
+        (["--base=../base", "--config.data.replay_ratio=1.5"], "a share, not %"),
+        (["--base=../base", "--config.batch_size=0"], "batch_size is 0"),
+        (["--base=../base", "--config.optim.peek_lr=1"], "did you mean --config.optim.peak_lr"),
+        (["--base=../folder", "--config.optim.peek_lr=1"], "did you mean --config.optim.peak_lr"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(arguments, said, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+    run_factory.write_run(tmp_path, "base", parent=None, start=(6.0, 5.0), final=(5.0, 5.1))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/config.json").write_text("{}")  # of a model to be imported
+    (tmp_path / "flags").write_text("--config.workdir=elsewhere\n")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     with pytest.raises(UserError, match=re.escape(said)):
         command.main(["--text=texts", "--out_dir=out", *arguments])
-    assert not [*tmp_path.iterdir()]
+    assert not [*(tmp_path / "here").iterdir()]
+
+
+def test_a_length_that_no_run_has_is_bad_input():
+    with pytest.raises(UserError, match="1e\\+300 epochs would take"):
+        choices.choose(
+            choices.Corpus(1000, 100), block_size=8, batch_size=4, replay_ratio=0.2, epochs=1e300
+        )
+
+
+def test_what_an_earlier_start_made_of_other_texts_is_not_taken(tmp_path, monkeypatch):
+    """Else the second folder would be ignored without a word."""
+    monkeypatch.chdir(tmp_path)
+    asked = {"base": "runs/base", "text": "texts", "general": ""}
+    place.Place("out").claim(asked)
+    place.Place("out").claim(asked | {"text": str(tmp_path / "texts")})
+    for name, other, said in (
+        ("text", "texts2", f"with --text={tmp_path}/texts, not {tmp_path}/texts2"),
+        ("base", "runs/v3", f"with --base={tmp_path}/runs/base, not {tmp_path}/runs/v3"),
+        ("general", "wiki", f"without --general, not {tmp_path}/wiki"),
+    ):
+        with pytest.raises(UserError, match=f"out was begun {said}: name another --out_dir"):
+            place.Place("out").claim(asked | {name: other})
+    os.makedirs("moved")
+    os.rename("out", "moved/out")
+    monkeypatch.chdir(tmp_path / "moved")  # with its texts and its base, from where it looks
+    place.Place("out").claim(asked)
 
 
 def test_a_model_with_a_chat_template_is_told(tmp_path):
