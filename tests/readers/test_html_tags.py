@@ -18,7 +18,7 @@ _ATTRIBUTES = [
     for name in ("class", "ALT", "data-x", "@on", "x:y")
     for value in _VALUES
 ]
-_NAMES = ["p", "B", "br", "my-tag", "script", "title", "textarea", "style", "iframe", "svg:g", "1"]
+_NAMES = ["p", "B", "br", "my-tag", "script", "title", "textarea", "style", "iframe", "xmp", "svg:g", "1"]
 _TEXTS = [
     *("a", " ", "\n", "&amp;", "&lt", "&#65;", "&", "&am", "<", "< ", "<3", ">", '"', "'", "/"),
     *("<!-- c -->", "<!-- <p> -->", "<!-->", "<!--->", "<!-- a -- b -->", "<!-- a --!>", "<!--"),
@@ -33,6 +33,7 @@ _TEXTS = [
         "</>",
     ),
     *("\0", "\xa0", "\u2028", "<p", "</p", "</p x>", "<p/x>", "<script>a<b</b></script>"),
+    *("<iframe></iframe>", "<xmp>a</XMP >", "<xmp>&amp;</xmp>", "<noembed><p></noembed>"),
     *("<script><!-- <script> </script>", "<style>&lt;</STYLE >", "<title>a&amp;b</title>"),
 ]
 _TAGS = st.builds(
@@ -95,6 +96,7 @@ def test_a_page_is_told_as_the_standard_library_tells_it(page):
         '<P CLASS="a b" hidden>if a < b && c</P >\n<!-- a - b <p> --><br/>',
         "<img alt='\"' src=/x/y.png><td rowspan = 2>",
         '<a href="?a=1&b=2" class=q>x</a><?php x ?>text &eacute; at the end',
+        '<iframe class="toc" src="toc.html"></iframe><noframes>no</noframes>',
         "text without a tag",
         "",
     ],

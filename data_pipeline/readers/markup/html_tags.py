@@ -26,8 +26,10 @@ _ATTRIBUTES = re.compile(
 _ENDED = re.compile(r"&#?\w+;", re.ASCII)
 # Elements of which all is text up to their end tag: by some versions of the parser, or by all.
 _SCRIPTS = frozenset({"script", "style"})
-_RAW = frozenset("xmp iframe noembed noframes plaintext".split())
+_RAW = frozenset("xmp iframe noembed noframes".split())
 _TEXTS = _SCRIPTS | {"title", "textarea"}
+# Up to an end tag, without what could be markup or a character's name, raw text is text.
+_PLAIN = {name: re.compile(rf"[^<&]*+</{name}\s*+>", re.IGNORECASE) for name in _RAW}
 _SCRIPT_ENDS = {name: re.compile(rf"</{name}", re.IGNORECASE) for name in _SCRIPTS}
 
 Attributes = list[tuple[str, str | None]]
@@ -70,7 +72,9 @@ def walk(raw: str, handler: Handler, *, wanted: frozenset[str]) -> bool:
             if written not in known:
                 known[written] = _attributes(written, wanted)
             attributes = known[written]
-            if attributes is None or tag in _RAW:
+            if attributes is None or tag == "plaintext":
+                return False
+            if tag in _RAW and (slash or not _PLAIN[tag].match(raw, place)):
                 return False
             if slash:
                 if tag in _TEXTS:
