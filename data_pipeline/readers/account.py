@@ -165,8 +165,8 @@ def _compared(raw: str, shown: str) -> tuple[int, collections.Counter, collectio
         collections.Counter(b"\n".join(each.elements()).translate(_LETTERS).split())
         for each in (before, behind)
     )
-    both = (left & right).total()
-    return count_same + both, left - right, right - left
+    missing = left - right
+    return count_same + left.total() - missing.total(), missing, right - left
 
 
 def _chained(left_out: Pieces, pieces: Callable[[str], Pieces] | None, raw: str) -> Pieces:

@@ -220,7 +220,8 @@ class _Extractor:
         is_hidden = bool(reason or self._skipping)
         is_remembered = len(self._open) < (2 * MAX_DEPTH if is_hidden else MAX_DEPTH)
         if not is_hidden:
-            self._writer.start(tag, dict(attrs), is_remembered=is_remembered)
+            if tag in html_text.HEEDED:
+                self._writer.start(tag, attrs, is_remembered=is_remembered)
         elif not self._skipping:
             self._writer.separate(tag)
         if is_remembered:
@@ -236,7 +237,8 @@ class _Extractor:
         # Nearly always the innermost element; an end without a beginning is ignored.
         if self._open and self._open[-1] == (tag, "") and not self._skipping:
             self._open.pop()
-            self._writer.end(tag)
+            if tag in html_text.HEEDED:
+                self._writer.end(tag)
             return
         if not any(name == tag for name, _ in self._open):
             return

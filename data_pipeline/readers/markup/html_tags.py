@@ -29,7 +29,9 @@ _SCRIPTS = frozenset({"script", "style"})
 _RAW = frozenset("xmp iframe noembed noframes".split())
 _TEXTS = _SCRIPTS | {"title", "textarea"}
 # Up to an end tag, without what could be markup or a character's name, raw text is text.
-_PLAIN = {name: re.compile(rf"[^<&]*+</{name}\s*+>", re.IGNORECASE) for name in _RAW}
+_PLAIN: dict[str, re.Pattern] = {
+    name: re.compile(rf"[^<&]*+</{name}\s*+>", re.IGNORECASE) for name in _RAW
+}
 _SCRIPT_ENDS = {name: re.compile(rf"</{name}", re.IGNORECASE) for name in _SCRIPTS}
 
 Attributes = list[tuple[str, str | None]]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 
 from data_pipeline import document
 from data_pipeline.readers import marks, superscripts
@@ -16,11 +17,14 @@ _BLOCKS = frozenset(
 _LISTS = frozenset("ul ol dir menu".split())
 _CODE = frozenset("code kbd samp tt".split())
 _PRE = frozenset("pre listing xmp".split())
-_HEEDED = _BLOCKS | _LISTS | _CODE | _PRE | {"a", "sup"}  # of all others only the text counts
+HEEDED = _BLOCKS | _CODE | {"a", "sup"}  # of all others only the text counts
+# What is no more than an end of the paragraph before it.
+_PLAIN = _BLOCKS - _LISTS - _PRE - {"table", "tr", "td", "th", "li", "h1"}
 _STYLES = frozenset("1aAiI")
 _SPACES = re.compile(r"[ \t\r\f\v\n]+")
 # A list of links is a menu from so many items on, of so many characters at most in the mean.
 _MENU_ITEMS, _MENU_ITEM_CHARS = 4, 60
+Attributes = Sequence[tuple[str, str | None]]
 _BREAK = "\x00"  # the parser gives no NUL
 
 
@@ -91,7 +95,7 @@ class Writer:
 
     def separate(self, tag: str) -> None:
         """Ends the paragraph, or the word in a cell, where `tag` is a block's."""
-        if tag not in _BLOCKS:
+        if tag not in _BLOCKS or not (self._current or self._rows):
             return
         if self._pre:
             if self._current and not self._current[-1].endswith("\n"):
@@ -102,22 +106,27 @@ class Writer:
         else:
             self._flush()
 
-    def start(self, tag: str, attributes: dict, *, is_remembered: bool) -> None:
-        """Begins an element; one that is not remembered has no end."""
-        if tag not in _HEEDED:
-            return
-        self.has_title = self.has_title or tag == "h1"
-        self.separate(tag)
-        self._open_links += tag == "a" and is_remembered
-        if tag == "sup":
+    def start(self, tag: str, attributes: Attributes, *, is_remembered: bool) -> None:
+        """Begins one of the HEEDED elements; one that is not remembered has no end."""
+        if tag == "a":
+            self._open_links += is_remembered
+            if self._current and self._current[-1] == superscripts.START:
+                self._current.append(superscripts.LINK)
+        elif tag == "sup":
             self._current.append(superscripts.START)
-        elif tag == "a" and self._current and self._current[-1] == superscripts.START:
-            self._current.append(superscripts.LINK)
-        elif not is_remembered:
-            return
-        elif tag in _PRE or (tag in _CODE and not self._pre):
-            self._pieces.append([tag, len(self._current)])
-            self._pre += tag in _PRE
+        else:
+            if tag in _BLOCKS:
+                self.has_title = self.has_title or tag == "h1"
+                self.separate(tag)
+            if is_remembered and tag not in _PLAIN:
+                self._start(tag, attributes)
+
+    def _start(self, tag: str, attributes: Attributes) -> None:
+        """Begins what is code, or a part of a list or of a table."""
+        if tag in _CODE or tag in _PRE:
+            if tag in _PRE or not self._pre:
+                self._pieces.append([tag, len(self._current)])
+                self._pre += tag in _PRE
         elif tag == "table":
             self._end_row()
             self._blocks.end_table()
@@ -128,10 +137,10 @@ class Writer:
             self._end_cell()
             self._rows[-1] = self._rows[-1] or []
         elif tag in _LISTS:
-            self._start_list(tag, attributes)
+            self._start_list(tag, dict(attributes))
         elif tag == "li" and self._lists[-1:] == [True]:
             self._list.items += 1
-            self._blocks.open_item(_number(attributes.get("value"), None))
+            self._blocks.open_item(_number(dict(attributes).get("value"), None))
 
     def _start_list(self, tag: str, attributes: dict) -> None:
         if not self._lists:
@@ -146,9 +155,9 @@ class Writer:
 
     def end(self, tag: str) -> None:
         """Ends a remembered element."""
-        if tag not in _HEEDED:
-            return
-        if tag == "sup":
+        if tag == "a":
+            self._open_links -= 1
+        elif tag == "sup":
             self._current.append(superscripts.END)
         elif tag in _PRE or tag in _CODE:
             self._end_piece(tag)
@@ -162,7 +171,6 @@ class Writer:
             self._blocks.end_table()
         else:
             self.separate(tag)
-            self._open_links -= tag == "a"
             if tag in _LISTS and self._lists and self._lists.pop():
                 self._blocks.close_list()
                 if self._cuts_menus and not self._lists and self._list.is_menu():
@@ -192,7 +200,7 @@ class Writer:
         return self._rows[-1] if self._rows else None
 
     def _is_in_cell(self) -> bool:
-        return self._row() is not None
+        return bool(self._rows) and self._rows[-1] is not None
 
     def _end_cell(self) -> None:
         if (row := self._row()) is not None:
