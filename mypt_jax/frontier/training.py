@@ -4,6 +4,7 @@ DIR/runs/RECIPE/rate=1,seed=1337/STAGE
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -109,7 +110,8 @@ def _trial(plan: Plan, stage: recipes.Stage, own: Mapping, samples: str) -> Tria
 
 
 def _key(flag: str) -> str:
-    return flag.partition("=")[0].removeprefix("--config.")
+    """objective.replay of --config.objective.replay=kl, in all ways in which absl reads it."""
+    return re.sub(r"--?(no)?config\.", "", flag.partition("=")[0])
 
 
 def check_flags(plan: Plan, candidates: Iterable[Candidate]) -> None:

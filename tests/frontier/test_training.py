@@ -21,8 +21,9 @@ def made_with(*flags, names=("chain", "ce", "kl")):
     ["optim.peak_lr=1e-4", "seed=3", "num_steps=9", "workdir=x", "init_from=x"],
 )
 def test_what_the_comparison_sets_is_not_ignored_but_refused(flag):
-    with pytest.raises(UserError, match=flag.partition("=")[0]):
-        made_with(f"--config.{flag}")
+    for dashes in ("--", "-"):
+        with pytest.raises(UserError, match=flag.partition("=")[0]):
+            made_with(f"{dashes}config.{flag}")
 
 
 def test_a_flag_that_no_recipe_takes_is_refused():
