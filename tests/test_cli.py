@@ -54,6 +54,15 @@ WRONG = (
     ("sweep", "--config=configs/v8.py:tiny", "--grid", "optim.peak_rl=1,2"),
     ("adapt", "--base=nowhere", "--text=nowhere", "--out_dir=adapted"),
     ("report", "nowhere"),
+    ("export", "nowhere", "exported"),
+    ("export", "nowhere"),
+    ("interop.huggingface", "import", "nowhere", "imported"),
+    ("interop.mypt", "import", "nowhere", "imported"),
+    ("interop.mypt", "export", "nowhere", "exported"),
+    ("interop.lm_eval", "--run=nowhere", "--tasks=x"),
+    ("foretell", "nowhere"),
+    ("runs", "nowhere"),
+    ("frontier", "--base=nowhere", "--out_dir=compared"),
     ("first_light", "--size=huge"),
 )
 # Imported by the optional requirements files only.

@@ -1,7 +1,6 @@
 """The model card of an export: what the lineage says, as Markdown."""
 
 import os
-import re
 from collections.abc import Mapping
 
 from data_pipeline.batches import mixture
@@ -10,7 +9,6 @@ from mypt_jax.runs import baselines, comparison, evaluations, layout, lineage, r
 from mypt_jax.runs.comparison import OTHER, Refusal
 from mypt_jax.runs.evaluations import Evaluation
 
-HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # SPDX names, and those of our registries, as the Hub writes them.
 _HUB_LICENCES = {
     "MIT": "mit",

@@ -258,7 +258,7 @@ def _hub_name(origin: Mapping) -> str:
     """What the model was called on the Hub that a run was imported from; "" where that is unknown.
     A path of the machine that it was saved on is no name."""
     name = origin.get("_name_or_path", "")
-    return name if isinstance(name, str) and card.HUB_NAME.fullmatch(name) else ""
+    return name if isinstance(name, str) and choices.HUB_NAME.fullmatch(name) else ""
 
 
 def _special_ids(tokenizer: tokenizers.Tokenizer, origin: Mapping) -> dict:

@@ -1,7 +1,7 @@
 """Puts an exported folder into a repository of the Hugging Face Hub, through huggingface_hub."""
 
 from data_pipeline.errors import UserError
-from mypt_jax.interop import card
+from mypt_jax.interop import choices
 
 
 def _library():
@@ -19,7 +19,7 @@ def check_names(**options: str) -> None:
     """Raises UserError for names that the Hub cannot have, by the options that say them: before
     anything is made."""
     for option, value in options.items():
-        if value and not card.HUB_NAME.fullmatch(value):
+        if value and not choices.HUB_NAME.fullmatch(value):
             raise UserError(f"--{option}={value}: wanted a name of the Hub, as USER/MODEL")
 
 

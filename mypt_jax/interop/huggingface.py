@@ -16,7 +16,8 @@ import sys
 import tempfile
 
 from data_pipeline import arguments, errors
-from mypt_jax.interop import choices
+from mypt_jax.interop import choices, hub
+from mypt_jax.storage import fetch
 
 
 def main(argv=None) -> int:
@@ -43,7 +44,11 @@ def main(argv=None) -> int:
     writer.add_argument("--push", default="", metavar="NAME", help="a repository of the Hub")
     writer.add_argument("--private", action="store_true", help="with --push, where it is new")
     given = parser.parse_args(argv)
-    from mypt_jax.interop import hf_folder, hub  # here, so that --help waits for no jax
+    if given.command == "import":
+        choices.check_folder(given.directory)
+    else:
+        _check_export(given)
+    from mypt_jax.interop import hf_folder  # here: --help and a slip wait for no jax
 
     if given.command == "import":
         remarks = hf_folder.import_folder(
@@ -56,11 +61,6 @@ def main(argv=None) -> int:
         wrote = f"wrote {given.run}; train from it: --config=configs/v3.py:{given.run}"
         print("\n".join([*remarks, wrote]))
         return 0
-    if bool(given.directory) == bool(given.push):
-        raise errors.UserError("export wants a directory, or --push=NAME in its place")
-    if given.private and not given.push:
-        raise errors.UserError("--private is of a repository: it goes together with --push=NAME")
-    hub.check_names(push=given.push, base_model=given.base_model)
     with contextlib.ExitStack() as stack:
         directory = given.directory or stack.enter_context(tempfile.TemporaryDirectory())
         if given.push:
@@ -79,6 +79,15 @@ def main(argv=None) -> int:
         else:
             print(f"wrote {directory}")
     return 0
+
+
+def _check_export(given) -> None:
+    if bool(given.directory) == bool(given.push):
+        raise errors.UserError("export wants a directory, or --push=NAME in its place")
+    if given.private and not given.push:
+        raise errors.UserError("--private is of a repository: it goes together with --push=NAME")
+    hub.check_names(push=given.push, base_model=given.base_model)
+    fetch.check_run(given.run)
 
 
 def export(argv=None) -> int:

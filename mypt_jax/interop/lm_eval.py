@@ -9,6 +9,7 @@ import json
 import sys
 
 from data_pipeline import arguments, errors
+from mypt_jax.storage import fetch
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -19,7 +20,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--limit", type=int, help="at most so many examples per task")
     parser.add_argument("--batch_size", type=int, default=8)
     args = parser.parse_args(argv)
-    from mypt_jax.interop import harness  # here, so that --help waits for no jax
+    fetch.check_run(args.run)
+    from mypt_jax.interop import harness  # here: --help and a slip wait for no jax
 
     model = harness.RunLM(args.run, batch_size=args.batch_size)
     assert harness.simple_evaluate and harness.TaskManager  # RunLM has looked

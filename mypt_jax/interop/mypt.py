@@ -14,6 +14,7 @@ import sys
 from data_pipeline import arguments, errors
 from data_pipeline.tokens import mypt_format
 from mypt_jax.interop import choices
+from mypt_jax.storage import fetch
 
 
 def main(argv=None) -> int:
@@ -34,7 +35,11 @@ def main(argv=None) -> int:
     writer.add_argument("directory")
     writer.add_argument("--dtype", choices=choices.DTYPES, default="fp32")
     given = parser.parse_args(argv)
-    from mypt_jax.interop import mypt_folder  # here, so that --help waits for no jax
+    if given.command == "import":
+        choices.check_folder(given.directory)
+    else:
+        fetch.check_run(given.run)
+    from mypt_jax.interop import mypt_folder  # here: --help and a slip wait for no jax
 
     if given.command == "import":
         mypt_folder.import_folder(
