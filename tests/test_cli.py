@@ -16,6 +16,7 @@ HELP = """
 import json, sys
 
 sys.modules |= dict.fromkeys(json.loads(sys.argv[1]))
+SLOW = "jax", "flax", "orbax", "grain", "scipy", "tensorflow_datasets"
 from data_pipeline import errors
 from mypt_jax import cli
 
@@ -24,8 +25,8 @@ for name in cli.COMMANDS:
         code = errors.run(lambda: cli.main([name, "--help"]))
     except SystemExit as end:
         code = end.code
-    slow = [m for m in ("jax", "flax", "orbax", "grain", "tensorflow_datasets") if m in sys.modules]
-    print("\\0" + json.dumps([name, code, slow]), end="\\0", flush=True)
+    loaded = [one for one in SLOW if one in sys.modules]
+    print("\\0" + json.dumps([name, code, loaded]), end="\\0", flush=True)
 """
 SLIPS = """
 import json, sys
