@@ -175,17 +175,19 @@ def _is_recipe(key: str) -> bool:
     return row is not None and row.is_recipe
 
 
-def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | None:
-    """The stage that writes this run: the file of the directory's name, else any that does."""
-    likely = posixpath.basename(workdir)
+def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | str:
+    """The stage that writes this run: the file of the directory's name, else any that does; why the
+    file of that name is not the one, "" where there is none."""
+    likely, why = posixpath.basename(workdir), ""
     for name in (likely, *(name for name in shipped.names() if name != likely)):
         try:
             stage = load(name)
-        except errors.UserError:
-            continue  # a file that does not fit this argument cannot be the one
+        except errors.UserError as error:  # a file that does not fit this argument is not the one
+            why = str(error) if name == likely and name in shipped.names() else why
+            continue
         if stage.workdir == workdir:
             return stage
-    return None
+    return why
 
 
 def has_parent(stage: Stage) -> bool:
@@ -208,10 +210,11 @@ def plan(names: list[str], load: Callable[[str], Stage]) -> list[Stage]:
             )
         if stage.parent and not finished(stage.workdir) and not has_parent(stage):
             parent = find_stage(stage.parent, load)
-            if parent is None:
+            if isinstance(parent, str):
                 raise errors.UserError(
                     f"stage {stage.name} starts from {stage.parent}, which is not a finished run "
-                    "and which no file in configs/ trains; import it, or correct init_from"
+                    "and which no file in configs/ trains"
+                    + (f": {parent}" if parent else "; import it, or correct init_from")
                 )
             add(parent, (*children, stage.workdir))
         ordered.setdefault(stage.workdir, stage)
@@ -219,6 +222,28 @@ def plan(names: list[str], load: Callable[[str], Stage]) -> list[Stage]:
     for name in names:
         add(load(name), ())
     return list(ordered.values())
+
+
+def check_finished_ancestors(stages: list[Stage], load: Callable[[str], Stage]) -> None:
+    """Raises UserError where an override of --all would reach an ancestor that is finished with
+    another value, of which the stages would start."""
+    asked = {stage.workdir for stage in stages}
+    for stage in stages:
+        while stage.parent and stage.parent not in asked and finished(stage.parent):
+            asked.add(stage.parent)
+            found = find_stage(stage.parent, load)
+            if isinstance(found, str):
+                break  # an import, or a run of no stage file
+            stage = found
+            before = tree.completed(_read(stage.workdir, layout.CONFIG, recorded.KIND))
+            now = as_recorded(stage, before)
+            for key in sorted(filter(_is_recipe, stage.overridden)):
+                had, wanted = tree.get(before, key), tree.get(now, key)
+                if had != wanted:
+                    raise errors.UserError(
+                        f"--all gives {key} {wanted} to {stage.name}, but {stage.workdir} is "
+                        f"finished with {had}: leave --all out, or train it anew with --runs_dir"
+                    )
 
 
 def command(stage: Stage, argument: str, moved: bool) -> list[str]:
@@ -286,6 +311,8 @@ def main(argv: list[str] | None = None) -> int:
 
     stages = plan(names, load)
     given = args.size.partition(",")[0].rstrip("/")  # where it is a run, it is taken as it is
+    if args.all:
+        check_finished_ancestors(stages, load)
     # All of them before any is trained.
     done = {s.name for s in stages if is_done(s, as_it_is=s.workdir == given)}
     for stage in stages:

@@ -156,6 +156,30 @@ def test_a_finished_ancestor_is_compared_by_what_reaches_it(tree):
     assert refused.returncode == 2 and "runs/tiny/base is finished" in refused.stderr
 
 
+def test_all_reaches_no_finished_ancestor_in_silence(tree):
+    """Which has the value that it was trained with, whatever is typed."""
+    rate = "--config.optim.peak_lr=1e-4"
+    assert chain(tree, "--size=tiny", "--stages=v7", rate).returncode == 0
+    refused = chain(tree, "--size=tiny", "--stages=v8", "--all", rate)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "--all gives optim.peak_lr 0.0001 to v3, but runs/tiny/v3 is finished" in refused.stderr
+    assert chain(tree, "--size=tiny", "--stages=v8", "--all", "--dry_run").returncode == 0
+    assert chain(tree, "--size=tiny", "--stages=v8", rate, "--dry_run").returncode == 0
+    assert trained(tree) == ["base", "v3", "v7"]
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [('\nraise ValueError("boom")\n', "ValueError: boom"), ("\ndef get_config(", "SyntaxError")],
+)
+def test_an_ancestors_stage_file_that_fails_says_why(tree, change, why):
+    with open(tree / "configs/v3.py", "a") as file:
+        file.write(change)
+    refused = chain(tree, "--size=tiny", "--stages=v5", "--dry_run")
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "runs/tiny/v3, which is not a finished run" in refused.stderr and why in refused.stderr
+
+
 def test_own_stage_takes_part_by_name_also_as_an_ancestor(tree):
     (tree / "configs/mine.py").write_text(MINE.replace("PARENT", "v7"))
     after = MINE.replace("PARENT", "mine").replace('stage="mine"', 'stage="after"')
