@@ -249,6 +249,13 @@ def _check_inside(root: Path, name: str) -> None:
         )
 
 
+def _licence(entry: dict) -> str:
+    """Of a source's manifest entry; one that not all documents have says so."""
+    stated, counts = entry["licence"], entry.get("licences")
+    is_whole = not stated or not isinstance(counts, dict) or not counts.get("")
+    return stated if is_whole else f"{stated}, in part not stated"
+
+
 def _source(
     root: Path, name: str, entry: dict, storage: str, dtype: np.dtype, vocab_size: int
 ) -> Source:
@@ -284,7 +291,7 @@ def _source(
     splits = entry["splits"]
     return Source(
         name=name,
-        licence=entry["licence"],
+        licence=_licence(entry),
         tokens={split: splits[split]["tokens"] for split in SPLITS},
         documents={split: splits[split]["documents"] for split in SPLITS},
         text_bytes={split: splits[split]["text_bytes"] for split in SPLITS},

@@ -23,13 +23,23 @@ _HUB_LICENCES = {
 }
 
 
-def licences(record: Mapping) -> dict[str, str]:
-    """{source: licence} of what this run, or the runs that it is the sum of, were trained on."""
-    sources = record["data"].get("sources", {})
-    found = {key: facts.get("licence") for key, facts in sources.items()}
-    for one in record.get("merged_from", ()):
-        found = {**one["licences"], **found}
-    return {key: licence or "not stated" for key, licence in found.items()}
+def licences(record: Mapping) -> dict[str, list[str]]:
+    """{source: its licences} of what this run was trained on, its ancestors and the runs that it
+    is the sum of; a source of one name may have been of several texts."""
+    found: dict[str, dict[str, None]] = {}
+    for one in ({**record, "licences": lineage.licences(record)}, *lineage.all_above(record)):
+        own = one.get("licences")
+        if own is None:  # of an older version, which kept them beside the run itself
+            own = _recorded_there(one)
+        for key, tokens in one["tokens_by_source"].items():
+            if tokens:
+                found.setdefault(key, {})[own.get(key) or "not stated"] = None
+    return {key: [*of_source] for key, of_source in found.items()}
+
+
+def _recorded_there(ancestor: Mapping) -> dict[str, str]:
+    place = ancestor["path"]
+    return lineage.licences(layout.record(place)) if baselines.is_same(place, ancestor) else {}
 
 
 def _stages(path: str, step: int, record: Mapping, config: Mapping) -> list[dict]:
@@ -93,10 +103,13 @@ def _number(value, pattern: str) -> str:
     return format(value, pattern) if value is not None else "-"
 
 
-def _metadata(known: Mapping[str, str], base_model: str) -> list[str]:
+def _metadata(record: Mapping, known: Mapping[str, list[str]], base_model: str) -> list[str]:
     """The head of the card, as the Hub reads it."""
-    found = {_HUB_LICENCES.get(licence.upper(), "") for licence in known.values()}
-    licence = found.pop() if len(found) == 1 else ""
+    stated = {licence for of_source in known.values() for licence in of_source}
+    found = {_HUB_LICENCES.get(licence.upper(), "") for licence in stated}
+    above = [one["config"] for one in lineage.all_above(record)]
+    is_imported = any(map(runs.imported_from, above))  # with a licence that is not known here
+    licence = found.pop() if len(found) == 1 and not is_imported else ""
     lines = ["---", "library_name: transformers", "pipeline_tag: text-generation"]
     if licence:
         lines.append(f"license: {licence}")
@@ -167,7 +180,7 @@ def render(
     known = licences(record)
     shape = config["model"]
     lines = [
-        *_metadata(known, base_model),
+        *_metadata(record, known, base_model),
         f"# {record['size']} {record['stage']}",
         "",
         f"A GPT of {parameters:,} parameters ({shape['n_layer']} layers x {shape['n_embd']}, "
@@ -198,7 +211,8 @@ def render(
     lines += ["", "## Data", ""]
     lines += ["| source | tokens seen | licence |", "|---|---|---|"]
     for source, tokens in sorted(lineage.total_tokens_by_source(dict(record)).items()):
-        lines.append(f"| {source} | {tokens:,} | {known.get(source, 'not stated')} |")
+        stated = ", ".join(known.get(source, ["not stated"]))
+        lines.append(f"| {source} | {tokens:,} | {stated} |")
     lines += _recited(path, step, record)
     tokenizer = record["tokenizer"]
     lines += ["", "## Tokenizer", "", f"{tokenizer['name']}, SHA-256 `{tokenizer['sha256']}`.", ""]

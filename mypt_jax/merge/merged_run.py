@@ -173,10 +173,5 @@ def _record(config: Mapping, parents: Sequence[Parent], evaluator: Evaluator) ->
 
 def _source(parent: Parent, shared: Sequence[Mapping]) -> dict:
     """What the lineage keeps of a parent: also what it was trained on beyond the shared part."""
-    sources = parent.record["data"].get("sources", {})
-    return {
-        **parent.own,
-        "weight": parent.weight,
-        "since": ancestry.since(parent.family, shared),
-        "licences": {key: one["licence"] for key, one in sources.items()},
-    }
+    since = ancestry.since(parent.family, shared)
+    return {**parent.own, "weight": parent.weight, "since": since}

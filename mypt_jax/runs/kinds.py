@@ -149,12 +149,13 @@ _ANCESTOR: dict = {
     "peak_lr": NUMBER,
     "replay_ratio": NUMBER,
     "eval": LOSSES,
+    "licences?": {str: TEXT},
     "config": CONFIG,
 }
 # Of an import: the run that it was made from elsewhere, and the ancestors of that.
 _ANCESTOR["origin?"] = [_ANCESTOR]
 # Of a merged run: what it is the sum of, and their ancestors after the last that all share.
-_MERGED = {**_ANCESTOR, "weight": NUMBER, "since": [_ANCESTOR], "licences": {str: TEXT}}
+_MERGED = {**_ANCESTOR, "weight": NUMBER, "since": [_ANCESTOR]}
 _MERGED["merged_from?"] = _ANCESTOR["merged_from?"] = [_MERGED]
 
 RECORD: dict[str, Any] = {

@@ -93,10 +93,16 @@ def as_ancestor(
         "peak_lr": config["optim"]["peak_lr"],
         "replay_ratio": config["data"]["replay_ratio"],
         "eval": dict(losses),
+        "licences": licences(record),
         "config": config,
         # Of a merged run, and of an import whose origin is known.
         **{key: record[key] for key in ("merged_from", "origin") if key in record},
     }
+
+
+def licences(record: Mapping) -> dict[str, str]:
+    """{source: licence} of what a run itself was trained on; "" where none was stated."""
+    return {key: one["licence"] for key, one in record["data"].get("sources", {}).items()}
 
 
 def child_of(parent: Mapping, record: dict, own: Mapping, *, drawn: dict) -> dict:
@@ -130,20 +136,20 @@ def count_windows(record: dict, counts: Mapping[str, int], block_size: int) -> N
 def total_tokens_by_source(record: Mapping) -> dict[str, int]:
     """Tokens seen per source by this run and all its ancestors, those of merged runs once each."""
     total: dict[str, int] = {}
-    above = {(one["path"], one["step"], one["params_sha256"]): one for one in _all_above(record)}
+    above = {(one["path"], one["step"], one["params_sha256"]): one for one in all_above(record)}
     for tokens_by_source in [one["tokens_by_source"] for one in (*above.values(), record)]:
         for key, tokens in tokens_by_source.items():
             total[key] = total.get(key, 0) + tokens
     return total
 
 
-def _all_above(record: Mapping) -> Iterator[Mapping]:
+def all_above(record: Mapping) -> Iterator[Mapping]:
     """The ancestors of a run, and where it or one of them was merged those of what it was merged
     from."""
     for name in ("ancestors", "merged_from", "since"):
         for one in record.get(name, ()):
             yield one
-            yield from _all_above(one)
+            yield from all_above(one)
 
 
 def read_json(path: str, *, what: str, wanted: Mapping) -> dict:

@@ -11,6 +11,7 @@ from conftest import ROOT
 
 from data_pipeline.errors import UserError
 from mypt_jax.interop import card, hub, huggingface, runs
+from mypt_jax.runs import layout
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 
@@ -138,17 +139,55 @@ def test_a_card_is_of_the_step_that_is_exported(tmp_path):
     assert "| v3 | 6 | " in text and "9,999" not in text
 
 
+def test_a_card_has_the_licences_of_ancestors_also_of_older_versions(tmp_path):
+    """Which kept them beside the ancestor's run alone."""
+    run = shutil.copytree(ROOT / "tests/data/run_d73f938/runs/base", tmp_path / "base")
+    digest = layout.finished(str(run))["params_sha256"]
+    older = _ancestor({}, path=str(run), step=12, params_sha256=digest)
+    del older["licences"]
+    older["tokens_by_source"] = {"general/encyclopedia": 5, "domain/laws": 0}
+    record = _record({"domain/d": "CC0-1.0"}, ancestors=[older])
+    known = {"domain/d": ["CC0-1.0"], "general/encyclopedia": ["MIT"]}
+    assert card.licences(record) == known
+    shutil.rmtree(run)
+    assert card.licences(record) == known | {"general/encyclopedia": ["not stated"]}
+
+
+def _record(licences: dict[str, str], **more) -> dict:
+    """The lineage of a run that was trained on a token of each source."""
+    sources = {key: {"licence": licence} for key, licence in licences.items()}
+    seen = dict.fromkeys(licences, 1)
+    return {"data": {"sources": sources}, "tokens_by_source": seen, "ancestors": [], **more}
+
+
+def _ancestor(licences: dict[str, str], **more) -> dict:
+    seen = dict.fromkeys(licences, 1)
+    own = {"licences": licences, "tokens_by_source": seen, "config": {"init_from": "scratch"}}
+    return {"path": "gone", "step": 1, "params_sha256": "", **own, **more}
+
+
+OTHER = {"license": "other", "license_name": "see-data", "license_link": "README.md"}
+_MIT = {"a": "MIT"}
+
+
 @pytest.mark.parametrize(
-    ("licences", "wanted"),
+    ("record", "wanted"),
     [
-        ({"a": "MIT", "b": "MIT"}, {"license": "mit"}),
-        ({"a": "MIT", "b": "CC-BY-SA-4.0"}, {"license": "other", "license_name": "see-data"}),
-        ({"a": "CWE-ToU"}, {"license": "other", "license_link": "README.md"}),
-        ({}, {"license": "other"}),
+        (_record({"a": "MIT", "b": "MIT"}), {"license": "mit"}),
+        (_record({"a": "MIT", "b": "CC-BY-SA-4.0"}), OTHER),
+        (_record({"a": "CWE-ToU"}), OTHER),
+        (_record({"a": "MIT", "b": ""}), OTHER),
+        (_record({}), OTHER),
+        (_record(_MIT, tokens_by_source={"a": 1, "b": 0}), {"license": "mit"}),
+        (_record(_MIT, ancestors=[_ancestor({"b": "MIT"})]), {"license": "mit"}),
+        (_record(_MIT, ancestors=[_ancestor({"b": "CC-BY-NC-4.0"})]), OTHER),
+        (_record(_MIT, ancestors=[_ancestor({"a": "CC-BY-NC-4.0"})]), OTHER),  # of other text
+        (_record(_MIT, merged_from=[_ancestor({}, since=[_ancestor({"b": "GPL-3.0"})])]), OTHER),
+        (_record(_MIT, ancestors=[_ancestor({}, config={"init_from": "import of gpt2"})]), OTHER),
     ],
 )
-def test_the_head_of_a_card_is_read_as_it_is_meant(licences, wanted):
-    text = "\n".join(card._metadata(licences, "openai-community/gpt2"))
+def test_the_licence_of_a_card_is_that_of_all_that_a_model_is_of(record, wanted):
+    text = "\n".join(card._metadata(record, card.licences(record), "openai-community/gpt2"))
     found = huggingface_hub.ModelCard(text).data.to_dict()
     assert found.items() >= wanted.items()
     assert found["base_model"] == "openai-community/gpt2" and "mypt_jax" in found["tags"]

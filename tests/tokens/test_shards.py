@@ -53,6 +53,16 @@ def test_open_reads_what_was_written(datasets):
             assert np.array_equal(np.flatnonzero(tokens == dataset.eot) + 1, ends)
 
 
+def test_a_licence_that_some_documents_lack_is_not_that_of_all(copy):
+    def change(manifest):
+        manifest["sources"]["laws"]["licences"][""] = 3
+
+    change_manifest(copy, change)
+    sources = shards.open_dataset(copy).sources
+    assert sources["laws"].licence == "MIT, in part not stated"
+    assert sources["manuals"].licence == "MIT"
+
+
 def test_reads_cross_shards(datasets):
     source = shards.open_dataset(datasets["domain"]).sources["laws"]
     stream = source.stream("train")
