@@ -11,6 +11,14 @@ from data_pipeline.tokens import shards, verification
 _THREADS = min(8, os.cpu_count() or 1)  # hashing lets the interpreter go; more wait for the disk
 
 
+def check(splits: Iterable[tuple[shards.Source, str]]) -> None:
+    """Returns when all of these is known to be what its manifest says. Raises UserError, which
+    names the first file that is not."""
+    found = Check(splits)
+    found.start()
+    found.wait()
+
+
 class Check:
     """Reads in threads what this machine has not read before, or not since it was touched.
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data_pipeline.errors import UserError
+from data_pipeline.tokens import check as text_check
 from data_pipeline.tokens import shards, texts
 from mypt_jax import exits
 from mypt_jax.evaluate import generator
@@ -86,6 +87,8 @@ def ask(spec: str, data: Sequence[str], *, most: int, batch_size: int) -> Asked:
     documents of each split. Raises UserError and NoValidState."""
     datasets = [shards.open_dataset(one) for one in data]
     path, step = layout.resolve_step(spec)
+    sources = [source for one in datasets for source in one.sources.values()]
+    text_check.check((source, split) for source in sources for split in shards.SPLITS)
     record, note, rows = layout.record_at(path, step), "", []
     specs = {"run": f"{path}@{step}"}
     if base := base_of(record):

@@ -61,9 +61,7 @@ class Scorer:
                 f"warning: the documents of {data} begin {has} BOS, which those of {self.path} did "
                 "otherwise"
             )
-        checked = check.Check((source, "val") for source in dataset.sources.values())
-        checked.start()
-        checked.wait()
+        check.check((source, "val") for source in dataset.sources.values())
         return dataset
 
     def score_data(self, data: str, *, windows: int) -> dict[str, losses.Score]:

@@ -7,7 +7,6 @@ import numpy as np
 
 from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
-from data_pipeline.tokens import shards
 from mypt_jax.checkpoint import restore
 from mypt_jax.frontier import intervals, lines
 from mypt_jax.frontier.points import Points
@@ -206,7 +205,6 @@ def _flops(path: str) -> float:
 def _sampling_flops(path: str) -> float:
     """Of drawing the own samples that a run replays: a forward pass of each token."""
     config = recorded.config(path)
-    opened = map(shards.open_dataset, config["data"]["general"])
-    drawn = [one for data in opened if data.is_sampled for one in data.sources.values()]
-    tokens = sum(sum(source.tokens.values()) for source in drawn)
+    opened = mixture.components_of("general", config["data"]["general"])
+    tokens = sum(sum(one.data.tokens.values()) for one in opened if one.dataset.is_sampled)
     return costs.work(config, 0, evaluated=tokens)

@@ -15,6 +15,7 @@ from flax import nnx
 
 from data_pipeline.batches import eval_windows, mixture
 from data_pipeline.batches.eval_windows import REPORT
+from data_pipeline.tokens import check
 from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses, tasks
@@ -56,6 +57,7 @@ class Points:
         components = [
             one for role, paths in data.items() for one in mixture.components_of(role, tuple(paths))
         ]
+        check.check((one.data, "val") for one in components)
         self._plan = eval_windows.plan_eval(
             components,
             windows_per_role=windows,

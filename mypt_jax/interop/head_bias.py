@@ -7,8 +7,8 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline import errors
-from data_pipeline.batches import loader
-from data_pipeline.tokens import shards
+from data_pipeline.batches import loader, mixture
+from data_pipeline.tokens import check
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.model import forward
@@ -57,8 +57,8 @@ def loss_change(
     none = 0 * params["head"]["bias"]
     without = {**without, "head": {**without.get("head", {}), "bias": none}}
     changes = {}
-    for role in ("domain", "general"):
-        windows = _windows(data[role], settings["block_size"])
+    for role in mixture.ROLES:
+        windows = _windows(data, role, settings["block_size"])
         if len(windows):
             changes[role] = _mean(measure, params, windows), _mean(measure, without, windows)
     if not changes:
@@ -69,12 +69,18 @@ def loss_change(
     return changes
 
 
-def _windows(directories, block_size: int) -> np.ndarray:
+def _windows(data: Mapping, role: str, block_size: int) -> np.ndarray:
+    """Of the role's val splits, which are checked: int32[W, block_size + 1]."""
+    if data.get("mixture"):
+        opened = mixture.from_manifest(data["mixture"]).components
+    else:
+        opened = mixture.components_of(role, tuple(data[role]))
+    sources = [one.data for one in opened if one.role == role]
+    check.check((source, "val") for source in sources)
     found = [np.zeros((0, block_size + 1), np.int32)]
-    for directory in [directories] if isinstance(directories, str) else directories:
-        for source in shards.open_dataset(directory).sources.values():
-            plan = loader.eval_windows(source, block_size=block_size, num_windows=WINDOWS)
-            found.append(plan.tokens)
+    for source in sources:
+        plan = loader.eval_windows(source, block_size=block_size, num_windows=WINDOWS)
+        found.append(plan.tokens)
     return np.concatenate(found)
 
 

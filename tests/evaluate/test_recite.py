@@ -98,6 +98,20 @@ def test_a_run_whose_base_is_gone_is_asked_alone(family, datasets, tmp_path, cap
         command.main([*line[:3], "--save"])
 
 
+@pytest.mark.parametrize("split", shards.SPLITS)
+def test_text_that_was_changed_is_named_before_anything_is_asked(
+    split, datasets, tmp_path, monkeypatch
+):
+    """Both splits are asked, and what they say stands in a report."""
+    data = shutil.copytree(datasets["general"], tmp_path / "data")
+    part = shards.open_dataset(str(data)).sources["encyclopedia"].parts[split][0]
+    with open(f"{part.path}.bin", "r+b") as file:
+        file.write(b"\1\0" * 40)
+    monkeypatch.setattr(layout, "resolve_step", lambda spec: (spec, 0))
+    with pytest.raises(UserError, match=part.path):
+        recite.ask("runs/any", [str(data)], most=1, batch_size=1)
+
+
 def test_what_is_no_dataset_is_refused(family, tmp_path):
     (tmp_path / "a.txt").write_text("text")
     with pytest.raises(UserError, match="is asked of a token dataset"):

@@ -24,7 +24,7 @@ def test_a_bias_that_knows_the_words_is_worth_its_loss(tmp_path):
     params = nnx.to_pure_dict(factory.build(**shape)[1])
     head = {k: v for k, v in params["head"].items() if k != "bias"}
     params_without = {**params, "head": head}
-    settings, data = {**factory.ORIGINAL, **shape}, {"domain": directory, "general": ()}
+    settings, data = {**factory.ORIGINAL, **shape}, {"domain": (directory,), "general": ()}
 
     def change(bias_V) -> tuple[float, float]:
         biased = {**params, "head": {**params["head"], "bias": jnp.asarray(bias_V, jnp.float32)}}
@@ -39,6 +39,21 @@ def test_a_bias_that_knows_the_words_is_worth_its_loss(tmp_path):
     with pytest.raises(errors.UserError, match="names no dataset"):
         none = {"domain": (), "general": ()}
         head_bias.loss_change(params, params_without, settings, none, eot=50256)
+
+
+def test_the_windows_are_those_of_the_run_and_as_its_manifest_says(tmp_path):
+    """Of DIR#SOURCE that source alone; a file that was changed since is named."""
+    directory = build_dataset(tmp_path / "data", {"a": 30, "b": 30})
+    both, one = (
+        head_bias._windows({"domain": (entry,)}, "domain", 32)
+        for entry in (f"{directory}", f"{directory}#a")
+    )
+    assert 0 < len(one) < len(both) and (both[: len(one)] == one).all()
+    (part,) = shards.open_dataset(str(directory)).sources["a"].parts["val"]
+    with open(f"{part.path}.bin", "r+b") as file:
+        file.write(b"\1\0" * 40)
+    with pytest.raises(errors.UserError, match=part.path):
+        head_bias._windows({"domain": (f"{directory}#a",)}, "domain", 32)
 
 
 @pytest.mark.parametrize("tied", [False, True])
