@@ -16,9 +16,17 @@ from mypt_jax.plan import costs
 from mypt_jax.runs.evaluations import Evaluation
 from mypt_jax.schema import recorded
 
-# What others forget less than, in a row.
+# What others forget less than, in a row: their general text, how far they move, their own words.
 REFERENCE = "reference, raw"
 BEST_CE = "best ce, treated"
+BEST_CE_DRIFT = f"{BEST_CE}: drift"
+BEST_CE_BEHAVIOUR = f"{BEST_CE}: behaviour"
+_MEASURES = {
+    REFERENCE: ("general", "nll"),
+    BEST_CE: ("general", "nll"),
+    BEST_CE_DRIFT: ("general", "drift"),
+    BEST_CE_BEHAVIOUR: (mixture.BEHAVIOUR, "nll"),
+}
 
 
 class Row(NamedTuple):
@@ -30,7 +38,7 @@ class Row(NamedTuple):
     seeds: tuple[int, ...]
     share: float | None  # of the way from the base, mean over seeds
     figures: Mapping[str, intervals.Interval]
-    less: Mapping[str, intervals.Interval]  # per cent less forgetting than another row
+    less: Mapping[str, intervals.Interval]  # per cent less than another row, by _MEASURES
     flops: float  # of one result
     flops_tried: float  # with every trial of it
     lines: tuple[tuple[lines.Place, ...], ...]  # of each seed, by the half that is chosen on
@@ -139,10 +147,9 @@ def _forms(points, name: str, recipe: Recipe, chosen: Sequence[Candidate]) -> li
 def _row(
     form: _Form, seen, share, draw: intervals.Resamples, measured, recipes, tried, against: str
 ) -> Row:
-    forgotten = draw.change(seen, "general")
     others = {REFERENCE: (against, "raw")}
     if best := _best_ce(measured, recipes, draw):
-        others[BEST_CE] = best
+        others |= dict.fromkeys((BEST_CE, BEST_CE_DRIFT, BEST_CE_BEHAVIOUR), best)
     recipe = recipes[form.recipe]
     cost = {
         one: sum(map(_flops, _needed(recipe, one, form.form)))
@@ -157,15 +164,23 @@ def _row(
         seeds=tuple(one.seed for one in form.candidates),
         share=share,
         figures={name: intervals.interval(x) for name, x in _figures(seen, draw).items()},
-        less={
-            name: intervals.less(forgotten, draw.change(measured[key][0], "general"))
-            for name, key in others.items()
-            if key != (form.recipe, form.form)
-        },
+        less=_less(form, seen, others, draw, measured),
         flops=cost[form.candidates[0]] + sampled,
         flops_tried=sum(cost.values()) + sampled,  # samples are drawn once for all trials
         lines=tuple(map(tuple, form.lines)),
     )
+
+
+def _less(form: _Form, seen, others: Mapping, draw, measured) -> dict[str, intervals.Interval]:
+    found = {}
+    for name, key in others.items():
+        role, measure = _MEASURES[name]
+        if key == (form.recipe, form.form) or not seen[0].of(role):
+            continue
+        mine, other = (draw.change(one, role, measure) for one in (seen, measured[key][0]))
+        if less := intervals.less(mine, other):
+            found[name] = less
+    return found
 
 
 def _figures(seen: Sequence[Evaluation], draw: intervals.Resamples) -> dict[str, np.ndarray]:

@@ -68,7 +68,9 @@ def interval(found: np.ndarray) -> Interval:
     return Interval(float(found[0]), float(low), float(high))
 
 
-def less(mine: np.ndarray, other: np.ndarray) -> Interval:
-    """By how many per cent `mine` is below `other`."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return interval(100 * (1 - mine / other))
+def less(mine: np.ndarray, other: np.ndarray) -> Interval | None:
+    """By how many per cent `mine` is below `other`; None where that is not surely above 0, and so
+    nothing that there could be less of."""
+    if interval(other).low <= 0:
+        return None
+    return interval(100 * (1 - mine / other))

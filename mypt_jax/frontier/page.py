@@ -9,7 +9,13 @@ from collections.abc import Mapping, Sequence
 from importlib import metadata
 
 from data_pipeline import atomic
-from mypt_jax.frontier.comparison import BEST_CE, REFERENCE, Row
+from mypt_jax.frontier.comparison import (
+    BEST_CE,
+    BEST_CE_BEHAVIOUR,
+    BEST_CE_DRIFT,
+    REFERENCE,
+    Row,
+)
 from mypt_jax.frontier.intervals import Interval
 from mypt_jax.frontier.recipes import Recipe
 from mypt_jax.runs import code
@@ -20,7 +26,8 @@ _DASHES = ("", "6 3", "2 3")
 NONE = "-"  # not measured
 _HEADER = (
     "recipe|rate|seeds|share|domain|forgetting|less than raw {}|less than best CE|elsewhere"
-    "|drift|own words|choice: domain|choice: general|recall: general|FLOPs|with all trials"
+    "|drift|less than best CE|own words|less than best CE|choice: domain|choice: general"
+    "|recall: general|FLOPs|with all trials"
 )
 
 
@@ -42,7 +49,7 @@ def table_of(path: str | os.PathLike) -> list[str]:
         return {name: Interval(**one) for name, one in given.items()}
 
     rows = [
-        Row(**{**row, "figures": intervals(row["figures"]), "less": intervals(row["less"])})
+        Row(**row)._replace(figures=intervals(row["figures"]), less=intervals(row["less"]))
         for row in found["rows"]
     ]
     return table(rows, found["compared_with"])
@@ -61,7 +68,9 @@ def _cells(row: Row) -> list[str]:
         _percent(row.less.get(BEST_CE)),
         _signed(figures.get("elsewhere")),
         _signed(figures.get("drift/general")),
+        _percent(row.less.get(BEST_CE_DRIFT)),
         _signed(figures.get("behaviour")),
+        _percent(row.less.get(BEST_CE_BEHAVIOUR)),
         *(_share(figures.get(name)) for name in ("choice/domain", "choice/general")),
         _share(figures.get("recall/general")),
         f"{row.flops:.2e}",

@@ -51,6 +51,9 @@ def test_what_two_recipes_share_falls_out_of_their_difference():
     changes = draw.change(one, "general"), draw.change(half, "general")
     assert intervals.interval(changes[0]).low < intervals.interval(changes[0]).value
     assert intervals.less(changes[1], changes[0]) == pytest.approx((50, 50, 50))
+    # What fell, or may have: there is nothing to have less of.
+    assert intervals.less(changes[1], -changes[0]) is None
+    assert intervals.less(changes[1], changes[0] - changes[0][0]) is None
 
 
 def test_an_interval_holds_the_truth_about_as_often_as_it_says():
