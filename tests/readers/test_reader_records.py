@@ -41,6 +41,14 @@ def test_a_column_of_texts_gives_a_document_for_each():
     assert texts(csv_table, data, text_key="licence") == ["MIT", ""]
 
 
+def test_cells_without_a_name_of_their_own_are_counted():
+    counted = account.Words()
+    data = b"text,note,note,\none,first,second,third,beyond the names\ntwo\n"
+    found = list(csv_table.read(io.BytesIO(data), path="f", account=counted))
+    assert [each.text for each in found] == ["one", "two"]
+    assert counted.reasons == {"other_fields": 6} and counted.total["in"] == 8
+
+
 @pytest.mark.parametrize(
     ("data", "kind"),
     [

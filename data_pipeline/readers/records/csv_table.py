@@ -43,7 +43,7 @@ def read(
             for row in reader:
                 if any(cell.strip() for cell in row):
                     where, name = f"{path}, line {reader.line_num}", f"{path}#{reader.line_num}"
-                    record = dict(zip(names, row, strict=False))
+                    record = _record(names, row)
                     try:
                         found = fields.taken(
                             record, where=where, name=name, account=account, **options
@@ -57,6 +57,15 @@ def read(
     except csv.Error as error:
         message = f"{path}, line {reader.line_num}: no CSV ({error}): mend it"
         raise document.ReadError("csv_broken", message) from None
+
+
+def _record(names: list[str], row: list[str]) -> dict[str, str]:
+    """The row by name; a cell without a name, or with another's, is `column N`: it is counted."""
+    record: dict[str, str] = {}
+    for number, cell in enumerate(row, 1):
+        name = names[number - 1] if number <= len(names) else ""
+        record[name if name and name not in record else f"column {number}"] = cell
+    return record
 
 
 def _tables(
