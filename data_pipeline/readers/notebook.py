@@ -4,6 +4,7 @@ What code printed is left out, counted: it repeats the code's data, and is gone 
 """
 
 import json
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -11,6 +12,9 @@ from data_pipeline import document
 from data_pipeline.readers import marks
 from data_pipeline.readers.account import NONE, Account
 from data_pipeline.readers.markup import html, markdown
+
+_FORMS = "text text/plain text/markdown markdown text/latex latex text/html html".split()
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # colours of a terminal
 
 
 def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
@@ -71,10 +75,24 @@ def _level(cell: dict) -> int:
 
 
 def _outputs(cell: dict) -> Iterator[str]:
-    """What a cell's code printed, as text; pictures have none."""
+    """What a cell's code printed or raised, once of several forms; pictures have no text."""
     outputs = cell.get("outputs")
     for output in outputs if isinstance(outputs, list) else ():
         if isinstance(output, dict):
-            data = output.get("data")
-            plain = data.get("text/plain", "") if isinstance(data, dict) else ""
-            yield _joined(output.get("text", plain))
+            text = _ESCAPES.sub("", _printed(output))
+            if text.strip():
+                yield text
+
+
+def _printed(output: dict) -> str:
+    """The plainest form of an output: a stream's, its data's (format 3 has it beside), an error."""
+    found = output.get("data")
+    data = {**output, **(found if isinstance(found, dict) else {})}
+    for name in _FORMS:
+        if text := _joined(data.get(name, "")):
+            return html.convert(text, fragment=True) if name.endswith("html") else text
+    if "application/json" in data:
+        return json.dumps(data["application/json"], ensure_ascii=False)
+    raised = [output.get("ename", ""), output.get("evalue", "")]
+    lines = output.get("traceback") or raised
+    return _joined([f"{line}\n" for line in lines]) if isinstance(lines, list) else _joined(lines)

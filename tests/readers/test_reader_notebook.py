@@ -43,6 +43,29 @@ def test_cells_in_their_order():
     assert counted.reasons["outputs"] == 4 and counted.total["unaccounted"] == 0
 
 
+OUTPUTS = [
+    ({"text": ["printed ", "twice"]}, 2),
+    ({"data": {"text/plain": "one form", "text/html": "<b>one form</b>"}}, 2),
+    ({"data": {"text/markdown": ["**two words**"], "image/png": "iVBORw0KGgo="}}, 2),
+    ({"data": {"text/latex": "$three$"}}, 1),
+    ({"data": {"application/json": {"key": ["value"]}}}, 2),
+    ({"data": {"image/svg+xml": "<svg/>", "image/png": "iVBORw0KGgo="}}, 0),
+    ({"ename": "ValueError", "evalue": "bad", "traceback": ["\x1b[31mlast call\x1b[0m"]}, 2),
+    ({"ename": "ValueError", "evalue": "bad", "traceback": []}, 2),
+    ({"output_type": "pyout", "html": ["<b>old</b>"], "png": "iVBORw0KGgo="}, 1),
+    ({"text": 1, "data": [1]}, 0),
+]
+
+
+@pytest.mark.parametrize(("output", "number"), OUTPUTS)
+def test_each_output_is_counted_once_in_whatever_form(output, number):
+    told = []
+    counted = account.Words(lambda kind, text: told.append(text))
+    read({"cells": [{"cell_type": "code", "source": "x", "outputs": [output]}]}, counted)
+    assert counted.reasons.get("outputs", 0) == number and not counted.total["unaccounted"]
+    assert counted.total["in"] == 1 + counted.reasons.total() and "" not in told
+
+
 def test_the_older_format():
     cells = [{"cell_type": "heading", "level": 1, "source": "A"}]
     cells += [{"cell_type": "code", "input": "x = 1"}]
