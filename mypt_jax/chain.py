@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_pipeline import arguments, errors
-from mypt_jax import shipped
+from mypt_jax import console, shipped
 from mypt_jax.runs import kinds, layout, lineage
 from mypt_jax.schema import (
     changes,
@@ -345,4 +345,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(errors.run(main))
+    sys.exit(console.run(main))

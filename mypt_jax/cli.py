@@ -10,6 +10,7 @@ import sys
 from typing import NamedTuple
 
 from data_pipeline import errors
+from mypt_jax import console
 
 
 class Command(NamedTuple):
@@ -17,30 +18,37 @@ class Command(NamedTuple):
 
     where: str  # package.module:function, imported when it is asked for
     what: str
+    outlives: bool = False  # its console: it is not begun for what it prints
 
 
 # What is in mypt_jax has the name that `python -m mypt_jax.NAME` has.
 COMMANDS = {
-    "adapt": Command("mypt_jax.adapt.command:main", "from a folder of text to an adapted model"),
+    "adapt": Command(
+        "mypt_jax.adapt.command:main", "from a folder of text to an adapted model", True
+    ),
     "main": Command("mypt_jax.main:run", "train one stage"),
-    "chain": Command("mypt_jax.chain:main", "train a chain of stages, each from its parent"),
-    "sweep": Command("mypt_jax.sweep.command:main", "train a stage with several values and seeds"),
-    "frontier": Command("mypt_jax.frontier.command:main", "compare recipes of adaptation"),
+    "chain": Command("mypt_jax.chain:main", "train a chain of stages, each from its parent", True),
+    "sweep": Command(
+        "mypt_jax.sweep.command:main", "train a stage with several values and seeds", True
+    ),
+    "frontier": Command("mypt_jax.frontier.command:main", "compare recipes of adaptation", True),
     "plan": Command("mypt_jax.plan.command:main", "what a stage will be and cost, before it runs"),
     "foretell": Command(
         "mypt_jax.foretell.command:main", "final losses, from what was seen before"
     ),
     "runs": Command("mypt_jax.manage.command:main", "list, show, remove, rename and clean runs"),
     "report": Command("mypt_jax.report.command:main", "the guide's tables from what was trained"),
-    "merge": Command("mypt_jax.merge.command:main", "several runs' weights into one run"),
-    "sample": Command("mypt_jax.sample.command:main", "a token dataset of a run's own text"),
+    "merge": Command("mypt_jax.merge.command:main", "several runs' weights into one run", True),
+    "sample": Command("mypt_jax.sample.command:main", "a token dataset of a run's own text", True),
     "generate": Command("mypt_jax.generate:main", "continue prompts with a run's model"),
     "evaluate": Command("mypt_jax.evaluate.command:main", "score a run on a dataset or text"),
-    "export": Command("mypt_jax.interop.huggingface:export", "a run for other programs"),
+    "export": Command("mypt_jax.interop.huggingface:export", "a run for other programs", True),
     "interop.huggingface": Command(
-        "mypt_jax.interop.huggingface:main", "Hugging Face folders in and out"
+        "mypt_jax.interop.huggingface:main", "Hugging Face folders in and out", True
     ),
-    "interop.mypt": Command("mypt_jax.interop.mypt:main", "folders of the original in and out"),
+    "interop.mypt": Command(
+        "mypt_jax.interop.mypt:main", "folders of the original in and out", True
+    ),
     "interop.lm_eval": Command("mypt_jax.interop.lm_eval:main", "lm-evaluation-harness on a run"),
     "stages": Command("mypt_jax.stages:main", "copy the stage files out, to be changed"),
     "first_light": Command("mypt_jax.first_light:main", "check an accelerator in five minutes"),
@@ -91,4 +99,5 @@ def main(argv: list[str] | None = None) -> int:
 
 def command() -> int:
     """The installed `mypt`."""
-    return errors.run(main)
+    found = COMMANDS.get(next(iter(sys.argv[1:]), ""))
+    return console.run(main) if found and found.outlives else errors.run(main)

@@ -9,6 +9,7 @@ import io
 import os
 import select
 import sys
+from collections.abc import Callable
 
 from data_pipeline import errors
 
@@ -61,6 +62,13 @@ def hold() -> None:
             line_buffering=True,
         )
         setattr(sys, name, stream)
+
+
+def run(main: Callable[[], int]) -> int:
+    """errors.run of a command that is not begun for what it prints: it goes on where nobody reads
+    that any more."""
+    hold()
+    return errors.run(main)
 
 
 def say_at_once(line: str) -> None:

@@ -5,8 +5,7 @@ import sys
 
 from _checkout import ROOT
 
-from data_pipeline import errors
-from mypt_jax import chain
+from mypt_jax import chain, console
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -15,4 +14,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(errors.run(main))
+    sys.exit(console.run(main))

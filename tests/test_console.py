@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-from mypt_jax import console
+from mypt_jax import cli, console
 
 PRINTS = (
     "import sys\n"
@@ -56,3 +56,11 @@ def test_a_reader_that_pauses_holds_a_run_up_once(monkeypatch):
     assert stream.write(b"nobody") == 6
     os.close(writer)
     assert stream.write(b"closed") == 6
+
+
+@pytest.mark.parametrize("name", [name for name, one in cli.COMMANDS.items() if one.outlives])
+def test_a_command_that_makes_runs_holds_its_console_however_it_is_begun(name):
+    module = cli.COMMANDS[name].where.partition(":")[0].removesuffix(".command")
+    path = ROOT.joinpath(*module.split("."))
+    file = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+    assert "sys.exit(console.run(" in file.read_text()

@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 from data_pipeline import arguments, errors
+from mypt_jax import console
 from mypt_jax.interop import choices, hub
 from mypt_jax.storage import fetch
 
@@ -96,4 +97,4 @@ def export(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(errors.run(main))
+    sys.exit(console.run(main))

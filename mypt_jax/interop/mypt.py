@@ -11,8 +11,9 @@ Needs torch (requirements-interop.txt).
 
 import sys
 
-from data_pipeline import arguments, errors
+from data_pipeline import arguments
 from data_pipeline.tokens import mypt_format
+from mypt_jax import console
 from mypt_jax.interop import choices
 from mypt_jax.storage import fetch
 
@@ -53,4 +54,4 @@ def main(argv=None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(errors.run(main))
+    sys.exit(console.run(main))

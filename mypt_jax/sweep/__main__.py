@@ -2,7 +2,7 @@
 
 import sys
 
-from data_pipeline import errors
+from mypt_jax import console
 from mypt_jax.sweep import command
 
-sys.exit(errors.run(command.main))
+sys.exit(console.run(command.main))

@@ -100,6 +100,19 @@ def test_trains_parents_first_then_skips_what_is_finished(tree):
     assert again.stdout.count("skipped") == 4
 
 
+@pytest.mark.parametrize(
+    "command", [["scripts/run_chain.py"], ["-m", "mypt_jax", "chain"], ["-m", "mypt_jax.chain"]]
+)
+def test_a_chain_goes_on_where_nobody_reads_what_it_says(tree, command):
+    """`| head -1`, a dead `tee`: all of its stages are trained."""
+    reader, console = os.pipe()
+    os.close(reader)
+    line = [sys.executable, *command, "--size=tiny", "--stages=v3"]
+    done = subprocess.run(line, cwd=tree, stdout=console, stderr=console, timeout=60)
+    os.close(console)
+    assert done.returncode == 0 and trained(tree) == ["base", "v3"]
+
+
 def test_the_parents_of_a_finished_stage_are_not_trained_again(tree):
     """Days, at 750m, for a run that nobody asks for."""
     assert chain(tree, "--size=tiny", "--stages=v3").returncode == 0
