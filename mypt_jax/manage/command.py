@@ -52,17 +52,21 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{total:.1f} MB {'freed' if args.yes else 'would be freed: --yes frees them'}")
         return 0
     names = args.runs if args.what == "remove" else [args.run]
+    names = sorted(
+        names, key=lambda name: -len(os.path.realpath(name))
+    )  # first what lies in others
     for name in names:
         _check_unneeded(name, leaving=names, force=args.force)
+        _check_alone(name, leaving=names, moves=args.what == "rename" and args.force)
     if args.what == "rename":
         _check_place(args.run, args.new)
     for name in names:
         with _owned(name):
-            if args.what == "rename":
-                os.makedirs(os.path.dirname(os.path.abspath(args.new)), exist_ok=True)
-                os.rename(name, args.new)
-            else:
+            if args.what == "remove":
                 shutil.rmtree(name)
+        if args.what == "rename":  # when it is given free: what owns it would go with it
+            os.makedirs(os.path.dirname(os.path.abspath(args.new)), exist_ok=True)
+            os.rename(name, args.new)
         print(f"{name}: {f'now {args.new}' if args.what == 'rename' else 'removed'}")
     return 0
 
@@ -120,6 +124,18 @@ def _check_unneeded(path: str, *, leaving: list[str], force: bool) -> None:
             raise UserError(
                 f"{other.path} started from {path}, and looks for it there: --force does it "
                 "nevertheless"
+            )
+
+
+def _check_alone(path: str, *, leaving: list[str], moves: bool) -> None:
+    """Raises UserError where other runs lie inside of a run, as below an imported base, and are not
+    among the `leaving`; they move with it where it `moves`."""
+    named = {*map(os.path.realpath, leaving)}
+    for other in runs.read_runs(Path(path)) if not moves else ():
+        if os.path.realpath(other.path) not in named:
+            raise UserError(
+                f"{other.path} lies inside of {path}, and would go with it: remove or rename that "
+                "first, or name both"
             )
 
 

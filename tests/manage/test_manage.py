@@ -66,10 +66,23 @@ def test_what_others_started_from_stays(runs, capsys):
     assert manage.main(["remove", "runs/v3"]) == 0
     assert manage.main(["rename", "runs/base", "runs/mine/base"]) == 0
     assert os.listdir(runs) == ["mine"] and layout.finished("runs/mine/base")
+    assert not lease.holder(lease_place.InDirectory("runs/mine/base"))
 
 
 def test_what_goes_together_goes(runs, capsys):
     assert manage.main(["remove", "runs/base", "runs/v3"]) == 0
+    assert os.listdir(runs) == []
+
+
+def test_what_lies_inside_of_a_run_is_not_taken_with_it(runs, capsys):
+    """Stages lie below the import that they start from; also below one that they do not."""
+    shutil.move(runs / "v3", runs / "base/v3")
+    for arguments in (["remove", "runs/base", "--force"], ["rename", "runs/base", "runs/b"]):
+        with pytest.raises(UserError, match="runs/base/v3 (lies inside of|started from) runs/base"):
+            manage.main(arguments)
+    assert os.path.isdir("runs/base/v3")
+    assert manage.main(["rename", "runs/base", "runs/b", "--force"]) == 0
+    assert manage.main(["remove", "runs/b", "runs/b/v3"]) == 0
     assert os.listdir(runs) == []
 
 
