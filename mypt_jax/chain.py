@@ -53,8 +53,6 @@ MEANING = {
     75: "preempted; run the same command again to resume",
 }
 _PLANNED = (3, 75)  # ends that something was asked for
-# These say which run a stage is, so one value cannot serve all stages.
-_OWN_KEYS = ("workdir", "init_from", "stage")
 
 
 @dataclass(frozen=True)
@@ -143,7 +141,7 @@ def load_stage(
         )
     given, spared = flags, frozenset[str]()
     if not asked:
-        flags = overrides.without(flags, _is_recipe)
+        flags = overrides.for_ancestor(flags)
     overridden, strange = overrides.apply(config, flags)
     if given != flags:
         spared = overrides.apply(stage_file.load(f"configs/{name}.py:{argument}"), given)[0]
@@ -152,7 +150,7 @@ def load_stage(
         raise errors.UserError(
             f"got {strange[0]!r}; wanted --config.KEY=VALUE or an option{hints.hint(strange[0])}"
         )
-    for key in _OWN_KEYS:
+    for key in overrides.OWN_KEYS:
         if key in overridden:
             raise errors.UserError(
                 f"--config.{key} would give every stage the same {key}; set it in configs/, "

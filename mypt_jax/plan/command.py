@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         topology.devices(known.topology)  # refused, if so, before anything is printed
     if not known.json:
         lines = together.without_effect(config, given.overridden)
-        lines += describe.plan(config, given.spec, known.utilisation, prices)
+        lines += describe.plan(config, given, known.utilisation, prices)
         print("\n".join(lines), flush=True)
     if known.here:
         from mypt_jax.plan import here

@@ -1,7 +1,7 @@
 """What a stage needs, by formula: tokens, ancestors, memory, disk; no device and no data."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import jax
@@ -15,9 +15,10 @@ from mypt_jax import optim, shipped
 from mypt_jax.checkpoint import retention
 from mypt_jax.model import adapters, flops, gpt, parameters
 from mypt_jax.model import memory as memories
+from mypt_jax.plan import asked
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import layout, lineage
-from mypt_jax.schema import duration, recorded, stage_file, tree
+from mypt_jax.schema import duration, overrides, recorded, tree
 
 GIB = memories.GIB
 
@@ -116,10 +117,17 @@ def stage_of(config: Mapping, origin: str) -> Stage:
     )
 
 
-def ancestors(config: Mapping, spec: str) -> tuple[list[Stage], str]:
+def resolve(config: dict, overridden: Collection[str]) -> dict:
+    """The config with its lengths resolved as training does. Raises UserError."""
+    duration.resolve(config, domain_tokens(mixture_parts(config)), overridden)
+    return config
+
+
+def ancestors(config: Mapping, given: overrides.Given) -> tuple[list[Stage], str]:
     """(ancestors from the root on, note): a run with those in its lineage where it exists, else the
-    stage files beside."""
-    path, _, argument = spec.partition(":")
+    stage files beside, with the overrides that a chain would give them."""
+    path, _, argument = given.spec.partition(":")
+    flags = overrides.for_ancestor(given.flags)
     found: list[Stage] = []
     while config["init_from"] not in ("", "scratch"):
         parent = layout.parse_spec(config["init_from"])[0]
@@ -128,7 +136,10 @@ def ancestors(config: Mapping, spec: str) -> tuple[list[Stage], str]:
         file = os.path.join(os.path.dirname(path), f"{os.path.basename(parent)}.py")
         if not os.path.isfile(shipped.find(file)):
             return found, f"parent {parent}: neither a run nor a stage file {file}"
-        config = stage_file.load(f"{file}:{argument}" if argument else file).to_dict()
+        theirs = overrides.read(
+            [f"--config={file}:{argument}" if argument else f"--config={file}", *flags]
+        )
+        config = resolve(asked.config(theirs), theirs.overridden)
         found.insert(0, stage_of(config, STAGE_FILE))
         if len(found) > 100:
             raise UserError(f"init_from of {found[0].path} leads in a circle")

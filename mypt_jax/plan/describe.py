@@ -8,14 +8,12 @@ from data_pipeline.tokens import tokenizer
 from mypt_jax.foretell import law, lineage
 from mypt_jax.model import flops, memory
 from mypt_jax.plan import asked, collectives, costs, gpu, hlo, topology
-from mypt_jax.schema import duration
+from mypt_jax.schema import duration, overrides
 
 
 def resolve(config: dict, overridden: Collection[str]) -> dict:
     """A config that was asked for, with its lengths resolved as training does."""
-    domain_tokens = costs.domain_tokens(costs.mixture_parts(config))
-    duration.resolve(config, domain_tokens, overridden)
-    return config
+    return costs.resolve(config, overridden)
 
 
 def table(rows: list[tuple], header: tuple[str, ...]) -> list[str]:
@@ -32,12 +30,16 @@ def table(rows: list[tuple], header: tuple[str, ...]) -> list[str]:
 
 
 def plan(
-    config: dict, spec: str, utilisation: float, prices: Mapping[str, float] | None = None
+    config: dict,
+    given: overrides.Given,
+    utilisation: float,
+    prices: Mapping[str, float] | None = None,
 ) -> list[str]:
-    """The whole plan as lines; `prices`: of an hour of one device, by the names of flops.CHIPS."""
+    """The whole plan as lines; `config`: that of the command line `given`, resolved; `prices`: of
+    an hour of one device, by the names of flops.CHIPS."""
     parts = costs.mixture_parts(config)
     size = costs.sizes(config)
-    stages, note = costs.ancestors(config, spec)
+    stages, note = costs.ancestors(config, given)
     own = costs.stage_of(config, "this")
     lines = [f"stage {config['stage']} ({config['size']}), {size.parameters:,} parameters"]
     lines += _lineage([*stages, own], note)

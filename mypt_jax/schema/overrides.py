@@ -14,6 +14,8 @@ from ml_collections import ConfigDict, config_flags
 from data_pipeline.errors import UserError
 from mypt_jax.schema import hints, keys, stage_file, tree
 
+# These say which run a stage is, so one value cannot serve several.
+OWN_KEYS = ("workdir", "init_from", "stage")
 _CONFIG = ("--config", "-config")
 
 
@@ -25,6 +27,7 @@ class Given(NamedTuple):
     config: dict  # with the overrides
     overridden: frozenset[str]  # "optim.peak_lr"
     rest: list[str]  # arguments that concern no key
+    flags: tuple[str, ...]  # all but --config=FILE
 
 
 def read(arguments: Sequence[str]) -> Given:
@@ -35,7 +38,8 @@ def read(arguments: Sequence[str]) -> Given:
     config = stage_file.load(spec)
     stage = tree.plain(config.to_dict())
     overridden, rest = apply(config, others)
-    return Given(spec, stage, tree.plain(config.to_dict()), overridden, rest)
+    values = tree.plain(config.to_dict())
+    return Given(spec, stage, values, overridden, rest, tuple(others))
 
 
 def expand(arguments: Sequence[str]) -> list[str]:
@@ -84,6 +88,17 @@ def without(arguments: Sequence[str], left_out: Callable[[str], bool]) -> list[s
         if not skips:  # a value may stand behind its key as an argument of its own
             found.append(argument)
     return found
+
+
+def for_ancestor(arguments: Sequence[str]) -> list[str]:
+    """Of the overrides of a stage those that its ancestors get as well: which data, model and
+    machine, but not how it learns."""
+
+    def is_its_own(name: str) -> bool:
+        row = keys.BY_NAME.get(name)
+        return row is not None and (row.is_recipe or name in OWN_KEYS)
+
+    return without(arguments, is_its_own)
 
 
 def _split(arguments: list[str]) -> tuple[str, list[str]]:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 from fractions import Fraction
@@ -20,6 +21,7 @@ from mypt_jax.plan import asked, command, costs, topology
 from mypt_jax.schema import tree, validation
 
 GIB = 2**30
+CONFIGS = v8.__file__.rpartition("/")[0]
 
 
 @pytest.fixture
@@ -131,6 +133,32 @@ def test_adapters_have_moments_and_gradients_of_their_own_size(guide):
         for one in (guide["adapter"], {**guide["adapter"], "rank": 0})
     ]
     assert both[0] == pytest.approx(2 / 3 * both[1])
+
+
+def test_ancestors_that_are_to_be_trained_are_planned_as_a_chain_trains_them(
+    capsys, datasets, tmp_path, monkeypatch
+):
+    """With the overrides that reach them, and the length that follows from their domain_epochs."""
+    configs = shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("__py*"))
+    text = (configs / "v3.py").read_text().replace("return common", "config = common")
+    text = text.replace('"v3"', '"mine"') + "    config.domain_epochs = 3.0\n    return config\n"
+    (configs / "mine.py").write_text(text)
+    after = text.replace('stage="mine"', 'stage="after"').replace(
+        'init_from="base"', 'init_from="mine"'
+    )
+    (configs / "after.py").write_text(after.replace("    config.domain_epochs = 3.0\n", ""))
+    monkeypatch.chdir(tmp_path)
+    flags = [f"--config.data.{role}={path}" for role, path in datasets.items()]
+    flags += ["--config.model.block_size=64", "--config.optim.peak_lr=7e-5"]
+    alone = said(capsys, "--config=configs/mine.py:tiny", *flags)
+    together = said(capsys, "--config=configs/after.py:tiny", *flags)
+
+    def steps(out: str, name: str) -> str:
+        return re.search(rf"  {name} +(?:this|stage file) +([\d,]+) ", out)[1]
+
+    assert steps(together, "mine") == steps(alone, "mine") != steps(together, "after")
+    assert "7e-05" not in re.search(r"  mine +stage file.*", together)[0]
+    assert re.search(r"domain/laws .* ([\d,]+)$", together, re.M)[1] != "0"  # ancestors saw
 
 
 def test_work_by_hand(guide):
