@@ -1,5 +1,6 @@
 """Commands as real processes without paying their imports each time (command_server.py)."""
 
+import atexit
 import functools
 import json
 import os
@@ -37,11 +38,16 @@ class Server:
         self._process.stdin.flush()
         return int(self._process.stdout.readline())
 
+    def close(self) -> None:
+        self._process.communicate(timeout=30)  # nobody writes to it any more, and so it ends
+
 
 @functools.cache
 def server() -> Server:
-    """The one of this process. It ends with it, since nobody then writes to it."""
-    return Server()
+    """The one of this process."""
+    found = Server()
+    atexit.register(found.close)
+    return found
 
 
 def run(arguments: list[str], *, timeout: float) -> subprocess.CompletedProcess:

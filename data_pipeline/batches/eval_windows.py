@@ -8,12 +8,13 @@ nothing was chosen on.
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 import numpy as np
 
 from data_pipeline import errors, hashing
+from data_pipeline.batches import answers as answer_tokens
 from data_pipeline.batches import mixture
 from data_pipeline.batches.batch import begun
 from data_pipeline.tokens import shards, streams
@@ -24,13 +25,15 @@ HALVES = 2
 
 REPORT = "report/"  # before the keys of the half that is kept
 EXTRA = "extra/"  # before the keys of what is evaluated only, beside a role of its own windows
+NOT_COUNTED = -1
 _HALF_SEED = 0x5EED  # of no other order of documents
 _STRETCH_TOKENS = 1 << 14  # what stands for a document where ends are not known
 
 
 @dataclasses.dataclass(frozen=True)
 class EvalWindows:
-    """tokens int32[W, L + 1]; doc_WL int64[W, L]: the val document of each target token."""
+    """tokens int32[W, L + 1]; doc_WL int64[W, L]: the val document of each target token, or
+    NOT_COUNTED."""
 
     tokens: np.ndarray
     doc_WL: np.ndarray
@@ -52,13 +55,26 @@ class EvalWindows:
         return dataclasses.replace(self, tokens=begun(self.tokens, **dataset.edges()))
 
 
-def eval_windows(source: shards.Source, *, block_size: int, num_windows: int) -> EvalWindows:
+def eval_windows(
+    source: shards.Source,
+    *,
+    block_size: int,
+    num_windows: int,
+    answers: Mapping | None = None,
+) -> EvalWindows:
     """Returns windows spread evenly over the whole val split; all of them where it has fewer.
 
-    Raises UserError where it has none.
+    `answers`: what alone counts of a dataset of conversations, {"after", "end"} as
+    answers.of_stream takes them. Raises UserError where it has none.
     """
     stream = source.stream("val")
-    found = _windows(stream, [(0, len(stream))], block_size=block_size, num_windows=num_windows)
+    found = _windows(
+        stream,
+        [(0, len(stream))],
+        block_size=block_size,
+        num_windows=num_windows,
+        answers=answers,
+    )
     if found is None:
         raise errors.UserError(
             f"{stream.name} has {len(stream)} tokens, one window needs {block_size + 1}: "
@@ -68,18 +84,22 @@ def eval_windows(source: shards.Source, *, block_size: int, num_windows: int) ->
 
 
 def halved_windows(
-    source: shards.Source, *, block_size: int, num_windows: int
+    source: shards.Source,
+    *,
+    block_size: int,
+    num_windows: int,
+    answers: Mapping | None = None,
 ) -> tuple[EvalWindows, EvalWindows | None]:
     """Returns the windows of both halves of val, as many of each; the second is None, and the first
-    of the whole, where a half has no window."""
+    of the whole, where a half has no window. `answers`: as of eval_windows."""
     stream = source.stream("val")
     select, report = (
-        _windows(stream, spans, block_size=block_size, num_windows=num_windows)
+        _windows(stream, spans, block_size=block_size, num_windows=num_windows, answers=answers)
         for spans in _halves(stream)
     )
     if select is not None and report is not None:
         return select, report
-    whole = eval_windows(source, block_size=block_size, num_windows=num_windows)
+    whole = eval_windows(source, block_size=block_size, num_windows=num_windows, answers=answers)
     note = "val is too small to keep half of it for the report"
     return dataclasses.replace(whole, note="; ".join(filter(None, (whole.note, note)))), None
 
@@ -110,8 +130,10 @@ def _windows(
     *,
     block_size: int,
     num_windows: int,
+    answers: Mapping | None,
 ) -> EvalWindows | None:
-    """Windows spread evenly over the tokens of `spans`, one behind the other; None without one."""
+    """Windows spread evenly over the tokens of `spans`, one behind the other; None without one, or
+    where none of their tokens counts."""
     first_N, last_N = np.array(spans, np.int64).reshape(-1, 2).T
     joined_N = np.cumsum(last_N - first_N)  # where each span ends among the others
     whole = (int(joined_N[-1]) - 1) // block_size if len(joined_N) else 0
@@ -127,11 +149,13 @@ def _windows(
     span_WL = np.searchsorted(joined_N, at_WL, side="right")
     at_WL += (last_N - joined_N)[span_WL]
     ends = stream.doc_ends.astype(np.int64)
-    return EvalWindows(
-        np.stack([_read(stream, at_L) for at_L in at_WL]),
-        np.searchsorted(ends, at_WL[:, 1:], side="right"),
-        note,
-    )
+    doc_WL = np.searchsorted(ends, at_WL[:, 1:], side="right")
+    if answers is not None:
+        counts_WL = answer_tokens.of_stream(stream, **answers)[at_WL[:, 1:]]
+        if not counts_WL.any():
+            return None
+        doc_WL = np.where(counts_WL, doc_WL, NOT_COUNTED)
+    return EvalWindows(np.stack([_read(stream, at_L) for at_L in at_WL]), doc_WL, note)
 
 
 def _read(stream: streams.TokenStream, at_L: np.ndarray) -> np.ndarray:
@@ -173,7 +197,11 @@ def plan_eval(
                     f"{key} is evaluated twice ({one.dataset.path}): give the sources of "
                     "eval.extra other names"
                 )
-            sizes = {"block_size": block_size, "num_windows": count}
+            sizes = {
+                "block_size": block_size,
+                "num_windows": count,
+                "answers": one.dataset.answers,
+            }
             if version == WHOLE:
                 chosen_on[key] = begun_of(one, eval_windows(one.data, **sizes))
                 continue

@@ -110,6 +110,25 @@ class Dataset:
                 )
 
     @property
+    def answers(self) -> dict | None:
+        """Of a chat model's own text (mypt sample): {"after": ids, "end": id} between which its
+        answers stand; None of any other text. Raises UserError where that is no such thing."""
+        found = next((one["answers"] for one in self.settings if "answers" in one), None)
+        if found is None:
+            return None
+        try:
+            ids = [*found["after"], found["end"]]
+            is_whole = len(ids) > 1 and all(type(one) is int for one in ids)
+        except (KeyError, TypeError):
+            is_whole = False
+        if not is_whole:
+            raise errors.UserError(
+                f"{Path(self.path) / MANIFEST}: where answers stand is damaged: restore it or "
+                "sample again"
+            )
+        return {"after": found["after"], "end": found["end"]}
+
+    @property
     def is_sampled(self) -> bool:
         """Whether a model wrote the text (mypt sample)."""
         return any(one.get("command") == "sample" for one in self.settings)

@@ -11,7 +11,6 @@ command that is shown and can be typed; the same command again goes on where it 
 --config.KEY=VALUE changes the stage.
 """
 
-import json
 import math
 import os
 import re
@@ -59,7 +58,7 @@ def main(argv: list[str] | None = None) -> int:
 
     if not chain.finished(base):
         run("interop.huggingface", "import", args.base, base)
-    if _has_chat_template(args.base):
+    if own_tokenizer.chat_template(args.base):
         print(_RESIDUAL.format(base=args.base))
     tokenizer = own_tokenizer.name_of(base, layout.config(base))
     prepare = (f"--tokenizer={tokenizer}", f"--val_fraction={_VAL_FRACTION}")
@@ -194,16 +193,6 @@ def _base(given: str, place: places.Place) -> str:
             f"--base={given} is a run that has not finished: finish it, or name another"
         )
     return place.imported
-
-
-def _has_chat_template(folder: str) -> bool:
-    if os.path.isfile(layout.join(folder, "chat_template.jinja")):
-        return True
-    try:
-        with open(layout.join(folder, "tokenizer_config.json"), encoding="utf-8") as file:
-            return bool(json.load(file).get("chat_template"))
-    except (OSError, ValueError, RecursionError, AttributeError):
-        return False
 
 
 def _corpus(path: str) -> choices.Corpus:

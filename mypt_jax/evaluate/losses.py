@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from data_pipeline.batches.eval_windows import REPORT
+from data_pipeline.batches.eval_windows import NOT_COUNTED, REPORT
 from mypt_jax.distributed import sharding
 from mypt_jax.model import forward, loss
 from mypt_jax.runs import evaluations
@@ -159,7 +159,9 @@ def score_of(
     fingerprint: str = "",
 ) -> Score:
     """Sums what tokens were measured at, float64[W, L] each, `nll` among them, per document;
-    bytes_WL are the bytes of text of each target."""
+    bytes_WL are the bytes of text of each target. Those of no document in doc_WL do not count."""
+    counts_WL = doc_WL != NOT_COUNTED
+    bytes_WL = np.where(counts_WL, bytes_WL, 0)
     is_text = bytes_WL > 0
     nll_WL = measured["nll"]
     doc_D, sums = _by_document({**measured, "tokens": np.ones_like(nll_WL)}, doc_WL)
@@ -167,7 +169,7 @@ def score_of(
         tokens_D=sums.pop("tokens").astype(np.int64),
         sums=sums,
         doc_D=doc_D.astype(np.int64),
-        loss_W=nll_WL.mean(axis=1),
+        loss_W=(nll_WL * counts_WL).sum(axis=1) / np.maximum(1, counts_WL.sum(axis=1)),
         fingerprint=fingerprint,
         text_nll=float(nll_WL[is_text].sum()),
         text_bytes=int(bytes_WL.sum()),
@@ -181,7 +183,8 @@ def _by_document(
     doc_D, inverse = np.unique(doc_WL, return_inverse=True)
     flat = inverse.reshape(-1)
     sums = {name: np.bincount(flat, weights=x.reshape(-1)) for name, x in measured.items()}
-    return doc_D, sums
+    counted = doc_D != NOT_COUNTED
+    return doc_D[counted], {name: x_D[counted] for name, x_D in sums.items()}
 
 
 def metric(name: str) -> str:

@@ -41,6 +41,18 @@ class Sampling:
                 raise errors.UserError(f"{name} is {value}, wanted {low} to {high}")
 
 
+SPEAKS = -1  # in a script: here the model speaks, until it ends its turn
+
+
+class Script(NamedTuple):
+    """How every document of a block goes: `start` is read before it and no part of it; `tokens` are
+    said for the model one after another, SPEAKS where it chooses itself until it says `end`."""
+
+    start: int
+    end: int
+    tokens: tuple[int, ...] = (SPEAKS,)
+
+
 class Generated(NamedTuple):
     """New tokens of every prompt, without what ended them, and how long the decoding took."""
 
@@ -123,14 +135,14 @@ class Generator:
         decode_secs = time.perf_counter() - start
         return Generated(outputs, decode_secs, compile_secs, sum(map(len, outputs)))
 
-    def block(self, rows_B: np.ndarray, *, seed: int, start: int) -> np.ndarray:
+    def block(self, rows_B: np.ndarray, *, seed: int, script: Script) -> np.ndarray:
         """Documents as the model writes them unasked: tokens int32[B, L], L the whole context.
 
-        A row is a function of its number, uint32, and the seed. Its documents begin with `start`,
-        which is not in them, and see nothing of each other; the last one of a row may lack its EOT.
-        Temperature 1, and nothing is cut off the distribution. Compiled once for each B.
+        A row is a function of its number, uint32, and the seed. Its documents go by the script, end
+        with it or where the model says EOT, and see nothing of each other; the last one of a row
+        may be cut. Temperature 1, nothing is cut off the distribution. Compiled once for each B.
         """
-        ids = {"start": start, "eot": self.eot, "vocab_size": self.vocab_size}
+        ids = {"script": script, "eot": self.eot, "vocab_size": self.vocab_size}
         return np.asarray(_block(self.gpt, jax.random.key(seed), rows_B, **ids))
 
     def _check(self, prompts, max_new_tokens):
@@ -187,25 +199,34 @@ def _recompute(gpt, cache, state, *, choose):
     return new_B, cache, {**state, "tokens_BP": tokens_BP}
 
 
-@functools.partial(jax.jit, static_argnames=("start", "eot", "vocab_size"))
-def _block(gpt, key, rows_B, *, start: int, eot: int, vocab_size: int):
+@functools.partial(jax.jit, static_argnames=("script", "eot", "vocab_size"))
+def _block(gpt, key, rows_B, *, script: Script, eot: int, vocab_size: int):
     """Generator.block."""
     length = gpt.config.block_size
     keys_B = jax.vmap(jax.random.fold_in, (None, 0))(key, rows_B)
     used_V = jnp.arange(gpt.config.vocab_size) < vocab_size
+    script_S = jnp.array(script.tokens, jnp.int32)
 
     def one_token(carry, index):
-        cache, last_B, at_B = carry
+        cache, last_B, at_B, place_B = carry
         hidden_B1D, cache = gpt.decode_step(last_B[:, None], at_B, cache)
         logits_BV = jnp.where(used_V, gpt.logits(hidden_B1D[:, 0]), -jnp.inf)
         now_B = jax.vmap(jax.random.fold_in, (0, None))(keys_B, index)
-        new_B = jax.vmap(jax.random.categorical)(now_B, logits_BV).astype(jnp.int32)
+        own_B = jax.vmap(jax.random.categorical)(now_B, logits_BV).astype(jnp.int32)
+        speaks_B = script_S[place_B] == SPEAKS
+        new_B = jnp.where(speaks_B, own_B, script_S[place_B])
+        place_B = place_B + (~speaks_B | (new_B == script.end))
         # A new document is at position 0 again, where what is cached behind it is masked.
-        ended_B = new_B == eot
-        return (cache, jnp.where(ended_B, start, new_B), jnp.where(ended_B, 0, at_B + 1)), new_B
+        ended_B = place_B == len(script.tokens)
+        if eot != script.end:
+            ended_B |= speaks_B & (new_B == eot)
+        last_B = jnp.where(ended_B, script.start, new_B)
+        at_B, place_B = (jnp.where(ended_B, 0, x_B) for x_B in (at_B + 1, place_B))
+        return (cache, last_B, at_B, place_B), new_B
 
     cache = gpt.init_cache(len(rows_B), length)
-    first = (cache, jnp.full_like(rows_B, start, jnp.int32), jnp.zeros_like(rows_B, jnp.int32))
+    zeros_B = jnp.zeros_like(rows_B, jnp.int32)
+    first = (cache, jnp.full_like(zeros_B, script.start), zeros_B, zeros_B)
     _, tokens_LB = jax.lax.scan(one_token, first, jnp.arange(length))
     return tokens_LB.T
 

@@ -4,6 +4,7 @@ The copy makes a run whole: it can be moved, and used where the folder that it w
 gone. With the tokenizer lies what else its model came with (chat template, generation config).
 """
 
+import json
 import os
 import shutil
 from collections.abc import Mapping
@@ -46,6 +47,27 @@ def keep(workdir: str, name: str, *, parent: str = "") -> None:
     if os.path.isdir(staging):
         atomic.sync_tree(Path(staging))
         os.rename(staging, inside)
+
+
+def chat_template(place: str) -> str:
+    """The program that writes conversations for the model of a run or folder, "" for none."""
+    for directory in (os.path.join(place, DIRECTORY), place):
+        try:
+            with open(os.path.join(directory, "chat_template.jinja"), encoding="utf-8") as file:
+                return file.read()
+        except (OSError, ValueError):
+            pass
+        try:
+            with open(os.path.join(directory, "tokenizer_config.json"), encoding="utf-8") as file:
+                found = json.load(file).get("chat_template")
+        except (OSError, ValueError, RecursionError, AttributeError):
+            continue
+        if isinstance(found, list):  # several, of which one is for what is not said otherwise
+            named = [one for one in found if isinstance(one, dict)]
+            found = next((one.get("template") for one in named if one.get("name") == "default"), "")
+        if isinstance(found, str) and found:
+            return found
+    return ""
 
 
 def name_of(run: str, config: Mapping) -> str:

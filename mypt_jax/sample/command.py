@@ -5,7 +5,9 @@
         --config.objective.replay=kl --config.workdir=runs/tiny/v8_own
 
 Documents begin as those of the run did (with BOS, else after EOT) and end with EOT, or with the
-model's context. Temperature 1; nothing is cut off the distribution.
+model's context. A model with a chat template asks and answers in its format: a question and an
+answer are a document, and evaluations count the answers. Temperature 1; nothing is cut off the
+distribution.
 Killed, the same command goes on at the block that it was at, and gives the same bytes.
 """
 
@@ -24,6 +26,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--val_fraction", type=float, default=0.1, help="0: all is train")
     parser.add_argument("--tokens_per_shard", type=int, default=10_000_000)
+    parser.add_argument(
+        "--chat", choices=("auto", "no"), default="auto", help="no: as it writes unasked"
+    )
     parser.add_argument("--block_rows", type=int, default=32, help="sampled at one time")
     args = parser.parse_args(argv)
     for name, value, low in (("tokens", args.tokens, 2), ("block_rows", args.block_rows, 1)):
@@ -42,7 +47,11 @@ def main(argv: list[str] | None = None) -> int:
     fetch.check_run(args.run)
     from mypt_jax.sample import dataset  # here: --help and a slip wait for no jax
 
-    model = dataset.open_model(args.run, seed=args.seed, block_rows=args.block_rows)
+    model = dataset.open_model(
+        args.run, seed=args.seed, block_rows=args.block_rows, chat=args.chat == "auto"
+    )
+    if model.note:
+        print(model.note, flush=True)
 
     def show(block: dataset.Block) -> None:
         rate = f"{block.sampled / block.secs:,.0f} tokens/s" if block.secs else "sampled before"

@@ -1,7 +1,7 @@
 """Sampled blocks as a token dataset: cut into documents, counted, built."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,10 @@ from data_pipeline.prepare import budget, encoded, tokenise
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import continuation
 from mypt_jax.checkpoint import restore
+from mypt_jax.model import sampling
 from mypt_jax.runs import lineage
 from mypt_jax.sample import blocks as kept_blocks
+from mypt_jax.sample import chats
 
 SOURCE = "samples"
 # Blocks without one new document, one after another, after which the model is taken to repeat
@@ -26,7 +28,10 @@ class Model(NamedTuple):
 
     sample: Callable[[int], np.ndarray]  # block's number -> tokens [B, L]
     vocabulary: tokenizers.Tokenizer
+    script: sampling.Script
+    lead: tuple[int, ...]  # what stands before the tokens of each document
     identity: dict
+    note: str  # on the format of its documents, where there is something to tell
 
 
 class Block(NamedTuple):
@@ -38,37 +43,74 @@ class Block(NamedTuple):
     tokens: int  # in distinct documents so far, up to what is wanted
 
 
-def open_model(spec: str, *, seed: int, block_rows: int) -> Model:
-    """Loads a run, PATH, PATH@STEP or PATH@best, on the first device. Raises UserError."""
+def open_model(spec: str, *, seed: int, block_rows: int, chat: bool) -> Model:
+    """Loads a run, PATH, PATH@STEP or PATH@best, on the first device; `chat`: in the format of its
+    chat template, where it has one that is known. Raises UserError."""
     loaded = restore.load_params(spec)
     generator, vocabulary = continuation.of_loaded(loaded)
-    start = vocabulary.eot if vocabulary.document_bos is None else vocabulary.document_bos
+    found = chats.of(loaded.path, vocabulary) if chat else ""
+    if isinstance(found, str):
+        start = vocabulary.eot if vocabulary.document_bos is None else vocabulary.document_bos
+        script, lead = sampling.Script(start, vocabulary.eot), ()
+    else:
+        script, lead = found.script(vocabulary.document_bos)
 
     def sample(number: int) -> np.ndarray:
         rows_B = number * block_rows + np.arange(block_rows, dtype=np.uint32)
-        return generator.block(rows_B, seed=seed, start=start)
+        return generator.block(rows_B, seed=seed, script=script)
 
     identity = {
         "run": loaded.path,
         "step": loaded.step,
         "run_id": loaded.record["run_id"],
         "params_sha256": lineage.params_sha256(loaded.params),
-        "begins_with": start,
+        "begins_with": script.start,
     }
-    return Model(sample, vocabulary, identity)
+    if isinstance(found, chats.Chat):
+        answers = {"after": [*found.turn], "end": found.end}
+        identity |= {"chat": found.name, "answers": answers}
+    note = found if isinstance(found, str) else f"questions and answers as {found.name} has them"
+    return Model(sample, vocabulary, script, lead, identity, note)
 
 
-def documents(tokens_BL: np.ndarray, eot: int, *, bos: int | None = None) -> list[np.ndarray]:
+def documents(
+    tokens_BL: np.ndarray,
+    eot: int,
+    *,
+    script: sampling.Script,
+    lead: Sequence[int] = (),
+    bos: int | None = None,
+) -> list[np.ndarray]:
     """Documents with EOT at their end, in the order of rows, without the BOS that a model may have
-    written before them; empty ones are none."""
+    written before them. Those in which the model never came to its last word, or has none, are
+    none."""
     found = []
     for row_L in tokens_BL:
-        row_L = row_L if row_L[-1] == eot else np.append(row_L, row_L.dtype.type(eot))
-        ends = np.flatnonzero(row_L == eot) + 1
-        pieces = np.split(row_L, ends[:-1])
-        pieces = [piece[1:] if bos is not None and piece[0] == bos else piece for piece in pieces]
-        found += [piece for piece in pieces if len(piece) > 1]
+        ended = _ends(row_L.tolist(), eot, script)
+        for first, last, said in ended:
+            piece = row_L[first:last]
+            if bos is not None and piece[0] == bos:
+                piece, said = piece[1:], said - 1
+            if said < 1:
+                continue
+            tail = [] if piece[-1] == eot else [eot]
+            found.append(np.concatenate([lead, piece, tail]).astype(row_L.dtype))
     return found
+
+
+def _ends(row: list[int], eot: int, script: sampling.Script) -> list[tuple[int, int, int]]:
+    """(first, behind the last token, words of its last turn without what ends it) of the documents
+    of a row, as the script went."""
+    found, first, place, said = [], 0, 0, 0
+    for at, token in enumerate(row):
+        speaks = script.tokens[place] == sampling.SPEAKS
+        is_last = place == len(script.tokens) - 1
+        said += is_last and token not in (script.end, eot)
+        place += not speaks or token == script.end
+        if place == len(script.tokens) or speaks and token == eot != script.end:
+            found.append((first, at + 1, said))
+            first, place, said = at + 1, 0, 0
+    return [*found, (first, len(row), said)] if said else found
 
 
 def build(
@@ -89,10 +131,11 @@ def build(
         "seed": settings.seed,
         "block_rows": block_rows,
     }
+    identity |= {key: model.identity[key] for key in ("chat",) if key in model.identity}
     dtype = model.vocabulary.dtype
     with kept_blocks.kept(out_dir, identity, model.sample, dtype) as blocks:
         return encoded.build_encoded(
-            _batches(blocks, model.vocabulary, settings.total_tokens or 0, on_block),
+            _batches(blocks, model, settings.total_tokens or 0, on_block),
             out_dir=out_dir,
             source=SOURCE,
             vocabulary=model.vocabulary,
@@ -103,18 +146,25 @@ def build(
 
 def _batches(
     blocks: kept_blocks.Blocks,
-    vocabulary: tokenizers.Tokenizer,
+    model: Model,
     wanted: int,
     on_block: Callable[[Block], None],
 ) -> Iterator[tokenise.Encoded]:
     """Documents of one block after another, until the distinct ones have the tokens wanted."""
+    vocabulary = model.vocabulary
     known: set[int] = set()
     number = tokens = barren = 0
     while tokens < wanted:
         start = 0.0 if number in blocks else time.monotonic()
         block_BL = blocks[number]
         secs = time.monotonic() - start if start else 0.0
-        pieces = documents(block_BL, vocabulary.eot, bos=vocabulary.document_bos)
+        pieces = documents(
+            block_BL,
+            vocabulary.eot,
+            script=model.script,
+            lead=model.lead,
+            bos=vocabulary.document_bos,
+        )
         batch = encoded.encoded(SOURCE, pieces, vocabulary)
         before = tokens
         for row in batch.table:

@@ -114,12 +114,6 @@ def test_what_an_earlier_start_made_of_other_texts_is_not_taken(tmp_path, monkey
     place.Place("out").claim(asked)
 
 
-def test_a_model_with_a_chat_template_is_told(tmp_path):
-    assert not command._has_chat_template(str(tmp_path))
-    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"chat_template": "{{ x }}"}))
-    assert command._has_chat_template(str(tmp_path))
-
-
 @pytest.mark.full  # seven processes
 @pytest.mark.parametrize("has_general", [True, False])
 def test_from_a_folder_to_a_model(has_general, datasets, compile_cache, tmp_path):

@@ -26,12 +26,13 @@ from mypt_jax.schema import validation
 from tests import run_factory
 
 EOT, START = 96, 3
+UNASKED = sampling.Script(START, EOT)
 
 
 def sampled(rows=range(4), seed=0, **changes) -> np.ndarray:
     gpt = factory.randomized(**changes)
     made = sampling.Generator(gpt, eot=EOT, vocab_size=97)
-    return made.block(np.array(rows, np.uint32), seed=seed, start=START)
+    return made.block(np.array(rows, np.uint32), seed=seed, script=UNASKED)
 
 
 def test_a_row_is_what_the_model_says_without_a_cache():
@@ -39,7 +40,7 @@ def test_a_row_is_what_the_model_says_without_a_cache():
     gpt = factory.randomized(**{**factory.LLAMA, "head_bias": True})
     gpt.head.bias[...] = gpt.head.bias[...].at[EOT].add(4.0)  # several documents in a row
     got = sampling.Generator(gpt, eot=EOT, vocab_size=97).block(
-        np.array([2, 7], np.uint32), seed=5, start=START
+        np.array([2, 7], np.uint32), seed=5, script=UNASKED
     )
     key = jax.random.fold_in(jax.random.key(5), 7)
     context = [START]
@@ -64,7 +65,7 @@ def test_the_first_token_has_the_models_probabilities():
     """Nothing is cut off, and what is no id is never sampled."""
     gpt = factory.randomized(block_size=1)
     made = sampling.Generator(gpt, eot=EOT, vocab_size=90)
-    first_B = made.block(np.arange(4096, dtype=np.uint32), seed=0, start=START)[:, 0]
+    first_B = made.block(np.arange(4096, dtype=np.uint32), seed=0, script=UNASKED)[:, 0]
     logits_V = factory.logits(gpt, np.full((1, 1), START))[0, 0]
     want_V = np.asarray(jax.nn.softmax(jnp.where(jnp.arange(97) < 90, logits_V, -jnp.inf)))
     found_V = np.bincount(first_B, minlength=97)
@@ -76,7 +77,7 @@ def test_the_first_token_has_the_models_probabilities():
 
 def test_documents_end_with_eot_and_are_never_empty():
     rows = np.array([[1, 2, 9, 3, 9], [9, 9, 4, 5, 6], [9, 9, 9, 9, 9]])
-    found = [piece.tolist() for piece in dataset.documents(rows, 9)]
+    found = [piece.tolist() for piece in dataset.documents(rows, 9, script=sampling.Script(0, 9))]
     assert found == [[1, 2, 9], [3, 9], [4, 5, 6, 9]]
 
 
@@ -255,8 +256,10 @@ def test_a_directory_with_something_in_it_is_not_written_to(run, tmp_path, capsy
 
 def test_a_model_that_repeats_itself_comes_to_an_end(tmp_path):
     """One document, over and over: 2,000 tokens of it are never there."""
-    same_BL = np.tile([5, 6, 7, tokenizers.get("gpt2-4096").eot], (4, 8))
-    model = dataset.Model(lambda number: same_BL, tokenizers.get("gpt2-4096"), {})
+    vocabulary = tokenizers.get("gpt2-4096")
+    same_BL = np.tile([5, 6, 7, vocabulary.eot], (4, 8))
+    script = sampling.Script(vocabulary.eot, vocabulary.eot)
+    model = dataset.Model(lambda number: same_BL, vocabulary, script, (), {}, "")
     model.identity["params_sha256"] = "0"
     settings = budget.Settings(seed=0, val_fraction=0.1, tokens_per_shard=100, total_tokens=2000)
     with pytest.raises(errors.UserError, match="after 4 tokens the model writes nothing new"):
