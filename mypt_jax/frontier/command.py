@@ -16,6 +16,7 @@ Finished runs and measurements are kept in --out_dir: the same command goes on w
 """
 
 import os
+from collections.abc import Mapping
 
 from data_pipeline import arguments
 from data_pipeline.errors import UserError
@@ -54,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
 
     measure = points.Points(
         args.base,
-        _data(tried[0], args.elsewhere, samples) if tried else {},
+        _data(training.data(plan), args.elsewhere, args.behaviour or samples),
         windows=args.windows,
         questions=args.questions,
         cache=os.path.join(args.out_dir, "points"),
@@ -89,7 +90,10 @@ def _parse(argv: list[str] | None):
     parser.add_argument("--rates", default="1,0.5,2", help="factors, by commas")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--first_seed", type=int, default=1337)
-    parser.add_argument("--samples", default="", help="dataset of the base's own samples")
+    parser.add_argument("--samples", default="", help="dataset of the base's own, for replay")
+    parser.add_argument(
+        "--behaviour", default="", help="another one, by which its own words are judged"
+    )
     parser.add_argument("--elsewhere", default="", help="dataset of general text of other kinds")
     parser.add_argument("--windows", type=int, default=256, help="per role and half of val")
     parser.add_argument("--questions", type=int, default=200, help="of each task and source")
@@ -134,9 +138,8 @@ def _recipes(names: str, added: list[str]) -> dict[str, recipes.Recipe]:
     return {name: table[name] for name in order}
 
 
-def _data(one: training.Candidate, elsewhere: str, samples: str) -> dict[str, tuple[str, ...]]:
-    """What is evaluated, by role: the data of the stages, and the base's own words."""
-    data = next(iter(one.runs.values())).stage.config["data"]
+def _data(data: Mapping, elsewhere: str, words: str) -> dict[str, tuple[str, ...]]:
+    """What is evaluated, by role: the data of all stages, and the base's own words."""
     beside = (elsewhere,) if elsewhere else tuple(data["elsewhere"])
-    beside += (samples,) if samples else ()
+    beside += (words,) if words else ()
     return {"domain": data["domain"], "general": data["general"], "elsewhere": beside}

@@ -109,6 +109,13 @@ def _trial(plan: Plan, stage: recipes.Stage, own: Mapping, samples: str) -> Tria
     return Trial(run, {"stage": stage.name}, arguments)
 
 
+def data(plan: Plan) -> Mapping:
+    """config.data as it is said to all, without what a recipe takes in its place."""
+    return overrides.read(
+        (f"--config={recipes.Stage('adapt').spec(plan.size)}", *plan.flags)
+    ).config["data"]
+
+
 def _key(flag: str) -> str:
     """objective.replay of --config.objective.replay=kl, in all ways in which absl reads it."""
     return re.sub(r"--?(no)?config\.", "", flag.partition("=")[0])

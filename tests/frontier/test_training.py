@@ -48,6 +48,7 @@ def test_own_samples_take_the_place_of_general_text():
     )
     config = made.runs["adapt"].stage.config
     assert config["data"]["general"] == ("own",) and config["data"]["domain"] == ("mine",)
+    assert training.data(plan)["general"] == ("wiki",)  # by which forgetting is measured
 
 
 def test_the_steps_of_every_result_are_equal():
