@@ -1,9 +1,11 @@
 # ruff: noqa: E501 (golden texts stand as they are)
 """Code in a cell of a table: in its place, line for line."""
 
+import io
+
 import pytest
 
-from data_pipeline.readers import marks
+from data_pipeline.readers import account, marks
 from data_pipeline.readers.code_docs import javadoc
 from data_pipeline.readers.markup import html, markdown, rst
 
@@ -55,3 +57,26 @@ def test_code_stays_in_its_cell(name):
 )  # fmt: skip
 def test_no_cell_is_lost_or_joined(raw, shown):
     assert html.convert(raw) == shown
+
+
+@pytest.mark.parametrize(
+    ("row", "shown"),
+    [
+        ("| `a|b` | c |", "a|b | c"),
+        ("| `` a|` `` | `b|c` | d |", "a|` | b|c | d"),
+        ("| x | y | z |", "x | y | z"),
+        ("x | y | z", "x | y | z"),
+        (r"| `a\|b` | c \| d | e |", "a|b | c | d | e"),
+        ("| `a | b | c` |", "`a | b | c`"),
+        ("| a ` | b ` | c ` d |", "a | b | c ` d"),
+        ("| x |", "x | "),
+        ("|| y |", " | y"),
+    ],
+)  # fmt: skip
+def test_rows_with_more_cells_than_the_heading_keep_them(row, shown):
+    counted = account.Words()
+    raw = f"> | H | I |\n> |---|---|\n> {row}\n> | k | l |\n\nAfter\n"
+    (found,) = markdown.read(io.BytesIO(raw.encode()), path="f", account=counted)
+    text = marks.unmarked(found.text)
+    assert text.split("\n") == ["H | I", shown, "k | l", "", "After"]
+    assert counted.total["unaccounted"] == 0

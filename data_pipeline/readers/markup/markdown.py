@@ -20,7 +20,7 @@ from data_pipeline import document
 from data_pipeline.readers import marks, superscripts
 from data_pipeline.readers.account import NONE, Account, Markup
 from data_pipeline.readers.includes import NOTHING, Includes
-from data_pipeline.readers.markup import blocks, html, mdn_macros
+from data_pipeline.readers.markup import blocks, html, mdn_macros, pipe_tables
 from data_pipeline.readers.markup import mdbook as book
 from data_pipeline.readers.markup import snippets as files
 
@@ -127,6 +127,7 @@ def _parser(macros: bool) -> markdown_it.MarkdownIt:
     parser.normalizeLinkText = lambda link: link
     parser.core.ruler.at("inline", _inline_rule)
     parser.block.ruler.at("reference", _reference_rule)
+    parser.block.ruler.at("table", pipe_tables.rule, {"alt": ["paragraph", "reference"]})
     parser.inline.ruler.before("html_inline", "comment", _comment_rule)
     if macros:
         # Before emphasis: an underscore in {{jsxref("a_b_c")}} is no markup.
