@@ -1,10 +1,13 @@
 # ruff: noqa: E501 (golden texts stand as they are)
+import collections
 import io
+from pathlib import Path
 
 import pytest
 
 from data_pipeline import document
-from data_pipeline.readers import marks
+from data_pipeline.corpus import registry
+from data_pipeline.readers import account, marks
 from data_pipeline.readers.markup import markdown
 
 
@@ -114,11 +117,92 @@ def test_what_is_nested_too_deeply_is_named(raw):
             "a | b\nc | d",
         ),
         ("10<sup>6</sup>, the 2<sup>nd</sup>, x<sup>[1]</sup><sup>", "10^6, the 2nd, x"),
-        ("Text[^1] and [a].\n\n[^1]: Word\n\n[a]: b", "Text[^1] and a.\n\n[^1]: Word"),
+        ("Text[^1] and [a].\n\n[^1]: Word\n\n[a]: b", "Text and a.\n\nWord"),
     ],
 )
 def test_text_around_front_matter_markup_blocks_and_notes(raw, shown):
     assert _shown(markdown, raw) == shown
+
+
+NOTES = """# A title[^t]
+
+One [^1], two[^two] [link](x) and `[^1]`; [^unknown] and [^a-z].[^1]
+- an item[^two]
+
+[^1]: The *first* note
+goes on.
+[^two]: The second one.
+
+    Its paragraph.
+
+    ```
+    code  [^1]
+    ```
+[^t]:
+    - of the title
+Still the item.
+
+Below.
+
+    [^1]: code
+
+[^a-z]: a pattern, not a note.[^deep]
+
+[^deep]: [^1]: inner
+"""
+NOTES_SHOWN = """A title
+
+One, two link and [^1]; [^unknown] and.
+
+- an item
+
+The first note
+goes on.
+
+The second one.
+
+Its paragraph.
+
+code  [^1]
+
+- of the title
+  Still the item.
+
+Below.
+
+[^1]: code
+
+a pattern, not a note.
+
+: inner"""
+
+
+def test_marks_of_notes_go_and_their_text_stays():
+    told = collections.Counter()
+    text = markdown.convert(NOTES, left_out=lambda kind, text: told.update([(kind, text)]))
+    assert marks.unmarked(text) == NOTES_SHOWN
+    assert not {kind for kind, _ in told} - {"note_marks"}
+    assert told["note_marks", "two"] == 3 and told["note_marks", "t"] == 2
+
+
+def test_what_no_page_refers_to_is_no_note():
+    raw = "[^abc]: any letter but these\n\nand [^0-9] no digit"
+    assert _shown(markdown, raw) == raw
+
+
+def test_notes_stand_as_they_are_for_a_source_whose_rule_takes_them_out():
+    raw = b"Text[^1] and\n\n[^1]: a note\n"
+    (found,) = markdown.read(io.BytesIO(raw), path="f", notes=False)
+    assert found.text == raw.decode().strip()
+    sources = registry.load(Path(registry.__file__).with_name("phase2_domain.json"))
+    with_rule = [each for each in sources if "law_markdown" in each.boilerplate]
+    assert with_rule and all(each.options["notes"] is False for each in with_rule)
+
+
+def test_words_of_a_page_with_notes_are_accounted_for():
+    counted = account.Words()
+    list(markdown.read(io.BytesIO(NOTES.encode()), path="f", account=counted))
+    assert counted.total["unaccounted"] == 0 and counted.reasons["note_marks"] >= 8
 
 
 def test_comments_and_markup_blocks_go_and_their_words_stay():

@@ -20,7 +20,7 @@ from data_pipeline import document
 from data_pipeline.readers import marks, superscripts
 from data_pipeline.readers.account import NONE, Account, Markup
 from data_pipeline.readers.includes import NOTHING, Includes
-from data_pipeline.readers.markup import blocks, html, mdn_macros, pipe_tables
+from data_pipeline.readers.markup import blocks, footnotes, html, mdn_macros, pipe_tables
 from data_pipeline.readers.markup import mdbook as book
 from data_pipeline.readers.markup import snippets as files
 
@@ -63,13 +63,15 @@ def read(
     macros: bool = False,
     mdbook: bool = False,
     snippets: bool = False,
+    notes: bool = True,
     includes: Includes = NOTHING,
     account: Account = NONE,
 ) -> Iterator[document.Document]:
     """Yields the file as one document.
 
     `macros` says that {{macro("argument")}} is MDN's, `mdbook` that {{#include ...}} and <Listing>
-    are mdBook's, `snippets` that {{ file }} shows a file. Raises ReadError("too_deep") for what
+    are mdBook's, `snippets` that {{ file }} shows a file; without `notes`, footnotes stand as they
+    are written. Raises ReadError("too_deep") for what
     the parser would leave out.
     """
     raw = document.read_text(stream, path=path, max_bytes=MAX_CHARS)
@@ -78,7 +80,7 @@ def read(
     if snippets:
         raw = files.expanded(raw, includes, account.left_out)
     try:
-        text, title = titled(raw, macros=macros, left_out=account.left_out)
+        text, title = titled(raw, macros=macros, notes=notes, left_out=account.left_out)
     except document.ReadError as error:
         raise document.ReadError(error.kind, f"{path}: {error}") from error
     account.read(html.unescaped(raw), text, where=path, pieces=MARKUP)
@@ -93,11 +95,13 @@ def convert(
     return titled(raw, macros=macros, left_out=left_out)[0]
 
 
-def titled(raw: str, *, macros: bool, left_out: document.LeftOut) -> tuple[str, str]:
+def titled(
+    raw: str, *, macros: bool, notes: bool = True, left_out: document.LeftOut
+) -> tuple[str, str]:
     """Returns (text, title): the front matter's, else the first heading of the first rank."""
     title, raw = _front_matter(raw)
     writer = _Writer(left_out)
-    for token in _parser(macros).parse(raw):
+    for token in _parser(macros).parse(raw, {"left_out": left_out, "notes": notes}):
         is_container = token.type in ("blockquote_open", "list_item_open")
         if is_container and token.level >= _MAX_NESTING - 1:
             raise document.ReadError("too_deep", f"nested deeper than {_MAX_NESTING} levels")
@@ -127,6 +131,10 @@ def _parser(macros: bool) -> markdown_it.MarkdownIt:
     parser.normalizeLinkText = lambda link: link
     parser.core.ruler.at("inline", _inline_rule)
     parser.block.ruler.at("reference", _reference_rule)
+    parser.block.ruler.before(
+        "reference", "footnote", footnotes.block_rule, {"alt": ["paragraph", "reference"]}
+    )
+    parser.inline.ruler.before("link", "footnote", footnotes.inline_rule)
     parser.block.ruler.at("table", pipe_tables.rule, {"alt": ["paragraph", "reference"]})
     parser.inline.ruler.before("html_inline", "comment", _comment_rule)
     if macros:
