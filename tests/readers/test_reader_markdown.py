@@ -109,6 +109,8 @@ def test_what_is_nested_too_deeply_is_named(raw):
         ("---\ntitle: A\n...\n\nText\n\n---\n\nAfter", "A\n\nText\n\nAfter"),
         ("---\ntitle: >-\n  A long\n  title\nslug: x\n---\nText", "A long title\n\nText"),
         ("---\n# x\nslug: y\ntitle: 'A'\n---\nText", "A\n\nText"),
+        ("+++\ntitle = 'A b'\ntags = [\"x\"]\n+++\nText", "A b\n\nText"),
+        ("+++\nText", "+++\nText"),
         ("<style>\np { color: red }\n\na {}\n</style>\n\nText", "Text"),
         ("<script>\nlet a = 1;\n</script>\n\nText", "Text"),
         ("<pre>\n  a &lt; <b>b</b>\n\n    c\n</pre>\n\nText", "  a < b\n\n    c\n\nText"),

@@ -31,6 +31,9 @@ _MAX_NESTING = 100
 _FRONT_MATTER = re.compile(
     r"\A---[ \t]*\n((?:#|[^\s:][^:\n]*:(?=\s)).*?\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL
 )
+# Hugo's: TOML between lines of plus signs.
+_TOML = re.compile(r"\A\+\+\+[ \t]*\n((?:.*\n)*?)\+\+\+[ \t]*(?:\n|\Z)")
+_TOML_TITLE = re.compile(r"^title[ \t]*=[ \t]*(\"[^\"\n]*\"|'[^'\n]*')", re.MULTILINE)
 # A value goes on in indented lines, folded (>-) or not.
 _TITLE = re.compile(r"^title:[ \t]*(?:[>|][+-]?(?=\n))?(.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
 _NAME = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
@@ -43,7 +46,7 @@ _ATTRIBUTES = re.compile(r"[ \t]*\{[#.:][^{}]*\}\Z")
 _TASK = re.compile(r"\A\[[ xX]\][ \t]+")
 # What is no text in Markdown: whose words may be missing from it.
 MARKUP = Markup(
-    front_matter=r"\A---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)[ \t]*$",
+    front_matter=r"\A(?:---[ \t]*\n(?:.*\n)*?(?:---|\.\.\.)|\+\+\+[ \t]*\n(?:.*\n)*?\+\+\+)[ \t]*$",
     comments=r"<!--(?:.|\n)*?-->",
     tags=r"</?[A-Za-z][^<>]*>",
     link_targets=r"\]\([^()\n]*(?:\([^()\n]*\)[^()\n]*)*\)|\]\[[^\[\]\n]*\]"
@@ -113,12 +116,14 @@ def titled(
 
 
 def _front_matter(raw: str) -> tuple[str, str]:
-    match = _FRONT_MATTER.match(raw)
+    match, title = _FRONT_MATTER.match(raw), _TITLE
+    if not match:
+        match, title = _TOML.match(raw), _TOML_TITLE
     if not match:
         return "", raw
-    found = _TITLE.search(match.group(1))
-    title = " ".join(found.group(1).split()).strip("\"'").replace("`", "") if found else ""
-    return title, raw[match.end() :]
+    found = title.search(match.group(1))
+    name = " ".join(found.group(1).split()).strip("\"'").replace("`", "") if found else ""
+    return name, raw[match.end() :]
 
 
 @functools.cache
