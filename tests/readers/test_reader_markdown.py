@@ -111,6 +111,7 @@ def test_what_is_nested_too_deeply_is_named(raw):
         ("---\n# x\nslug: y\ntitle: 'A'\n---\nText", "A\n\nText"),
         ("+++\ntitle = 'A b'\ntags = [\"x\"]\n+++\nText", "A b\n\nText"),
         ("+++\nText", "+++\nText"),
+        ("~~old~~ new, a ~ b ~~ c", "old new, a ~ b ~~ c"),
         ("<style>\np { color: red }\n\na {}\n</style>\n\nText", "Text"),
         ("<script>\nlet a = 1;\n</script>\n\nText", "Text"),
         ("<pre>\n  a &lt; <b>b</b>\n\n    c\n</pre>\n\nText", "  a < b\n\n    c\n\nText"),

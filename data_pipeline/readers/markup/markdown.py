@@ -38,7 +38,7 @@ _TOML_TITLE = re.compile(r"^title[ \t]*=[ \t]*(\"[^\"\n]*\"|'[^'\n]*')", re.MULT
 _TITLE = re.compile(r"^title:[ \t]*(?:[>|][+-]?(?=\n))?(.*(?:\n[ \t]+\S.*)*)", re.MULTILINE)
 _NAME = re.compile(r"<(/?)([A-Za-z][A-Za-z0-9]*)")
 _ALT = re.compile(r"\balt\s*=\s*([\"'])(.*?)\1", re.DOTALL | re.IGNORECASE)
-_MARKUP = re.compile(r"[\\`*_\[<&{]|!\[| {2}\n")
+_MARKUP = re.compile(r"[\\`*_\[<&{]|!\[|~~| {2}\n")
 _LINE_EDGE = re.compile(r"[ \t]*\n[ \t]*")
 _ALERT = re.compile(r"\A\[!(\w+)\]\s*")
 # "# Title {#anchor .class}" and "- [ ] task": neither is text.
@@ -128,7 +128,8 @@ def _front_matter(raw: str) -> tuple[str, str]:
 
 @functools.cache
 def _parser(macros: bool) -> markdown_it.MarkdownIt:
-    parser = markdown_it.MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING}).enable("table")
+    parser = markdown_it.MarkdownIt("commonmark", {"maxNesting": _MAX_NESTING})
+    parser.enable(["table", "strikethrough"])
     # Link targets are dropped, so neither checking nor encoding them is of use; the inline rules
     # run over what has markup in it only. Together this is twice the speed.
     parser.validateLink = lambda url: True
