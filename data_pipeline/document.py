@@ -1,6 +1,8 @@
 """The document: one text with its origin, and the error of a file that cannot be read."""
 
+import codecs
 import dataclasses
+import re
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -68,6 +70,47 @@ _CP1252 = {
     for byte in range(0x80, 0xA0)
     if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 }
+
+
+# Not utf-7, punycode, rot13 and the like, which are no text to Python or not only that.
+_CHARSET = re.compile(
+    r"(?:us-)?ascii|utf[-_]?(?:8|16|32).*|iso[-_]?(?:8859|2022).*|latin-?\d+|windows-.*|cp-?\d+"
+    r"|koi8[-_].*|gb\w+|big5.*|shift.?jis|s-?jis|euc[-_].*|mac.*",
+    re.IGNORECASE,
+)
+
+# How a file names its encoding: in its first lines (Python, Ruby, Emacs, Vim), as CSS or LaTeX.
+_DECLARED = re.compile(
+    rb"""\A(?:.*\n){0,4}?.*?coding[:=][ \t]*(?P<line>[\w.-]+)|\A@charset[ ]["'](?P<css>[\w.-]+)"""
+    rb"""|^[ \t]*\\usepackage\[(?P<latex>[\w.-]+)\]\{inputenc\}""",
+    re.MULTILINE,
+)
+_HEAD_BYTES = 1 << 12
+
+
+def charset(name: str) -> str:
+    """Returns Python's name of an encoding of text, "" for what is none or unknown."""
+    try:
+        return codecs.lookup(name).name if _CHARSET.fullmatch(name) else ""
+    except LookupError:
+        return ""
+
+
+def encodings_of(declared: str) -> tuple[str, ...]:
+    """What to try for a file that names its encoding in ASCII, in order.
+
+    Much is UTF-8 that says otherwise, and ISO-8859-1 means Windows-1252 (WHATWG Encoding 4.2).
+    """
+    found = charset(declared)
+    if found in ("", "ascii", "iso8859-1") or found.startswith("utf"):
+        return WESTERN
+    return ("utf-8", found, "cp1252")
+
+
+def encodings_in(data: bytes) -> tuple[str, ...]:
+    """encodings_of what a file of code or of a man page says in its head."""
+    found = _DECLARED.search(data, 0, _HEAD_BYTES)
+    return encodings_of(found[found.lastgroup or 0].decode("ascii") if found else "")
 
 
 def read_bytes(stream: BinaryIO, *, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:

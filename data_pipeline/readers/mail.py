@@ -8,7 +8,6 @@ import email.errors
 import email.header
 import email.message
 import html as entities
-import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -19,11 +18,6 @@ from data_pipeline.readers.markup import html
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024  # attachments included
 _MAX_PARTS = 1000
 _MAX_DEPTH = 20
-# Not utf-7, punycode and the like, which are no text to Python or not only that.
-_CHARSET = re.compile(
-    r"(?:us-)?ascii|utf-?(?:8|16|32).*|iso-?(?:8859|2022).*|latin-?\d+|windows-.*|cp-?\d+|koi8-.*"
-    r"|gb\w+|big5.*|shift.jis|euc-.*|mac.*"
-)
 
 
 def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
@@ -138,11 +132,8 @@ def _text(part: email.message.Message, where: str) -> str:
     if not isinstance(data, bytes):
         return ""
     declared = part.get_content_charset() or ""
-    encodings = (declared, *document.WESTERN) if _CHARSET.fullmatch(declared) else document.WESTERN
-    try:
-        return _clean(document.decode(data, path=where, encodings=encodings))
-    except LookupError:  # Python knows none of this name
-        return _clean(document.decode(data, path=where, encodings=document.WESTERN))
+    known = (declared,) if document.charset(declared) else ()
+    return _clean(document.decode(data, path=where, encodings=(*known, *document.WESTERN)))
 
 
 def _clean(text: str) -> str:

@@ -16,7 +16,8 @@ MAX_BYTES = 8 * 1024 * 1024  # above it a program wrote the file
 
 def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
     """Yields the file as one document; raises ReadError("too_large") above 8 MiB."""
-    text = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_BYTES)
+    data = document.read_bytes(stream, path=path, max_bytes=MAX_BYTES)
+    text = document.decode(data, path=path, encodings=document.encodings_in(data))
     account.read(text, text, where=path)
     if text.strip():
         kind = f"code/{language(path, text)}"

@@ -227,3 +227,10 @@ def test_mdoc_links_standard_sentences_and_defaults():
         " and the global variable errno is set to indicate the error.\n\n"
         "C\n\nIEEE Std 1003.1-2008.\n\nD\n\nopen(path, flags)"
     )
+
+
+def test_a_page_in_the_encoding_that_it_names():
+    page = '.\\" -*- coding: koi8-r -*-\n.TH A 1\n\u0418\u043c\u044f\n'
+    for data in (page.encode("koi8-r"), page.encode()):
+        (found,) = man.read(io.BytesIO(data), path="a.1")
+        assert found.text == "A(1)\n\n\u0418\u043c\u044f"

@@ -35,6 +35,36 @@ def test_code_as_it_stands_with_its_language(path, kind):
     assert (found.text, found.kind, found.path) == (text, kind, path)
 
 
+@pytest.mark.parametrize(
+    ("line", "encoding"),
+    [
+        ("#!/usr/bin/python\n# -*- coding: koi8-r -*-", "koi8-r"),
+        ("# vim: set fileencoding=cp1251 :", "cp1251"),
+        ('@charset "shift_jis";', "shift_jis"),
+        ("% a\n\\documentclass{x}\n\\usepackage[latin2]{inputenc}", "iso8859-2"),
+        ("\n\n\n/* -*- mode: c; coding: EUC-JP -*- */", "euc-jp"),
+    ],
+)
+def test_code_in_the_encoding_that_it_names(line, encoding):
+    word = {"iso8859-2": "\u017elu\u0165"}.get(encoding, "\u043f\u0440\u0438")
+    text = f"{line}\nx = '{word}'\n"
+    for data in (text.encode(encoding), text.encode()):
+        assert [each.text for each in read(data, "a.py")] == [text]
+
+
+@pytest.mark.parametrize(
+    "name", ["latin-1", "utf-7", "rot13", "no-such", "unicode_escape", "utf-16"]
+)
+def test_another_name_means_western_text(name):
+    text = f"# coding: {name}\nx = '\u00e9\u20ac'\n"
+    assert [each.text for each in read(text.encode("cp1252"), "a.py")] == [text]
+
+
+def test_what_stands_further_down_declares_nothing():
+    text = "a: 1\n" * 5 + "encoding: koi8-r\nb: \u00e9\n"
+    assert [each.text for each in read(text.encode("cp1252"), "a.yaml")] == [text]
+
+
 def test_names_go_before_suffixes_and_no_suffix_is_two_languages():
     assert table.named_for("docs/CMakeLists.txt") == table.named_for("x.Rs") == "code"
     assert table.named_for("README") is None and table.named_for("README.md") == "markdown"

@@ -20,11 +20,7 @@ _COMMAND = re.compile(r"=([a-zA-Z]\w*)[ \t]*(.*)", re.DOTALL)
 _CUT = re.compile(r"=cut(?![a-zA-Z0-9])")
 _BULLET, _NUMBER = re.compile(r"\*(?:\s+|\Z)"), re.compile(r"(\d{1,9})\.?\Z")
 _COMMENT = re.compile(r"[ \t]*#")
-_ENCODING = re.compile(
-    rb"^=encoding[ \t]+(utf-?8|iso-?8859-\d+|latin-?\d|cp125\d|koi8-[ru]|shift_?jis|euc-?(?:jp|kr)"
-    rb"|gbk|gb2312|big5)\b",
-    re.MULTILINE | re.IGNORECASE,
-)
+_ENCODING = re.compile(rb"^=encoding[ \t]+([\w.-]+)", re.MULTILINE)
 _SHOWN_FORMATS = ("text", "TEXT")
 _CODES = re.compile(r"(?=[A-Z]<)")
 _MARKUP = Markup(
@@ -38,8 +34,8 @@ def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[do
     """Yields the file's POD as one document; its title is the first paragraph below NAME."""
     data = document.read_bytes(stream, path=path, max_bytes=MAX_CHARS)
     declared = _ENCODING.search(data)
-    encodings = ("utf-8", declared.group(1).decode("ascii"), "cp1252") if declared else None
-    raw = document.decode(data, path=path, encodings=encodings or document.WESTERN)
+    encodings = document.encodings_of(declared.group(1).decode("ascii") if declared else "")
+    raw = document.decode(data, path=path, encodings=encodings)
     pod, code = _divided(raw)
     text, title = titled(pod, account.left_out)
     words = "\n".join(map(_words, _paragraphs(pod)))

@@ -31,7 +31,8 @@ _MARKUP_WORDS = Markup(
 
 def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[document.Document]:
     """Yields the page; an alias (a page that only names another) raises ReadError("alias")."""
-    raw = document.read_text(stream, path=path, encodings=document.WESTERN, max_bytes=MAX_CHARS)
+    data = document.read_bytes(stream, path=path, max_bytes=MAX_CHARS)
+    raw = document.decode(data, path=path, encodings=document.encodings_in(data))
     body = [line for line in raw.split("\n") if line.strip() and not roff_lines.is_comment(line)]
     if len(body) <= 2 and any(line.startswith((".so ", "'so ")) for line in body):
         raise document.ReadError("alias", f"{path}: {body[-1].strip()[:80]}")
