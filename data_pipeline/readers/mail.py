@@ -67,8 +67,8 @@ def _document(
     message: email.message.Message, where: str, path: str, account: Account
 ) -> Iterator[document.Document]:
     subject = _header(message.get("Subject", ""))
-    parts = [(raw, text) for raw, text in _bodies(message, where, account, 0) if text]
-    shown = "\n\n".join([subject, *(text for _, text in parts)]).strip("\n")
+    parts = list(_bodies(message, where, account, 0))
+    shown = "\n\n".join([subject, *(text for _, text in parts if text)]).strip("\n")
     headers = "\n".join(_header(value) for name, value in message.items() if name != "Subject")
     raw = "\n".join([subject, headers, *(raw for raw, _ in parts)])
     markup = "\n".join(raw for raw, text in parts if raw != text)
@@ -105,19 +105,24 @@ def _bodies(
         found = [list(_bodies(each, where, account, depth + 1)) for each in parts]
         if part.get_content_subtype() == "alternative":
             # The forms go from the plainest to the richest.
-            found = [next((each for each in found if each), [])]
+            forms = sorted(filter(None, found), key=lambda each: not any(text for _, text in each))
+            shown = forms[0] if forms else []
+            for each in found:
+                if each is not shown:
+                    for raw, _ in each:
+                        account.skip("markup/other_forms", raw)
+            found = [shown]
         for each in found:
             yield from each
         return
     kind = part.get_content_type()
     if part.get_content_disposition() == "attachment" or kind not in ("text/plain", "text/html"):
         account.note("attachments", f"{where}: {kind}")
+        for each in part.walk():
+            if each.get_content_maintype() == "text":
+                account.skip("attachments", _text(each, where, account))
         return
-    try:
-        raw = _text(part, where)
-    except document.ReadError:
-        account.note("undecodable_part", where)
-        return
+    raw = _text(part, where, account)
     if kind == "text/html":
         text = html.convert(raw, left_out=account.left_out)
         yield entities.unescape(raw), text
@@ -126,14 +131,18 @@ def _bodies(
         yield text, text
 
 
-def _text(part: email.message.Message, where: str) -> str:
-    """A part's text; raises ReadError("undecodable")."""
+def _text(part: email.message.Message, where: str, account: Account) -> str:
+    """A part's text; "" for what is none, counted."""
     data = part.get_payload(decode=True)
     if not isinstance(data, bytes):
         return ""
     declared = part.get_content_charset() or ""
     known = (declared,) if document.charset(declared) else ()
-    return _clean(document.decode(data, path=where, encodings=(*known, *document.WESTERN)))
+    try:
+        return _clean(document.decode(data, path=where, encodings=(*known, *document.WESTERN)))
+    except document.ReadError:
+        account.note("undecodable_part", where)
+        return ""
 
 
 def _clean(text: str) -> str:

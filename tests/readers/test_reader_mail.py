@@ -43,6 +43,25 @@ def test_of_several_forms_the_plain_one_is_taken():
     assert found.text == f"Grüße\n\nRich\n\na &\n\n{marks.code('b  c')}"
 
 
+def test_words_of_other_forms_and_of_attachments_are_counted():
+    made = message(text="plain", html="<p>rich words</p>")
+    made.add_attachment("two words", subtype="x-patch", filename="a.patch")
+    made.add_attachment(message(subject="Inner", text="three words more"))
+    made.add_attachment(b"%PDF words", maintype="application", subtype="pdf", filename="a.pdf")
+    counted = account.Words()
+    (found,) = read(made.as_bytes(), counted)
+    assert found.text == "Gr\u00fc\u00dfe\n\nplain" and counted.notes == {"attachments": 3}
+    assert counted.reasons["markup/other_forms"] == 4  # and two tags
+    assert counted.reasons["attachments"] == 5 and counted.total["unaccounted"] == 0
+
+
+def test_words_of_a_form_that_shows_nothing_are_counted():
+    counted = account.Words()
+    (found,) = read(message(html="<style>p {}</style>", text=" ").as_bytes(), counted)
+    assert found.text == "Gr\u00fc\u00dfe"
+    assert counted.reasons["style"] == 1 and counted.reasons["markup/tags"] == 2
+
+
 @pytest.mark.parametrize(
     ("charset", "data"),
     [("iso-8859-15", b"f\xfcr 5 \xa4"), ("x-unknown", b"f\xc3\xbcr"), ("utf-8", b"f\xfcr")],
