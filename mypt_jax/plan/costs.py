@@ -1,7 +1,9 @@
 """What a stage needs, by formula: tokens, ancestors, memory, disk; no device and no data."""
 
+import functools
 import os
 from collections.abc import Collection, Mapping
+from fractions import Fraction
 from typing import NamedTuple
 
 import jax
@@ -210,15 +212,26 @@ def teacher_rows(config: Mapping) -> tuple[int, int]:
     ratio = mixtures.exact(config["data"]["replay_ratio"], "replay_ratio")
     if config["objective"]["replay"] == "ce" or not ratio:
         return 0, rows
-    shares = [share for share in (1 - ratio, ratio) if share]
-    order = source_order.Schedule(shares)
-    most = order.most_rows(
-        {len(shares) - 1},
-        batch_size=config["batch_size"],
-        shards=1,
-        parts=config["accumulation_steps"],
-    )
-    return most, rows
+    shares = tuple(_exact_shares(config, ratio))
+    return _most_replay(shares, config["batch_size"], config["accumulation_steps"]), rows
+
+
+@functools.cache  # a stage is asked for it many times
+def _most_replay(shares: tuple[tuple[str, Fraction], ...], batch_size: int, parts: int) -> int:
+    drawn = [one for one in shares if one[1]]
+    is_replay = {number for number, (role, _) in enumerate(drawn) if role == "general"}
+    order = source_order.Schedule([share for _, share in drawn])
+    return order.most_rows(is_replay, batch_size=batch_size, shards=1, parts=parts)
+
+
+def _exact_shares(config: Mapping, ratio: Fraction) -> list[tuple[str, Fraction]]:
+    """(role, share) of each source, by which windows come in another order than by their roles;
+    of the roles where a dataset is not there yet."""
+    found = [part.component for part in mixture_parts(config)]
+    known = [(one.role, one.share) for one in found if one is not None]
+    if len(known) == len(found):
+        return known
+    return [("domain", 1 - ratio), ("general", ratio)]
 
 
 def teacher_factor(config: Mapping) -> float:

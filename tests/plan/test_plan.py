@@ -8,6 +8,8 @@ import subprocess
 import sys
 from fractions import Fraction
 
+import conftest
+import jax
 import optax
 import pytest
 import run_factory
@@ -16,9 +18,11 @@ from configs import v8
 from data_pipeline.errors import UserError
 from data_pipeline.prepare import mix
 from mypt_jax import optim
+from mypt_jax.distributed import sharding
 from mypt_jax.model import flops
 from mypt_jax.plan import asked, command, costs, topology
 from mypt_jax.schema import tree, validation
+from mypt_jax.train import step
 
 GIB = 2**30
 CONFIGS = v8.__file__.rpartition("/")[0]
@@ -372,6 +376,19 @@ def test_a_mesh_is_laid_on_slices_that_its_sizes_do_not_fit():
     assert [row[1] for row in rows] == ["True"] * 4
     # The reason why sharding.local_rows gives rows, and no range of them.
     assert rows[0] == ["v5e:4x4", "True", "False"]
+
+
+def test_a_teacher_reads_as_many_rows_as_in_training(small, tmp_path):
+    """Windows of several sources come in another order than those of two roles: it was 1."""
+    conftest.build_dataset(tmp_path / "general", dict.fromkeys("abcde", 60))
+    config = tree.plain(v8.get_config("tiny").to_dict())
+    config["data"] |= {"domain": (small["data.domain"],), "general": (str(tmp_path / "general"),)}
+    config["data"] |= {"general_weights": (), "replay_ratio": 0.1}
+    config["objective"]["replay"], config["batch_size"] = "kl", 8
+    mixed = validation.open_data(config)[0]
+    sources = [step.Source(one.role, one.share) for one in mixed.components]
+    rows = step._rows(config, sources, sharding.make_mesh((1, 1, 1), jax.devices()[:1]))
+    assert costs.teacher_rows(config) == (rows.replay, 8) == (2, 8)
 
 
 def test_a_teacher_is_counted(capsys):
