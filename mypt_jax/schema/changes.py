@@ -11,6 +11,7 @@ from mypt_jax.runs import own_tokenizer
 from mypt_jax.schema import keys, tree
 
 Differences = Mapping[str, tuple]  # {key: (before, now)}
+_READ_ONCE = {"model.init", "optim.moments"}  # what a run begins with, and never asks for again
 
 
 def between(recorded: Mapping, config: Mapping, *effects: str) -> Differences:
@@ -37,8 +38,12 @@ def shown(differences: Differences) -> str:
 
 
 def at_resume(recorded: Mapping, config: Mapping) -> Differences:
-    """What a start changes in the run that it resumes. Raises UserError where it may not."""
-    for name, (before, now) in between(recorded, config, keys.ARCHITECTURE).items():
+    """What a start changes in the run that it resumes. Raises UserError where it may not, or where
+    it no longer can."""
+    found = between(recorded, config, keys.ARCHITECTURE, keys.TRAINING)
+    for name, (before, now) in found.items():
+        if name not in _READ_ONCE and keys.BY_NAME[name].effect != keys.ARCHITECTURE:
+            continue
         raise UserError(
             f"{name} is {now}, but the run at {config['workdir']} was started with {before}; "
             "another value wants another --config.workdir"

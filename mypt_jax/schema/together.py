@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 
+from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import tokenizer as tokenizers
 
@@ -9,7 +10,12 @@ from data_pipeline.tokens import tokenizer as tokenizers
 _NO_TEACHER = ("objective.replay=ce", lambda config: config["objective"]["replay"] == "ce")
 _NO_ADAPTER = ("adapter.rank=0", lambda config: not config["adapter"]["rank"])
 _NO_ROPE = ("model.position=learned", lambda config: config["model"]["position"] == "learned")
+_MIXTURE = ("data.mixture, which names its own", lambda config: bool(config["data"]["mixture"]))
 _IDLE: Mapping[str, tuple[str, Callable[[Mapping], bool]]] = {
+    **dict.fromkeys(
+        (f"data.{r}{end}" for r in mixture.ROLES for end in ("", "_weights")), _MIXTURE
+    ),
+    "model.init": ("init_from=RUN", lambda config: config["init_from"] != "scratch"),
     "objective.replay_weight": _NO_TEACHER,
     "objective.teacher": _NO_TEACHER,
     "objective.limit_on": (

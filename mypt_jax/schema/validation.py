@@ -109,6 +109,11 @@ def _check_moments(config: dict, parent: Parent | None) -> None:
             f"optim.moments=parent, but {parent.path}@{parent.step} kept no optimizer state: train "
             "it with --config.checkpoint.keep_optimizer=True, or set optim.moments=fresh"
         )
+    if parent.config["adapter"]["rank"]:
+        raise UserError(
+            f"optim.moments=parent, but {parent.path} trained adapters, and its optimizer knows "
+            "these alone: set optim.moments=fresh"
+        )
     theirs, own = parent.config["optim"].get("optimizer", "adamw"), config["optim"]["optimizer"]
     if theirs != own:
         raise UserError(
@@ -122,11 +127,17 @@ def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
 
     Raises UserError when there is none, or nothing that it would teach.
     """
-    wanted = config["objective"]
+    wanted, workdir = config["objective"], config["workdir"]
+    is_begun = layout.steps(workdir) and "teacher" in layout.record(workdir)
+    before = recorded.config(workdir)["objective"]["teacher"] if is_begun else wanted["teacher"]
+    if before != wanted["teacher"]:
+        raise UserError(
+            f"objective.teacher is {wanted['teacher']}, but the run at {workdir} was started with "
+            f"{before}; another value wants another --config.workdir"
+        )
     if wanted["replay"] == "ce":
         return None
     told = f"objective.replay={wanted['replay']}"
-    is_begun = layout.steps(config["workdir"]) and "teacher" in layout.record(config["workdir"])
     if is_begun:
         path, step = "", 0  # as the lineage has it
     elif parent is None:

@@ -65,8 +65,6 @@ def new(
         record[averaging.BEGIN] = averaging.begin_of(config)
     if validated.frozen is not None:
         record["frozen"] = validated.frozen._asdict()
-    if validated.teacher is not None:
-        record["teacher"] = validated.teacher._asdict()
     if parent is None:
         return record
     finished = coordination.broadcast(  # since hashing the parameters takes all processes

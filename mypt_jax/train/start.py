@@ -87,6 +87,8 @@ def open_loop(
     # A run that goes on keeps the order of windows and the offsets that it began with.
     loader = inputs.open_loader(validated, program, meta) if meta else loader
     record = meta["lineage"] if meta else provenance.new(validated, loader, program, state)
+    if validated.teacher is not None:  # which a run that goes on may have had none of before
+        record["teacher"] = validated.teacher._asdict()
     if meta and not layout.has_optimizer(config["workdir"], done):
         found = [*found, provenance.rewarm(record, config, done)]
     program = program._replace(rates=provenance.rates(config, record))

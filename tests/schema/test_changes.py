@@ -77,6 +77,13 @@ def test_a_resumed_run_keeps_its_parameters_and_parent_and_tells_the_rest():
 OLD = tuple(row.name for row in keys.ROWS if row.absent is not keys.REQUIRED)
 
 
+@pytest.mark.parametrize("name, value", [("optim.moments", "parent"), ("model.init", "torch")])
+def test_what_is_read_once_is_not_told_as_changed(name, value):
+    """A run that goes on never asks for it again."""
+    with pytest.raises(UserError, match=f"{name} is {value}, but the run at .* was started with"):
+        changes.at_resume(recorded(values()), changed(values(), **{name.replace(".", "__"): value}))
+
+
 def test_what_a_finished_run_is_too_late_for():
     now = changed(values(), eval__windows=7, checkpoint__keep_last=9, log__every_steps=3)
     changes.check_finished(recorded(values()), now, step=9)

@@ -23,12 +23,19 @@ def told(*flags: str) -> list[str]:
         ("adapter.matrices=up", "adapter.rank=4"),
         ("model.rope_theta=5e5", "model.position=rope"),
         ("log.wandb_project=mine", "log.trackers=wandb"),
+        ("model.init=torch", "init_from=scratch"),
     ],
 )
 def test_what_was_typed_and_changes_nothing_is_told(idle, needed):
     assert told(idle) == [idle.partition("=")[0]]
     assert told(idle, needed) == []
     assert told() == told(needed) == []
+
+
+def test_a_mixture_names_its_own_data():
+    typed = ("data.domain=mine", "data.general_weights=(1,)")
+    assert told(*typed) == []
+    assert told(*typed, "data.mixture=view") == ["data.domain", "data.general_weights"]
 
 
 def test_a_weight_and_a_teacher_want_an_objective_that_has_one():

@@ -62,3 +62,13 @@ def test_a_parent_that_kept_none_is_one_line(base, tmp_path):
     assert train("v3", plain).returncode == 0
     end = train("v5", {**child, "init_from": tmp_path / "plain", "workdir": tmp_path / "v5"})
     assert end.returncode == 2 and "kept no optimizer" in end.stderr.splitlines()[-1]
+
+
+def test_a_parent_that_trained_adapters_is_one_line(base, tmp_path):
+    """A traceback: its optimizer knows the adapters, which are no parameters of a child."""
+    root, child = base
+    added = {"optim.moments": "fresh", "adapter.rank": 1, "num_steps": 2, **KEPT}
+    assert train("v3", {**child, **added, "workdir": tmp_path / "added"}).returncode == 0
+    end = train("v5", {**child, "init_from": tmp_path / "added", "workdir": tmp_path / "v5"})
+    assert end.returncode == 2 and "trained adapters" in end.stderr.splitlines()[-1], end.stderr
+    assert not (tmp_path / "v5").exists()

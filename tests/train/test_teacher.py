@@ -87,6 +87,19 @@ def test_a_resumed_run_has_the_same_teacher_and_the_same_losses(taught, base, tm
         assert [row.get(key) for row in parts] == [row.get(key) for row in whole]
 
 
+def test_a_run_that_goes_on_keeps_its_teacher_and_records_a_first_one(taught, base):
+    """Another one was told as a change and not taken; one that came at a resume not recorded."""
+    root, overrides = base
+    start = {**overrides, "init_from": taught, "workdir": root / "later", "num_steps": 2}
+    assert train("v5", start).returncode == 0
+    start |= {**TAUGHT, "num_steps": 3}
+    assert train("v5", start).returncode == 0
+    assert layout.record(root / "later")["teacher"]["path"] == str(root / "base")
+    end = train("v5", {**start, "num_steps": 4, "objective.teacher": "parent"})
+    assert end.returncode == 2
+    assert "objective.teacher is parent, but the run at" in end.stderr.splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
