@@ -23,12 +23,19 @@ from data_pipeline import arguments, errors
 from mypt_jax.runs import evaluations
 from mypt_jax.storage import fetch
 
+_ASKED = 200  # questions, or documents, per source
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = arguments.Parser(__doc__, prog="python -m mypt_jax.evaluate")
     parser.add_argument("--run", required=True, help="PATH, PATH@STEP or PATH@best")
     parser.add_argument("--data", required=True, nargs="+", help="token datasets or text files")
-    parser.add_argument("--windows", type=int, default=0, help="or documents, per source; 0: all")
+    parser.add_argument(
+        "--windows",
+        type=int,
+        help=f"per source at most; 0: all, the default; of --tasks questions and of --recite "
+        f"documents, default {_ASKED}",
+    )
     parser.add_argument("--batch_size", type=int, default=8)
     parser.add_argument("--tasks", action="store_true", help="share of right answers, not losses")
     parser.add_argument("--recite", action="store_true", help="share of texts known by heart")
@@ -37,18 +44,20 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--json", action="store_true", help="one JSON object instead of a table")
     args = parser.parse_args(argv)
-    if args.windows < 0 or args.batch_size < 1:
+    windows = args.windows or 0
+    if windows < 0 or args.batch_size < 1:
         raise errors.UserError(
-            f"--windows {args.windows} and --batch_size {args.batch_size}: 0 or more and at "
+            f"--windows {windows} and --batch_size {args.batch_size}: 0 or more and at "
             "least 1 are wanted"
         )
+    most = _ASKED if args.windows is None else windows or sys.maxsize
     if args.tasks and args.recite:
         raise errors.UserError("--tasks and --recite are two questions: ask one of them")
     if args.save and not args.recite:
         raise errors.UserError("--save keeps what --recite finds: give both")
     fetch.check_run(args.run)
     if args.recite:
-        lines, note = _recited(args)
+        lines, note = _recited(args, most)
         print("\n".join(lines))
         if note:
             print(f"warning: {note}", file=sys.stderr)
@@ -57,14 +66,14 @@ def main(argv: list[str] | None = None) -> int:
 
     run = scorer.Scorer(args.run, batch_size=args.batch_size)
     if args.tasks:
-        answers = {data: run.score_tasks(data, most=args.windows or 200) for data in args.data}
+        answers = {data: run.score_tasks(data, most=most) for data in args.data}
         print("\n".join(_answers(run, answers, as_json=args.json)))
         for note in run.notes:
             print(note, file=sys.stderr)
         return 0
     scores = {}
     for data in args.data:
-        for name, score in run.score_data(data, windows=args.windows).items():
+        for name, score in run.score_data(data, windows=windows).items():
             if name in scores:  # of another dataset, or this one again
                 name = f"{data}#{name}"
             scores[name] = score
@@ -87,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _recited(args) -> tuple[list[str], str]:
+def _recited(args, most: int) -> tuple[list[str], str]:
     """(lines on what a run, and its base, know of datasets by heart, why the base was not asked).
     Raises UserError."""
     from mypt_jax.evaluate import recite
@@ -97,7 +106,7 @@ def _recited(args) -> tuple[list[str], str]:
         if not os.path.isdir(data):
             raise errors.UserError(f"{data}: what is known is asked of a token dataset")
     run = fetch.fetch_run(args.run)
-    asked = recite.ask(run, args.data, most=args.windows or 200, batch_size=args.batch_size)
+    asked = recite.ask(run, args.data, most=most, batch_size=args.batch_size)
     kept = {"run_id": asked.run_id, "step": asked.step, "tokens": asked.tokens, "rows": asked.rows}
     if args.save:
         recited.write(asked.path, **kept)

@@ -85,7 +85,10 @@ def open_evaluator(parents: Sequence[Parent]) -> Evaluator:
 
 
 def _is_measured(parent: Parent) -> bool:
-    return bool(evaluations.read(layout.eval_file(parent.path, parent.step)).sources)
+    """Whether a run was evaluated, also where its file of that is gone or damaged."""
+    return bool(parent.own["eval"]) or bool(
+        evaluations.read(layout.eval_file(parent.path, parent.step)).sources
+    )
 
 
 def _version(parent: Parent) -> int:

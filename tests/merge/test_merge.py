@@ -13,7 +13,7 @@ from data_pipeline import errors
 from mypt_jax.checkpoint import restore
 from mypt_jax.interop import card
 from mypt_jax.interop import runs as imports
-from mypt_jax.merge import command, weights
+from mypt_jax.merge import command, evaluation, parents, weights
 from mypt_jax.report import command as report
 from mypt_jax.runs import ancestry, baselines, evaluations, integrity, layout, lineage
 from mypt_jax.schema import recorded
@@ -204,6 +204,13 @@ def test_bad_input_is_one_line_and_writes_nothing(strangers, tmp_path, capsys, a
     line = capsys.readouterr().err
     assert said in line and line.count("\n") == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_run_whose_evaluation_is_gone_was_evaluated_nevertheless(tmp_path):
+    """So that the sum is, on the windows that its config names."""
+    parent = parents.Parent(str(tmp_path), 0, 1.0, {}, {}, {"eval": {"domain": 3.0}}, {})
+    assert evaluation._is_measured(parent)
+    assert not evaluation._is_measured(parent._replace(own={"eval": {}}))
 
 
 def test_a_sum_is_not_called_as_a_step(family, tmp_path, capsys):
