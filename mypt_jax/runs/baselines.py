@@ -5,6 +5,7 @@ whose parameters are the same (a merged run's are its own); the base also by wha
 measured of it.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from data_pipeline.errors import UserError
@@ -45,6 +46,27 @@ def is_same(path: str, ancestor: Mapping) -> bool:
     if finished is None or finished["step"] != ancestor["step"]:
         return True
     return finished.get("params_sha256") == ancestor["params_sha256"]
+
+
+def is_same_start(workdir: str, before: str, now: str) -> bool:
+    """Whether two values of init_from are of one parent: other names of one place, or the place
+    where the parent that the run at `workdir` recorded lies now."""
+    try:
+        (path, step), (place, own_step) = layout.parse_spec(before), layout.parse_spec(now)
+        above = layout.record(workdir)["ancestors"]
+    except UserError:
+        return before == now
+    if before == now or step != own_step:
+        return before == now
+    is_there = bool(above) and is_same(place, above[-1]) and _is_known(place, above[-1])
+    return is_there or os.path.realpath(path) == os.path.realpath(place)
+
+
+def _is_known(path: str, ancestor: Mapping) -> bool:
+    """Whether a run that may be this ancestor says so itself: older lineages have no ids."""
+    if ancestor.get("run_id"):
+        return True
+    return (layout.finished(path) or {}).get("params_sha256") == ancestor["params_sha256"]
 
 
 def _stages_from(path: str, ancestor: Mapping, number: int) -> tuple[int, bool]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from data_pipeline.errors import UserError
 from mypt_jax import redact
-from mypt_jax.runs import own_tokenizer
+from mypt_jax.runs import baselines, own_tokenizer
 from mypt_jax.schema import keys, tree
 
 Differences = Mapping[str, tuple]  # {key: (before, now)}
@@ -25,6 +25,10 @@ def between(recorded: Mapping, config: Mapping, *effects: str) -> Differences:
         if row.name not in before:
             raise UserError(f"config.json has no {row.name}: damaged, or of another program")
         if row.name == "data.tokenizer" and own_tokenizer.are_same(
+            config["workdir"], before[row.name], now[row.name]
+        ):
+            continue
+        if row.name == "init_from" and baselines.is_same_start(
             config["workdir"], before[row.name], now[row.name]
         ):
             continue

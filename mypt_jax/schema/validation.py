@@ -15,8 +15,8 @@ from data_pipeline.prepare.contamination import checks
 from data_pipeline.tokens import mypt_format
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
+from mypt_jax.runs import baselines, kinds, layout, lineage, own_tokenizer
 from mypt_jax.runs import drawn as drawn_windows
-from mypt_jax.runs import kinds, layout, lineage, own_tokenizer
 from mypt_jax.schema import changes, duration, held, recorded, stage_file, together, tree, values
 from mypt_jax.schema.held import Parent, Teacher
 
@@ -353,7 +353,7 @@ def _check_recorded_parent(config: dict) -> None:
     if not os.path.exists(path):
         return
     start = lineage.read_json(path, what="run", wanted={"init_from": kinds.TEXT})["init_from"]
-    if start != config["init_from"]:
+    if not baselines.is_same_start(config["workdir"], start, config["init_from"]):
         raise UserError(
             f"init_from is {config['init_from']}, but the run at {config['workdir']} was started "
             f"from {start}; another parent wants another --config.workdir"
