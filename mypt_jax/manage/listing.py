@@ -47,13 +47,18 @@ def state(run: Run) -> str:
     """finished, or where it stands, who is at it and how long it will take."""
     if run.finished:
         return f"finished at {run.finished['step']:,}"
-    done = max([run.step, *layout.steps(str(run.path))])
+    done = stands_at(run)
     stands = f"{done:,} of {run.num_steps:,}"
     if not lease.holder(lease_place.InDirectory(str(run.path))):
         return f"stopped at {stands}"
     secs = run.value("step_secs")
     minutes = "" if secs is None else f", {secs * (run.num_steps - done) / 60:.0f} min left"
     return f"at work, {stands}{minutes}"
+
+
+def stands_at(run: Run) -> int:
+    """The newest step that an unfinished run logged or saved."""
+    return max([run.step, *layout.steps(str(run.path))])
 
 
 def size(path: str) -> int:

@@ -128,7 +128,12 @@ def _holds(path: str) -> list[str]:
 
 def _then(run: Run, path: str) -> list[str]:
     if not run.finished:
-        return [f"the command that began it goes on, as {layout.make_command(path)}"]
+        command = layout.make_command(path)
+        stop = f"guard stop: step {listing.stands_at(run)}:"
+        if any(note.startswith(stop) for note in run.record["notes"]):
+            command += " --config.guard.action=warn"
+            return ["its guard would stop it again; so it goes on, with its overrides:", command]
+        return ["the command that began it goes on, with its overrides:", command]
     found = [f"mypt generate --run={path} --prompt=TEXT"]
     step = run.finished["step"]
     if run.merged_from or not run.rows:

@@ -149,10 +149,18 @@ def make_hint(path: str) -> str:
 
 
 def make_command(path: str) -> str:
-    """The command that would make the run at `path`, guessed from where it lies."""
-    size, stage = os.path.split(os.path.normpath(path))
-    argument = f":{os.path.basename(size)}" if os.path.basename(size) else ""
-    return f"python -m mypt_jax.main --config=configs/{stage}.py{argument}"
+    """The command that would make the run at `path`, but for overrides: as its config says, else
+    guessed from where it lies."""
+    above, stage = os.path.split(os.path.normpath(path))
+    size, places = os.path.basename(above), ""
+    if _is_run(path):
+        own = config(path)
+        stage, size = own["stage"], own["size"]
+        if os.path.normpath(path) != join("runs", size, stage):
+            places = f" --config.workdir={path} --config.init_from={own['init_from']}"
+    size = above if above and _is_run(above) else size  # stages of an import lie inside it
+    argument = f":{size}" if size else ""
+    return f"python -m mypt_jax.main --config=configs/{stage}.py{argument}{places}"
 
 
 def parse_spec(spec: str) -> tuple[str, str]:

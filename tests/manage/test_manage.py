@@ -112,7 +112,13 @@ def test_a_run_is_shown_with_what_can_follow(runs, capsys):
     assert v3.startswith("run       runs/v3: stopped at 6 of 12, ")
     assert "lineage   base@12 -> v3\n" in v3 and "data.replay_ratio: 1.0 -> 0.3\n" in v3
     assert "step 6: " in v3 and "with its optimizer\n" in v3 and "MB in all\n" in v3
-    assert "the command that began it goes on" in v3
+    assert "the command that began it goes on, with its overrides:\n" in v3
+    assert "--config=configs/v3.py:tiny --config.workdir=runs/v3 --config.init_from=runs/base" in v3
+    path = runs / "v3/lineage.json"
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps(record | {"notes": ["guard stop: step 6: forgetting +13.0 %"]}))
+    assert manage.main(["show", "runs/v3"]) == 0
+    assert "--config.guard.action=warn\n" in capsys.readouterr().out
 
 
 def test_a_run_at_work_is_left_alone(runs, capsys):

@@ -7,6 +7,7 @@ import pytest
 from data_pipeline.errors import UserError
 from mypt_jax.monitor import goodput
 from mypt_jax.runs import integrity, layout
+from tests import run_factory
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,28 @@ def test_no_new_run_is_called_as_a_step_of_another(name):
     with pytest.raises(UserError, match="reads as step (3|best) of (a/)?r: give it another name"):
         layout.check_name(name, what="workdir")
     layout.check_name("r@home", what="workdir")
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("runs/tiny/v8", "v8.py:tiny"),  # not there
+        ("runs/tiny/v3", "v3.py:tiny"),
+        ("runs/tiny/mine", "v3.py:tiny --config.workdir=runs/tiny/mine --config.init_from=runs/b"),
+        ("runs/gpt2/v3", "v3.py:runs/gpt2"),
+    ],
+)
+def test_the_command_that_makes_a_run_is_of_its_own_stage(path, said, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for place, size in (("tiny/v3", "tiny"), ("tiny/mine", "tiny"), ("gpt2", "gpt2")):
+        own = run_factory.config(stage="v3", size=size, init_from="runs/b")
+        (tmp_path / "runs" / place).mkdir(parents=True)
+        (tmp_path / "runs" / place / layout.CONFIG).write_text(json.dumps(own))
+    own = run_factory.config(stage="v3", size="gpt2", init_from="runs/gpt2")
+    (tmp_path / "runs/gpt2/v3").mkdir()
+    (tmp_path / "runs/gpt2/v3" / layout.CONFIG).write_text(json.dumps(own))
+    made = layout.make_command(path)
+    assert made == f"python -m mypt_jax.main --config=configs/{said}"
 
 
 def test_goodput_of_another_program(tmp_path):
