@@ -15,6 +15,7 @@ and rates are chosen on one half of val, figures are of the other.
 Finished runs and measurements are kept in --out_dir: the same command goes on where it stopped.
 """
 
+import math
 import os
 from collections.abc import Mapping
 
@@ -109,7 +110,7 @@ def _parse(argv: list[str] | None):
         args.rates = [float(one) for one in args.rates.split(",")]
     except ValueError:
         raise UserError(f"--rates={args.rates}: wanted numbers by commas, as 0.5,1,2") from None
-    if min(args.rates) <= 0:
+    if not all(0 < rate < math.inf for rate in args.rates):
         raise UserError(f"--rates={args.rates}: wanted factors above 0")
     return args, overrides.expand(flags)
 

@@ -181,7 +181,7 @@ def render(
     shape = config["model"]
     lines = [
         *_metadata(record, known, base_model),
-        f"# {record['size']} {record['stage']}",
+        f"# {config['size']} {record['stage']}",
         "",
         f"A GPT of {parameters:,} parameters ({shape['n_layer']} layers x {shape['n_embd']}, "
         f"{shape['n_head']} heads, context {shape['block_size']}), exported by mypt_jax from "

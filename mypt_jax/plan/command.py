@@ -19,6 +19,7 @@ beside it. Compiled programs are kept in config.compile_cache.
 """
 
 import json
+import math
 
 from data_pipeline import arguments, errors
 from mypt_jax.plan import asked
@@ -124,6 +125,10 @@ def _prices(path: str) -> dict[str, float]:
     if not isinstance(found, dict) or not {*found} <= {*flops.CHIPS}:
         raise errors.UserError(f"--prices={path}: wanted an object with prices of {known}")
     for name, price in found.items():
-        if isinstance(price, bool) or not isinstance(price, int | float) or not price > 0:
+        if (
+            isinstance(price, bool)
+            or not isinstance(price, int | float)
+            or not 0 < price < math.inf
+        ):
             raise errors.UserError(f"--prices={path}: {name} is {price!r}, wanted a number above 0")
     return found

@@ -45,7 +45,8 @@ def of_run(workdir: str) -> dict[str, object]:
 
 
 def _difference(name: str, found: comparison.Difference | comparison.Refusal) -> dict:
-    if isinstance(found, comparison.Refusal):
+    # A change over a part of the sources does not belong to the loss beside it, over all.
+    if isinstance(found, comparison.Refusal) or found.left_out:
         return {}
     return {name: found.nats, f"{name}_stderr": found.stderr}
 

@@ -74,3 +74,9 @@ def test_all_are_compared_with_the_chain_or_with_the_first_that_is_named():
     assert [*command._recipes("kl,chain,ce", [])] == ["chain", "kl", "ce"]
     assert [*command._recipes("kl,ce", [])] == ["kl", "ce"]
     assert next(iter(command._recipes("", []))) == "chain"
+
+
+@pytest.mark.parametrize("rates", ["nan", "1,inf", "0.5,-1"])
+def test_rates_are_finite_factors(rates):
+    with pytest.raises(UserError, match="wanted factors above 0"):
+        command.main(["--base=runs/base", "--out_dir=out", f"--rates={rates}"])

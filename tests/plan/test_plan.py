@@ -200,6 +200,7 @@ def test_what_is_to_do_is_summed_and_priced(capsys, tmp_path):
     for text, said_ in (
         ("{", "cannot be read"),
         ('{"H1": 1}', "prices of"),
+        ('{"H100": 1e400}', "H100 is inf, wanted a number above 0"),
         ('{"T4": 0}', "above 0"),
     ):
         prices.write_text(text)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_pipeline.errors import UserError
-from mypt_jax.runs import layout
-from mypt_jax.sweep import command, trials
+from mypt_jax.runs import comparison, layout
+from mypt_jax.sweep import command, outcome, trials
 
 V8 = "configs/v8.py:tiny"
 
@@ -89,3 +89,11 @@ def test_runs_finish_are_told_and_skipped(small, tmp_path, capfd):
     assert "2 finished before" in capfd.readouterr().out
     with pytest.raises(UserError, match="optim.clip_norm"):
         command.main([*given_twice, "--config.optim.clip_norm=2"])
+
+
+def test_a_change_over_a_part_of_the_sources_is_no_figure_of_all():
+    """The loss that stands beside it in the row is of all."""
+    whole = comparison.Difference(2.0, 2.5, 0.1, ("general/a",), {})
+    assert outcome._difference("forgetting", whole)["forgetting"] == 0.5
+    part = whole._replace(left_out={"general/b": "other windows"})
+    assert not outcome._difference("forgetting", part)
