@@ -48,13 +48,16 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--dry_run wants a base that is a run: import {args.base} first")
 
     _check(base, flags)
-    place.claim({"base": args.base, "text": args.text, "general": args.general})
+    asked = {"base": args.base, "text": args.text, "general": args.general}
+    place.check(asked)
 
     def run(*command: str) -> None:
         print(f"\n$ mypt {shlex.join(command)}", flush=True)
         code = chain.run_stage([sys.executable, "-m", "mypt_jax", *command])
         if code:
             raise StepFailed(code, f"mypt {command[0]} ended with exit code {code}: see above")
+        if os.path.isdir(args.out_dir):
+            place.claim(asked)
 
     if not chain.finished(base):
         run("interop.huggingface", "import", args.base, base)

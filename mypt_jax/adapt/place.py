@@ -2,6 +2,7 @@
 another base, nothing that is there is taken."""
 
 import os
+from collections.abc import Mapping
 
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
@@ -23,14 +24,16 @@ class Place:
     def has(self, role: str) -> bool:
         return os.path.isfile(layout.join(self.data(role), shards.MANIFEST))
 
-    def claim(self, asked: dict[str, str]) -> None:
-        """Records what is asked, {"base", "text", "general": path or ""}. Raises UserError where an
-        earlier start was asked otherwise."""
-        path, own = layout.join(self._out_dir, FILE), {"out_dir": self._out_dir, **asked}
-        own = {name: one and os.path.abspath(one) for name, one in own.items()}
+    def claim(self, asked: Mapping[str, str]) -> None:
+        """Records what is asked, {"base", "text", "general": path or ""}, when something is there
+        that was made of it."""
+        if not os.path.exists(self._record):
+            lineage.write_json(self._record, {"schema": 1, **self._whole(asked)})
+
+    def check(self, asked: Mapping[str, str]) -> None:
+        """Raises UserError where an earlier start was asked otherwise."""
+        path, own = self._record, self._whole(asked)
         if not os.path.exists(path):
-            os.makedirs(self._out_dir, exist_ok=True)
-            lineage.write_json(path, {"schema": 1, **own})
             return
         before = lineage.read_json(path, what=self._out_dir, wanted=kinds.ADAPTED)
         for name in asked:
@@ -40,6 +43,14 @@ class Place:
                     f"{self._out_dir} was begun {was}, not {own[name] or 'without it'}: name "
                     "another --out_dir"
                 )
+
+    @property
+    def _record(self) -> str:
+        return layout.join(self._out_dir, FILE)
+
+    def _whole(self, asked: Mapping[str, str]) -> dict[str, str]:
+        own = {"out_dir": self._out_dir, **asked}
+        return {name: one and os.path.abspath(one) for name, one in own.items()}
 
 
 def _from_there(asked: dict[str, str], name: str) -> str:

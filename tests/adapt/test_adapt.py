@@ -99,19 +99,42 @@ def test_what_an_earlier_start_made_of_other_texts_is_not_taken(tmp_path, monkey
     """Else the second folder would be ignored without a word."""
     monkeypatch.chdir(tmp_path)
     asked = {"base": "runs/base", "text": "texts", "general": ""}
+    os.makedirs("out")
+    place.Place("out").check(asked)
     place.Place("out").claim(asked)
-    place.Place("out").claim(asked | {"text": str(tmp_path / "texts")})
+    place.Place("out").check(asked | {"text": str(tmp_path / "texts")})
     for name, other, said in (
         ("text", "texts2", f"with --text={tmp_path}/texts, not {tmp_path}/texts2"),
         ("base", "runs/v3", f"with --base={tmp_path}/runs/base, not {tmp_path}/runs/v3"),
         ("general", "wiki", f"without --general, not {tmp_path}/wiki"),
     ):
         with pytest.raises(UserError, match=f"out was begun {said}: name another --out_dir"):
-            place.Place("out").claim(asked | {name: other})
+            place.Place("out").check(asked | {name: other})
     os.makedirs("moved")
     os.rename("out", "moved/out")
     monkeypatch.chdir(tmp_path / "moved")  # with its texts and its base, from where it looks
-    place.Place("out").claim(asked)
+    place.Place("out").check(asked)
+
+
+def test_a_start_that_made_nothing_leaves_nothing(tmp_path, monkeypatch):
+    """Texts that cannot be read end in the line of mypt prepare."""
+    base = run_factory.write_run(tmp_path, "base", parent=None, start=(6.0, 5.0), final=(5.0, 5.1))
+    line = [f"--base={base}", f"--text={tmp_path}", f"--out_dir={tmp_path}/out"]
+    codes = iter([2, 0])
+
+    def runs(line):
+        code = next(codes)
+        if not code:
+            os.makedirs(tmp_path / "out/data")
+        return code
+
+    monkeypatch.setattr(command.chain, "run_stage", runs)
+    with pytest.raises(command.StepFailed):
+        command.main(line)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(UserError):  # the stand-in makes no dataset
+        command.main(line)
+    assert sorted(os.listdir(tmp_path / "out")) == ["adapt.json", "data"]
 
 
 @pytest.mark.full  # seven processes
