@@ -107,6 +107,7 @@ def rows(
     base = points.reported(points.base)
     draw = intervals.Resamples(base, max(len(one.candidates) for one in forms))
     measured: dict[tuple[str, str], tuple[list[Evaluation], float | None]] = {}
+    general: dict[str, float] = {}  # on the line, where all are compared
     for one in forms:
         places = [
             lines.at_domain_loss(line, target.get(candidate.seed, mean))
@@ -117,14 +118,19 @@ def rows(
         if not is_end and len(found) < len(places):
             say(f"{one.recipe}, {one.form}: never as low as {mean:.3f} in domain loss")
             continue
+        if one.form == "line":
+            general[one.recipe] = float(np.mean([place.general for place in places if place]))
         shares = [1.0] * len(places) if is_end else found
         seen = [
             points.reported(lines.on_line(points.base, params, share))
             for params, share in zip(one.trained, shares, strict=True)
         ]
         measured[one.recipe, one.form] = seen, None if is_end else float(np.mean(shares))
+    others = {REFERENCE: (against, "raw")}
+    if best := best_ce(general, recipes):
+        others |= dict.fromkeys((BEST_CE, BEST_CE_DRIFT, BEST_CE_BEHAVIOUR), (best, "line"))
     return tuple(
-        _row(one, *measured[one.recipe, one.form], draw, measured, recipes, tried, against)
+        _row(one, *measured[one.recipe, one.form], draw, measured, others, recipes, tried)
         for one in forms
         if (one.recipe, one.form) in measured
     )
@@ -145,11 +151,8 @@ def _forms(points, name: str, recipe: Recipe, chosen: Sequence[Candidate]) -> li
 
 
 def _row(
-    form: _Form, seen, share, draw: intervals.Resamples, measured, recipes, tried, against: str
+    form: _Form, seen, share, draw: intervals.Resamples, measured, others, recipes, tried
 ) -> Row:
-    others = {REFERENCE: (against, "raw")}
-    if best := _best_ce(measured, recipes, draw):
-        others |= dict.fromkeys((BEST_CE, BEST_CE_DRIFT, BEST_CE_BEHAVIOUR), best)
     recipe = recipes[form.recipe]
     cost = {
         one: sum(map(_flops, _needed(recipe, one, form.form)))
@@ -194,14 +197,13 @@ def _figures(seen: Sequence[Evaluation], draw: intervals.Resamples) -> dict[str,
     return found
 
 
-def _best_ce(measured, recipes, draw) -> tuple[str, str] | None:
-    """The recipe of one stage with cross-entropy on replay that forgets least on its line."""
+def best_ce(general: Mapping[str, float], recipes: Mapping[str, Recipe]) -> str | None:
+    """The recipe of one stage with cross-entropy on replay that forgets least on its line; by
+    {recipe: general loss there}, on the half that is chosen on."""
     found = [
-        key
-        for key in measured
-        if key[1] == "line" and recipes[key[0]].kind == "ce" and len(recipes[key[0]].stages) == 1
+        name for name in general if recipes[name].kind == "ce" and len(recipes[name].stages) == 1
     ]
-    return min(found, key=lambda key: draw.change(measured[key][0], "general")[0], default=None)
+    return min(found, key=lambda name: general[name], default=None)
 
 
 def _needed(recipe: Recipe, candidate: Candidate, form: str) -> list[str]:

@@ -29,9 +29,8 @@ class Resamples:
 
     def __init__(self, base: Evaluation, seeds: int):
         self._base = base
-        random = np.random.default_rng(0)
-        self._seeds_RS = random.integers(seeds, size=(_RESAMPLES, seeds))
-        self._random = random
+        self._random = np.random.default_rng(0)
+        self._seeds = {seeds: self._random.integers(seeds, size=(_RESAMPLES, seeds))}
         self._weights: dict[str, np.ndarray] = {}
 
     def change(self, runs: Sequence[Evaluation], name: str, measure: str = "nll") -> np.ndarray:
@@ -43,8 +42,7 @@ class Resamples:
         if measure == "nll":
             sums_SD = sums_SD - self._sums([self._base], name, measure)[0]
         weights_RD = self._documents(name, len(tokens_D))
-        seeds_RS = self._seeds_RS % len(runs)
-        mean_RD = sums_SD[seeds_RS].mean(1)
+        mean_RD = sums_SD[self._seeds_of(len(runs))].mean(1)
         resampled = (weights_RD * mean_RD).sum(1) / (weights_RD @ tokens_D)
         return np.concatenate([[sums_SD.mean(0).sum() / tokens_D.sum()], resampled])
 
@@ -53,6 +51,13 @@ class Resamples:
         sources = [[*one.of(name).values()] for one in runs]
         sums_SD = np.stack([np.concatenate([s.sums[measure] for s in of]) for of in sources])
         return sums_SD, np.concatenate([s.tokens_D for s in sources[0]]).astype(np.float64)
+
+    def _seeds_of(self, count: int) -> np.ndarray:
+        """Which seeds are drawn, [R, S]; of a recipe that has fewer of them a draw of its own."""
+        if count not in self._seeds:
+            own = np.random.default_rng(count)
+            self._seeds[count] = own.integers(count, size=(_RESAMPLES, count))
+        return self._seeds[count]
 
     def _documents(self, name: str, count: int) -> np.ndarray:
         """How often each document is drawn, [R, D]; the same for every recipe."""

@@ -68,3 +68,12 @@ def test_an_interval_holds_the_truth_about_as_often_as_it_says():
         )
         held += found.low <= 1 <= found.high
     assert 0.85 < held / rounds <= 1
+
+
+def test_a_recipe_with_fewer_seeds_has_them_drawn_evenly():
+    """The first of two was drawn twice as often, beside recipes with three."""
+    tokens = np.full(20, 100)
+    runs = [evaluation(tokens * loss, tokens) for loss in (1.0, 2.0)]
+    found = intervals.Resamples(evaluation(tokens * 0.0, tokens), 3).change(runs, "general")
+    assert found[0] == pytest.approx(1.5)
+    assert found[1:].mean() == pytest.approx(1.5, abs=0.03)
