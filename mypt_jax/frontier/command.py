@@ -7,7 +7,8 @@
     mypt frontier ... --size=runs/gpt2 --num_steps=64 --recipes=ce,kl,samples --samples=data/own
 
 Every recipe is trained from one base in equal steps: with the first seed at each of --rates, which
-multiply the rates of the stage files, then at its best rate with the other seeds. All get the same
+multiply the rates of the stage files, then at its best rate with the other seeds. A stage file of
+one's own is trained with the stages that its init_from names, from the base on. All get the same
 free treatment, a place on the line from the base, and are compared at one domain loss: that of the
 guide's chain, or of the recipe that --recipes names first where the chain is not among them. Places
 and rates are chosen on one half of val, figures are of the other.
@@ -27,7 +28,7 @@ from mypt_jax.schema import overrides, stage_file
 
 def main(argv: list[str] | None = None) -> int:
     args, flags = _parse(argv)
-    table = _recipes(args.recipes, args.add)
+    table = _recipes(args.recipes, args.add, args.size)
     plan = training.Plan(args.base, args.size, args.out_dir, tuple(flags), args.num_steps)
     against = next(iter(table))
     training.check_base(plan)
@@ -120,15 +121,15 @@ def _first(rate: float, rates: list[float]) -> list[float]:
     return [rate, *(one for one in dict.fromkeys(rates) if one != rate)]
 
 
-def _recipes(names: str, added: list[str]) -> dict[str, recipes.Recipe]:
+def _recipes(names: str, added: list[str], size: str) -> dict[str, recipes.Recipe]:
     """The recipes asked for, first the one with which all are compared: the chain, where it is
     among them. Raises UserError."""
     table = dict(recipes.RECIPES)
     for file in added:
-        stage = stage_file.load(file).stage
+        stage = stage_file.load(f"{file}:{size}").stage
         if stage in table:
             raise UserError(f"--add={file}: a recipe is called {stage} already; rename the stage")
-        table[stage] = recipes.Recipe(f"the stage file {file}", (recipes.Stage(file),))
+        table[stage] = recipes.of_file(file, size)
     wanted = [name for name in names.split(",") if name] or [*table]
     unknown = [name for name in wanted if name not in table]
     if unknown:

@@ -7,6 +7,11 @@ import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from data_pipeline.errors import UserError
+from mypt_jax import shipped
+from mypt_jax.runs import layout
+from mypt_jax.schema import stage_file
+
 CHAIN = "chain"  # the guide's, with which others are compared, at its own rates
 SAMPLES = "SAMPLES"  # in a value: the dataset of the base's own samples
 
@@ -57,6 +62,40 @@ class Recipe(NamedTuple):
             found.insert(0, stage)
             stage = by_name.get(stage.parent)
         return found
+
+
+def of_file(file: str, size: str) -> Recipe:
+    """A stage file with the stages that it goes on from, as far as the base, which is --base.
+
+    Raises UserError where it starts from something else.
+    """
+    stages = [Stage(file)]
+    while parent := _parent_file(stages[0], size):
+        above = Stage(parent)
+        if above.name in [one.name for one in stages]:
+            raise UserError(f"--add={file}: init_from of {parent} leads in a circle")
+        stages = [above, stages[0]._replace(parent=above.name), *stages[1:]]
+    return Recipe(f"the stage file {file}", tuple(stages))
+
+
+def _parent_file(stage: Stage, size: str) -> str:
+    """The stage file of a stage's parent, "" where that is the base. Raises UserError."""
+    config = stage_file.load(stage.spec(size))
+    path, step = layout.parse_spec(config.init_from)
+    if path == os.path.normpath(size.partition(",")[0]):  # a run, which is the base of its stages
+        return ""
+    beside = os.path.dirname(stage.spec(size).partition(":")[0])
+    names = [
+        os.path.join(place, f"{os.path.basename(path)}.py") for place in (beside, shipped.HERE)
+    ]
+    found = next((one for one in names if os.path.isfile(shipped.find(one))), None)
+    if found is None or step or path == "scratch":
+        raise UserError(
+            f"{stage.spec(size)} has init_from={config.init_from}: a recipe starts from the end of "
+            "another stage file, or from that of the base"
+        )
+    is_base = stage_file.load(f"{found}:{size}").init_from == "scratch"
+    return "" if is_base else found
 
 
 def _chain(**values: object) -> tuple[Stage, ...]:

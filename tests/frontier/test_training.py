@@ -71,9 +71,45 @@ def test_a_comparison_has_steps_of_its_own():
 
 
 def test_all_are_compared_with_the_chain_or_with_the_first_that_is_named():
-    assert [*command._recipes("kl,chain,ce", [])] == ["chain", "kl", "ce"]
-    assert [*command._recipes("kl,ce", [])] == ["kl", "ce"]
-    assert next(iter(command._recipes("", []))) == "chain"
+    assert [*command._recipes("kl,chain,ce", [], "tiny")] == ["chain", "kl", "ce"]
+    assert [*command._recipes("kl,ce", [], "tiny")] == ["kl", "ce"]
+    assert next(iter(command._recipes("", [], "tiny"))) == "chain"
+
+
+STAGE_FILE = """
+from configs import {parent}
+
+
+def get_config(arg):
+    config = {parent}.get_config(arg)
+    config.stage, config.init_from = "mine", "{start}"
+    return config
+"""
+
+
+def made_of(tmp_path, parent: str, start: str) -> training.Candidate:
+    file = tmp_path / "mine.py"
+    file.write_text(STAGE_FILE.format(parent=parent, start=start))
+    recipe = command._recipes("mine", [str(file)], "tiny")["mine"]
+    plan = training.Plan("runs/testbed/base", "tiny", "out", ())
+    return training.candidate(plan, "mine", recipe, rate=1.0, seed=1, samples="")
+
+
+def test_a_stage_file_is_trained_with_the_stages_that_it_names(tmp_path):
+    """It was trained from the base, whatever it said that it starts from."""
+    made = made_of(tmp_path, "v8", "runs/tiny/v7")
+    assert [*made.runs] == ["v3", "v7", "mine"]
+    starts = [run.stage.config["init_from"] for run in made.runs.values()]
+    place = "out/runs/mine/rate=1,seed=1"
+    assert starts == ["runs/testbed/base", f"{place}/v3", f"{place}/v7"]
+    assert sum(run.stage.config["num_steps"] for run in made.runs.values()) == 96
+    assert [*made_of(tmp_path, "v3", "runs/tiny/base").runs] == ["mine"]
+
+
+@pytest.mark.parametrize("start", ["scratch", "runs/elsewhere/odd", "runs/tiny/v7@20"])
+def test_a_stage_file_that_starts_from_something_else_is_refused(tmp_path, start):
+    with pytest.raises(UserError, match=f"has init_from={start}"):
+        made_of(tmp_path, "v8", start)
 
 
 @pytest.mark.parametrize("rates", ["nan", "1,inf", "0.5,-1"])
