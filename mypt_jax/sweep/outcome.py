@@ -9,10 +9,12 @@ from mypt_jax.runs import comparison, evaluations, layout
 from mypt_jax.sweep.trials import Trial
 
 FILE = "trials.csv"
-# Losses, learned (of the domain), forgetting (of general text) and drift: nats/token on the half of
-# val that is kept for the report. Digests: 12 hex digits.
+# Losses, learned (of the domain), forgetting (of general text) and drift: nats/token. A trial is
+# chosen by what begins with select_, on one half of val; what is said of it is on the other, which
+# is kept for the report. Digests: 12 hex digits.
 _MEASURED = (
-    *("step", "domain", "learned", "learned_stderr"),
+    *("step", "select_domain", "select_general", "select_forgetting"),
+    *("domain", "learned", "learned_stderr"),
     *("general", "forgetting", "forgetting_stderr", "drift"),
     *("params", "base", "data", "code"),
 )
@@ -24,13 +26,18 @@ def of_run(workdir: str) -> dict[str, object]:
     if end is None:
         return {}
     record = layout.record(workdir)
-    own = evaluations.read(layout.eval_file(workdir, end["step"])).reported
-    base = evaluations.read(layout.baseline_file(workdir)).reported
+    select = evaluations.read(layout.eval_file(workdir, end["step"]))
+    base_select = evaluations.read(layout.baseline_file(workdir))
+    own, base = select.reported, base_select.reported
     ancestors = record["ancestors"]
+    by_select = _difference("forgetting", comparison.compare(select, base_select, "general"))
     learned = comparison.compare(base, own, "domain")
     forgotten = comparison.compare(own, base, "general")
     found = {
         "step": end["step"],
+        "select_domain": select.mean("domain"),
+        "select_general": select.mean("general"),
+        "select_forgetting": by_select.get("forgetting"),
         "domain": own.mean("domain"),
         **_difference("learned", learned),
         "general": own.mean("general"),

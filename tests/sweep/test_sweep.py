@@ -97,3 +97,15 @@ def test_a_change_over_a_part_of_the_sources_is_no_figure_of_all():
     assert outcome._difference("forgetting", whole)["forgetting"] == 0.5
     part = whole._replace(left_out={"general/b": "other windows"})
     assert not outcome._difference("forgetting", part)
+
+
+def test_a_trial_is_chosen_by_the_half_that_is_chosen_on(family):
+    """Only figures of the other half were given, by which nothing is to be chosen."""
+    found = outcome.of_run(str(family / "v5"))
+    end = layout.metrics(str(family / "v5"))[-1]
+    assert found["select_domain"] == pytest.approx(end["eval/domain/loss"])
+    assert found["select_general"] == pytest.approx(end["eval/general/loss"])
+    assert found["select_forgetting"] == pytest.approx(end["forgetting/nats"])
+    assert found["domain"] == pytest.approx(layout.finished(str(family / "v5"))["report"]["domain"])
+    assert found["domain"] != found["select_domain"]
+    assert found["forgetting"] == pytest.approx(end["report/forgetting/nats"])
