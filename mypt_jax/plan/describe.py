@@ -142,7 +142,7 @@ def _operations(config, parts, total: int) -> list[str]:
         f"with remat={_policy(model)}, loss_chunks={model['loss_chunks']}",
         *_teacher(config),
         *_adapters(config, costs.sizes(config)),
-        f"{flops.per_token(model) * total:.3g} FLOPs for {total:,} tokens, and evaluations of "
+        f"{costs.work(config, total, 0):.3g} FLOPs for {total:,} tokens, and evaluations of "
         f"{evaluated:,}, {_share_of_evaluations(config, total, evaluated):.0%} of all",
     ]
 

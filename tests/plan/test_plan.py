@@ -403,6 +403,12 @@ def test_a_teacher_is_counted(capsys):
         "the teacher reads 3 of 12 windows a pass (25.0%, replay is 20.0%), +8.3% FLOPs" in taught
     )
     assert "teacher" in taught and "teacher" not in without
+    assert command.main([*argv, "--config.adapter.rank=8"]) == 0
+    plain, more, fewer = (
+        float(re.search(r"^([\d.e+]+) FLOPs for", text, re.M)[1])
+        for text in (without, taught, capsys.readouterr().out)
+    )
+    assert (more / plain, fewer / plain) == pytest.approx((13 / 12, 2 / 3), rel=5e-3)
 
 
 def test_updates_are_timed_here(capsys, monkeypatch):
