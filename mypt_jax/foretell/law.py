@@ -76,6 +76,8 @@ def _check(stages: Sequence[Stage], epochs: float) -> None:
         stage, config = one.config["stage"], one.config
         kinds = {
             "optim.schedule": (config["optim"]["schedule"], "constant"),
+            "optim.optimizer": (config["optim"]["optimizer"], "adamw"),
+            "model.param_dtype": (config["model"]["param_dtype"], "float32"),
             "objective.replay": (config["objective"]["replay"], "ce"),
             "optim.average_ratio": (config["optim"]["average_ratio"], 0.0),
             "adapter.rank": (config["adapter"]["rank"], 0),

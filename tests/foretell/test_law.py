@@ -75,6 +75,8 @@ def test_general_takes_three_stages_of_about_this_share_of_replay():
     [
         ({}, 1.5, "read 1.50 times"),
         ({"optim": {"schedule": "wsd"}}, 0.5, "optim.schedule=wsd"),
+        ({"optim": {"optimizer": "lion"}}, 0.5, "optim.optimizer=lion"),
+        ({"model": {"param_dtype": "bfloat16"}}, 0.5, "model.param_dtype=bfloat16"),
         ({"objective": {"replay": "kl"}}, 0.5, "objective.replay=kl"),
         ({"optim": {"average_ratio": 0.5}}, 0.5, "optim.average_ratio"),
         ({"adapter": {"rank": 8}}, 0.5, "adapter.rank"),
