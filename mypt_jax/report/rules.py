@@ -13,6 +13,7 @@ from mypt_jax import guide
 from mypt_jax.report import cells, standing
 from mypt_jax.report.run import Run
 from mypt_jax.runs.comparison import Difference, Refusal
+from mypt_jax.schema import changes
 
 # What the user may want, and how much forgetting that allows.
 _WANTED = ("preserve general", "balanced", "maximum domain")
@@ -83,10 +84,13 @@ def advice(run: Run, choices: Sequence[Choice]) -> str:
         return learned.reason
     if isinstance(forgetting, Refusal):
         return forgetting.reason
+    chosen = list(dict.fromkeys(choice.priority for choice in choices if choice.run is run))
     if run.merged_from:
-        return "a weighted sum of runs, nothing was trained: the decision matrix has it among them"
-    chosen = dict.fromkeys(choice.priority for choice in choices if choice.run is run)
-    return _advice(run, list(chosen), learned, forgetting)
+        told = "a weighted sum of runs, nothing was trained"
+        if not chosen:
+            return f"{told}: the decision matrix has it among them"
+        return f"keep: the decision matrix has it for {' and '.join(chosen)} ({told})"
+    return _advice(run, chosen, learned, forgetting)
 
 
 def _advice(run: Run, chosen: list[str], learned: Difference, forgetting: Difference) -> str:
@@ -95,8 +99,10 @@ def _advice(run: Run, chosen: list[str], learned: Difference, forgetting: Differ
     figures = _learned_text(learned, lost)
     now = f"peak_lr {run.peak_lr:g}, replay_ratio {run.replay_ratio:g}"
     has_learned = learned.nats < -_noise(learned)
+    held = _held_back(run)
     if chosen:
-        more = "" if has_learned else f"; a higher peak_lr may teach it something ({now})"
+        remedy = held or "a higher peak_lr may teach it something"
+        more = "" if has_learned else f"; {remedy} ({now})"
         return f"keep: the decision matrix has it for {' and '.join(chosen)} ({figures}){more}"
     if forgetting.share > PRIORITIES[-1][1]:
         return (
@@ -106,6 +112,8 @@ def _advice(run: Run, chosen: list[str], learned: Difference, forgetting: Differ
         noise = math.hypot(_noise(learned), _noise(lost))
         if lost.nats > max(_noise(lost), noise - learned.nats):
             return f"more forgotten than learned here ({figures}; {now}): {parent} may serve better"
+    if not has_learned and held:
+        return f"{held} ({figures}; {now})"
     if not has_learned and run.replay_ratio > MUCH_REPLAY:
         return f"replay dilutes the domain ({figures}; {now}): reduce replay_ratio"
     if not has_learned:
@@ -113,6 +121,17 @@ def _advice(run: Run, chosen: list[str], learned: Difference, forgetting: Differ
     if forgetting.share <= PRIORITIES[0][1] and run.replay_ratio >= MUCH_REPLAY:
         return f"a safe foundation ({now}): branch from it with a higher peak_lr or less replay"
     return f"learns and preserves within the guide's range ({figures})"
+
+
+def _held_back(run: Run) -> str:
+    """What a limit of forgetting took from a run at its end; "" where it took nothing."""
+    if not changes.is_drawn_back(run.record):
+        return ""
+    limit = run.record["limit"]
+    return (
+        f"its limit of forgetting has left {limit['share']:.0%} of what it learned: a larger "
+        f"objective.max_forgetting than {limit['budget']:g}, or a longer run"
+    )
 
 
 def _noise(change: Difference) -> float:

@@ -212,6 +212,33 @@ def test_advice_follows_the_challenge_table(tmp_path, final, replay_ratio, words
     assert advice["v5"].startswith("keep: the decision matrix has it for preserve general and")
 
 
+def test_a_merged_run_that_the_matrix_has_is_to_be_kept(tmp_path):
+    run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(4, 2))
+    run = run_factory.write_run(tmp_path, "sum", parent="base", start=(4, 2), final=(3.0, 1.9))
+    record = json.loads((run / "lineage.json").read_text())
+    part = record["ancestors"][0] | {"weight": 1.0, "since": []}
+    (run / "lineage.json").write_text(json.dumps(record | {"merged_from": [part]}))
+    found = runs.read_runs(tmp_path)
+    merged = found[-1]
+    assert rules.advice(merged, rules.decide(found)).startswith("keep: the decision matrix has")
+    assert rules.advice(merged, []).startswith("a weighted sum of runs")
+
+
+def test_what_a_limit_took_back_is_no_rate_that_is_too_low(tmp_path):
+    """It was advised to raise peak_lr, of which the limit would take back more."""
+    for stage, end in (("v3", (3.99, 2.0)), ("v5", (3.0, 1.9))):
+        run = run_factory.write_run(tmp_path, stage, parent="base", start=(4, 2), final=end)
+        run_factory.write_evaluation(run, 0, {"domain/cwe": [4.0] * 4, "general/wiki": [2.0] * 4})
+        run_factory.write_evaluation(run, 20, documents(*end))
+    record = json.loads((tmp_path / "v3" / "lineage.json").read_text())
+    record["limit"] = {"budget": 0.005, "on": "general", "found": 0.004, "share": 0.1, "weight": 3}
+    (tmp_path / "v3" / "lineage.json").write_text(json.dumps(record))
+    found = runs.read_runs(tmp_path)
+    advice = {run.name: rules.advice(run, rules.decide(found)) for run in found}
+    assert "its limit of forgetting has left 10% of what it learned" in advice["v3"]
+    assert "than 0.005" in advice["v3"] and "raise peak_lr" not in advice["v3"]
+
+
 @settings(deadline=None, max_examples=20)
 @given(st.lists(st.tuples(st.floats(3, 6), st.floats(1.9, 2.5)), min_size=1, max_size=4))
 def test_advice_never_contradicts_the_decision_matrix(ends):
