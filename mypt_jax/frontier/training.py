@@ -125,6 +125,11 @@ def check_flags(plan: Plan, candidates: Iterable[Candidate]) -> None:
     """Raises UserError for a flag that no run takes: the comparison or every recipe sets it."""
     taken = {flag for one in candidates for run in one.runs.values() for flag in run.arguments}
     for flag in plan.flags:
+        if _key(flag) == "data.mixture":
+            raise UserError(
+                f"{flag}: recipes have shares of replay of their own, and all are measured on one "
+                "text: give data.domain and data.general"
+            )
         if flag not in taken:
             raise UserError(
                 f"{flag} is given, and the comparison sets {_key(flag)} in every run; see --rates, "

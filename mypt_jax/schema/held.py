@@ -1,10 +1,11 @@
 """What a stage holds of other runs: its parent, its teacher, what its adapters are added to."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from data_pipeline.errors import UserError
-from mypt_jax.runs import integrity, layout
+from data_pipeline.tokens import shards
+from mypt_jax.runs import integrity, layout, lineage
 from mypt_jax.schema import recorded
 
 ADAPTED = ("qkv", "proj", "gate", "up", "down")  # matrices of a block that can have an adapter
@@ -45,6 +46,27 @@ def find(config: Mapping, name: str, path: str, step: int, *, told: str, else_do
             f"(parameters {digest[:12]}, recorded {before['digest'][:12]}): bring it back"
         )
     return Teacher(path, step, digest)
+
+
+def foreign_samples(datasets: Iterable[shards.Dataset], parent: Parent) -> list[str]:
+    """A line for each dataset that was sampled from a model which this stage does not come from:
+    its words are not those that a stage of this lineage could forget."""
+    record, end = parent.record, layout.finished(parent.path) or {}
+    above = [*lineage.all_above(record), *record.get("origin", ()), end]
+    known = {one.get("params_sha256") for one in above}
+    known.add((record["run_id"], parent.step))
+    by_model = {
+        (one["params_sha256"], dataset.path): one
+        for dataset in datasets
+        for one in dataset.settings
+        if one.get("params_sha256")
+    }
+    return [
+        f"warning: {path} was sampled from {one['run']}@{one['step']}, which is no ancestor of "
+        "this stage: behaviour is how far it is from that model's words"
+        for (digest, path), one in by_model.items()
+        if not known & {digest, (one["run_id"], one["step"])}
+    ]
 
 
 def find_frozen(config: Mapping, parent: Parent | None) -> Teacher | None:

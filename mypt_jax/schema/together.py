@@ -91,6 +91,11 @@ def check_objective(config: Mapping, overridden: Collection[str]) -> None:
             f"{told} is held on the line to the base: set objective.teacher=base, not "
             f"{wanted['teacher']}"
         )
+    if config["guard"]["action"] == "rollback":
+        raise UserError(
+            f"{told} is held at the end of a run, and guard.action=rollback takes an earlier step, "
+            "at which it is not: set guard.action=stop or warn"
+        )
     if not wanted["replay_weight"]:
         raise UserError(f"{told} multiplies objective.replay_weight, which is 0: give it a start")
     if wanted["limit_on"] == "drift" and config["eval"]["drift"] != "always":

@@ -63,6 +63,9 @@ def validate(
     _check_recorded_parent(config)
     parent = _open_parent(config, tokenizer)
     notes += _bos_note(config, parent, tokenizer)
+    if parent is not None:
+        own_words = [one.dataset for one in components if one.role != "domain"]
+        notes += held.foreign_samples(own_words, parent)
     if parent is not None and config["data"]["replay_ratio"] < guide.LOW_REPLAY:
         notes.append(
             f"warning: replay_ratio {config['data']['replay_ratio']:g} is under "
@@ -162,18 +165,17 @@ def _check_limit(config: dict, components: list[mixtures.Component]) -> None:
     """Raises UserError for objective.max_forgetting on text of which nothing is held out."""
     wanted = config["objective"]
     roles = {one.evaluated_as for one in components if one.data.tokens["val"]}
-    if (
-        wanted["max_forgetting"]
-        and wanted["limit_on"] != "drift"
-        and wanted["limit_on"] not in roles
-    ):
+    known_before = {"general", mixtures.BEHAVIOUR}
+    needed = known_before if wanted["limit_on"] == "drift" else {wanted["limit_on"]}
+    if wanted["max_forgetting"] and not needed & roles:
         remedy = {
+            "drift": "give some as eval.extra=('general=DIR',)",
             "general": "limit_on=behaviour or drift is held by what mypt sample wrote",
             mixtures.BEHAVIOUR: "give data.general or data.elsewhere what mypt sample wrote",
         }[wanted["limit_on"]]
         raise UserError(
-            f"objective.max_forgetting={wanted['max_forgetting']:g} on {wanted['limit_on']} text, "
-            f"of which none is held out; {remedy}"
+            f"objective.max_forgetting={wanted['max_forgetting']:g} on {wanted['limit_on']} wants "
+            f"{' or '.join(sorted(needed))} text that is held out, and there is none; {remedy}"
         )
 
 

@@ -26,6 +26,12 @@ def test_what_the_comparison_sets_is_not_ignored_but_refused(flag):
             made_with(f"{dashes}config.{flag}")
 
 
+def test_a_mixture_is_refused():
+    """What was measured was the text of the stage files, which nothing was trained on."""
+    with pytest.raises(UserError, match="give data.domain and data.general"):
+        made_with("--config.data.mixture=view")
+
+
 def test_a_flag_that_no_recipe_takes_is_refused():
     """The chain takes it, recipes of one stage say it themselves."""
     flag = "--config.objective.replay=ce+kl"

@@ -5,6 +5,7 @@ import inspect
 import pytest
 
 from configs import base
+from data_pipeline.errors import UserError
 from mypt_jax import optim
 from mypt_jax.schema import overrides, together
 
@@ -30,6 +31,15 @@ def test_what_was_typed_and_changes_nothing_is_told(idle, needed):
     assert told(idle) == [idle.partition("=")[0]]
     assert told(idle, needed) == []
     assert told() == told(needed) == []
+
+
+def test_a_step_that_is_gone_back_to_holds_no_limit():
+    given = overrides.read(["--config=configs/adapt.py:tiny"]).config
+    given["objective"]["max_forgetting"] = 0.01
+    together.check_objective(given, set())
+    given["guard"]["action"] = "rollback"
+    with pytest.raises(UserError, match="guard.action=rollback takes an earlier step"):
+        together.check_objective(given, set())
 
 
 def test_a_mixture_names_its_own_data():
