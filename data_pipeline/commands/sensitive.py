@@ -131,14 +131,15 @@ def _accounts(text: str) -> list[tuple[int, int, str]]:
     from stdnum import iban, luhn
     from stdnum.ch import ssn
 
-    found = []
-    for match in _IBAN.finditer(text):
-        # The words behind it may look like more of it.
+    found, place = [], 0
+    while match := _IBAN.search(text, place):
+        # The words behind it may look like more of it, and be another one.
         value = match[0]
         while value and not iban.is_valid(value):
             value = value.rpartition(" ")[0]
         if value:
             found.append((match.start(), match.start() + len(value), "IBANs"))
+        place = match.start() + max(1, len(value))
     for kind, pattern, checks in (("card numbers", _CARD, luhn), ("AHV numbers", _AHV, ssn)):
         for match in pattern.finditer(text):
             if checks.is_valid(re.sub("[ -]", "", match[0])):

@@ -77,6 +77,20 @@ def test_numbers_of_accounts_are_known_by_their_check_digits(kind, number):
     )
 
 
+@pytest.mark.parametrize(
+    "before", ["AT61 1904 3002 3457 3201", "AT611904300234573201", "ORDER AB12 CDEF 3456"]
+)
+def test_an_account_number_behind_another_is_found(before):
+    """What is of a length of whole groups runs on into what stands behind it."""
+    pytest.importorskip("stdnum", reason="requirements-sensitive.txt")
+    number = "DE89 3704 0044 0532 0130 00"
+    watch = sensitive.Watch("mask")
+    (found,) = watch.documents([document(f"{before} {number}\n")])
+    is_number = before.startswith("AT")
+    assert watch.counts["s"] == {"IBANs": 1 + is_number}
+    assert found.text == f"{'[number]' if is_number else before} [number]\n"
+
+
 def test_a_key_that_is_cut_off_takes_no_other_text_with_it():
     pytest.importorskip("detect_secrets", reason="requirements-sensitive.txt")
     first, _, _ = KEY.partition("\nabcd")
