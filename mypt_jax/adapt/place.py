@@ -25,24 +25,35 @@ class Place:
         return os.path.isfile(layout.join(self.data(role), shards.MANIFEST))
 
     def claim(self, asked: Mapping[str, str]) -> None:
-        """Records what is asked, {"base", "text", "general": path or ""}, when something is there
-        that was made of it."""
-        if not os.path.exists(self._record):
-            lineage.write_json(self._record, {"schema": 1, **self._whole(asked)})
+        """Records what is asked, {"base", "text", "general": path or ""}, as far as something is
+        there that was made of it."""
+        before, own = self._before(), self._whole(asked)
+        made = {"out_dir", "base", *before}
+        made |= {"text"} if self.has("domain") else set()
+        made |= {"general"} if self.has("general" if asked["general"] else "samples") else set()
+        if made - {*before}:
+            found = {name: path for name, path in own.items() if name in made}
+            lineage.write_json(self._record, {"schema": 1, **found})
 
     def check(self, asked: Mapping[str, str]) -> None:
         """Raises UserError where an earlier start was asked otherwise."""
-        path, own = self._record, self._whole(asked)
-        if not os.path.exists(path):
-            return
-        before = lineage.read_json(path, what=self._out_dir, wanted=kinds.ADAPTED)
+        before, own = self._before(), self._whole(asked)
         for name in asked:
-            if own[name] != before[name] and _from_there(own, name) != _from_there(before, name):
+            if name not in before or own[name] == before[name]:
+                continue
+            if _from_there(own, name) != _from_there(before, name):
                 was = f"with --{name}={before[name]}" if before[name] else f"without --{name}"
                 raise UserError(
                     f"{self._out_dir} was begun {was}, not {own[name] or 'without it'}: name "
                     "another --out_dir"
                 )
+
+    def _before(self) -> dict[str, str]:
+        """{"out_dir", "base" and what else something was made of}, {} where nothing was."""
+        if not os.path.exists(self._record):
+            return {}
+        found = lineage.read_json(self._record, what=self._out_dir, wanted=kinds.ADAPTED)
+        return {name: path for name, path in found.items() if name != "schema"}
 
     @property
     def _record(self) -> str:

@@ -185,8 +185,8 @@ RECORD: dict[str, Any] = {
 
 LINE = {"schema": Schema(1), "toward": _PARENT, "points": [{"at": NUMBER}]}
 
-# What a directory of mypt adapt was begun with: paths, "" for none.
-ADAPTED = {"schema": Schema(1), "out_dir": TEXT, "base": TEXT, "text": TEXT, "general": TEXT}
+# What a directory of mypt adapt was begun with: paths, "" for none; without what is not there yet.
+ADAPTED = {"schema": Schema(1), "out_dir": TEXT, "base": TEXT, "text?": TEXT, "general?": TEXT}
 
 SAMPLES = {str: {str: TEXT}}
 

@@ -95,12 +95,45 @@ def test_a_length_that_no_run_has_is_bad_input():
         )
 
 
+def make_datasets(out, *roles):
+    for role in roles:
+        os.makedirs(f"{out}/data/{role}")
+        with open(f"{out}/data/{role}/manifest.json", "w") as file:
+            file.write("{}")
+
+
+def test_a_slip_of_which_nothing_was_made_may_be_corrected(tmp_path, monkeypatch):
+    """The import that came before it is kept, and taken for no other base."""
+    monkeypatch.chdir(tmp_path)
+    asked = {"base": "gpt2", "text": "typo", "general": "typo"}
+    os.makedirs("out/base")
+    place.Place("out").claim(asked)
+    asked["text"] = "texts"
+    place.Place("out").check(asked)
+    with pytest.raises(UserError, match="out was begun with --base="):
+        place.Place("out").check(asked | {"base": "gpt2-large"})
+    make_datasets("out", "domain")
+    place.Place("out").claim(asked)
+    for general in ("wiki", ""):
+        place.Place("out").check(asked | {"general": general})
+    with pytest.raises(UserError, match="out was begun with --text="):
+        place.Place("out").check(asked | {"text": "typo"})
+    os.makedirs("moved")
+    os.rename("out", "moved/out")
+    monkeypatch.chdir(tmp_path / "moved")
+    make_datasets("out", "general")
+    place.Place("out").claim(asked | {"general": "wiki"})
+    place.Place("out").check(asked | {"general": "wiki"})
+    with pytest.raises(UserError, match="out was begun with --general="):
+        place.Place("out").check(asked)
+
+
 def test_what_an_earlier_start_made_of_other_texts_is_not_taken(tmp_path, monkeypatch):
     """Else the second folder would be ignored without a word."""
     monkeypatch.chdir(tmp_path)
     asked = {"base": "runs/base", "text": "texts", "general": ""}
-    os.makedirs("out")
     place.Place("out").check(asked)
+    make_datasets("out", "domain", "samples")
     place.Place("out").claim(asked)
     place.Place("out").check(asked | {"text": str(tmp_path / "texts")})
     for name, other, said in (
