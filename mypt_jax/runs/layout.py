@@ -2,6 +2,7 @@
 
 import math
 import os
+import shlex
 
 from data_pipeline.errors import UserError
 from mypt_jax import shipped
@@ -152,15 +153,15 @@ def make_command(path: str) -> str:
     """The command that would make the run at `path`, but for overrides: as its config says, else
     guessed from where it lies."""
     above, stage = os.path.split(os.path.normpath(path))
-    size, places = os.path.basename(above), ""
+    size, places = os.path.basename(above), []
     if _is_run(path):
         own = config(path)
         stage, size = own["stage"], own["size"]
         if os.path.normpath(path) != join("runs", size, stage):
-            places = f" --config.workdir={path} --config.init_from={own['init_from']}"
+            places = [f"--config.workdir={path}", f"--config.init_from={own['init_from']}"]
     size = above if above and _is_run(above) else size  # stages of an import lie inside it
-    argument = f":{size}" if size else ""
-    return f"python -m mypt_jax.main --config=configs/{stage}.py{argument}{places}"
+    spec = f"configs/{stage}.py:{size}" if size else f"configs/{stage}.py"
+    return shlex.join(["python", "-m", "mypt_jax.main", f"--config={spec}", *places])
 
 
 def parse_spec(spec: str) -> tuple[str, str]:

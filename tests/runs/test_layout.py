@@ -1,6 +1,7 @@
 """Files of a run that are damaged, or of another program, are named."""
 
 import json
+import shutil
 
 import pytest
 
@@ -66,6 +67,7 @@ def test_no_new_run_is_called_as_a_step_of_another(name):
         ("runs/tiny/v3", "v3.py:tiny"),
         ("runs/tiny/mine", "v3.py:tiny --config.workdir=runs/tiny/mine --config.init_from=runs/b"),
         ("runs/gpt2/v3", "v3.py:runs/gpt2"),
+        ("my runs/v3", "v3.py:tiny '--config.workdir=my runs/v3' --config.init_from=runs/b"),
     ],
 )
 def test_the_command_that_makes_a_run_is_of_its_own_stage(path, said, tmp_path, monkeypatch):
@@ -74,6 +76,7 @@ def test_the_command_that_makes_a_run_is_of_its_own_stage(path, said, tmp_path, 
         own = run_factory.config(stage="v3", size=size, init_from="runs/b")
         (tmp_path / "runs" / place).mkdir(parents=True)
         (tmp_path / "runs" / place / layout.CONFIG).write_text(json.dumps(own))
+    shutil.copytree("runs/tiny/v3", "my runs/v3")
     own = run_factory.config(stage="v3", size="gpt2", init_from="runs/gpt2")
     (tmp_path / "runs/gpt2/v3").mkdir()
     (tmp_path / "runs/gpt2/v3" / layout.CONFIG).write_text(json.dumps(own))
