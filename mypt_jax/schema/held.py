@@ -31,12 +31,15 @@ class Teacher(NamedTuple):
 
 def find(config: Mapping, name: str, path: str, step: int, *, told: str, else_do: str) -> Teacher:
     """A step of a run: the one that was found when this run began, unchanged, under `name` in its
-    lineage. Raises UserError when it is not there; `told`: what wants it, `else_do`: instead."""
-    before = None
+    lineage, there or where it lies now, `path`. Raises UserError when it is not there; `told`: what
+    wants it, `else_do`: instead."""
+    before, now = None, path
     if layout.steps(config["workdir"]):
         before = layout.record(config["workdir"]).get(name)
     if before:
         path, step = before["path"], before["step"]
+        if now and step in layout.steps(now) and step not in layout.steps(path):
+            path = now
     if step not in layout.steps(path):
         raise UserError(f"{told}: there is no checkpoint {path}@{step}; bring it back{else_do}")
     digest = integrity.digest(layout.step_dir(path, step), "params")

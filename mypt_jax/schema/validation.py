@@ -141,8 +141,8 @@ def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
     if wanted["replay"] == "ce":
         return None
     told = f"objective.replay={wanted['replay']}"
-    if is_begun:
-        path, step = "", 0  # as the lineage has it
+    if is_begun:  # as the lineage has it, or where the parent lies now
+        path, step = parent.path if parent else "", 0
     elif parent is None:
         raise UserError(
             f"{told} wants a teacher, and a run from scratch has none: set objective.replay=ce"
