@@ -75,6 +75,8 @@ def eval_windows(
         num_windows=num_windows,
         answers=answers,
     )
+    if found is None and len(stream) > block_size:
+        raise errors.UserError(f"{stream.name} has no answer that counts: sample more of them")
     if found is None:
         raise errors.UserError(
             f"{stream.name} has {len(stream)} tokens, one window needs {block_size + 1}: "

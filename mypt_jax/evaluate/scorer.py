@@ -79,6 +79,7 @@ class Scorer:
                 source,
                 block_size=self.block_size,
                 num_windows=windows or max(1, source.tokens["val"] // self.block_size),
+                answers=dataset.answers,
             )
             for name, source in dataset.sources.items()
         }

@@ -16,6 +16,7 @@ from data_pipeline.batches import answers, eval_windows, mixture
 from data_pipeline.tokens import shards, verification
 from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.checkpoint import save
+from mypt_jax.evaluate import scorer
 from mypt_jax.model import sampling
 from mypt_jax.runs import lineage, own_tokenizer
 from mypt_jax.sample import chats, command, dataset
@@ -158,6 +159,17 @@ def test_its_answers_alone_are_evaluated(run, tmp_path, capsys):
     for windows in plan.values():
         counts_WL = windows.doc_WL != eval_windows.NOT_COUNTED
         assert 0 < counts_WL.mean() < 0.7
+    score = scorer.Scorer(str(run), batch_size=8).score_data(str(tmp_path / "own"), windows=0)
+    targets = slice(1, (len(stream) - 1) // 64 * 64 + 1)
+    wanted = answers.of_stream(stream, **found.answers)[targets].sum()
+    assert score["samples"].tokens_D.sum() == wanted > 0
+    with pytest.raises(errors.UserError, match="samples.*val.* has no answer that counts"):
+        eval_windows.eval_windows(
+            found.sources["samples"],
+            block_size=16,
+            num_windows=4,
+            answers={"after": [383, 383], "end": 0},
+        )
 
 
 @pytest.mark.parametrize("damage", [[], {"after": []}, {"after": ["x"], "end": 1}, {"end": 1}, 7])
