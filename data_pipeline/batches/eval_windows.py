@@ -44,6 +44,8 @@ class EvalWindows:
         """SHA-256 of the tokens, and of which targets are of one document: whatever a source is
         called and however its documents are numbered."""
         _, rank = np.unique(self.doc_WL, return_inverse=True)
+        # What does not count is no document: without the first one it would have its rank.
+        rank = np.where(self.doc_WL == NOT_COUNTED, NOT_COUNTED, rank.reshape(self.doc_WL.shape))
         digest = hashlib.sha256(f"{self.tokens.shape}\n".encode())
         digest.update(np.ascontiguousarray(self.tokens, "<i4").data)
         digest.update(np.ascontiguousarray(rank, "<i8").data)

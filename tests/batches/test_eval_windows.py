@@ -173,3 +173,16 @@ def test_division_of_windows(tokens, total, least):
     parts = eval_windows._divide(total, tokens, least)
     assert min(parts) >= least
     assert sum(parts) == max(total, least * len(tokens)) or max(parts) == least
+
+
+def test_windows_of_which_other_targets_count_are_others():
+    """Losses of the one are not those of the other, though their text is the same."""
+    tokens, doc_WL = np.arange(5)[None], np.array([[3, 3, 4, 4]])
+
+    def fingerprint(doc_WL):
+        return eval_windows.EvalWindows(tokens, doc_WL, "").fingerprint
+
+    assert fingerprint(doc_WL) == fingerprint(doc_WL - 3)
+    first = np.where(doc_WL == 3, eval_windows.NOT_COUNTED, doc_WL)
+    assert fingerprint(first) != fingerprint(doc_WL)
+    assert fingerprint(first) == fingerprint(np.where(first == 4, 7, first))
