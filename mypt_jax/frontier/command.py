@@ -21,6 +21,7 @@ import os
 from collections.abc import Mapping
 
 from data_pipeline import arguments
+from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
 from mypt_jax.frontier import recipes, training
 from mypt_jax.schema import overrides, stage_file
@@ -46,6 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     first, *others = range(args.first_seed, args.first_seed + args.seeds)
     tried = [of(name, rate, first) for rate in _first(1.0, args.rates) for name in table]
     training.check_flags(plan, tried)
+    data = _data(training.data(plan), args.elsewhere, samples, args.behaviour)
     failed = 0
     for run, code in training.train(tried, parallel=args.parallel):
         failed = failed or code
@@ -57,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
     measure = points.Points(
         args.base,
-        _data(training.data(plan), args.elsewhere, args.behaviour or samples),
+        data,
         windows=args.windows,
         questions=args.questions,
         cache=os.path.join(args.out_dir, "points"),
@@ -140,8 +142,20 @@ def _recipes(names: str, added: list[str], size: str) -> dict[str, recipes.Recip
     return {name: table[name] for name in order}
 
 
-def _data(data: Mapping, elsewhere: str, words: str) -> dict[str, tuple[str, ...]]:
-    """What is evaluated, by role: the data of all stages, and the base's own words."""
+def _data(
+    data: Mapping, elsewhere: str, samples: str, behaviour: str
+) -> dict[str, tuple[str, ...]]:
+    """What is evaluated, by role: the data of all stages, and the base's own words.
+
+    Raises UserError for what is not there, before anything is trained.
+    """
+    words = behaviour or samples
     beside = (elsewhere,) if elsewhere else tuple(data["elsewhere"])
     beside += (words,) if words else ()
-    return {"domain": data["domain"], "general": data["general"], "elsewhere": beside}
+    found = {"domain": data["domain"], "general": data["general"], "elsewhere": beside}
+    for role, paths in found.items():
+        mixture.components_of(role, tuple(paths))
+    own = mixture.components_of("elsewhere", (behaviour,)) if behaviour else ()
+    if any(one.evaluated_as != mixture.BEHAVIOUR for one in own):
+        raise UserError(f"--behaviour={behaviour}: wanted a dataset that mypt sample wrote")
+    return found

@@ -122,3 +122,23 @@ def test_a_stage_file_that_starts_from_something_else_is_refused(tmp_path, start
 def test_rates_are_finite_factors(rates):
     with pytest.raises(UserError, match="wanted factors above 0"):
         command.main(["--base=runs/base", "--out_dir=out", f"--rates={rates}"])
+
+
+@pytest.mark.parametrize(
+    ("flag", "said"),
+    [
+        ("--behaviour=nowhere", "no dataset directory nowhere"),
+        ("--elsewhere=nowhere", "no dataset directory nowhere"),
+        ("--behaviour={general}", "wanted a dataset that mypt sample wrote"),
+    ],
+)
+def test_what_cannot_be_measured_is_told_before_anything_is_trained(
+    flag, said, datasets, tmp_path, monkeypatch
+):
+    """It was found when the first seed of all recipes had been trained."""
+    monkeypatch.setattr(training, "check_base", lambda plan: None)
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trains"))
+    flags = [f"--config.data.{role}={path}" for role, path in datasets.items()]
+    arguments = ["--base=runs/tiny/base", f"--out_dir={tmp_path}/out", "--recipes=ce,kl", *flags]
+    with pytest.raises(UserError, match=said):
+        command.main([*arguments, flag.format(**datasets)])
