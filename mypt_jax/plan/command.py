@@ -77,12 +77,12 @@ def main(argv: list[str] | None = None) -> int:
     variants = {change: asked.config(one) for change, one in commands.items()}
     if known.topology:
         asked.topology(known.topology)
-    from mypt_jax.plan import describe  # here: --help and a slip wait for no jax
+    from mypt_jax.plan import costs, describe  # here: --help and a slip wait for no jax
 
     prices = _prices(known.prices) if known.prices else {}
-    config = describe.resolve(config, given.overridden)
+    config = costs.resolve(config, given.overridden)
     for change, one in variants.items():
-        describe.resolve(one, commands[change].overridden)
+        costs.resolve(one, commands[change].overridden)
     if known.topology:
         from mypt_jax.plan import topology
 

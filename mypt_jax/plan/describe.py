@@ -1,6 +1,6 @@
 """The lines that the plan of a stage is shown as."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
@@ -9,11 +9,6 @@ from mypt_jax.foretell import law, lineage
 from mypt_jax.model import flops, memory
 from mypt_jax.plan import asked, collectives, costs, gpu, hlo, topology
 from mypt_jax.schema import duration, overrides
-
-
-def resolve(config: dict, overridden: Collection[str]) -> dict:
-    """A config that was asked for, with its lengths resolved as training does."""
-    return costs.resolve(config, overridden)
 
 
 def table(rows: list[tuple], header: tuple[str, ...]) -> list[str]:
