@@ -1,7 +1,7 @@
 """Lists and shows runs, removes and renames them, and frees what finished ones no longer need.
 
     mypt runs                          # every run at and under runs/: state, losses, verdict, size
-    mypt runs list runs/tiny
+    mypt runs runs/tiny                # those there; `mypt runs list ..` is the same
     mypt runs show runs/tiny/v5        # one: lineage, what it changed, learned, saw, and holds
     mypt runs remove runs/tiny/v5      # not one that another run started from, unless --force
     mypt runs rename runs/tiny/adapt runs/tiny/adapt_1e-3
@@ -15,6 +15,7 @@ a run is trained longer from its parameters alone.
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,7 +93,10 @@ def _parse(argv: list[str] | None):
     one.add_argument("run")
     one.add_argument("new")
     one.add_argument("--force", action="store_true", help="also what others started from")
-    args = parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else list(argv)
+    if given and given[0] not in _WHATS and ("/" in given[0] or os.path.isdir(given[0])):
+        given = ["list", *given]
+    args = parser.parse_args(given)
     args.what = args.what or "list"
     return args
 

@@ -32,6 +32,18 @@ def test_a_list_says_where_each_run_stands(runs, capsys):
     assert v3.startswith("runs/v3") and "stopped at 6 of 12" in v3 and " base " in v3
 
 
+def test_a_directory_alone_is_listed(runs, tmp_path, capsys):
+    manage.main(["list", "runs"])
+    shown = capsys.readouterr().out
+    for where in ("runs", "runs/", str(runs)):
+        assert manage.main([where]) == 0
+        assert capsys.readouterr().out.count("\n") == shown.count("\n")
+    with pytest.raises(UserError, match="runs/nowhere"):
+        manage.main(["runs/nowhere"])
+    with pytest.raises(UserError, match="lst"):  # no directory, and no command
+        manage.main(["lst"])
+
+
 def test_losses_of_other_text_are_marked_in_the_list(tmp_path, capsys):
     texts = {"domain/cwe": "other"}
     for stage, parent, of in (("base", None, {}), ("v3", "base", {}), ("v5", "base", texts)):
