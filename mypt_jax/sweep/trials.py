@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from data_pipeline.errors import UserError
 from mypt_jax import chain
 from mypt_jax.runs import layout
-from mypt_jax.schema import hints, keys, overrides, values
+from mypt_jax.schema import hints, keys, overrides, together, values
 
 _OWN_KEYS = ("workdir", "stage")  # say which run a trial is
 _SEED = "seed"
@@ -89,6 +89,8 @@ def _trial(spec: str, flags: Sequence[str], settings: Mapping[str, str], out_dir
     given = overrides.read(arguments)
     config = given.config
     values.check_values(config)
+    if not config["data"]["mixture"]:  # which has a replay ratio of its own
+        together.check_objective(config, given.overridden)
     start = "" if config["init_from"] == "scratch" else config["init_from"]
     parent, step = layout.parse_spec(start)
     stage = chain.Stage(config["stage"], workdir, parent, step, config, given.overridden)

@@ -49,6 +49,11 @@ def test_a_grid_is_read_or_refused(listed):
         (["--grid", "optim.peak_lr=1,1"], "stands there twice"),
         (["--grid", "seed=1,2", "--seeds=2"], "leave one out"),
         (["--grid", "optim.peak_lr=1e-3,2e-3", "--config.optim.peak_lr=1"], "is given"),
+        (["--grid", "objective.max_forgetting=0,0.01"], "leave it out for no limit"),
+        (
+            ["--grid", "objective.replay=ce,kl", "--config.data.replay_ratio=0"],
+            "give replay a share",
+        ),
         (["--seeds=2", "--config.workdir=x"], "is given"),
         (["--seeds=2", "--learning_rate=1"], "--config.optim.peak_lr"),
         (["--seeds=2", "--parallel=0"], "at least 1"),
