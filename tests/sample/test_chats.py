@@ -10,17 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs import base
 from data_pipeline import errors
 from data_pipeline.batches import answers, eval_windows, mixture
 from data_pipeline.tokens import shards, verification
-from data_pipeline.tokens import tokenizer as tokenizers
-from mypt_jax.checkpoint import save
 from mypt_jax.evaluate import scorer
 from mypt_jax.model import sampling
-from mypt_jax.runs import lineage, own_tokenizer
+from mypt_jax.runs import own_tokenizer
 from mypt_jax.sample import chats, command, dataset
-from tests import run_factory
+from tests import speaker_factory
 
 SPEAKS = sampling.SPEAKS
 EOT, END = 96, 95
@@ -113,22 +110,8 @@ def run(tmp_path_factory):
     pytest.importorskip("tokenizers")
     root = tmp_path_factory.mktemp("chat")
     folder = bos_factory.write_folder(root / "model", **MARKS)
-    config = base.get_config("tiny").to_dict()
-    shape = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 64, "vocab_size": 384}
-    config = run_factory.config(model={**config["model"], **shape}, workdir=str(root / "base"))
-    config["data"]["tokenizer"] = f"hf:{folder}"
-    gpt = factory.randomized(**{**config["model"], "attention": "xla", "compute_dtype": "float32"})
-    tree = factory.model.nnx.to_pure_dict(factory.nnx.split(gpt, factory.nnx.Param)[1])
-    tree["head"]["bias"] = tree["head"]["bias"].at[bos_factory.EOS].set(4.0)
-    vocabulary = tokenizers.get(f"hf:{folder}")
-    record = lineage.new(
-        config=config,
-        run_id="r",
-        created="",
-        data={},
-        tokenizer={"name": vocabulary.name, "sha256": vocabulary.sha256},
-    )
-    save.write_finished_run(str(root / "base"), tree, config, record)
+    shape = {"block_size": 64, "vocab_size": 384}
+    speaker_factory.write_run(root / "base", f"hf:{folder}", more_eot=4.0, **shape)
     own_tokenizer.keep(str(root / "base"), f"hf:{folder}")
     return root / "base"
 

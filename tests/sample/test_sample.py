@@ -18,12 +18,11 @@ from data_pipeline.batches import eval_windows
 from data_pipeline.prepare import budget, encoded
 from data_pipeline.tokens import shards, verification
 from data_pipeline.tokens import tokenizer as tokenizers
-from mypt_jax.checkpoint import save
 from mypt_jax.model import sampling
-from mypt_jax.runs import layout, lineage
+from mypt_jax.runs import layout
 from mypt_jax.sample import command, dataset
 from mypt_jax.schema import validation
-from tests import run_factory
+from tests import speaker_factory
 
 EOT, START = 96, 3
 UNASKED = sampling.Script(START, EOT)
@@ -85,23 +84,8 @@ def test_documents_end_with_eot_and_are_never_empty():
 def run(tmp_path_factory) -> Path:
     """A run of a tiny model that writes short documents."""
     path = tmp_path_factory.mktemp("runs") / "base"
-    config = base.get_config("tiny").to_dict()
-    shape = {"n_layer": 1, "n_head": 2, "n_embd": 16, "block_size": 32, "vocab_size": 4224}
-    config = run_factory.config(model={**config["model"], **shape}, workdir=str(path))
-    config["data"]["tokenizer"] = "gpt2-4096"
-    gpt = factory.randomized(**{**config["model"], "attention": "xla", "compute_dtype": "float32"})
-    tree = factory.model.nnx.to_pure_dict(factory.nnx.split(gpt, factory.nnx.Param)[1])
-    vocabulary = tokenizers.get("gpt2-4096")
-    tree["head"]["bias"] = tree["head"]["bias"].at[vocabulary.eot].set(5.0)
-    record = lineage.new(
-        config=config,
-        run_id="r",
-        created="",
-        data={},
-        tokenizer={"name": vocabulary.name, "sha256": vocabulary.sha256},
-    )
-    save.write_finished_run(str(path), tree, config, record)
-    return path
+    shape = {"block_size": 32, "vocab_size": 4224}
+    return speaker_factory.write_run(path, "gpt2-4096", more_eot=5.0, **shape)
 
 
 def sample(run: Path, out: Path, *arguments: str, tokens: int = 2000) -> int:
