@@ -82,7 +82,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.optim.beta2 = 0.95  # Adam: decay of the mean of their squares
     config.optim.eps = 1e-8  # Adam: added to the root of the squares
     config.optim.weight_decay = 0.1  # on weight matrices; not on embeddings, norms, biases
-    config.optim.moments = "fresh"  # fresh | parent: what a stage's optimizer begins with
+    config.optim.moments = "fresh"  # fresh | parent (and its last rate): what a stage begins with
     config.optim.average_ratio = 0.0  # last share of the run whose mean is its result, 0 = off
     config.optim.clip_norm = 1.0  # global gradient norm
 

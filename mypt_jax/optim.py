@@ -86,19 +86,27 @@ SCHEDULES = {"constant": constant, "cosine": cosine, "wsd": wsd}
 class Rates:
     """rates(step): the learning rate of update n = step + 1, `step` counting completed updates.
 
-    Warmup of all schedules: peak_lr * n / warmup_steps, as the original has it. Computed ahead in
-    blocks on the CPU: a schedule called at each step would take milliseconds and wait for a device.
+    Warmup of all schedules: peak_lr * n / warmup_steps, as the original has it, or in a straight
+    line from `first_lr`, the last rate of a parent whose moments go on. Computed ahead in blocks on
+    the CPU: a schedule called at each step would take milliseconds and wait for a device.
     With `rewarm` (completed updates, steps) the schedule is warmed up again from there: moments
     that begin at zero know no scale yet.
     """
 
-    def __init__(self, optim: Mapping, *, num_steps: int, rewarm: tuple[int, int] | None = None):
+    def __init__(
+        self,
+        optim: Mapping,
+        *,
+        num_steps: int,
+        first_lr: float = 0.0,
+        rewarm: tuple[int, int] | None = None,
+    ):
         function = SCHEDULES[optim["schedule"]]
         after = function(**only({**optim, "num_steps": num_steps}, function))
         warmup = int(optim["warmup_steps"])
         self._schedule = after
         if warmup:  # optax takes no warmup of no steps
-            rise = optax.linear_schedule(0.0, optim["peak_lr"], warmup)
+            rise = optax.linear_schedule(first_lr, optim["peak_lr"], warmup)
             self._schedule = optax.join_schedules([rise, after], [warmup])
         self._num_steps, self._rewarm = num_steps, rewarm
         self._blocks: dict[int, np.ndarray] = {}

@@ -77,6 +77,7 @@ def _check(stages: Sequence[Stage], epochs: float) -> None:
         kinds = {
             "optim.schedule": (config["optim"]["schedule"], "constant"),
             "optim.optimizer": (config["optim"]["optimizer"], "adamw"),
+            "optim.moments": (config["optim"]["moments"], "fresh"),
             "model.param_dtype": (config["model"]["param_dtype"], "float32"),
             "objective.replay": (config["objective"]["replay"], "ce"),
             "optim.average_ratio": (config["optim"]["average_ratio"], 0.0),

@@ -281,9 +281,16 @@ def work(config: Mapping, tokens: int, evaluated: int) -> float:
     return flops.per_token(config["model"]) * (trained + evaluated / 3)
 
 
-def learning_rates(config: Mapping) -> list[tuple[int, float]]:
+def learning_rates(config: Mapping, parent: Stage | None = None) -> list[tuple[int, float]]:
     """(update, learning rate) at the start, the end of warmup and the quarters of the run."""
-    rates = optim.Rates(config["optim"], num_steps=config["num_steps"])
+    first = 0.0
+    if parent is not None and config["optim"]["moments"] == "parent":
+        first = float(
+            optim.Rates(parent.config["optim"], num_steps=parent.config["num_steps"])(
+                parent.num_steps - 1
+            )
+        )
+    rates = optim.Rates(config["optim"], num_steps=config["num_steps"], first_lr=first)
     total = config["num_steps"]
     at = {1, int(config["optim"]["warmup_steps"]) or 1, total}
     at |= {max(1, round(total * quarter / 4)) for quarter in (1, 2, 3)}

@@ -40,7 +40,7 @@ def plan(
     lines += _lineage([*stages, own], note)
     past = costs.past_tokens(parts, stages)
     lines += _tokens(parts, own.tokens, past)
-    lines += _rates(config)
+    lines += _rates(config, stages[-1] if stages else None)
     lines += _foretold(config, stages, parts, past)
     todo = [one for one in stages if one.origin == costs.STAGE_FILE] + [own]
     lines += _operations(config, parts, own.tokens)
@@ -100,9 +100,9 @@ def _tokens(parts: list[costs.Part], total: int, past: Mapping[str, int]) -> lis
     return lines
 
 
-def _rates(config: Mapping) -> list[str]:
+def _rates(config: Mapping, parent: costs.Stage | None) -> list[str]:
     optim = config["optim"]
-    rates = "  ".join(f"{n:,}: {lr:.3g}" for n, lr in costs.learning_rates(config))
+    rates = "  ".join(f"{n:,}: {lr:.3g}" for n, lr in costs.learning_rates(config, parent))
     return ["", f"learning rate by update ({optim['schedule']})", f"  {rates}"]
 
 

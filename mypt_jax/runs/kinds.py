@@ -177,6 +177,7 @@ RECORD: dict[str, Any] = {
     ),
     "numerics?": OBJECT,
     "eval_plan?": COUNT,
+    "first_lr?": NUMBER,
     "rewarm?": {"after": COUNT, "steps": COUNT},
     "frozen?": {"path": TEXT, "step": COUNT, "digest": TEXT},
     "teacher?": {"path": TEXT, "step": COUNT, "digest": TEXT},

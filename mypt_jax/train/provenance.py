@@ -34,6 +34,7 @@ _OF_JAX = (
     "jax_enable_x64",
     "jax_threefry_partitionable",
 )
+FIRST_LR = "first_lr"  # in the lineage: what warmup rises from where a parent's moments go on
 REWARM = "rewarm"  # in the lineage: where the rate was warmed up again, {"after", "steps"}
 _SCHEDULE = (
     "num_steps",
@@ -83,6 +84,8 @@ def new(
     own = layout.as_ancestor(
         parent.record, parent.config, path=parent.path, step=parent.step, digest=digest
     )
+    if config["optim"]["moments"] == "parent":
+        record[FIRST_LR] = float(rates(parent.config, parent.record)(parent.step - 1))
     table = drawn.table(parent.record, parent.config)
     return lineage.child_of(parent.record, record, own, drawn=table)
 
@@ -222,15 +225,14 @@ def check_schedule(record: dict, config: Mapping, done: int) -> list[str]:
     found = lineage.differences(before, now)
     if not found:
         return []
-    was, is_now = float(_before(before)(done)), float(rates(config, record)(done))
+    own = {name.rpartition(".")[2]: value for name, value in before.items()}
+    is_rewarmed_here = record.get(REWARM, {}).get("after") == done
+    earlier = {**record, REWARM: None} if is_rewarmed_here else record
+    was = float(rates({"optim": own, "num_steps": own["num_steps"]}, earlier)(done))
+    is_now = float(rates(config, record)(done))
     line = f"learning rate of step {done + 1}: {was:.3g} before, {is_now:.3g} now ({_shown(found)})"
     record["notes"].append(line)
     return [line]
-
-
-def _before(schedule: Mapping) -> optim.Rates:
-    own = {name.rpartition(".")[2]: value for name, value in schedule.items()}
-    return optim.Rates(own, num_steps=own["num_steps"])
 
 
 def rewarm(record: dict, config: Mapping, done: int) -> str:
@@ -251,7 +253,12 @@ def rates(config: Mapping, record: Mapping) -> optim.Rates:
     """The learning rates of a run, with what its lineage says of them."""
     found = record.get(REWARM)
     again = (found["after"], found["steps"]) if found else None
-    return optim.Rates(config["optim"], num_steps=config["num_steps"], rewarm=again)
+    return optim.Rates(
+        config["optim"],
+        num_steps=config["num_steps"],
+        first_lr=record.get(FIRST_LR, 0.0),
+        rewarm=again,
+    )
 
 
 def _trained_on(describe: Mapping) -> dict:

@@ -27,9 +27,11 @@ def base(datasets, compile_cache, tmp_path_factory):
 
 
 def test_moments_go_on_where_the_parents_ended(base):
-    """Adam's count of updates goes on; with a rate of nearly 0 nothing but the moments moves."""
+    """Adam's count of updates goes on, and the rate rises from the parent's last one."""
     root, child = base
-    end = train("v3", {**child, **KEPT, "workdir": root / "v3"})
+    last = layout.metrics(root / "base")[-1]["lr"]
+    rates = {"optim.peak_lr": 4 * last, "optim.warmup_steps": 3, "log.every_steps": 1}
+    end = train("v3", {**child, **KEPT, **rates, "workdir": root / "v3"})
     assert end.returncode == 0, end.stderr
     theirs, own = (restore.restore_rest(str(root / run), 3) for run in ("base", "v3"))
     count = [
@@ -39,7 +41,10 @@ def test_moments_go_on_where_the_parents_ended(base):
         if "count" in jax.tree_util.keystr(path)
     ]
     assert count == [3, 6]
-    assert int(own["step"]) == 3 and np.isfinite(layout.metrics(root / "v3")[-1]["loss"])
+    assert int(own["step"]) == 3
+    rows = [row for row in layout.metrics(root / "v3") if "loss" in row]
+    np.testing.assert_allclose([row["lr"] for row in rows], [2 * last, 3 * last, 4 * last])
+    assert np.isfinite(rows[-1]["loss"])
 
 
 @pytest.mark.parametrize(
