@@ -7,8 +7,8 @@ it began and after a quarter, a half and three quarters of its steps, beside wha
 why nothing is foretold of the others. `mypt plan` and the progress of a run foretell by one law.
 """
 
+import itertools
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from data_pipeline import arguments
@@ -20,21 +20,28 @@ def main(argv: list[str] | None = None) -> int:
     parser = arguments.Parser(__doc__, prog="python -m mypt_jax.foretell")
     parser.add_argument("directory", help="of runs")
     args = parser.parse_args(argv)
-    paths = sorted(_runs(args.directory))
+    paths, damaged = _runs(args.directory)
+    if not paths and damaged:
+        raise UserError(damaged[0])
     if not paths:
         raise UserError(f"{args.directory} has no finished run that started from another one")
     from mypt_jax.foretell import backtest  # here: --help and a slip wait for no scipy
 
-    for line in backtest.lines(paths):
+    for line in itertools.chain(backtest.lines(paths), (f"left out: {one}" for one in damaged)):
         print(line, flush=True)
     return 0
 
 
-def _runs(directory: str) -> Iterator[str]:
-    """Finished runs that started from another one."""
+def _runs(directory: str) -> tuple[list[str], list[str]]:
+    """(finished runs that started from another one, why others cannot be told to be)."""
     if not os.path.isdir(directory):
         raise UserError(f"{directory} is no directory; give one of runs, such as runs/tiny")
-    for file in Path(directory).rglob(layout.FINISHED):
+    found, damaged = [], []
+    for file in sorted(Path(directory).rglob(layout.FINISHED)):
         path = str(file.parent)
-        if layout.finished(path) and layout.record(path)["ancestors"]:
-            yield path
+        try:
+            if layout.finished(path) and layout.record(path)["ancestors"]:
+                found.append(path)
+        except UserError as error:
+            damaged.append(str(error))
+    return found, damaged

@@ -32,13 +32,14 @@ _WHATS = ("list", "show", "remove", "rename", "clean")
 def main(argv: list[str] | None = None) -> int:
     args = _parse(argv)
     if args.what == "list":
-        print("\n".join(listing.table(runs.read_runs(Path(args.directory)))))
+        damaged: list[str] = []
+        print("\n".join(listing.table(runs.read_runs(Path(args.directory), tell=damaged.append))))
+        for line in damaged:
+            print(f"left out: {line}")
         return 0
     if args.what == "show":
         for number, name in enumerate(args.runs):
-            path = os.path.normpath(name)
-            run, around = show.find(path)
-            print("\n" * bool(number) + "\n".join(show.lines(run, path, around)))
+            print("\n" * bool(number) + "\n".join(show.lines(os.path.normpath(name))))
         return 0
     if args.what == "clean":
         from mypt_jax.checkpoint import retention  # here: a list waits for no jax
@@ -114,7 +115,13 @@ def _check_place(run: str, new: str) -> None:
 def _check_unneeded(path: str, *, leaving: list[str], force: bool) -> None:
     """Raises UserError for what is no run, is at work, or is what another run started from that is
     not among the `leaving`."""
-    runs.read_run(Path(path))
+    try:
+        runs.read_run(Path(path))
+    except UserError as error:
+        if Path(path) not in runs.directories(Path(path)):
+            raise
+        if not force:
+            raise UserError(f"{error}; --force does it nevertheless") from error
     if os.path.islink(os.path.normpath(path)):
         raise UserError(f"{path} is a link to {os.path.realpath(path)}: name that")
     if who := lease.holder(lease_place.InDirectory(path)):
@@ -135,10 +142,10 @@ def _check_alone(path: str, *, leaving: list[str], moves: bool) -> None:
     """Raises UserError where other runs lie inside of a run, as below an imported base, and are not
     among the `leaving`; they move with it where it `moves`."""
     named = {*map(os.path.realpath, leaving)}
-    for other in runs.read_runs(Path(path)) if not moves else ():
-        if os.path.realpath(other.path) not in named:
+    for other in runs.directories(Path(path)) if not moves else ():
+        if os.path.realpath(other) not in named:
             raise UserError(
-                f"{other.path} lies inside of {path}, and would go with it: remove or rename that "
+                f"{other} lies inside of {path}, and would go with it: remove or rename that "
                 "first, or name both"
             )
 
@@ -146,16 +153,28 @@ def _check_alone(path: str, *, leaving: list[str], moves: bool) -> None:
 def _beside(path: str) -> list[Run]:
     """All runs below the directory that this one lies in, and below runs/."""
     around = os.path.dirname(os.path.abspath(path))
-    return [*runs.read_runs(Path(around)), *_below_runs(around)]
+    return [*_read(around), *_below_runs(around)]
 
 
 def _below_runs(known: str) -> list[Run]:
     """All runs below runs/, unless those below the directory `known` have it among them."""
     default, known = os.path.abspath("runs"), os.path.abspath(known)
     if os.path.isdir(default) and os.path.commonpath([default, known]) != known:
-        with contextlib.suppress(UserError):  # none there, or one that is damaged
-            return runs.read_runs(Path(default))
+        if any(runs.directories(Path(default))):
+            return _read(default)
     return []
+
+
+def _read(root: str) -> list[Run]:
+    """All runs at and under root. Raises UserError where one is damaged: it may need another."""
+    try:
+        return runs.read_runs(Path(root))
+    except UserError as error:
+        if not any(runs.directories(Path(root))):
+            raise
+        raise UserError(
+            f"{error}; so what it started from is not known: mend it, or `mypt runs remove --force`"
+        ) from error
 
 
 def _needs(run: Run) -> list[tuple[str, int]]:
@@ -176,7 +195,7 @@ def _needs(run: Run) -> list[tuple[str, int]]:
 def _spare(root: Path, *, optimizer: bool) -> list[tuple[str, int, str, int]]:
     """(run, step, "" or a part of it, bytes) of what is not a finished run's result, and no other
     one came from."""
-    found, around = [], runs.read_runs(root)
+    found, around = [], _read(str(root))
     needed = {one for run in (*around, *_below_runs(str(root))) for one in _needs(run)}
     for run in around:
         path = str(run.path)

@@ -15,18 +15,21 @@ from mypt_jax.schema import changes, keys, recorded, tree
 _WIDTH = 10  # of the names before the lines
 
 
-def find(path: str) -> tuple[Run, list[Run]]:
-    """(the run at a path, all runs beside it, linked). Raises UserError where there is none."""
+def _find(path: str) -> tuple[Run, list[Run], list[str]]:
+    """(the run at a path, all runs beside it, linked, why others are not among these). Raises
+    UserError where there is none."""
     runs.read_run(Path(path))  # says what is missing
-    around = runs.read_runs(Path(path).absolute().parent)
+    damaged: list[str] = []
+    around = runs.read_runs(Path(path).absolute().parent, tell=damaged.append)
     run = next(one for one in around if os.path.samefile(one.path, path))
-    return run, around
+    return run, around, damaged
 
 
-def lines(run: Run, path: str, around: Sequence[Run]) -> list[str]:
-    """The page; `path` as the user has it."""
+def lines(path: str) -> list[str]:
+    """The page of the run at `path`. Raises UserError where there is none."""
+    run, around, damaged = _find(path)
     found: list[str] = []
-    for name, said in _parts(run, path, around):
+    for name, said in [*_parts(run, path, around), *(("left out", line) for line in damaged)]:
         shown = [said] if isinstance(said, str) else list(said)
         for number, line in enumerate(shown):
             found.append(f"{'' if number else name:{_WIDTH}}{line}".rstrip())

@@ -32,9 +32,10 @@ def _drift(run: Run, role: str) -> dict | None:
     return found and dict(zip(("mean", "stderr"), map(_number, found), strict=True))
 
 
-def as_json(groups: Sequence[Sequence[Run]]) -> dict:
-    """The content of report.json."""
-    return {"schema": 1, "lineages": [_lineage_json(runs) for runs in groups]}
+def as_json(groups: Sequence[Sequence[Run]], *, left_out: Sequence[str] = ()) -> dict:
+    """The content of report.json; `left_out`: a line on each run that could not be read."""
+    lineages = [_lineage_json(runs) for runs in groups]
+    return {"schema": 1, "lineages": lineages, "left_out": list(left_out)}
 
 
 def _lineage_json(runs: Sequence[Run]) -> dict:

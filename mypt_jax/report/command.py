@@ -35,15 +35,17 @@ def write(path: Path, text: str) -> None:
 
 
 def build(root: Path, out: Path, *, title: str = "", page: bool = False, live_secs: int = 0) -> str:
-    """Reads everything first, then writes: bad input leaves the old report as it was."""
-    groups = runs.lineages(runs.read_runs(root))
+    """Reads everything first, then writes: a damaged run is left out and told, and where none can
+    be read the old report stays as it was."""
+    left_out: list[str] = []
+    groups = runs.lineages(runs.read_runs(root, tell=left_out.append))
     title = f"Report of {title or root}"
-    text = tables.markdown(groups, title=title)
-    numbers = json.dumps(as_json.as_json(groups), indent=1, allow_nan=False)
+    text = tables.markdown(groups, title=title, left_out=left_out)
+    numbers = json.dumps(as_json.as_json(groups, left_out=left_out), indent=1, allow_nan=False)
     files = {"report.md": text, "report.json": numbers + "\n"}
     if page:
         files["report.html"] = report_page.page(
-            groups, title=title, directory=root, live_secs=live_secs
+            groups, title=title, directory=root, left_out=left_out, live_secs=live_secs
         )
     for name, content in files.items():
         write(out / name, content)

@@ -116,11 +116,16 @@ def _cards(runs: Sequence[Run], found: Sequence[Group]) -> str:
 
 
 def _warnings(runs: Sequence[Run]) -> str:
-    found = [f"<li>{_text(line)}</li>" for line in rules.all_warnings(runs)]
-    shown = f'<ul class="warnings">{"".join(found)}</ul>' if found else ""
-    if len(found) <= _FEW_WARNINGS:
+    return _listed(rules.all_warnings(runs))
+
+
+def _listed(lines: Sequence[str]) -> str:
+    """Many are folded."""
+    items = "".join(f"<li>{_text(line)}</li>" for line in lines)
+    shown = f'<ul class="warnings">{items}</ul>' if lines else ""
+    if len(lines) <= _FEW_WARNINGS:
         return shown
-    return f"<details><summary>{len(found)} things to know of these runs</summary>{shown}</details>"
+    return f"<details><summary>{len(lines)} things to know of these runs</summary>{shown}</details>"
 
 
 def _charts(charts: Sequence[report_charts.Chart], prefix: str, layout: str = "charts") -> str:
@@ -210,10 +215,16 @@ def _repeats(found: Sequence[Group]) -> str:
 
 
 def page(
-    groups: Sequence[Sequence[Run]], *, title: str, directory: Path, live_secs: int = 0
+    groups: Sequence[Sequence[Run]],
+    *,
+    title: str,
+    directory: Path,
+    left_out: Sequence[str] = (),
+    live_secs: int = 0,
 ) -> str:
-    """The whole page; `live_secs` > 0 makes it reload itself that often."""
-    body, charts, chips = [], [], []
+    """The whole page; `left_out`: a line on each run that could not be read; `live_secs` > 0 makes
+    it reload itself that often."""
+    body, charts, chips = [_listed([f"Left out: {line}" for line in left_out])], [], []
     for number, runs in enumerate(groups):
         prefix = f"lineage{number}-"
         found = run_groups.groups(runs)

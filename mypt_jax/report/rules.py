@@ -185,7 +185,7 @@ def warnings(run: Run) -> list[str]:
         ):
             found.append(f"{run.name}: its parent {one.name} was trained again since")
     if run.is_domain_stage and run.parent is None:
-        found.append(f"{run.name}: its parent {parent['path']} is not under this directory")
+        found.append(f"{run.name}: its parent {parent['path']} is not among these runs")
     for reason in run.damaged_evaluations:
         found.append(f"{run.name}: not compared: {reason}")
     if run.damage:

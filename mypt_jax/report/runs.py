@@ -5,7 +5,7 @@ and nothing else, so that a report needs neither the data nor an accelerator.
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from data_pipeline.errors import UserError
@@ -30,14 +30,16 @@ def read_run(path: Path) -> Run:
     )
     starts = goodput.read(str(path))
     run.time_spent = goodput.summarise(starts) if starts else None
+    _ = run.line, run.recited  # read with the rest: a damaged one is found here, not in a table
     return run
 
 
-def _run_directories(root: Path) -> Iterator[Path]:
+def directories(root: Path) -> Iterator[Path]:
     """Directories at and under root that hold a run, runs inside runs included."""
     for directory, names, files in os.walk(root):
         names[:] = sorted(n for n in names if n not in _NOT_RUNS and not n.startswith("."))
-        if layout.CONFIG in files and lineage.FILE in files:
+        # A config.json alone may be another program's, such as an exported model's.
+        if lineage.FILE in files or layout.CONFIG in files and layout.METRICS in files:
             yield Path(directory)
 
 
@@ -66,14 +68,26 @@ def _nearness(one: Run, other: Run) -> int:
     return len(os.path.commonpath([os.path.abspath(one.path), os.path.abspath(other.path)]))
 
 
-def read_runs(root: Path) -> list[Run]:
+def read_runs(root: Path, *, tell: Callable[[str], None] | None = None) -> list[Run]:
     """Every run at and under root, linked to its parent, in the order of the lineage.
 
-    Raises UserError when root holds no run.
+    `tell` is told of every run that cannot be read, which is left out. Raises UserError when root
+    holds no run that can be read, and without `tell` for the first that cannot.
     """
     if not root.is_dir():
         raise UserError(f"{root} is not a directory; wanted one that holds runs, such as runs/tiny")
-    runs = [read_run(path) for path in _run_directories(root)]
+    runs, damaged = [], []
+    for path in directories(root):
+        try:
+            runs.append(read_run(path))
+        except UserError as error:
+            damaged.append(error)
+        except OSError as error:
+            damaged.append(UserError(f"run {path} cannot be read: {error.strerror}"))
+    for error in damaged:
+        if tell is None or not runs:
+            raise error
+        tell(str(error))
     if not runs:
         raise UserError(
             f"{root} holds no run (no config.json with lineage.json); train one first: "
@@ -108,8 +122,16 @@ def _descendants(run: Run) -> Iterator[Run]:
 def lineages(runs: list[Run]) -> list[list[Run]]:
     """The runs, grouped by their root; those whose parents are elsewhere by the base they share."""
     found: dict[str, list[Run]] = {}
-    for run in runs:
-        if run.parent is None:
-            base = run.ancestors[0]["params_sha256"] if run.ancestors else str(run.path)
-            found.setdefault(base, []).extend(_descendants(run))
+    roots = [run for run in runs if run.parent is None]
+    bases = [run for run in roots if not run.ancestors]
+    for run in roots:
+        found.setdefault(_base_of(run, bases), []).extend(_descendants(run))
     return list(found.values())
+
+
+def _base_of(run: Run, bases: list[Run]) -> str:
+    """Of a run whose parent is not among the runs: where its base is, else its parameters."""
+    if not run.ancestors:
+        return str(run.path)
+    base = _find(run.ancestors[0], run, bases) if bases else None
+    return run.ancestors[0]["params_sha256"] if base is None else str(base.path)

@@ -356,9 +356,10 @@ def tables(runs: Sequence[Run]) -> list[Table]:
     return [*result, throughput(runs)]
 
 
-def markdown(groups: Sequence[Sequence[Run]], *, title: str) -> str:
-    """The whole report. Losses are in nats/token, +/- is one standard error over documents."""
-    parts = [f"# {title}", ""]
+def markdown(groups: Sequence[Sequence[Run]], *, title: str, left_out: Sequence[str] = ()) -> str:
+    """The whole report. Losses are in nats/token, +/- is one standard error over documents.
+    `left_out`: a line on each run that could not be read."""
+    parts = [f"# {title}", "", *(f"Left out: {line}\n" for line in left_out)]
     for runs in groups:
         if len(groups) > 1:
             parts += [f"## Lineage of {runs[0].name}", ""]

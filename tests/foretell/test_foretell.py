@@ -40,3 +40,19 @@ def test_a_run_whose_end_is_not_its_own_is_a_line(change, said, tmp_path, capsys
     assert command.main([str(tmp_path)]) == 0
     (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith(str(run))]
     assert said in line
+
+
+@pytest.mark.parametrize("name", ["finished.json", "lineage.json", "config.json"])
+def test_a_damaged_run_is_a_line_beside_the_others(name, tmp_path, capsys):
+    run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(5.0, 2.0))
+    for stage in ("v3", "v5", "v7"):
+        run_factory.write_run(tmp_path, stage, parent="base", start=(5.0, 2.0), final=(3.0, 2.2))
+    for stage in ("v3", "v7"):  # merged: told without data, which these runs lack
+        _merged(tmp_path / stage)
+    (tmp_path / "v5" / name).write_text("{")
+    assert command.main([str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    for stage in ("v3", "v7"):
+        assert any(line.startswith(str(tmp_path / stage)) for line in lines)
+    (line,) = [line for line in lines if name in line]
+    assert f"{tmp_path}/v5/{name} cannot be read as JSON" in line

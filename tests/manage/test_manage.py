@@ -196,3 +196,38 @@ def test_what_is_no_run_is_one_line(runs, arguments):
     with pytest.raises(UserError):
         manage.main(arguments)
     assert sorted(os.listdir(runs)) == ["base", "v3"]
+
+
+def _damage(runs, name):
+    """A sibling of v3 that says nothing any more of what it started from."""
+    shutil.copytree(runs / "v3", runs / "v9")
+    (runs / "v9" / name).write_text("{")
+    return f"run runs/v9: runs/v9/{name} cannot be read as JSON"
+
+
+@pytest.mark.parametrize("name", ["config.json", "lineage.json"])
+def test_a_damaged_run_is_a_line_beside_the_others(runs, capsys, name):
+    words = _damage(runs, name)
+    assert manage.main(["list", "runs"]) == 0
+    _, *rows, line = capsys.readouterr().out.splitlines()
+    assert [row.split()[0] for row in rows] == ["runs/base", "runs/v3"]
+    assert line.startswith(f"left out: {words}")
+    assert manage.main(["show", "runs/base"]) == 0
+    shown = capsys.readouterr().out
+    assert "parent of runs/v3\n" in shown and "left out  run " in shown and "v9" in shown
+
+
+def test_a_run_is_not_removed_while_a_damaged_one_may_need_it(runs, capsys):
+    words = _damage(runs, "lineage.json")
+    shutil.move(runs / "base", runs.parent / "gpt2")
+    path = runs / "v3/lineage.json"
+    path.write_text(path.read_text().replace('"runs/base"', '"gpt2"'))
+    for arguments in (["remove", "gpt2"], ["remove", "runs/v3"], ["clean", "runs", "--yes"]):
+        with pytest.raises(UserError, match="v9/lineage.json .* what it started from is not known"):
+            manage.main(arguments)
+    with pytest.raises(UserError, match=f"{words}.*--force does it nevertheless"):
+        manage.main(["remove", "runs/v9"])
+    assert manage.main(["remove", "runs/v9", "--force"]) == 0
+    assert sorted(os.listdir(runs)) == ["v3"]
+    with pytest.raises(UserError, match="runs/v3 started from gpt2"):
+        manage.main(["remove", "gpt2"])

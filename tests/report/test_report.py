@@ -1,5 +1,6 @@
 """The report, on run directories written by hand with the guide's own results."""
 
+import html
 import json
 import os
 import shutil
@@ -299,15 +300,35 @@ def test_imported_base_that_holds_its_stages(tmp_path):
     ("damage", "words"),
     [
         (lambda run: (run / "config.json").write_text("{}"), "config.json has no 'stage'"),
+        (lambda run: (run / "config.json").unlink(), "config.json does not exist"),
         (lambda run: (run / "lineage.json").write_text("[1]"), "lineage.json"),
+        (lambda run: (run / "lineage.json").unlink(), "lineage.json does not exist"),
         (lambda run: (run / "finished.json").write_text("{"), "finished.json"),
+        (lambda run: (run / "goodput.json").write_text("7"), "goodput.json"),
+        (lambda run: (run / "recited.json").write_text("7"), "recited.json"),
+        (lambda run: (run / "line.json").write_text("7"), "line.json"),
     ],
 )
-def test_damage_is_one_line_and_nothing_is_written(guide, damage, words):
+def test_a_damaged_run_is_one_line_beside_the_others(guide, damage, words, capsys):
     damage(guide / "v7")
-    with pytest.raises(UserError, match=words):
-        report.main([str(guide)])
-    assert not (guide / "report.md").exists()
+    assert report.main([str(guide), "--html"]) == 0
+    shown = capsys.readouterr().out
+    (line,) = [one for one in shown.splitlines() if one.startswith("Left out: ")]
+    assert f"{guide}/v7" in line and words in line
+    rows = [row[0] for row in table(shown, "Experiment summary")[1:]]
+    assert sorted(rows) == ["base", "v3", "v5", "v8"]
+    (told,) = json.loads((guide / "report.json").read_text())["left_out"]
+    assert line == f"Left out: {told}" and words in told
+    assert html.escape(line, quote=True) in (guide / "report.html").read_text()
+
+
+def test_where_no_run_can_be_read_nothing_is_written(tmp_path):
+    run_factory.write_guide_chain(tmp_path)
+    for path in tmp_path.glob("*/config.json"):
+        path.write_text("{}")
+    with pytest.raises(UserError, match="base/config.json has no 'stage'"):
+        report.main([str(tmp_path)])
+    assert not (tmp_path / "report.md").exists()
 
 
 def damaged(run) -> None:
