@@ -170,4 +170,5 @@ def load_params(spec: str) -> Loaded:
     path, step = layout.resolve_step(fetch.fetch_run(spec))
     params = restore_params(path, step, None)
     meta = read_meta(layout.step_dir(path, step))
-    return Loaded(params, recorded.config(path), meta["lineage"], meta, path, step)
+    record = layout.located(path, meta["lineage"])
+    return Loaded(params, recorded.config(path), record, meta, path, step)

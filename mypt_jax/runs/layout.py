@@ -3,6 +3,7 @@
 import math
 import os
 import shlex
+from collections.abc import Iterator, Mapping, Sequence
 
 from data_pipeline.errors import UserError
 from mypt_jax import shipped
@@ -73,9 +74,66 @@ def config(workdir: str) -> dict:
 
 
 def record(workdir: str) -> dict:
-    """The lineage of the run."""
+    """The lineage of the run, with the places where its ancestors lie now."""
+    return located(workdir, _recorded(workdir))
+
+
+def _recorded(workdir: str) -> dict:
     path = join(workdir, lineage.FILE)
     return lineage.read_json(path, what=f"run {workdir}", wanted=kinds.RECORD)
+
+
+def located(workdir: str, record: dict, *, init_from: str = "") -> dict:
+    """A lineage of the run at `workdir`, in which what it came from has the places where that lies
+    now: runs that were moved together keep to each other. `init_from`: instead of its config's."""
+    anchors = list(_moves(workdir, record, init_from))  # (a run's place as recorded, and now)
+    return _located(record, anchors) if anchors else record
+
+
+def _located(record: dict, anchors: Sequence[tuple[str, str]]) -> dict:
+    def here(one: dict) -> dict:
+        places = (join(now, os.path.relpath(one["path"], before)) for before, now in anchors)
+        place = next((place for place in places if _is_known(place, one)), one["path"])
+        return {**one, "path": os.path.normpath(place)}
+
+    lists = {
+        name: [_located(here(one), anchors) for one in record[name]]
+        for name in lineage.ABOVE
+        if name in record
+    }
+    held = {name: here(record[name]) for name in ("teacher", "frozen") if name in record}
+    found = {**record, **lists, **held}
+    if found.get("parent"):
+        found["parent"] = {**found["parent"], "path": found["ancestors"][-1]["path"]}
+    return found
+
+
+def _moves(workdir: str, record: Mapping, init_from: str) -> Iterator[tuple[str, str]]:
+    """Where this run and its parent were when they were recorded, and lie now, if elsewhere."""
+    try:
+        own = config(workdir)
+    except UserError:  # told by whoever needs it
+        return
+    known = [(own["workdir"], workdir)]
+    init_from = init_from or own["init_from"]
+    if record["ancestors"] and not init_from.startswith(MERGE_OF):
+        known.append((record["ancestors"][-1]["path"], parse_spec(init_from)[0]))
+    for before, now in known:
+        if before and os.path.realpath(before) != os.path.realpath(now):
+            yield before, now
+
+
+def _is_known(path: str, one: Mapping) -> bool:
+    """Whether the run at `path` is this one: by its id, older ones by their end; a step that is
+    held beside another by its files."""
+    if "digest" in one:
+        return integrity.digest(step_dir(path, one["step"]), "params") == one["digest"]
+    try:
+        if one.get("run_id"):
+            return _recorded(path)["run_id"] == one["run_id"]
+        return (finished(path) or {}).get("params_sha256", "") == one.get("params_sha256")
+    except UserError:
+        return False
 
 
 def record_at(workdir: str, step: int) -> dict:
@@ -83,7 +141,8 @@ def record_at(workdir: str, step: int) -> dict:
     path = join(step_dir(workdir, step), META)
     if not os.path.exists(path):
         return record(workdir)
-    return lineage.read_json(path, what=f"run {workdir}", wanted=kinds.STEP_META)["lineage"]
+    meta = lineage.read_json(path, what=f"run {workdir}", wanted=kinds.STEP_META)
+    return located(workdir, meta["lineage"])
 
 
 def finished(workdir: str) -> dict | None:
@@ -171,7 +230,8 @@ def parse_spec(spec: str) -> tuple[str, str]:
     if at and _is_step(which):
         is_its_name = _is_run(spec) and not _is_run(path)
         return (spec, "") if is_its_name else (path, which)
-    if not at or "/" in which or _is_run(spec):
+    # What a bucket has is not asked here: it says itself that there is no such run.
+    if not at or "/" in which or "://" in path or _is_run(spec):
         return spec, ""
     raise UserError(f"{spec!r}: after @ stands a step number or the word best")
 

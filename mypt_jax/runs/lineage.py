@@ -17,6 +17,7 @@ from mypt_jax import redact
 from mypt_jax.runs import kinds
 
 FILE = "lineage.json"
+ABOVE = ("ancestors", "merged_from", "since")  # lists of what a run came from
 
 
 def params_sha256(params: Mapping) -> str:
@@ -146,7 +147,7 @@ def total_tokens_by_source(record: Mapping) -> dict[str, int]:
 def all_above(record: Mapping) -> Iterator[Mapping]:
     """The ancestors of a run, and where it or one of them was merged those of what it was merged
     from."""
-    for name in ("ancestors", "merged_from", "since"):
+    for name in ABOVE:
         for one in record.get(name, ()):
             yield one
             yield from all_above(one)

@@ -141,12 +141,12 @@ def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
     if wanted["replay"] == "ce":
         return None
     told = f"objective.replay={wanted['replay']}"
-    if is_begun:  # as the lineage has it, or where the parent lies now
-        path, step = parent.path if parent else "", 0
-    elif parent is None:
+    if parent is None and not is_begun:
         raise UserError(
             f"{told} wants a teacher, and a run from scratch has none: set objective.replay=ce"
         )
+    if parent is None:  # it may be gone: the lineage says where its teacher is
+        path, step = "", 0
     elif wanted["teacher"] == "base" and parent.record["ancestors"]:
         path, step = (parent.record["ancestors"][0][key] for key in ("path", "step"))
     else:

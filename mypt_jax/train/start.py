@@ -86,7 +86,11 @@ def open_loop(
         done = int(state["step"])
     # A run that goes on keeps the order of windows and the offsets that it began with.
     loader = inputs.open_loader(validated, program, meta) if meta else loader
-    record = meta["lineage"] if meta else provenance.new(validated, loader, program, state)
+    if meta:
+        workdir, init_from = config["workdir"], config["init_from"]
+        record = layout.located(workdir, meta["lineage"], init_from=init_from)
+    else:
+        record = provenance.new(validated, loader, program, state)
     if validated.teacher is not None:  # which a run that goes on may have had none of before
         record["teacher"] = validated.teacher._asdict()
     if meta and not layout.has_optimizer(config["workdir"], done):

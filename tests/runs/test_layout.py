@@ -36,6 +36,9 @@ def test_a_file_without_what_belongs_there_is_named(tmp_path, name, read):
         ("me@home/r", ("me@home/r", "")),
         ("me@home/r@3", ("me@home/r", "3")),
         ("gs://me@home/r", ("gs://me@home/r", "")),
+        ("gs://b/r@home", ("gs://b/r@home", "")),
+        ("gs://b/r@home@best", ("gs://b/r@home", "best")),
+        ("s3://b/r@3", ("s3://b/r", "3")),
         ("old@3", ("old@3", "")),  # a run that was called so before it was refused
         ("r@4", ("r", "4")),  # also there, but the other one was there first
     ],
@@ -108,3 +111,71 @@ def test_a_step_has_an_optimizer_where_its_state_was_saved_and_stayed(tmp_path, 
     if not is_kept:
         integrity.forget(str(step), "rest")  # a kill before its files were removed, too
     assert layout.has_optimizer(str(tmp_path), 2) == has
+
+
+def _chain(root) -> None:
+    """base -> v3 -> v5, each with an id, and finished as run_factory has it."""
+    ids = {}
+    for stage, parent in (("base", None), ("v3", "base"), ("v5", "v3")):
+        run = run_factory.write_run(root, stage, parent=parent, start=(5, 5), final=(4, 4))
+        record = json.loads((run / "lineage.json").read_text())
+        for one in record["ancestors"]:
+            one["run_id"] = ids[one["stage"]]
+        ids[stage] = record["run_id"] = f"{root.name} {stage}"
+        held = {"path": str(root / "base"), "step": 20, "digest": "d"}
+        (run / "lineage.json").write_text(json.dumps({**record, "teacher": held}))
+
+
+def _places(run) -> list[str]:
+    record = layout.record(str(run))
+    found = [one["path"] for one in record["ancestors"]]
+    assert record["parent"]["path"] == found[-1]
+    return found
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_ancestors_are_where_they_were_moved_to(tmp_path, again, monkeypatch):
+    """Also where others were trained in their old places since, and where ids are not known."""
+    _chain(tmp_path / "old")
+    old = [str(tmp_path / "old" / name) for name in ("base", "v3")]
+    assert _places(tmp_path / "old/v5") == old
+    (tmp_path / "old").rename(tmp_path / "new")
+    if again:
+        _chain(tmp_path / "old")
+        path = tmp_path / "old/base/lineage.json"
+        path.write_text(path.read_text().replace("old base", "another"))
+    monkeypatch.setattr(integrity, "digest", lambda path, _: "d" if "new" in path else "")
+    new = [str(tmp_path / "new" / name) for name in ("base", "v3")]
+    assert _places(tmp_path / "new/v5") == new
+    assert layout.record(str(tmp_path / "new/v5"))["teacher"]["path"] == new[0]
+    monkeypatch.chdir(tmp_path / "new/v3")
+    assert _places("../v5") == ["../base", "../v3"]
+    (tmp_path / "new/base").rename(tmp_path / "new/away")
+    assert _places(tmp_path / "new/v5") == [old[0], new[1]]
+
+
+def test_ancestors_of_a_parent_that_was_moved_are_beside_it(tmp_path):
+    """The run itself stays; its config says where its parent is now."""
+    _chain(tmp_path / "old")
+    for name in ("base", "v3"):
+        (tmp_path / "new").mkdir(exist_ok=True)
+        (tmp_path / "old" / name).rename(tmp_path / "new" / name)
+    new = [str(tmp_path / "new" / name) for name in ("base", "v3")]
+    run = str(tmp_path / "old/v5")
+    record = layout.located(run, layout.record(run), init_from=new[1])
+    assert [one["path"] for one in record["ancestors"]] == new
+
+
+def test_what_a_run_was_merged_from_is_where_it_was_moved_to(tmp_path):
+    _chain(tmp_path / "old")
+    path = tmp_path / "old/v5/lineage.json"
+    record = json.loads(path.read_text())
+    base, v3 = record["ancestors"]
+    record |= {"ancestors": [base], "parent": record["parent"]}
+    record["merged_from"] = [{**v3, "weight": 1.0, "since": [{**base, "since": [base]}]}]
+    path.write_text(json.dumps(record))
+    (tmp_path / "old").rename(tmp_path / "new")
+    found = layout.record(str(tmp_path / "new/v5"))["merged_from"][0]
+    (since,) = found["since"]
+    places = [found["path"], since["path"], since["since"][0]["path"]]
+    assert places == [str(tmp_path / "new" / name) for name in ("v3", "base", "base")]

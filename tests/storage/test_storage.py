@@ -259,6 +259,17 @@ def test_evaluations_of_older_ancestors_come_with_what_vouches_for_them(store):
     assert integrity.names(str(kept.parent), kept.name)
 
 
+def test_a_run_in_a_bucket_may_have_an_at_of_its_own(store, tmp_path):
+    write_run(tmp_path / "runs", "r@home", parent=None, start=(9.0, 9.0), final=(5.0, 2.2))
+    store(tmp_path / "runs", "gs://runs")
+    local = config_with(init_from="gs://runs/r@home")
+    assert fetch.localise(local)["init_from"] == "remote/gs/runs/r@home"
+    assert fetch.local_names(local)["init_from"] == "remote/gs/runs/r@home"
+    assert layout.parse_spec("remote/gs/runs/r@home") == ("remote/gs/runs/r@home", "")
+    with pytest.raises(UserError, match="there is no run at gs://runs/r@hom"):
+        fetch.localise(config_with(init_from="gs://runs/r@hom"))
+
+
 @pytest.fixture(params=["gs", "s3"])
 def bucket(request, monkeypatch):
     """URL of an empty bucket of an emulator on loopback, with the environment set to find it."""

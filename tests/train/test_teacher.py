@@ -126,3 +126,22 @@ def test_a_teacher_that_is_gone_is_one_line(taught, base, tmp_path):
         (root / "away").rename(root / "base")
     assert end.returncode == 2 and "bring it back" in end.stderr.splitlines()[-1]
     assert not (tmp_path / "v5").exists()
+
+
+def test_a_lineage_that_was_moved_is_measured_and_taught_as_before(taught, base, tmp_path):
+    """Base, parent and child in another place: forgetting, drift and the teacher are the base's."""
+    root, overrides = base
+    more = {**TAUGHT, "eval.drift": "end", "num_steps": 2, "checkpoint.keep_optimizer": True}
+    first = {**overrides, **more, "init_from": taught, "workdir": root / "v5"}
+    assert train("v5", first).returncode == 0
+    root.rename(tmp_path / "moved")
+    try:
+        moved = {"init_from": tmp_path / "moved/v3", "workdir": tmp_path / "moved/v5"}
+        longer = train("v5", {**first, **moved, "num_steps": 4})
+        fresh = train("v7", {**first, **moved, "workdir": tmp_path / "v7"})
+    finally:
+        (tmp_path / "moved").rename(root)
+    for end in (longer, fresh):
+        assert end.returncode == 0, end.stderr
+        assert "not measured" not in end.stdout and "general drift 0." in end.stdout
+    assert layout.record(tmp_path / "v7")["teacher"]["path"] == str(tmp_path / "moved/base")
