@@ -23,6 +23,7 @@ def main(argv=None) -> int:
     parser.add_argument("--tokenizer", help="only to be sure: must be the dataset's")
     options.add_build(parser, val_fraction=None)
     options.add_inputs(parser)
+    parser.set_defaults(sensitive="")
     args = parser.parse_args(argv)
     dataset = shards.open_dataset(args.dataset_dir)
     refused = options.not_read_of(args)
@@ -35,7 +36,9 @@ def main(argv=None) -> int:
             raise errors.UserError(
                 f"{args.dataset_dir} does not say what fraction of it is val: give --val_fraction"
             )
-    watch = sensitive.Watch(args.sensitive)
+    # What was masked is not to be beside names of the same kind that were not.
+    is_masked = any(one.get("sensitive") == "mask" for one in dataset.settings)
+    watch = sensitive.Watch(args.sensitive or ("mask" if is_masked else "off"))
     groups: dict[str, str] = {}
     counted = account.Words()
     reports = append.append_documents(

@@ -43,6 +43,11 @@ def append_documents(
                 f"{root} is stored as {dataset.storage}, which is only read: append to the shards "
                 "that it was made from"
             )
+        if dataset.is_sampled or dataset.answers:
+            raise errors.UserError(
+                f"{root} has a model's own words (mypt sample), and text beside them would be "
+                "evaluated as these: prepare it as a dataset of its own"
+            )
         if dataset.tokenizer_sha256 != vocabulary.sha256:
             raise errors.UserError(
                 f"{root} has {dataset.tokenizer} tokens (vocabulary "

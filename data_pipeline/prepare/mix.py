@@ -87,6 +87,12 @@ def materialize(
                 f"{one.dataset.path} is stored as {one.dataset.storage}: prepare it again, or "
                 "leave --materialize out (a view needs no copy)"
             )
+    for one in made.components:
+        if one.dataset.is_sampled or one.dataset.answers:
+            raise errors.UserError(
+                f"{one.dataset.path} has a model's own words (mypt sample), which are evaluated "
+                "apart from other text: leave --materialize out (a view keeps them apart)"
+            )
     if made.replay_ratio == 1:
         raise errors.UserError(
             "replay_ratio 1 leaves no domain text: use the replay dataset itself"

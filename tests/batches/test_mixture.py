@@ -279,3 +279,27 @@ def test_materializing_more_replay_than_there_is(datasets, tmp_path):
             recorded={},
         )
     assert not (tmp_path / "mixed").exists()
+
+
+@pytest.mark.parametrize("role", ["domain", "general"])
+@pytest.mark.parametrize(
+    "settings", [{"command": "sample"}, {"command": "x", "answers": {"after": [5, 6], "end": 7}}]
+)
+def test_a_models_own_words_are_not_copied_among_other_text(role, settings, tmp_path):
+    """Neither that a model wrote them nor where its answers stand would be known any more."""
+    from data_pipeline import atomic
+    from data_pipeline.tokens import shards
+
+    for name, source in (("domain", "laws"), ("general", "encyclopedia")):
+        build_dataset(tmp_path / name, {source: 40})
+    manifest = shards.read_manifest(tmp_path / role)
+    atomic.write_json(tmp_path / role / shards.MANIFEST, manifest | {"settings": [settings]})
+    made = build(
+        domain=(str(tmp_path / "domain"),), general=(str(tmp_path / "general"),), replay_ratio=0.2
+    )
+    how = dict(tokens_per_shard=10_000, include_replay_val=False, layout="mypt_jax", recorded={})
+    with pytest.raises(
+        errors.UserError, match=f"{role} has a model's own words .* evaluated apart"
+    ):
+        mix.materialize(tmp_path / "mixed", made, seed=1, **how)
+    assert not (tmp_path / "mixed").exists()

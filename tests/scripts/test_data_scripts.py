@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -128,6 +129,44 @@ def test_an_append_to_a_materialized_mixture_asks_for_the_fraction(
     assert "give --val_fraction" in shown and shown.count("\n") == 1
     assert (mixed / "manifest.json").read_bytes() == before
     assert not run(*append, "--val_fraction", "0.2")
+
+
+@pytest.mark.parametrize("settings", [{"command": "sample"}, {"answers": {"after": [5], "end": 7}}])
+def test_text_is_not_added_to_a_models_own_words(prepared, texts, tmp_path, capsys, settings):
+    """It would be evaluated as these: of a chat model as what stands outside of answers."""
+    shutil.copytree(prepared / "domain", tmp_path / "sampled")
+    manifest = shards.read_manifest(tmp_path / "sampled")
+    (own, *_) = manifest["settings"]
+    manifest |= {"settings": [own | settings]}
+    atomic.write_json(tmp_path / "sampled" / shards.MANIFEST, manifest)
+    source = ("--source", f"new:{texts}/notes.txt")
+    assert run("append_to_dataset", "--dataset_dir", tmp_path / "sampled", *source) == 2
+    shown = capsys.readouterr().err
+    assert "has a model's own words" in shown and shown.count("\n") == 1
+    assert shards.read_manifest(tmp_path / "sampled") == manifest
+
+
+def test_an_append_to_masked_text_masks_too(texts, tmp_path, capsys):
+    pytest.importorskip("detect_secrets")
+    for name in ("one", "two", "three"):
+        words = f"Write to anna.{name}@realmail.ch about {name}, soon.\n\n" * 3
+        (tmp_path / f"{name}.txt").write_text(words + "More of it.\n")
+    data = tmp_path / "masked"
+    assert not run(
+        "prepare_weighted_dataset",
+        *("--source", f"mine:{tmp_path}/one.txt", "--out_dir", data, "--sensitive", "mask"),
+        *("--tokenizer", "gpt2-4096", "--val_fraction", "0"),
+    )
+    append = ("append_to_dataset", "--dataset_dir", data, "--source")
+    capsys.readouterr()
+    assert not run(*append, f"mine:{tmp_path}/two.txt")
+    shown = capsys.readouterr().out
+    assert re.search(r"^mine: sensitive: 3 .* \(masked\)$", shown, re.M)
+    assert not run(*append, f"mine:{tmp_path}/three.txt", "--sensitive", "count")
+    dataset = shards.open_dataset(data)
+    stream = dataset.sources["mine"].stream("train")
+    text = dataset.vocabulary().decode(stream.read(0, len(stream)).tolist())
+    assert "anna.three@" in text and "anna.two@" not in text and "anna.one@" not in text
 
 
 def test_two_replay_datasets(prepared, tmp_path):
