@@ -73,10 +73,12 @@ class TrainLoader:
         version: int = window_order.VERSION,
         rows: Sequence[int] | np.ndarray | None = None,
         bos_at_cuts: bool = False,
+        first_step: int = 0,
     ):
         """`batch_size` is global; `past`: what the ancestors drew of each source, by its key;
         `version`: of the order of windows; `rows`: those of every batch that this process reads, by
-        default all; `bos_at_cuts`: windows that are cut out of a document begin with BOS."""
+        default all; `bos_at_cuts`: windows that are cut out of a document begin with BOS;
+        `first_step`: the batch in which element 0 of the mixture is."""
         if block_size < 1 or batch_size < 1:
             raise errors.UserError(
                 f"block_size {block_size} and batch_size {batch_size}: at least 1 is wanted"
@@ -86,6 +88,8 @@ class TrainLoader:
         self._mixture = mixed
         self._settings = {"seed": seed, "batch_size": batch_size, "block_size": block_size}
         self._settings |= {"bos_at_cuts": True} if bos_at_cuts else {}
+        self._settings |= {"first_step": first_step} if first_step else {}
+        self._first_step = first_step
         self._batch_size = batch_size
         self._rows = range(batch_size) if rows is None else rows
         assert all(0 <= row < batch_size for row in self._rows)
@@ -116,7 +120,7 @@ class TrainLoader:
 
     def batch(self, step: int) -> Batch:
         """Returns the rows of this process of batch `step`, counted from 0."""
-        first = step * self._batch_size
+        first = self._elements(step)
         tokens = np.empty((len(self._rows), self._block_size + 1), np.int32)
         sources = np.empty(len(self._rows), np.int32)
         for place, row in enumerate(self._rows):
@@ -129,20 +133,26 @@ class TrainLoader:
         return Batch(tokens, sources)
 
     def counts(self, step: int) -> dict[str, int]:
-        """Returns for each source the windows in batches 0..step-1, all processes together."""
-        drawn = self._order.counts(step * self._batch_size)
+        """Returns for each source the windows in the batches before `step`, all processes
+        together."""
+        drawn = self._order.counts(self._elements(step))
         found = {one.key: 0 for one in self._mixture.components}
         return found | {one.key: n for one, n in zip(self._drawn, drawn, strict=True)}
 
     def epochs(self, step: int) -> dict[str, float]:
-        """Returns for each source how often its windows were gone through when batches 0..step-1
-        were read, by the ancestors and this run together."""
-        counts = self._order.counts(step * self._batch_size)
+        """Returns for each source how often its windows were gone through when the batches before
+        `step` were read, by the ancestors and this run together."""
+        counts = self._order.counts(self._elements(step))
         found = dict.fromkeys((one.key for one in self._mixture.components), 0.0)
         for one, twins, of_source in zip(self._drawn, self._twins, self._windows, strict=True):
             seen = of_source.order.first + sum(counts[twin] for twin in twins)
             found[one.key] = seen / of_source.order.per_epoch
         return found
+
+    def _elements(self, step: int) -> int:
+        """How many elements of the mixture come before a batch."""
+        assert step >= self._first_step, f"batch {step} is of other data"
+        return (step - self._first_step) * self._batch_size
 
     def first_windows(self) -> dict[str, int]:
         """Returns for each drawn source how many of its windows the ancestors have drawn."""

@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from data_pipeline.batches import mixture, window_order
 from data_pipeline.batches.window_order import FROM_THE_START
+from mypt_jax.runs import lineage
 
 
 def table(record: Mapping, config: Mapping) -> dict[str, list[dict]]:
@@ -24,7 +25,11 @@ def table(record: Mapping, config: Mapping) -> dict[str, list[dict]]:
     version = record["data"].get("order", FROM_THE_START)
     keys: dict[str, str] = {}  # a text in two roles is drawn from as one
     windows: dict[str, int] = {}
+    earlier = lineage.changed(record)["windows"]  # which stand among those of the ancestors
     for key, tokens in record["tokens_by_source"].items():
+        if key in earlier and key not in sources:
+            continue
+        tokens -= earlier.get(key, 0) * config["model"]["block_size"]
         if version == FROM_THE_START:
             text = f"{sources.get(key, {}).get('fingerprint')}#{key.partition('/')[2]}"
         else:

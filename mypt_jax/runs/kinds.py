@@ -168,7 +168,12 @@ RECORD: dict[str, Any] = {
     "ancestors": [_ANCESTOR],
     "merged_from?": [_MERGED],
     "origin?": _ANCESTOR["origin?"],
-    "data": {"fingerprint?": TEXT, "order?": COUNT, "sources?": {str: _SOURCE}},
+    "data": {
+        "fingerprint?": TEXT,
+        "order?": COUNT,
+        "sources?": {str: _SOURCE},
+        "changed?": {"step": COUNT, "windows": {str: COUNT}, "licences": {str: TEXT}},
+    },
     "tokenizer": {"name": TEXT, "sha256": TEXT, "bos?": OrNull(COUNT)},
     "tokens_by_source": {str: COUNT},
     "drawn?": {str: [_SEGMENT]},

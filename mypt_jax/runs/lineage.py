@@ -17,6 +17,7 @@ from mypt_jax import redact
 from mypt_jax.runs import kinds
 
 FILE = "lineage.json"
+CHANGED = "changed"  # of a record's data
 ABOVE = ("ancestors", "merged_from", "since")  # lists of what a run came from
 
 
@@ -103,7 +104,17 @@ def as_ancestor(
 
 def licences(record: Mapping) -> dict[str, str]:
     """{source: licence} of what a run itself was trained on; "" where none was stated."""
-    return {key: one["licence"] for key, one in record["data"].get("sources", {}).items()}
+    found = {key: one["licence"] for key, one in record["data"].get("sources", {}).items()}
+    for key, licence in changed(record)["licences"].items():
+        now = found.get(key, licence)
+        found[key] = licence if now == licence else f"{licence} AND {now}"
+    return found
+
+
+def changed(record: Mapping) -> dict:
+    """What a run had been trained on when it went on with other data: {"step", "windows": {source:
+    of them}, "licences"}; of most runs nothing, at step 0."""
+    return record["data"].get(CHANGED) or {"step": 0, "windows": {}, "licences": {}}
 
 
 def child_of(parent: Mapping, record: dict, own: Mapping, *, drawn: dict) -> dict:
@@ -128,8 +139,13 @@ def identity(ancestor: Mapping) -> dict:
 
 
 def count_windows(record: dict, counts: Mapping[str, int], block_size: int) -> None:
-    """Writes into the lineage what was drawn so far: `counts` windows of each source."""
-    record["tokens_by_source"] = {key: int(n) * block_size for key, n in counts.items()}
+    """Writes into the lineage what was drawn so far: `counts` windows of each source, since its
+    data was changed."""
+    earlier = changed(record)["windows"]
+    record["tokens_by_source"] = {
+        key: (earlier.get(key, 0) + int(counts.get(key, 0))) * block_size
+        for key in {**earlier, **counts}
+    }
     for key, entry in record["data"]["sources"].items():
         entry["windows"] = int(counts[key])
 

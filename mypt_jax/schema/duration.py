@@ -120,14 +120,18 @@ def line(config: dict) -> str:
     )
 
 
-def coverage(config: Mapping, mixture: mixtures.Mixture, drawn: Mapping) -> list[str]:
+def coverage(
+    config: Mapping, mixture: mixtures.Mixture, drawn: Mapping, *, since: int = 0
+) -> list[str]:
     """One line per source with its epochs at this length, and warnings above 5 and 10.
 
-    `drawn`: what the ancestors drew; epochs count the lineage.
+    `drawn`: what the ancestors drew, and the run itself up to the step `since`; epochs count the
+    lineage.
     """
-    total = config["num_steps"] * config["batch_size"] * config["model"]["block_size"]
+    steps = config["num_steps"] - since
+    total = steps * config["batch_size"] * config["model"]["block_size"]
     notes = []
-    for part, before, epochs in epochs_of(config, mixture, drawn):
+    for part, before, epochs in epochs_of(config, mixture, drawn, since=since):
         told = f"{part.key}: {float(part.share):.2%} of {total:,} tokens, {epochs:.2f} epochs"
         if before:
             told += f", {before:.2f} of them by the ancestors"
@@ -136,11 +140,11 @@ def coverage(config: Mapping, mixture: mixtures.Mixture, drawn: Mapping) -> list
 
 
 def epochs_of(
-    config: Mapping, mixture: mixtures.Mixture, drawn: Mapping
+    config: Mapping, mixture: mixtures.Mixture, drawn: Mapping, *, since: int = 0
 ) -> list[tuple[mixtures.Component, float, float]]:
-    """(what is trained on, its epochs by the ancestors, its epochs at the end of the stage)."""
+    """(what is trained on, its epochs by what is `drawn`, its epochs at the end of the stage)."""
     block_size = config["model"]["block_size"]
-    total = config["num_steps"] * config["batch_size"] * block_size
+    total = (config["num_steps"] - since) * config["batch_size"] * block_size
     found = []
     for part in mixture.components:
         tokens = part.dataset.sources[part.source].tokens["train"]
@@ -150,9 +154,11 @@ def epochs_of(
     return found
 
 
-def domain_epochs(config: Mapping, mixture: mixtures.Mixture, drawn: Mapping) -> float:
+def domain_epochs(
+    config: Mapping, mixture: mixtures.Mixture, drawn: Mapping, *, since: int = 0
+) -> float:
     """How often a source of the domain is gone through at most, the ancestors included."""
-    found = epochs_of(config, mixture, drawn)
+    found = epochs_of(config, mixture, drawn, since=since)
     return max((epochs for part, _, epochs in found if part.role == "domain"), default=0.0)
 
 

@@ -78,9 +78,9 @@ def validate(
     if not layout.steps(config["workdir"]):  # a run that goes on has been asked before
         trained = [one for one in mixture.components if one.share]
         notes += checks.before_stage(trained, components)
-    drawn = _drawn(config["workdir"], parent)
+    drawn, since = _drawn(config["workdir"], parent)
     notes += drawn_windows.changed_sources(drawn, mixture.components)
-    notes += duration.coverage(config, mixture, drawn)
+    notes += duration.coverage(config, mixture, drawn, since=since)
     _check_moments(config, parent)
     teacher = _find_teacher(config, parent)
     _check_limit(config, components)
@@ -179,11 +179,13 @@ def _check_limit(config: dict, components: list[mixtures.Component]) -> None:
         )
 
 
-def _drawn(workdir: str, parent: Parent | None) -> dict:
-    """drawn.table of the ancestors: a run that exists has it from its own start."""
+def _drawn(workdir: str, parent: Parent | None) -> tuple[dict, int]:
+    """(drawn.table of the ancestors, the step from which a run counts): one that exists has both
+    from its own start, and from where its data was changed."""
     if layout.steps(workdir) and os.path.exists(layout.join(workdir, lineage.FILE)):
-        return layout.record(workdir).get("drawn", {})
-    return drawn_windows.table(parent.record, parent.config) if parent else {}
+        record = layout.record(workdir)
+        return record.get("drawn", {}), lineage.changed(record)["step"]
+    return (drawn_windows.table(parent.record, parent.config) if parent else {}), 0
 
 
 def _check_workdir(workdir: str) -> None:

@@ -10,26 +10,31 @@ from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import sharding
 from mypt_jax.monitor import data_check
 from mypt_jax.runs import drawn as drawn_windows
-from mypt_jax.runs import integrity, layout
+from mypt_jax.runs import integrity, layout, lineage
 from mypt_jax.schema.validation import Parent, Teacher, Validated
 from mypt_jax.train import step
 
 
 def open_loader(
-    validated: Validated, program: step.Program, meta: Mapping | None = None
+    validated: Validated,
+    program: step.Program,
+    record: Mapping | None = None,
+    version: int = window_order.VERSION,
 ) -> loaders.TrainLoader:
-    """The batches of the run: those that it began with, where `meta` of a saved step is given."""
+    """The batches of a run: of one that goes on as its `record` has them, in an order of its
+    `version`."""
     config = validated.config
-    drawn = meta["lineage"].get("drawn", {}) if meta else validated.drawn
+    drawn = record.get("drawn", {}) if record else validated.drawn
     return loaders.TrainLoader(
         validated.mixture,
         block_size=config["model"]["block_size"],
         batch_size=config["batch_size"],
         seed=config["seed"],
         past={part.key: drawn_windows.past(drawn, part) for part in validated.mixture.components},
-        version=meta["data"]["describe"]["order"] if meta else window_order.VERSION,
+        version=version,
         bos_at_cuts=config["data"]["bos_at_cuts"],
         rows=sharding.local_rows(program.mesh, config["batch_size"]),
+        first_step=lineage.changed(record)["step"] if record else 0,
     )
 
 

@@ -4,7 +4,7 @@ import copy
 import datetime
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 
 import jax
@@ -12,6 +12,7 @@ import jaxlib
 
 from data_pipeline.batches import loader as loaders
 from data_pipeline.batches import mixture as mixtures
+from data_pipeline.batches import window_order
 from data_pipeline.errors import UserError
 from mypt_jax import optim
 from mypt_jax.checkpoint import restore
@@ -187,13 +188,19 @@ def check_data(
     record: dict,
     config: Mapping,
     mixture: mixtures.Mixture,
-    loader: loaders.TrainLoader,
     saved: Mapping,
     done: int,
-) -> list[str]:
-    """Lines on data that changed since step `done`, recorded. Raises UserError unless allowed."""
+    *,
+    open_loader: Callable[[Mapping, int], loaders.TrainLoader],
+) -> tuple[loaders.TrainLoader, list[str]]:
+    """(what the run goes on with, lines on data that changed since step `done`, recorded).
+
+    `open_loader(record, version)`: the batches as a lineage has them. Raises UserError for other
+    training data, unless that is allowed.
+    """
+    loader = open_loader(record, saved["describe"]["order"])
     if saved["fingerprint"] == loader.fingerprint:
-        return []
+        return loader, []
     before, now = saved["describe"], loader.describe()
     changed = _shown(lineage.differences(before, now))
     line = f"the data of {config['workdir']} changed since step {done} ({changed})"
@@ -204,9 +211,25 @@ def check_data(
         line = f"{evaluated} ({', '.join(names)})"
     elif not config["data"]["allow_change"]:
         raise UserError(f"{line}; --config.data.allow_change=True goes on and records it")
+    else:
+        _begin_anew(record, before, done)
+        loader = open_loader(record, window_order.VERSION)
     record["notes"].append(line)
-    record["data"] = data(mixture, loader)
-    return [f"warning: {line}"]
+    kept = {name: record["data"][name] for name in (lineage.CHANGED,) if name in record["data"]}
+    record["data"] = data(mixture, loader) | kept
+    return loader, [f"warning: {line}"]
+
+
+def _begin_anew(record: dict, before: Mapping, done: int) -> None:
+    """Writes into the lineage what the run itself drew until now: it goes on with other data as a
+    child of it would, which finds these windows among those of its ancestors. `before`: of
+    TrainLoader.describe."""
+    block_size = before["block_size"]
+    own = {"seed": before["seed"], "model": {"block_size": block_size}}
+    record["drawn"] = drawn.table(record, own)
+    windows = {key: n // block_size for key, n in record["tokens_by_source"].items()}
+    licences = {key: one for key, one in lineage.licences(record).items() if windows.get(key)}
+    record["data"][lineage.CHANGED] = {"step": done, "windows": windows, "licences": licences}
 
 
 def _schedule(config: Mapping) -> dict:

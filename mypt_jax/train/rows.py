@@ -18,6 +18,7 @@ class Rows:
         config: Mapping,
         *,
         past_tokens: int,
+        more_tokens: int,
         loader: loaders.TrainLoader,
         guard: step_guard.StepGuard,
         watch: timing.Timing,
@@ -26,6 +27,7 @@ class Rows:
         self._config, self.loader, self.guard = config, loader, guard
         self._watch, self._mesh = watch, mesh
         self._past_tokens = past_tokens  # of the ancestors
+        self._more_tokens = more_tokens  # of this run, where its batches were others
         self._tokens_per_step = config["batch_size"] * config["model"]["block_size"]
 
     def is_due(self, done: int) -> bool:
@@ -41,11 +43,12 @@ class Rows:
             return row
         counts, epochs = self.loader.counts(done), self.loader.epochs(done)
         windows = max(1, sum(counts.values()))
+        tokens = done * self._tokens_per_step + self._more_tokens
         return {
             **row,
             "nonfinite_steps": self.guard.nonfinite_steps,
-            "tokens": done * self._tokens_per_step,
-            "lineage_tokens": self._past_tokens + done * self._tokens_per_step,
+            "tokens": tokens,
+            "lineage_tokens": self._past_tokens + tokens,
             **self._watch.figures(self._tokens_per_step, self._mesh, self._config["model"]),
             **{f"share/{key}": int(n) / windows for key, n in counts.items()},
             **{f"epochs/{key}": float(epochs[key]) for key in counts},

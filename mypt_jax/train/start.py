@@ -1,6 +1,7 @@
 """How a run is started or resumed: its files opened, checked and taken into possession."""
 
 import contextlib
+import functools
 import time
 from collections.abc import Mapping
 
@@ -26,7 +27,7 @@ from mypt_jax.monitor import (
     trackers,
     watchdog,
 )
-from mypt_jax.runs import layout, lease
+from mypt_jax.runs import layout, lease, lineage
 from mypt_jax.schema import duration
 from mypt_jax.schema.validation import Validated
 from mypt_jax.storage import mirror
@@ -84,11 +85,19 @@ def open_loop(
     with ledger.phase("restore" if layout.steps(config["workdir"]) else "compilation"):
         state, meta, found = _start(validated, program, saver, link)
         done = int(state["step"])
-    # A run that goes on keeps the order of windows and the offsets that it began with.
-    loader = inputs.open_loader(validated, program, meta) if meta else loader
     if meta:
         workdir, init_from = config["workdir"], config["init_from"]
         record = layout.located(workdir, meta["lineage"], init_from=init_from)
+        # A run that goes on keeps the order of windows and the offsets that it began with.
+        loader, changed = provenance.check_data(
+            record,
+            config,
+            validated.mixture,
+            meta["data"],
+            done,
+            open_loader=functools.partial(inputs.open_loader, validated, program),
+        )
+        found = [*found, *changed]
     else:
         record = provenance.new(validated, loader, program, state)
     if validated.teacher is not None:  # which a run that goes on may have had none of before
@@ -169,6 +178,7 @@ def _make_loop(
         rows=rows.Rows(
             config,
             past_tokens=_past_tokens(run.record),
+            more_tokens=_more_tokens(run.record, config),
             loader=loader,
             guard=guard,
             watch=watch,
@@ -186,7 +196,10 @@ def _make_loop(
             shares={part.key: float(part.share) for part in validated.mixture.components},
             frozen=frozen,
             domain_epochs=duration.domain_epochs(
-                config, validated.mixture, run.record.get("drawn", {})
+                config,
+                validated.mixture,
+                run.record.get("drawn", {}),
+                since=lineage.changed(run.record)["step"],
             ),
             token_bytes=validated.tokenizer.token_bytes(),
             ledger=ledger,
@@ -202,6 +215,14 @@ def _past_tokens(record: Mapping) -> int:
     """What the ancestors were trained on, one after another."""
     seen = (one["tokens_by_source"].values() for one in record["ancestors"])
     return sum(sum(tokens) for tokens in seen)
+
+
+def _more_tokens(record: Mapping, config: Mapping) -> int:
+    """What a run was trained on before its data was changed, above what its batches of now would
+    have been until then."""
+    before, block_size = lineage.changed(record), config["model"]["block_size"]
+    windows = sum(before["windows"].values()) - before["step"] * config["batch_size"]
+    return windows * block_size
 
 
 def _say_memory(program: step.Program) -> None:
@@ -257,7 +278,7 @@ def _write_records(run: Run, *, first_step: int) -> None:
         run_id=run.record["run_id"],
         first_step=first_step,
         say=run.note,
-        past_tokens=_past_tokens(run.record),
+        past_tokens=_past_tokens(run.record) + _more_tokens(run.record, config),
         tokens_per_step=config["batch_size"] * config["model"]["block_size"],
     )
     for tracker in trackers.start(told):
@@ -285,9 +306,6 @@ def _resume(
     same."""
     run, config = loop.run, loop.run.config
     notes = [f"resumed {run.workdir} at step {done}"]
-    notes += provenance.check_data(
-        run.record, config, validated.mixture, loop.loader, meta["data"], done
-    )
     notes += provenance.check_numerics(run.record, config, program, done)
     notes += provenance.check_schedule(run.record, config, done)
     averaging.check_resume(run.record, config, done)

@@ -41,6 +41,25 @@ def test_it_goes_on_with_a_rate_that_rises_again_and_says_so(base, lineage_value
     assert [note for note in record["notes"] if said in note]
 
 
+def test_with_another_batch_tokens_are_what_was_read(base, lineage_values, capsys):
+    """Those of the first steps were counted by the new batch size."""
+    before = layout.metrics(base)[-1]
+    sequence = lineage_values["model.block_size"]
+    for steps, batch_size in ((4, 4), (5, 4), (6, 2)):
+        more = {"num_steps": steps, "batch_size": batch_size, "data.allow_change": True}
+        more |= {"log.every_steps": 1, "workdir": base, "checkpoint.keep_optimizer": True}
+        family_factory.run_stage("base", lineage_values | more)
+    told = capsys.readouterr().out
+    assert told.count("the data of") == 2, "a change is told once"
+    tokens = {row["step"]: row["tokens"] for row in layout.metrics(base) if "tokens" in row}
+    drew = before["tokens"] + (3 * 4 + 2) * sequence
+    assert tokens[2] == before["tokens"] and tokens[6] == drew
+    assert layout.metrics(base)[-1]["lineage_tokens"] == drew
+    record = layout.record(base)
+    assert sum(record["tokens_by_source"].values()) == drew
+    assert record["data"]["changed"]["step"] == 5
+
+
 def test_a_child_goes_on_while_its_parent_is_trained_longer(base, lineage_values, tmp_path):
     """Which is unfinished then, and was at another step when the child began."""
     values = lineage_values | {"workdir": tmp_path / "v3", "init_from": base}

@@ -3,8 +3,9 @@
 import pytest
 
 from configs import base
-from data_pipeline.batches import loader, mixture
+from data_pipeline.batches import loader, mixture, window_order
 from data_pipeline.errors import UserError
+from mypt_jax.runs import drawn, lineage
 from mypt_jax.train import provenance
 
 
@@ -18,10 +19,11 @@ def opened(
 
 
 def resume(before: loader.TrainLoader, mixed: mixture.Mixture, now: loader.TrainLoader) -> tuple:
-    record: dict = {"notes": []}
+    record: dict = {"notes": [], "data": {}}
     config = {"workdir": "runs/x", "data": {"allow_change": False}}
     saved = {"fingerprint": before.fingerprint, "describe": before.describe()}
-    return record, provenance.check_data(record, config, mixed, now, saved, 6)
+    found = provenance.check_data(record, config, mixed, saved, 6, open_loader=lambda *_: now)
+    return record, found[1]
 
 
 def test_a_base_that_is_evaluated_on_the_domain_later_goes_on(datasets):
@@ -41,6 +43,85 @@ def test_other_training_text_is_refused(datasets):
     for mixed, now in (opened(domain, general, 0.25), opened(domain, (), 0.0)):
         with pytest.raises(UserError, match="the data of runs/x changed since step 6"):
             resume(before, mixed, now)
+
+
+def windows(train: loader.TrainLoader, steps: range) -> set[bytes]:
+    return {row.tobytes() for step in steps for row in train.batch(step).tokens}
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 8])
+def test_a_run_that_goes_on_with_another_batch_reads_what_it_had_not(batch_size, datasets):
+    """Windows were left out, or came twice in an epoch, and those of earlier steps were counted by
+    the new batch size."""
+    mixed, before = opened((), (datasets["general"],), 1.0)
+    assert before.epochs(20)["general/encyclopedia"] < 1
+    record: dict = {"notes": [], "ancestors": [], "drawn": {}, "data": {}}
+    record["data"] = provenance.data(mixed, before)
+    saved = {"fingerprint": before.fingerprint, "describe": before.describe()}
+    lineage.count_windows(record, before.counts(6), 32)
+    config = {"workdir": "runs/x", "data": {"allow_change": True}}
+    (part,) = mixed.components
+
+    def open_loader(record: dict, version: int) -> loader.TrainLoader:
+        past = {part.key: drawn.past(record["drawn"], part)}
+        first = lineage.changed(record)["step"]
+        return loader.TrainLoader(
+            mixed, block_size=32, batch_size=batch_size, seed=3, past=past, first_step=first
+        )
+
+    now, (line,) = provenance.check_data(record, config, mixed, saved, 6, open_loader=open_loader)
+    assert f"batch_size: 4 -> {batch_size}" in line and record["notes"] == [line[9:]]
+    seen, next_ones = windows(before, range(6)), windows(now, range(6, 12))
+    assert len(next_ones) == 6 * batch_size and not seen & next_ones
+    lineage.count_windows(record, now.counts(12), 32)
+    drew = 6 * 4 + 6 * batch_size
+    assert record["tokens_by_source"] == {"general/encyclopedia": drew * 32}
+    assert now.epochs(12) == {"general/encyclopedia": pytest.approx(drew / before_epoch(before))}
+    # It goes on so without another word, and a child of it finds all that it drew.
+    saved = {"fingerprint": now.fingerprint, "describe": now.describe()}
+    again, lines = provenance.check_data(record, config, mixed, saved, 12, open_loader=open_loader)
+    assert lines == [] and windows(again, range(6, 12)) == next_ones
+    own = {"seed": 3, "model": {"block_size": 32}}
+    segments = drawn.table(record, own)[part.train_fingerprint]
+    assert [one["windows"] for one in segments] == [24, 6 * batch_size]
+    child = loader.TrainLoader(
+        mixed,
+        block_size=32,
+        batch_size=4,
+        seed=5,
+        past={part.key: [window_order.Segment(**one) for one in segments]},
+    )
+    assert not windows(child, range(2)) & (seen | next_ones)
+
+
+def before_epoch(train: loader.TrainLoader) -> float:
+    """Windows in an epoch of the only source."""
+    return 4 / train.epochs(1)["general/encyclopedia"]
+
+
+def test_what_a_run_was_trained_on_before_a_change_stays_told(datasets):
+    """A source that left the mixture keeps its tokens and its licence."""
+    domain, general = (datasets["domain"],), (datasets["general"],)
+    mixed, before = opened(domain, general, 0.5)
+    record: dict = {"notes": [], "ancestors": [], "drawn": {}}
+    record["data"] = provenance.data(mixed, before)
+    lineage.count_windows(record, before.counts(6), 32)
+    first, licences = dict(record["tokens_by_source"]), lineage.licences(record)
+    saved = {"fingerprint": before.fingerprint, "describe": before.describe()}
+    other, _ = opened((), general, 1.0)
+
+    def open_loader(record: dict, version: int) -> loader.TrainLoader:
+        first_step = lineage.changed(record)["step"]
+        return loader.TrainLoader(other, block_size=32, batch_size=4, seed=0, first_step=first_step)
+
+    config = {"workdir": "runs/x", "data": {"allow_change": True}}
+    now, _ = provenance.check_data(record, config, other, saved, 6, open_loader=open_loader)
+    lineage.count_windows(record, now.counts(7), 32)
+    more = {"general/encyclopedia": first["general/encyclopedia"] + 4 * 32}
+    assert record["tokens_by_source"] == first | more
+    assert lineage.licences(record) == licences
+    table = drawn.table(record, {"seed": 0, "model": {"block_size": 32}})
+    assert sum(one["windows"] for text in table.values() for one in text) == 7 * 4
 
 
 def test_another_number_of_cores_is_told_where_it_was_known(monkeypatch):
