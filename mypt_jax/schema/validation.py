@@ -51,7 +51,9 @@ def validate(
     _check_workdir(config["workdir"])
     mixture, elsewhere, extra = open_data(config, overridden)
     components = [*mixture.components, *elsewhere, *extra]
-    together.check_objective(config, overridden)
+    # What an earlier version took goes on by the command that began it.
+    is_begun = bool(layout.steps(config["workdir"]))
+    together.check_objective(config, () if is_begun else overridden)
     tokenizer = _check_tokenizer(config, components)
     mixtures.check_overlap(components)
     if config["data"]["bos_at_cuts"]:

@@ -10,6 +10,7 @@ from configs import base, v3
 from data_pipeline.errors import UserError
 from mypt_jax.runs import lineage
 from mypt_jax.schema import duration, validation
+from tests import run_factory
 
 
 def settings(datasets, tmp_path, stage=base, **overrides):
@@ -249,3 +250,15 @@ def test_low_replay_is_a_warning(make, tmp_path):
     finished_run(tmp_path / "base", make(), tokenizer_sha256=own)
     found = validation.validate(make(v3, init_from=str(tmp_path / "base"), data__replay_ratio=0.05))
     assert any("catastrophic forgetting" in note for note in found.notes)
+
+
+def test_what_an_earlier_version_took_goes_on_by_the_command_that_began_it(make, tmp_path):
+    """max_forgetting=0 was typed for no limit; who begins a run so now would train without one."""
+    typed = {"overridden": {"objective.max_forgetting"}}
+    begun = run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(5, 5))
+    config = make(workdir=str(begun))
+    (begun / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match="leave it out for no limit"):
+        validation.validate(config, **typed)
+    (begun / "checkpoints/00000006").mkdir(parents=True)
+    assert validation.validate(config, **typed).config["objective"]["max_forgetting"] == 0
