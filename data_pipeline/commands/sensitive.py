@@ -8,6 +8,7 @@ public IP addresses are those of the corpus commands. None of them sees names of
 or what only a reader understands.
 """
 
+import bisect
 import collections
 import dataclasses
 import re
@@ -29,13 +30,16 @@ _LONG_LINE = re.compile(r"[^\n]{16384}")
 _STRETCH, _COMMON = 8192, 2048
 # What may be one; its check digits decide. Cards: ISO/IEC 7812, the ranges of the large issuers.
 _IBAN = re.compile(r"\b[A-Z]{2}\d\d(?: ?[A-Z\d]{4}){2,7}(?: ?[A-Z\d]{1,3})?\b")
-_AHV = re.compile(r"\b756\.?\d{4}\.?\d{4}\.?\d\d\b")
+_AHV = re.compile(r"\b756\.? ?\d{4}\.? ?\d{4}\.? ?\d\d\b")
 _CARD = re.compile(
     r"(?<![\w.,+-])"
     r"(?:(?:4\d{3}|5[1-5]\d\d|2[2-7]\d\d|6011|65\d\d)([ -]?)\d{4}\1\d{4}\1\d{4}"
     r"|3[47]\d\d([ -]?)\d{6}\2\d{5})"
     r"(?![.,-]?\w)"
 )
+# A number may go on in the next line, also of a quoted mail.
+_WRAP = re.compile(r"(?<=[\dA-Z.-])[ \t]*\r?\n[ \t>]*(?=[\dA-Z(])")
+_WRAPPED_TELEPHONE = re.compile(r"\+\d[\d ()./-]{0,20}\r?\n[ \t>]*[\d(]")
 _KEY_END = re.compile(r"-----END [A-Z ]*PRIVATE KEY(?: BLOCK)?-----")
 
 
@@ -76,8 +80,13 @@ class Watch:
         counts: collections.Counter[str] = collections.Counter()
         # Secrets first: a part of one may look like something else.
         text = _replaced(text, self._secrets(text), MASKED_SECRET, counts)
-        text = _replaced(text, _accounts(text), MASKED_ACCOUNT, counts)
-        text = _replaced(text, _telephones(text), MASKED_NUMBER, counts)
+        whole = _Unwrapped(text)
+        text = _replaced(text, whole.spans(_accounts(whole.text)), MASKED_ACCOUNT, counts)
+        numbers = _telephones(text)
+        if _WRAPPED_TELEPHONE.search(text):
+            whole = _Unwrapped(text)
+            numbers += whole.spans(_telephones(whole.text))
+        text = _replaced(text, numbers, MASKED_NUMBER, counts)
         text, addresses = clean.mask(text)
         return text, counts + collections.Counter(addresses)
 
@@ -127,6 +136,31 @@ def _detectors() -> list:
     ]
 
 
+class _Unwrapped:
+    """A text in which what may be one number stands in one line, and where that was in it."""
+
+    def __init__(self, text: str):
+        parts, end, length = [], 0, 0
+        self._begin_N, self._more_N = [0], [0]  # from here on the text was so much further
+        for match in _WRAP.finditer(text):
+            # What a hyphen ends goes on at once; words, and what a full stop ends, stay apart.
+            parts += [text[end : match.start()], "" if text[match.start() - 1] == "-" else " "]
+            length += len(parts[-2]) + len(parts[-1])
+            end = match.end()
+            self._begin_N.append(length)
+            self._more_N.append(end - length)
+        self.text = "".join([*parts, text[end:]])
+
+    def spans(self, found: list[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+        """Of the text as it is what was found in it as it stands here."""
+        return [
+            (self._place(first), self._place(last - 1) + 1, kind) for first, last, kind in found
+        ]
+
+    def _place(self, at: int) -> int:
+        return at + self._more_N[bisect.bisect_right(self._begin_N, at) - 1]
+
+
 def _accounts(text: str) -> list[tuple[int, int, str]]:
     from stdnum import iban, luhn
     from stdnum.ch import ssn
@@ -142,7 +176,7 @@ def _accounts(text: str) -> list[tuple[int, int, str]]:
         place = match.start() + max(1, len(value))
     for kind, pattern, checks in (("card numbers", _CARD, luhn), ("AHV numbers", _AHV, ssn)):
         for match in pattern.finditer(text):
-            if checks.is_valid(re.sub("[ -]", "", match[0])):
+            if checks.is_valid(re.sub("[ .-]", "", match[0])):
                 found.append((*match.span(), kind))
     return found
 

@@ -77,6 +77,55 @@ def test_numbers_of_accounts_are_known_by_their_check_digits(kind, number):
     )
 
 
+@pytest.mark.parametrize("wrap", ["\n", "\r\n    ", " \n> > "])
+@pytest.mark.parametrize(
+    ("kind", "number"),
+    [
+        ("IBANs", "CH93 0076 2011|6238 5295 7"),
+        ("IBANs", "GB29|NWBK 6016 1331 9268|19"),
+        ("AHV numbers", "756.9217.|0769.85"),
+        ("card numbers", "4111 1111|1111 1111"),
+        ("card numbers", "5555-5555-|5555-4444"),
+        ("telephone numbers", "+41 44 668|18 00"),
+        ("telephone numbers", "+1 202-456-|1111"),
+    ],
+)
+def test_a_number_that_goes_on_in_the_next_line_is_one(kind, number, wrap):
+    pytest.importorskip("stdnum", reason="requirements-sensitive.txt")
+    watch = sensitive.Watch("mask")
+    number = number.replace("|", wrap)
+    text = f"In\n2024 by A.\nB pay\n{number}\nnow, ÄÖ.\n{number}.\n7 of\n8\n"
+    (found,) = watch.documents([document(text)])
+    assert watch.counts["s"] == {kind: 2}
+    mask = sensitive.MASKED_NUMBER if kind[0] == "t" else sensitive.MASKED_ACCOUNT
+    assert found.text == text.replace(number, mask)
+
+
+def test_numbers_of_two_lines_are_two():
+    pytest.importorskip("stdnum", reason="requirements-sensitive.txt")
+    lines = ["4111 1111 1111 1111", "5555-5555-5555-4444", "AT61 1904 3002 3457 3201", "AB12 3456"]
+    lines += ["DE89 3704 0044 0532 0130 00", "22 items", "+41 44 668 18 00", "22 items", "+1 2"]
+    watch = sensitive.Watch("mask")
+    (found,) = watch.documents([document("\n".join(lines))])
+    assert watch.counts["s"] == {"card numbers": 2, "IBANs": 2, "telephone numbers": 1}
+    kept = [line for line in found.text.split("\n") if "[" not in line]
+    assert kept == ["AB12 3456", "22 items", "+1 202-555-0100", "22 items", "+1 2"]
+
+
+@given(st.text(alphabet="1A.- \n\t>x", max_size=60), st.data())
+def test_places_in_an_unwrapped_text_are_those_of_the_text(text, data):
+    whole = sensitive._Unwrapped(text)
+    if not whole.text:
+        return
+    first = data.draw(st.integers(0, len(whole.text) - 1))
+    last = data.draw(st.integers(first + 1, len(whole.text)))
+    ((start, end, _),) = whole.spans([(first, last, "")])
+    blank = " \n\t>"
+    assert [c for c in text[start:end] if c not in blank] == [
+        c for c in whole.text[first:last] if c not in blank
+    ]
+
+
 @pytest.mark.parametrize(
     "before", ["AT61 1904 3002 3457 3201", "AT611904300234573201", "ORDER AB12 CDEF 3456"]
 )
