@@ -51,7 +51,7 @@ class ReadError(errors.UserError):
         self.kind = kind
 
     def __reduce__(self) -> tuple:
-        """From one process to another."""
+        """From one process to another: an exception is made again from its message alone."""
         return type(self), (self.kind, str(self))
 
 
@@ -115,6 +115,7 @@ def encodings_in(data: bytes) -> tuple[str, ...]:
 
 def read_bytes(stream: BinaryIO, *, path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """Returns the whole stream; raises ReadError("too_large") above max_bytes."""
+    # One byte more than is allowed tells, without reading what a bomb unpacks to.
     data = stream.read(max_bytes + 1)
     if len(data) > max_bytes:
         raise ReadError("too_large", f"{path}: more than {max_bytes} bytes")
@@ -127,11 +128,12 @@ def decode(data: bytes, *, path: str, encodings: tuple[str, ...] = ("utf-8",)) -
     The first of `encodings` that fits is used; raises ReadError("undecodable") if none does.
     NUL never occurs in text, so its presence means a binary file.
     """
+    # A byte order mark is surer than what is declared: no other text begins so.
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         encodings = ("utf-16",)
     for encoding in encodings:
         try:
-            if encoding == "cp1252":
+            if encoding == "cp1252":  # by our table: Python's refuses five bytes, and the file
                 text = data.decode("latin-1").translate(_CP1252)
             else:
                 text = data.decode(encoding)

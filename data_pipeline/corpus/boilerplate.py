@@ -48,6 +48,7 @@ def _without_lines(text: str, pattern: re.Pattern) -> str:
     for block in blocks:
         lines = block.split("\n")
         left = [line for line in lines if not pattern.fullmatch(line)]
+        # An empty block that nothing was cut from stays: some texts are parted by two.
         if len(left) == len(lines) or any(left):
             kept.append("\n".join(left))
     return "\n\n".join(kept)
@@ -63,6 +64,7 @@ _RFC_NUMBER = (
 )
 _RFC_NUMBERED = re.compile(rf"[ \t]*{_RFC_NUMBER}[ \t]{{1,6}}\S.{{0,70}}")
 _RFC_NAMED = re.compile(r"[A-Z][A-Za-z' ]{2,40}")
+# "Copyright (C) The IETF Trust" stands alone like a heading, and is of the statement below one.
 _RFC_INDENTED_NAME = re.compile(r"[ \t]*(?!Copyright \()[A-Z][A-Za-z0-9'&,/:() -]{2,60}")
 _RFC_DROPPED = re.compile(
     r"(?:\d+\.?\s+)?(?:Status of this Memo|Copyright Notice|Full Copyright Statement|"
@@ -70,6 +72,7 @@ _RFC_DROPPED = re.compile(
     r"Copyright Statement|Acknowledg(?:e)?ment of Funding|Disclaimer)\.?",
     re.IGNORECASE,
 )
+# A sentence of the RFC Editor's, below a heading of its own or at the end of another section.
 _RFC_FUNDING = re.compile(
     r"\n\n(?:[ \t]*(?:\d+\.?[ \t]+)?Acknowledge?ments?\n\n)?"
     r"[ \t]*Funding for the RFC Editor function is[^.]*\.(?=\n\n|\n*\Z)"
@@ -132,6 +135,7 @@ def _contents_end(blocks: list[str], start: int) -> int:
 
 def rfc(text: str) -> str:
     """Status, copyright, funding and contents of an RFC; its sections and references stay."""
+    # Funding first: without it an acknowledgement that says nothing else has no heading left over.
     text = _RFC_FUNDING.sub("", text)
     return _without_contents(_without_sections(text, _RFC_DROPPED, _is_rfc_heading))
 
@@ -147,6 +151,7 @@ def pep(text: str) -> str:
     return _PEP_COPYRIGHT.sub("", _EMACS.sub("\n\n", text).removesuffix("\n\n"))
 
 
+# Always the last sections, so that all behind the title goes; whom to mail about the page.
 _MAN_COLOPHON = re.compile(r"\n+(?:COLOPHON|KOLOPHON|ÜBERSETZUNG|TRANSLATION)\n(?:.|\n)*\Z")
 _MAN_SECTIONS = re.compile(
     r"(?:AUTHORS?|AUTOR(?:EN)?|COPYRIGHT|REPORTING BUGS|FEHLER MELDEN|DISTRIBUTION|LIZENZ)"
@@ -209,6 +214,7 @@ def mdn(text: str) -> str:
     blocks = text.split("\n\n")
     kept = []
     for number, block in enumerate(blocks):
+        # The end of the page counts as one: nothing is left below the heading there either.
         following = blocks[number + 1] if number + 1 < len(blocks) else "See also"
         if block in _MDN_MACRO_SECTIONS and following in _MDN_MACRO_SECTIONS | _MDN_LINKS:
             continue
@@ -216,6 +222,7 @@ def mdn(text: str) -> str:
     return "\n\n".join(kept)
 
 
+# Either alone stands in many texts, such as an article on copyright.
 _LICENCE_WORDS = re.compile(
     r"licen[cs]ed? under|all rights reserved|redistribution and use|without warranty|"
     r"DO NOT ALTER OR REMOVE COPYRIGHT|SPDX-License-Identifier|permission is hereby granted",
@@ -229,7 +236,7 @@ def licence_header(text: str) -> str:
     kept = [
         block
         for number, block in enumerate(blocks)
-        if number >= 3
+        if number >= 3  # further down it is what the page is about
         or not (
             _LICENCE_WORDS.search(block)
             and re.search(r"copyright|SPDX|\(c\)", block, re.IGNORECASE)

@@ -63,6 +63,7 @@ def plan(sources: list[registry.Source], *, roots: dict, work_dir: Path, mask: b
                 f"source {source.name}: got no directory {root}, wanted its files there; "
                 "run with --fetch, or leave it out with --exclude"
             )
+        # A part of a source looks like a source: half a corpus would be built without a word.
         if (root / files.UNFINISHED).exists():
             raise errors.UserError(
                 f"source {source.name}: fetching {root} was interrupted; run again with --fetch, "
@@ -99,7 +100,7 @@ def wanted(source: registry.Source, root: Path) -> Iterator[tuple[str, int, int]
 
 def _groups(source, found: list[tuple[str, int, int]]) -> Iterator[list[tuple[str, int, int]]]:
     if readers.READERS[source.reader].takes != "file":
-        yield found
+        yield found  # such a reader joins files, and must have them all
         return
     group: list[tuple[str, int, int]] = []
     size = 0
@@ -118,6 +119,7 @@ def _groups(source, found: list[tuple[str, int, int]]) -> Iterator[list[tuple[st
 def _part(source, root: Path, group, work_dir: Path, mask: bool) -> Part:
     described = dataclasses.asdict(source)
     described["origin"] = source.origin
+    # Sizes and dates stand for the text: hashing a corpus to learn that it was read takes as long.
     named = json.dumps([VERSION, described, mask, group], sort_keys=True)
     key = f"{source.name}-{hashlib.sha256(named.encode()).hexdigest()[:20]}"
     names = tuple(name for name, _, _ in group)
@@ -206,6 +208,7 @@ def _has_not_changed(included: dict[str, list[int] | None], root: Path) -> bool:
 
 def _exact(text: str) -> tuple[int, int]:
     """128 bits of the text without regard to white space."""
+    # Of 64 bits two would meet by chance among a few billion documents, and one would be dropped.
     digest = xxhash.xxh3_128_intdigest(" ".join(text.split()).encode())
     return digest >> 64, digest & (1 << 64) - 1
 
@@ -222,6 +225,7 @@ def _cleaned(part: Part, report: Report) -> Iterator[document.Document]:
         report.add("chars_read", len(found.text))
         text = clean.clean(found.text, rules=tuple(source["boilerplate"]), count=cut)
         lang = found.lang or source["lang"]
+        # Judged after it was cleaned: of what is boilerplate alone nothing may be left.
         reason = quality.reason(text, lang=lang, limits=source["quality"])
         if reason:
             report.add(f"dropped/{reason}", example=f"{found.id}: {text[:100]}")

@@ -82,6 +82,8 @@ def load(path: str | Path) -> list[Source]:
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
         raise errors.UserError(f"{path}: got no schema {SCHEMA}, wanted a registry of sources")
     rows = found.get("sources")
+    # By hand up to here: the schema library is asked about one source at a time, so that what is
+    # wrong is said of it by its name.
     if not isinstance(rows, list) or not rows:
         raise errors.UserError(f"{path}: got no sources, wanted a list of them")
     common = found.get("exclude", [])
@@ -90,7 +92,7 @@ def load(path: str | Path) -> list[Source]:
     sources = [_source(row, number, common, path) for number, row in enumerate(rows)]
     names = [source.name for source in sources]
     for name in names:
-        if names.count(name) > 1:
+        if names.count(name) > 1:  # its files would lie in one directory
             raise errors.UserError(f"{path}: source {name!r} stands twice, wanted unique names")
     return sources
 
@@ -99,7 +101,7 @@ def select(sources: list[Source], *, only: list[str], exclude: list[str]) -> lis
     """Returns the sources chosen on the command line; raises UserError for an unknown name."""
     known = {source.name for source in sources}
     for name in [*only, *exclude]:
-        if name not in known:
+        if name not in known:  # a slip in --exclude would build what was to be left out
             raise errors.UserError(f"got source {name!r}, wanted one of {', '.join(sorted(known))}")
     chosen = [s for s in sources if (not only or s.name in only) and s.name not in exclude]
     if not chosen:
@@ -112,6 +114,7 @@ def _source(row, number: int, common: list[str], path) -> Source:
     schema.checked(schema.Source, row, where)
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
     values["exclude"] = tuple(values.get("exclude", ())) + tuple(common)
+    # The earlier of two sources keeps a text that both have.
     values.setdefault("priority", number)
     source = Source(**values)
     _check(source, where)
@@ -159,6 +162,7 @@ def _check_options(source: Source, where: str, wrong: Callable[..., NoReturn]) -
         is_list = isinstance(default, tuple)
         kind = type(default[0]) if is_list and default else str if is_list else type(default)
         values = value if is_list and isinstance(value, list) else [value]
+        # By type: JSON's true is an int to isinstance.
         if is_list != isinstance(value, list) or any(type(each) is not kind for each in values):
             said = f"a list of {kind.__name__}" if is_list else kind.__name__
             wrong(f"option {name}", value, said)

@@ -33,6 +33,7 @@ def write_view(
     out_dir = Path(os.path.abspath(out_dir))
     datasets = {one.dataset.path: one.dataset for one in made.components}
     with atomic.staged_directory(out_dir) as staging:
+        # Paths from where it lies: a view that is moved with its datasets finds them.
         atomic.write_json(
             staging / mixture.MANIFEST,
             {
@@ -82,7 +83,7 @@ def materialize(
     domain = [one for one in made.components if one.role == "domain"]
     general = [one for one in made.components if one.role == "general"]
     for one in domain:
-        if one.data.storage != "shards":
+        if one.data.storage != "shards":  # its files are copied as they are
             raise errors.UserError(
                 f"{one.dataset.path} is stored as {one.dataset.storage}: prepare it again, or "
                 "leave --materialize out (a view needs no copy)"

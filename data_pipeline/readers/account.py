@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 _LETTERS = bytes(byte if byte >= 0x80 or chr(byte).isalnum() else 0x20 for byte in range(256))
 _SIGNS = re.compile(rb"\xc2[\x80-\xbf]|\xe2[\x80\x81][\x80-\xbf]|\xe3\x80[\x80-\xbf]")
 _NONCHARACTERS = re.compile(rb"\xef\xb7[\x90-\xaf]")  # marks of code and of raised words
-_SAMPLE = 12
+_SAMPLE = 12  # unaccounted words that an example shows
 
 # A reason and the text that it is given for.
 Pieces = Iterable[tuple[str, str]]
@@ -69,7 +69,7 @@ class Words(Account):
         self, raw: str, shown: str, *, where: str, pieces: Callable[[str], Pieces] | None = None
     ) -> None:
         left_out, self._left_out = self._left_out, []
-        if raw is shown:
+        if raw is shown:  # a plain text: nothing to compare
             self.total["in"] += (number := count(raw))
             self.total["out"] += number
             return
@@ -78,6 +78,7 @@ class Words(Account):
         self.total["out"] += common + added.total()
         self.total["added"] += added.total()
         before = missing.total()
+        # First, since what a tag inside of a word parted is no loss that a reason should claim.
         for word in added.elements():
             _join(word, missing)
         missing = +missing
@@ -86,6 +87,7 @@ class Words(Account):
         for reason, text in _chained(left_out, pieces, raw):
             if not missing:
                 return
+            # As many as are missing and no more: a reason given twice explains a word once.
             found = collections.Counter(words(text)) & missing
             if found:
                 self.reasons[reason] += found.total()
@@ -130,6 +132,7 @@ def count(text: str) -> int:
 
 def _data(text: str) -> bytes:
     data = text.encode("utf-8", "ignore")
+    # Bytes, not characters: a table of 256 takes half the time of a pattern.
     if text.isascii():
         return data
     return _SIGNS.sub(b" ", _NONCHARACTERS.sub(b"", data))
@@ -140,16 +143,25 @@ def _join(word: bytes, missing: collections.Counter) -> bool:
 
     Markup inside of a word parts it: 54*a* is 54a.
     """
-    if not word:
-        return True
-    for end in range(len(word), 0, -1):
-        part = word[:end]
-        if missing[part] > 0:
-            missing[part] -= 1
-            if _join(word[end:], missing):
-                return True
-            missing[part] += 1
-    return False
+    # Ends that led nowhere are not tried again, though by other words before them they might have
+    # led somewhere: there are exponentially many ways through a word of few letters.
+    parts: list[bytes] = []
+    dead: set[int] = set()
+    begin, end = 0, len(word)
+    while begin < len(word):
+        while end > begin and (end in dead or missing[word[begin:end]] <= 0):
+            end -= 1
+        if end > begin:
+            parts.append(word[begin:end])
+            missing[parts[-1]] -= 1
+            begin, end = end, len(word)
+        elif parts:
+            dead.add(begin)
+            missing[parts[-1]] += 1
+            begin, end = begin - len(parts.pop()), begin - 1
+        else:
+            return False
+    return True
 
 
 def _compared(raw: str, shown: str) -> tuple[int, collections.Counter, collections.Counter]:

@@ -24,7 +24,7 @@ def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[do
     """Yields the message; raises ReadError("no_mail") where no line of a header begins it."""
     data = document.read_bytes(stream, path=path, max_bytes=MAX_MESSAGE_BYTES)
     message = email.message_from_bytes(data)
-    if not message.keys():
+    if not message.keys():  # the parser takes anything: a text without a header is all body
         raise document.ReadError("no_mail", f"{path}: no header of a message, wanted e-mail")
     yield from _document(message, path, path, account)
 
@@ -54,6 +54,7 @@ def _messages(stream: BinaryIO, path: str) -> Iterator[bytes | None]:
             raise document.ReadError("no_mail", f'{path}: no mailbox, no "From " in its first line')
         else:
             size += len(line)
+            # One that is too large is read to its end, where the next one begins.
             if size <= MAX_MESSAGE_BYTES:
                 # A line of text that would look like a beginning is written with a >.
                 is_quoted = line.startswith(b">") and line.lstrip(b">").startswith(b"From ")
@@ -69,6 +70,7 @@ def _document(
     subject = _header(message.get("Subject", ""))
     parts = list(_bodies(message, where, account, 0))
     shown = "\n\n".join([subject, *(text for _, text in parts if text)]).strip("\n")
+    # Read only to be counted: names and addresses of people are in no document.
     headers = "\n".join(_header(value) for name, value in message.items() if name != "Subject")
     raw = "\n".join([subject, headers, *(raw for raw, _ in parts)])
     markup = "\n".join(raw for raw, text in parts if raw != text)
@@ -98,13 +100,15 @@ def _bodies(
     """Yields (text as it was sent, text as it is shown) of each part that is no attachment."""
     inner = part.get_payload()
     if part.get_content_maintype() == "multipart" and isinstance(inner, list):
+        # A part in a part in a part costs its sender a line each.
         if depth > _MAX_DEPTH or len(inner) > _MAX_PARTS:
             account.note("message_too_deep", where)
             return
         parts = [each for each in inner if isinstance(each, email.message.Message)]
         found = [list(_bodies(each, where, account, depth + 1)) for each in parts]
         if part.get_content_subtype() == "alternative":
-            # The forms go from the plainest to the richest.
+            # The forms go from the plainest to the richest; an empty plain one, which some programs
+            # send for form's sake, is no text.
             forms = sorted(filter(None, found), key=lambda each: not any(text for _, text in each))
             shown = forms[0] if forms else []
             for each in found:
@@ -137,6 +141,7 @@ def _text(part: email.message.Message, where: str, account: Account) -> str:
     if not isinstance(data, bytes):
         return ""
     declared = part.get_content_charset() or ""
+    # Much mail declares what it is not: the others are tried behind it.
     known = (declared,) if document.charset(declared) else ()
     try:
         return _clean(document.decode(data, path=where, encodings=(*known, *document.WESTERN)))

@@ -1,6 +1,7 @@
 # ruff: noqa: E501 (golden texts stand as they are)
 """Every word of a file is in a document, left out for a reason, or unaccounted: nothing else."""
 
+import collections
 import io
 
 import pytest
@@ -52,6 +53,33 @@ def test_a_reason_explains_no_more_than_is_missing():
     counted.read("one two two four five", "one", where="f", pieces=lambda raw: pieces)
     assert counted.reasons == {"note": 2, "markup/x": 1}
     assert told == [("left_out/note", "one two two three"), ("unaccounted", "f: five")]
+
+
+@given(st.lists(st.sampled_from(["a", "aa", "b", "ab"]), max_size=12), st.randoms())
+def test_a_word_of_parts_that_are_missing_is_put_together(parts, rng):
+    rng.shuffle(parts)
+    missing = collections.Counter(part.encode() for part in parts)
+    before = missing.copy()
+    if account._join("".join(parts).encode(), missing):
+        assert not +missing or sum(map(len, missing.elements())) == 0
+    else:
+        assert missing == before, "nothing was taken for a word that was not put together"
+
+
+def test_no_word_takes_exponential_time():
+    """One of 40 letters in a page of short words took longer than anybody waits."""
+    missing = collections.Counter({b"a" * n: 40 for n in range(1, 6)})
+    asked = []
+
+    class Counted(collections.Counter):
+        def __getitem__(self, word):
+            asked.append(word)
+            assert len(asked) < 10_000
+            return super().__getitem__(word)
+
+    before = Counted(missing)
+    assert not account._join(b"a" * 80 + b"b", before) and before == missing
+    assert account._join(b"a" * 80, before) and before.total() == missing.total() - 16
 
 
 def test_markup_inside_of_words_parts_none():

@@ -125,6 +125,7 @@ class _List:
 
     def _end_item(self) -> None:
         body, self.blocks = "\n\n".join(self.blocks), []
+        # A term stands above its text; a bullet or a number before it.
         pad = "    " if self.style == "term" else " " * len(self.marker)
         lines = [pad + line if line.strip() else line for line in body.split("\n")]
         if self.style == "term":
@@ -158,6 +159,7 @@ class _Page:
             if text.strip():
                 self._other_format(self._formats[-1], text)
         elif not text.strip():
+            # Blank lines between verbatim paragraphs are of the code that these are together.
             self._verbatim += [""] if self._verbatim else []
         elif command:
             self._flush()
@@ -187,13 +189,14 @@ class _Page:
 
     def _prose(self, text: str) -> None:
         shown = marks.folded(pod_codes.shown(text, self._left_out))
+        # By custom "name - what it is", by which man and perldoc find the page.
         if self._is_name and not self.title:
             self.title = marks.unmarked(shown)
         self._add(shown)
 
     def _command(self, name: str, text: str) -> None:
         if name.startswith("head"):
-            self._end_lists()
+            self._end_lists()  # a heading is never in a list: that one was not ended
             self._prose(text)
             self._is_name = text.upper() == "NAME"
         elif name == "over":
@@ -221,7 +224,7 @@ class _Page:
             self._other_format(name, rest)
 
     def _item(self, text: str) -> None:
-        if len(self._lists) == 1:
+        if len(self._lists) == 1:  # an item outside of any list, which perldoc shows all the same
             self._start_list()
         top = self._lists[-1]
         bullet, number = _BULLET.match(text), _NUMBER.match(text)

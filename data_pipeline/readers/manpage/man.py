@@ -34,6 +34,7 @@ def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[do
     data = document.read_bytes(stream, path=path, max_bytes=MAX_CHARS)
     raw = document.decode(data, path=path, encodings=document.encodings_in(data))
     body = [line for line in raw.split("\n") if line.strip() and not roff_lines.is_comment(line)]
+    # Its text is the other page's, and would be there twice.
     if len(body) <= 2 and any(line.startswith((".so ", "'so ")) for line in body):
         raise document.ReadError("alias", f"{path}: {body[-1].strip()[:80]}")
     text = convert(raw, path=path, left_out=account.left_out)
@@ -52,7 +53,7 @@ def _pieces(raw: str, shown: str) -> Iterator[tuple[str, str]]:
 def convert(raw: str, *, path: str = "", left_out: document.LeftOut = document.uncounted) -> str:
     """Returns the page's text: flowing paragraphs, examples as they stand, tags above bodies."""
     page = roff.Page(path, left_out)
-    macros = _Man(page)
+    macros = _Man(page)  # until a macro that only mdoc has says otherwise: both begin alike
     handlers: dict[str, Callable] = {}
     for name, rest in page.lines(raw):
         if not name:
@@ -87,6 +88,7 @@ class _Man:
         if name in roff_lines.FONTS:
             if not arguments:
                 return  # it sets the next line, which shows by itself
+            # .BR and the like alternate two fonts, without spaces between: "name" "(1)".
             glue = "" if len(name) == 2 and name not in ("SM", "SB") else " "
             self._words(glue.join(arguments))
         else:
@@ -127,7 +129,7 @@ class _Man:
         self.page.set_indent(self._base())
         self._body_indent = self._base() + 1
         self.page.start_tag(self._end_tag_from_text)
-        self._tag_next = True
+        self._tag_next = True  # the next line that shows is the tag, whatever macro shows it
 
     def on_TQ(self, arguments):
         self.page.line_break()
@@ -205,6 +207,7 @@ class _Man:
     def on_Sp(self, arguments):
         self.page.paragraph()
 
+    # pod2man's index entries repeat headings that stand in the text.
     def on_IX(self, arguments):
         self.page.left_out("markup/index", " ".join(arguments))
 
