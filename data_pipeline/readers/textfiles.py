@@ -14,26 +14,29 @@ BAD_TEXT = ("error", "replace", "cut")
 _BLOCK_BYTES = 1 << 20
 # A line of JSON is one document in memory; longer ones are a mistake or belong into a text file.
 MAX_LINE_BYTES = 64 << 20
+_REMEDY = "leave it out, convert it with iconv, or pass --bad_text=replace"
 _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def text_blocks(stream: BinaryIO, *, path: str, bad_text: str) -> Iterator[str]:
-    """Yields UTF-8 text in blocks, without byte order mark, line ends as LF."""
-    decoder = codecs.getincrementaldecoder("utf-8")(_handler(bad_text))
+    """Yields text in blocks, without byte order mark, line ends as LF: UTF-8, or UTF-16 where a
+    mark says so."""
+    block = stream.read(max(2, _BLOCK_BYTES))
+    encoding = "utf-16" if block.startswith(_WIDE_MARKS) else "utf-8"
+    decoder = codecs.getincrementaldecoder(encoding)(_handler(bad_text))
     offset, held, is_start = 0, "", True
     while True:
-        block = stream.read(_BLOCK_BYTES)
-        if offset == 0 and block.startswith(_WIDE_MARKS):
-            raise document.ReadError(
-                "undecodable", f"{path} is UTF-16: convert it first, iconv -f UTF-16 -t UTF-8"
-            )
         pending = len(decoder.getstate()[0])
-        if bad_text == "error":
+        if bad_text == "error" and encoding == "utf-8":
             check_nul(block, path, offset)
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
-            raise bad_bytes(path, offset - pending + error.start) from None
+            raise bad_bytes(path, offset - pending + error.start, encoding=encoding) from None
+        if bad_text == "error" and "\0" in text:
+            raise document.ReadError(
+                "undecodable", f"{path}: U+0000 in UTF-16, so it is binary or UTF-32: {_REMEDY}"
+            )
         if is_start and text:  # which a short first block may not have given
             text, is_start = text.removeprefix("\ufeff"), False
         offset += len(block)
@@ -48,6 +51,7 @@ def text_blocks(stream: BinaryIO, *, path: str, bad_text: str) -> Iterator[str]:
             yield text
         if not block:
             return
+        block = stream.read(_BLOCK_BYTES)
 
 
 def _handler(bad_text: str) -> str:
@@ -64,17 +68,19 @@ def check_nul(block: bytes, path: str, offset: int) -> None:
     if found >= 0:
         raise document.ReadError(
             "undecodable",
-            f"{path}, byte {offset + found}: a NUL byte, so it is binary or UTF-16: leave it out, "
-            "convert it with iconv, or pass --bad_text=replace",
+            f"{path}, byte {offset + found}: a NUL byte, so it is binary or UTF-16: {_REMEDY}",
         )
 
 
-def bad_bytes(path: str, offset: int) -> document.ReadError:
-    """The error for bytes that are not UTF-8."""
+def bad_bytes(path: str, offset: int, *, encoding: str = "utf-8") -> document.ReadError:
+    """The error for bytes that are not of the encoding."""
+    what = {
+        "utf-8": "UTF-8: convert the file (iconv -f LATIN1 -t UTF-8)",
+        "utf-16": "UTF-16: mend it",
+    }
     return document.ReadError(
         "undecodable",
-        f"{path}, byte {offset}: not UTF-8: convert the file (iconv -f LATIN1 -t UTF-8), or pass "
-        "--bad_text=replace",
+        f"{path}, byte {offset}: not {what[encoding]}, or pass --bad_text=replace",
     )
 
 

@@ -56,22 +56,25 @@ def test_marks_and_line_ends(tmp_path):
 
 @given(data=st.binary(max_size=60).filter(lambda b: b"\0" not in b), size=st.integers(1, 7))
 @example(data=b"\xef\xbb\xbf", size=1)
+@example(data="\ufeff\U0001f600\n".encode("utf-16-be"), size=3)
+@example(data="\ufeff\U0001f600\n".encode("utf-16-le")[:-3], size=1)
 @settings(max_examples=200, deadline=None)
 def test_blocks_of_any_size_read_the_same(tmp_path_factory, data, size):
     path = tmp_path_factory.mktemp("blocks") / "a.txt"
     path.write_bytes(data)
+    said = "UTF-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "UTF-8"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(textfiles, "_BLOCK_BYTES", size)
         try:
             with open(path, "rb") as file:
                 got = "".join(textfiles.text_blocks(file, path="a.txt", bad_text="error"))
         except errors.UserError as error:
-            assert "not UTF-8" in str(error) or "UTF-16" in str(error)
+            assert f"not {said}" in str(error)
             with pytest.raises(UnicodeDecodeError) as caught:
-                data.decode()
-            assert f"byte {caught.value.start}:" in str(error) or "UTF-16" in str(error)
+                data.decode(said)
+            assert f"byte {caught.value.start}:" in str(error)
             return
-    wanted = data.decode().removeprefix("\ufeff")
+    wanted = data.decode(said).removeprefix("\ufeff")
     assert got == wanted.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -79,7 +82,9 @@ BAD = {
     "utf8.txt": (b"abc\ndef \xff ghi\n", "byte 8: not UTF-8"),
     "cut.txt": (b"abc\xc3", "byte 3: not UTF-8"),
     "nul.txt": (b"abc\0def", "byte 3: a NUL byte"),
-    "wide.txt": ("abc".encode("utf-16"), "UTF-16"),
+    "wide.txt": ("abc".encode("utf-16") + b"x", "byte 8: not UTF-16"),
+    "wide_nul.txt": ("a\0c".encode("utf-16"), "U\\+0000 in UTF-16"),
+    "wider.txt": ("abc".encode("utf-32"), "U\\+0000 in UTF-16, so it is binary or UTF-32"),
     "utf8.jsonl": (b'{"text": "a"}\n{"text": "\xff"}\n', "byte 24: not UTF-8"),
     "nul.jsonl": (b'{"text": "a\\u0000b"}\n', "line 1 at byte 0: U\\+0000 at character 1"),
     "lone.jsonl": (b'{"text": "ab\\ud800"}\n', "U\\+D800 at character 2"),
@@ -105,7 +110,16 @@ def test_bad_files_are_named_with_the_place(tmp_path, name):
     assert name in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["utf8.txt", "nul.txt", "utf8.jsonl", "nul.jsonl", "lone.jsonl"])
+def test_text_as_windows_writes_it_is_read(tmp_path):
+    """UTF-16 with a mark: pages of Markdown were read so, and plain text refused."""
+    (tmp_path / "a.txt").write_bytes("\ufeffeins\r\nzwei \u00e4\U0001f600".encode("utf-16-le"))
+    (tmp_path / "b.txt").write_bytes("\ufeffdrei".encode("utf-16-be"))
+    assert texts(f"{tmp_path}/*.txt") == ["eins\nzwei \u00e4\U0001f600", "drei"]
+
+
+@pytest.mark.parametrize(
+    "name", ["wide.txt", "utf8.txt", "nul.txt", "utf8.jsonl", "nul.jsonl", "lone.jsonl"]
+)
 def test_bad_text_can_be_replaced(tmp_path, name):
     (tmp_path / name).write_bytes(BAD[name][0])
     got = "".join(texts(f"{tmp_path}/{name}", bad_text="replace"))
