@@ -26,7 +26,7 @@ from data_pipeline.readers import table as readers
 from data_pipeline.similarity import minhash
 
 # Part of every key: raise it when a reader or a rule changes what it writes.
-VERSION = 9
+VERSION = 10
 PART_FILES = 64
 PART_BYTES = 8 * 1024 * 1024
 EXAMPLES = 10

@@ -29,9 +29,10 @@ _ORDINAL = re.compile(r"st|nd|rd|th|er|re|\u00e8re|e|i?\u00e8me|os?|as?|\u00ba|\
 _PLAIN = re.compile(r"[\u2122\u00ae\u00a9\u2120\u00b0]|TM|SM")
 # An inserted article is 5a; a number behind it is a note's.
 _PROVISION = re.compile(r"(?:Art\.|Artikel|Article|Abs\.|Absatz|Ziff\.|Ziffer|\u00a7) ?\d+\Z")
-# A number, a variable, a unit or a function: what is raised behind it is a power.
+# A number, a variable, a unit or a function, and a product that an equation has: what is raised
+# behind it is a power.
 _BASE = re.compile(
-    r"(?:[\d|\u2016]|(?<![^\W\d_])"
+    r"(?:[\d|\u2016]|[=+*\u00b7\u00d7\u2212] ?\d*[^\W\d_]{2,3}|(?<![^\W\d_])"
     r"(?:[^\W\d_]|[cdkm\u00b5]m|ha|ft|in|mi|yd|kg|px|Hz|sin|cos|tan|log|ln|exp))\Z"
 )
 _FRACTION = re.compile(r"[/\u2044]\d")

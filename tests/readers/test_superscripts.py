@@ -22,6 +22,7 @@ SHOWN = [
     ("16<sup>2</sup>/3 Perioden, 1<sup>1</sup>/2 Prozent", "16 2/3 Perioden, 1 1/2 Prozent"),
     ("2<sup>n</sup>, x<sup>n + 1</sup>, 10<sup>\u22126</sup>, e<sup>ix</sup>, (x+1)<sup>2</sup>, f(x)<sup>2</sup>", "2^n, x^(n + 1), 10^\u22126, e^ix, (x+1)^2, f(x)^2"),
     ("Na<sup>+</sup>, Cu<sup>2+</sup>, <sup>14</sup>C, (AB)<sup>-1</sup>", "Na^+, Cu^2+, 14C, (AB)^-1"),
+    ("E=mc<sup>2</sup>, E = mc<sup>2</sup>, P + 2ab<sup>2</sup>, C und so<sup>2</sup>", "E=mc^2, E = mc^2, P + 2ab^2, C und so"),
     ("Windows<sup>TM</sup>, x<sup>[1]</sup>, it<sup>[citation needed]</sup>, B<sup>*)</sup>", "WindowsTM, x, it, B"),
     ("word<sup>this is new</sup> text", "word this is new text"),
     ("2<sup>2<sup>n</sup></sup> and <sup></sup>open<sup>", "2^(2^n) and open"),
