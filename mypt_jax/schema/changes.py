@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from data_pipeline.errors import UserError
 from mypt_jax import redact
-from mypt_jax.runs import baselines, own_tokenizer
+from mypt_jax.runs import baselines, layout, own_tokenizer
 from mypt_jax.schema import keys, tree
 
 Differences = Mapping[str, tuple]  # {key: (before, now)}
@@ -46,13 +46,22 @@ def at_resume(recorded: Mapping, config: Mapping) -> Differences:
     it no longer can."""
     found = between(recorded, config, keys.ARCHITECTURE, keys.TRAINING)
     for name, (before, now) in found.items():
-        if name not in _READ_ONCE and keys.BY_NAME[name].effect != keys.ARCHITECTURE:
+        is_kept = name in _READ_ONCE or keys.BY_NAME[name].effect == keys.ARCHITECTURE
+        if not is_kept and not _is_other_state(config["workdir"], name, before, now):
             continue
         raise UserError(
             f"{name} is {now}, but the run at {config['workdir']} was started with {before}; "
             "another value wants another --config.workdir"
         )
     return between(recorded, config, keys.TRAINING, keys.EVALUATION, keys.RESUME)
+
+
+def _is_other_state(workdir: str, name: str, before, now) -> bool:
+    """Whether a change wants parts of the state that the newest step has not."""
+    if name == "optim.average_ratio":
+        return bool(before) != bool(now)
+    steps = layout.steps(workdir) if name == "optim.optimizer" else []
+    return bool(steps) and layout.has_optimizer(workdir, steps[-1])
 
 
 def asks_for_more(finished: Mapping, config: Mapping) -> bool:

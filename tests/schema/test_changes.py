@@ -6,6 +6,7 @@ import pytest
 
 from configs import base, v3
 from data_pipeline.errors import UserError
+from mypt_jax.runs import layout
 from mypt_jax.schema import changes, keys, tree
 
 
@@ -141,3 +142,16 @@ def test_text_that_nothing_is_trained_on_makes_no_other_model():
             changes.check_finished(
                 recorded(values(stage)), changed(values(stage), **{name: ("data/late",)}), step=9
             )
+
+
+@pytest.mark.parametrize("name, value", [("optimizer", "lion"), ("average_ratio", 0.5)])
+def test_a_state_with_other_parts_is_another_run_s(name, value, monkeypatch):
+    """The first of its arrays was named, which says nothing of the key that was typed."""
+    monkeypatch.setattr(layout, "steps", lambda workdir: [4, 8])
+    monkeypatch.setattr(layout, "has_optimizer", lambda workdir, step: step == 8)
+    was, now = values(), changed(values(), **{f"optim__{name}": value})
+    with pytest.raises(UserError, match=f"optim.{name} is {value}, but the run at .* was started"):
+        changes.at_resume(recorded(was), now)
+    monkeypatch.setattr(layout, "has_optimizer", lambda workdir, step: False)
+    if name == "optimizer":  # from parameters alone any may go on
+        assert list(changes.at_resume(recorded(was), now)) == ["optim.optimizer"]
