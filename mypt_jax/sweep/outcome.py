@@ -5,6 +5,7 @@ import io
 from collections.abc import Iterable, Mapping
 
 from data_pipeline import atomic
+from data_pipeline.errors import UserError
 from mypt_jax.runs import comparison, evaluations, layout
 from mypt_jax.sweep.trials import Trial
 
@@ -66,8 +67,11 @@ def write(path: str, trials: Iterable[Trial], ended: Mapping[str, str]) -> None:
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
     for one in trials:
-        measured = of_run(one.workdir)
-        state = "finished" if measured else ended.get(one.workdir, "not finished")
+        try:
+            measured = of_run(one.workdir)
+            state = "finished" if measured else ended.get(one.workdir, "not finished")
+        except UserError as error:  # the others are trained and written all the same
+            measured, state = {}, f"damaged: {error}"
         writer.writerow({"run": one.workdir, "state": state, **one.settings, **measured})
     with atomic.replacing(path) as file:
         file.write(text.getvalue().encode())

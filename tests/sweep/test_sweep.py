@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from data_pipeline.errors import UserError
 from mypt_jax.runs import comparison, layout
 from mypt_jax.sweep import command, outcome, trials
+from tests import run_factory
 
 V8 = "configs/v8.py:tiny"
 
@@ -114,3 +115,18 @@ def test_a_trial_is_chosen_by_the_half_that_is_chosen_on(family):
     assert found["domain"] == pytest.approx(layout.finished(str(family / "v5"))["report"]["domain"])
     assert found["domain"] != found["select_domain"]
     assert found["forgetting"] == pytest.approx(end["report/forgetting/nats"])
+
+
+def test_a_damaged_trial_is_a_row_beside_the_others(tmp_path):
+    grid = trials.read_grid(["optim.peak_lr=3e-4,9e-4"])
+    planned = trials.plan(V8, [], grid, seeds=1, out_dir=str(tmp_path))
+    for one in planned:
+        place = one.workdir.rpartition("/")[2]
+        run = run_factory.write_run(
+            tmp_path, "v8", parent=None, start=(9, 9), final=(5, 5), place=place
+        )
+    (run / "finished.json").write_text("{")
+    outcome.write(str(tmp_path / "trials.csv"), planned, {})
+    with open(tmp_path / "trials.csv", newline="") as file:
+        states = [row["state"] for row in csv.DictReader(file)]
+    assert states[0] == "finished" and states[1].startswith(f"damaged: run {run}")
