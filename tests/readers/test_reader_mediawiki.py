@@ -83,6 +83,9 @@ def test_unclosed_reference_does_not_swallow_the_article():
         ("{{val|6.241|0.002|e=18|u=C}}, {{val|9.8|(15)|ul=m|up=s}}, {{val|30000}}",
          "6.241 \u00b1 0.002 \u00d7 10^18 C, 9.8(15) m/s, 30000"),
         ("{{frac|3}}, {{frac|1|2}}, {{Frac|3|1|4}} in", "1/3, 1/2, 3 1/4 in"),
+        ("{{US$|7.5}}, {{GBP|{{nts|5}}}}, {{EUR|1=3}}, {{H\u00f6he|1200|DE-NN|link=true}}", "US$7.5, \u00a35, \u20ac3, 1200 m"),
+        ("{{color|red|rot}}, {{tooltip|a|b}}, {{interlanguage link|X|fr}}, {{url|http://x.org|here}}", "rot, a, X, here"),
+        ('{{"|Zitat}}, {{radic|2}}, {{Polytonisch|\u03b1\u03b2}}', "\u201eZitat\u201c, \u221a2, \u03b1\u03b2"),
         ("{{circa|1900}}, {{c.|800|810}}", "c. 1900, c. 800 \u2013 c. 810"),
         ("({{lang-el|\u03bb}}) {{smaller|(b)}} {{hlist|[[A]]|B}}, {{lc:ABC}}", "(\u03bb) (b) A, B, abc"),
         # Lists nest, are numbered, and define.

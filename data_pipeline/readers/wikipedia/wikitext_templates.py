@@ -18,6 +18,8 @@ _SHOWN_ARGUMENT = {
     "sc": 0, "sub": 0, "flag": 0, "flagcountry": 0, "vol.": 0, "plainlist": 0, "flatlist": 0,
     "columns-list": -1, "gaps": 0, "kbd": 0, "samp": 0, "mono": 0, "key": 0, "bracket": 0,
     "overline": 0, "underline": 0, "strikethrough": 0, "highlight": 0, "percentage": 0,
+    "tooltip": 0, "color": -1, "colour": -1, "font color": -1, "interlanguage link": 0,
+    "polytonisch": 0, "url": -1,
 }  # fmt: skip
 # An argument may be named as well: {{quote|text=...}}, {{quote|1=...}}, {{Zitat|Text=...}}.
 _NAMES = ("text", "Text", "quote", "Zitat")
@@ -30,6 +32,11 @@ _TEXT_OF = {
     "spaces": " ", "thinsp": " ", "\u2013": "\u2013", "--": "\u2013", "mdashb": "\u2014",
     "\u00b7": " \u00b7 ", "\u2022": " \u2022 ", "bull": " \u2022 ", "times": "\u00d7",
     "minus": "\u2212", "pm": "\u00b1", "degree": "\u00b0", "deg": "\u00b0",
+}  # fmt: skip
+# An amount of money stands behind its sign.
+_CURRENCIES = {
+    "us$": "US$", "a$": "A$", "c$": "C$", "gbp": "\u00a3", "\u00a3": "\u00a3", "eur": "\u20ac",
+    "\u20ac": "\u20ac", "inr": "\u20b9", "jpy": "\u00a5", "\u00a5": "\u00a5",
 }  # fmt: skip
 # Functions of the parser that show what stands behind their colon.
 _FUNCTIONS: dict[str, Callable[[str], str]] = {
@@ -54,6 +61,9 @@ def shown(node: nodes.Template, render: Callable[[object], str]) -> str | None:
     if number is not None:
         value = _argument(node, number)
         return None if value is None else render(value)
+    if name in _CURRENCIES:
+        value = _argument(node, 0)
+        return None if value is None else f"{_CURRENCIES[name]}{render(value).strip()}"
     if name in _WRITTEN:
         positional = [render(each.value).strip() for each in node.params if not each.showkey]
         return _WRITTEN[name](positional, _Named(node, render))
@@ -135,6 +145,21 @@ def _power_of_ten(words: list[str], named: _Named) -> str:
     return f"\u00d710{_raised(words, named)}"
 
 
+def _height(words: list[str], named: _Named) -> str | None:
+    """{{H\u00f6he|1200|DE-NN}}: metres, above which sea is left out."""
+    return f"{words[0]} m" if words else None
+
+
+def _quoted(words: list[str], named: _Named) -> str | None:
+    """{{"|Zitat}} of the German Wikipedia."""
+    return f"\u201e{words[0]}\u201c" if words else None
+
+
+def _root(words: list[str], named: _Named) -> str | None:
+    index = _raised(words[1:2], named) if words[1:2] else ""
+    return f"{index}\u221a{words[0]}" if words else None
+
+
 def _listed(words: list[str], named: _Named) -> str:
     return ", ".join(word for word in words if word)
 
@@ -143,5 +168,6 @@ _WRITTEN: dict[str, Callable[[list[str], _Named], str | None]] = {
     "convert": _convert, "cvt": _convert, "as of": _as_of, "val": _value, "frac": _fraction,
     "fraction": _fraction, "sfrac": _fraction, "bruch": _fraction, "circa": _circa, "c.": _circa,
     "ca.": _circa, "sup": _raised, "e": _power_of_ten, "hlist": _listed, "ubl": _listed,
-    "unbulleted list": _listed, "vunblist": _listed,
+    "unbulleted list": _listed, "vunblist": _listed, "h\u00f6he": _height, '"': _quoted,
+    "radic": _root, "sqrt": _root,
 }  # fmt: skip
