@@ -51,6 +51,12 @@ MEANING = {
     7: "another host was lost; run the same command again to resume",
     8: "storage failed",
     75: "preempted; run the same command again to resume",
+    # A process that a signal ended says nothing itself.
+    128 + signal.SIGBUS: "a file that it was reading was cut short, or its disk failed; look with "
+    "`mypt inspect DATASET --verify`, and run the same command again to resume",
+    128 + signal.SIGKILL: "killed, as the system does where memory runs out; run the same command "
+    "again to resume",
+    128 + signal.SIGSEGV: "the program itself crashed; run the same command again to resume",
 }
 _PLANNED = (3, 75)  # ends that something was asked for
 

@@ -1,6 +1,7 @@
 """Owners, hangs, loaders, secrets: rows 9, 24, 25, 27, 41, 51 to 53, 61 to 63."""
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ import pytest
 
 from data_pipeline.batches import loader, mixture
 from faults.conftest import assert_equal_runs, valid_steps
+from mypt_jax import chain
 from mypt_jax.monitor import goodput
 from mypt_jax.runs import layout
 
@@ -101,6 +103,23 @@ def test_a_shard_deleted_in_training_is_an_error_with_its_path(start, datasets, 
     shutil.rmtree(data / "encyclopedia" / "train")
     assert trainer.wait() == 5, trainer.stderr
     assert str(data / "encyclopedia" / "train") in trainer.last_line
+
+
+def test_a_shard_cut_short_in_training_ends_it_and_is_named_by_the_next_start(
+    start, datasets, tmp_path
+):
+    """Row 41: what the system says of a mapped file has no message; a chain gives it one."""
+    data = shutil.copytree(datasets["general"], tmp_path / "general")
+    trainer = start(tmp_path / "base", faults=SLOW, **{"data.general": data})
+    trainer.wait_for_step(3)
+    for shard in data.rglob("train/*.bin"):
+        os.truncate(shard, 0)
+    # One that was not mapped yet is found to be too short.
+    assert trainer.wait() in (-signal.SIGBUS, 5), trainer.stderr
+    assert "was cut short" in chain.MEANING[128 + signal.SIGBUS]
+    again = start(tmp_path / "base", **{"data.general": data})
+    assert again.wait() == 2
+    assert f"{shard.parent}" in again.last_line and "it is truncated" in again.last_line
 
 
 def test_a_loader_whose_thread_ends_is_an_error(datasets):
