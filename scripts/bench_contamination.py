@@ -9,6 +9,8 @@ unaltered training text: those that stand there indeed (a plain search for every
 formulae, false alarms; and at last speed and memory.
 """
 
+import html
+import json
 import random
 import re
 import resource
@@ -128,6 +130,28 @@ def _everything(text: str, rng: random.Random) -> str:
     return "\n".join(f"> {line}" for line in altered.splitlines())
 
 
+def _html(text: str, rng: random.Random) -> str:
+    words = html.escape(text).replace('"', "&quot;").split(" ")
+    for at in range(rng.randrange(8), len(words), 8):
+        tag = rng.choice(("b", "i", "code", 'a href="https://x.org/y"', "span class=term"))
+        words[at] = f"<{tag}>{words[at]}</{tag.split()[0]}>"
+    return "&nbsp;".join(words)
+
+
+def _linked(text: str, rng: random.Random) -> str:
+    words = text.split(" ")
+    for at in range(rng.randrange(10), len(words), 10):
+        mark = rng.choice(("[{}](https://x.org/a-b_c)", "{}[12]"))
+        words[at] = mark.format(words[at])
+    return " ".join(words)
+
+
+def _numbered(text: str, rng: random.Random) -> str:
+    first = rng.randrange(1, 900)
+    lines = enumerate(_wrapped(text, rng).splitlines(), first)
+    return "\n".join(f"{number:4} {line}" for number, line in lines)
+
+
 ALTERATIONS = {
     "unchanged": lambda text, rng: text,
     "lower case": lambda text, rng: text.lower(),
@@ -138,6 +162,10 @@ ALTERATIONS = {
     "hyphenated at line ends": _hyphenated,
     "markup characters": _marked_up,
     "all together": _everything,
+    "HTML: a tag at every eighth word": _html,
+    "a JSON string": lambda text, rng: json.dumps(text),
+    "links and notes of Markdown": _linked,
+    "lines of 60 columns with numbers": _numbered,
 }
 
 

@@ -6,13 +6,14 @@ of laws, licences, copyright notices. It is counted apart, as GPT-3's authors le
 more than ten documents (Brown et al. 2020, arXiv 2005.14165, appendix C).
 """
 
+import array
 import dataclasses
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from data_pipeline.similarity import grams, table
+from data_pipeline.similarity import dress, grams, table
 
 _BLOCK = 1 << 20  # rows or slots per step
 _FORMULA, _FOUND = 1, 2
@@ -43,36 +44,49 @@ class Index:
     """The documents' grams in a directory: 16 bytes for about 20 letters.
 
     A slot is a gram in the documents' order. All grams of a short document are one slot: of a copy
-    of it inside another text, only some are taken. Any process may open the directory.
+    of it inside another text, only some are taken. A document that has something written around its
+    words stands there twice, with and without that. Any process may open the directory.
     """
 
     def __init__(self, directory: Path, *, size: int):
         self.size = size
         self.grams = table.open_table(directory)  # their numbers are slots
-        self.slot_starts = table.map_file(directory / "slot_starts", "<i8")  # int64[documents + 1]
+        self.slot_starts = table.map_file(directory / "slot_starts", "<i8")  # int64[places + 1]
+        self._twice = table.map_file(directory / "twice", "<i8")  # places of documents' second form
 
     @property
-    def documents(self) -> int:
-        """How many there are, those too short for a gram included."""
+    def places(self) -> int:
+        """How many forms of documents there are, those too short for a gram included."""
         return len(self.slot_starts) - 1
 
+    def best(self, shares: np.ndarray) -> np.ndarray:
+        """int64[documents]: of each document the place of the larger one of the `shares`."""
+        first = np.delete(np.arange(self.places), self._twice)
+        found = first.copy()
+        has_two = np.searchsorted(first, self._twice) - 1
+        is_better = shares[self._twice] > shares[self._twice - 1]
+        found[has_two[is_better]] += 1
+        return found
+
     def hits(self, texts: Iterable[str]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Yields the grams that texts have, int64[N] rows of the table, and the texts' numbers.
+        """Yields the grams that texts have, as they are and without what is written around their
+        words (dress.py): int64[N] rows of the table, and the texts' numbers.
 
         Of equal grams it is the first row. A long text comes in several batches, and a pair of it
         may come again.
         """
-        for batch in grams.sample(texts, size=self.size):
+        both = _Both(texts)
+        for batch in grams.sample(both, size=self.size):
             order = np.argsort(batch.hashes)
             hit, rows = self.grams.first_rows(batch.hashes[order])
-            yield rows, batch.documents[order][hit]
+            yield rows, both.numbers(batch.documents[order][hit])
 
 
 def build(texts: Iterable[str], directory: Path, *, size: int) -> Index:
     """Indexes documents, numbered from 0 in their order; the directory holds no other index."""
-    counted, builder, slots = _Counted(texts), table.Builder(directory), 0
+    both, builder, slots = _Both(texts), table.Builder(directory), 0
     numbers, counts = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    for batch in grams.sample(counted, size=size):
+    for batch in grams.sample(both, size=size):
         opens = ~batch.short | (np.diff(batch.documents, prepend=-1) != 0)
         builder.add(batch.hashes, slots + np.cumsum(opens) - 1)
         slots += int(opens.sum())
@@ -80,10 +94,34 @@ def build(texts: Iterable[str], directory: Path, *, size: int) -> Index:
         numbers.append(found[0])
         counts.append(found[1])
     builder.close()
-    totals = np.zeros(counted.number + 1, np.int64)
+    totals = np.zeros(both.places + 1, np.int64)
     np.add.at(totals, np.concatenate(numbers) + 1, np.concatenate(counts))
+    (directory / "twice").write_bytes(np.array(both.twice, "<i8").tobytes())
     (directory / "slot_starts").write_bytes(np.cumsum(totals).astype("<i8").tobytes())
     return Index(directory, size=size)
+
+
+class _Both:
+    """Texts, each followed by itself without its dress where that makes a difference."""
+
+    def __init__(self, texts: Iterable[str]):
+        self._texts = texts
+        self.places = 0
+        self.twice = array.array("q")  # places of those that are the text before again
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self._texts:
+            self.places += 1
+            yield text
+            plain = dress.taken_off(text)
+            if plain != text:
+                self.twice.append(self.places)
+                self.places += 1
+                yield plain
+
+    def numbers(self, places: np.ndarray) -> np.ndarray:
+        """Of the texts that stand at these places."""
+        return places - np.searchsorted(self.twice, places, side="right")
 
 
 class _Counted:
@@ -185,13 +223,15 @@ class Search:
         least = _grams_in(passage_letters, self.index.size)
         columns = [np.zeros((3, 0), np.int64)]
         first = 0
-        while first < self.index.documents:
+        while first < self.index.places:
             last = int(np.searchsorted(starts, starts[first] + _BLOCK, side="right")) - 1
             last = max(last, first + 1)
             block = states[starts[first] : starts[last]]
             columns.append(_of_documents(block, np.diff(starts[first : last + 1]), least))
             first = last
-        return Found(np.diff(starts), *np.concatenate(columns, axis=1))
+        totals, own = np.diff(starts), np.concatenate(columns, axis=1)
+        best = self.index.best(own[0] / np.maximum(1, totals))
+        return Found(totals[best], *own[:, best])
 
     def _states(self, formula_texts: int) -> np.ndarray:
         """uint8[slots]: whether the texts have it, and whether too many of them."""
@@ -216,6 +256,11 @@ class Search:
 
         ("", -1) where they have none.
         """
+        found = self._passage(text, formula_texts)
+        plain = dress.taken_off(text)
+        return found if found[0] or plain == text else self._passage(plain, formula_texts)
+
+    def _passage(self, text: str, formula_texts: int) -> tuple[str, int]:
         batches = list(grams.sample([text], size=self.index.size))
         hashes, starts, stops = (
             np.concatenate([getattr(one, name) for one in batches])

@@ -240,7 +240,7 @@ def test_texts_that_hold_excluded_text_are_left_out(tmp_path, places):
         for one, other in itertools.product(of(tmp_path / "d", "train"), of(places / "eval", "val"))
     ]
     assert kept and not any(verdict.is_found(one) for one in kept)
-    assert json.loads(next((tmp_path / "d" / "contamination").iterdir()).read_text())["schema"] == 1
+    assert json.loads(next((tmp_path / "d" / "contamination").iterdir()).read_text())["schema"] == 2
 
 
 def build_lines(reports) -> list[str]:

@@ -1,5 +1,6 @@
 """Evaluation documents inside other texts: what is found, what is a formula, what stays apart."""
 
+import json
 import random
 import textwrap
 import tracemalloc
@@ -52,6 +53,11 @@ def quoted(text: str) -> str:
     return "".join(f"> {line}\n" for line in textwrap.wrap(text, 60))
 
 
+def _every(text: str, nth: int, form: str) -> list[str]:
+    words = text.split()
+    return [form.format(word) if i % nth == 3 else word for i, word in enumerate(words)]
+
+
 ALTERED = {
     "unchanged": str,
     "lower": str.lower,
@@ -60,6 +66,15 @@ ALTERED = {
     "wrapped": lambda text: textwrap.fill(text, 60),
     "quoted": quoted,
     "hyphenated": hyphenated,
+    "html": lambda text: "<p>" + "&nbsp;".join(_every(text, 7, "<b class=x>{}</b>")) + "</p>",
+    "json": lambda text: json.dumps(textwrap.fill(f"\u00e4 {text}", 60)),
+    "linked": lambda text: " ".join(_every(text, 12, "[{}](https://x.org/abc)[12]")),
+    "numbered": lambda text: (
+        "\n"
+        + "\n".join(
+            f"{number:4}: {line}" for number, line in enumerate(textwrap.wrap(text, 60), 97)
+        )
+    ),
     "markup": lambda text: "# " + " ".join(f"**{w}**" if len(w) > 6 else w for w in text.split()),
 }
 
@@ -74,6 +89,19 @@ def test_altered_and_embedded_paragraphs_are_found(tmp_path, name, length):
         training += [prose(rng, 80) + ALTERED[name](one) + prose(rng, 80), prose(rng, 200)]
     found = search(paragraphs, training, tmp_path).found(**LIMITS)
     assert found.contained.mean() >= (0.99 if length == 60 else 0.95)
+
+
+def test_a_text_is_counted_once_with_and_without_its_dress(tmp_path):
+    rng = random.Random(9)
+    paragraphs = [prose(rng, 60) for _ in range(3)]
+    training = [prose(rng, 50), f"<p>{paragraphs[1]}</p>", "<p>" + prose(rng, 50), paragraphs[2]]
+    found = search(paragraphs, training, tmp_path, keep_hits=True)
+    assert found.texts == 4
+    assert found.found(**LIMITS).contained.tolist() == [False, True, True]
+    assert found.holders(**LIMITS).tolist() == [1, 3]
+    # Not a formula: as often as texts hold it, whatever is written around it.
+    assert found.found(formula_texts=2, passage_letters=200).contained.tolist()[1:] == [True, True]
+    assert found.passage(paragraphs[1], formula_texts=2)[1] == 1
 
 
 def test_unrelated_text_of_the_same_words_is_not_found(tmp_path):

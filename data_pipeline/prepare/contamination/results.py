@@ -18,7 +18,7 @@ from data_pipeline.prepare.contamination import compare
 from data_pipeline.similarity import containment
 
 DIRECTORY = "contamination"
-_KIND, _SCHEMA = "contamination", 1
+_KIND, _SCHEMA = "contamination", 2
 
 
 def keep(
