@@ -47,6 +47,11 @@ def test_notes_are_prose_not_code():
     assert _shown(rst, ".. warning::\n\n   Hot.") == "Warning: Hot."
 
 
+def test_the_mark_of_a_note_goes_with_the_blank_before_it():
+    raw = "Word [1]_, more [*]_\n[#a]_ and (see `x y` [2]_). [1]_ End\n[2]_\n\n.. [1] One."
+    assert _shown(rst, raw).split("\n\n")[0] == "Word, more and (see x y). End"
+
+
 def test_roles_show_their_text():
     raw = (
         "Use :func:`~os.path.join`, :c:func:`PyList_New`, :ref:`the guide <label>`, :pep:`8`, "
@@ -72,7 +77,7 @@ def test_pep_header_becomes_the_title():
 
 def test_navigation_comments_and_targets_go():
     raw = ".. toctree::\n   a\n   b\n\n.. _label:\n\n.. a comment\n\n.. index:: x\n\nText [1]_ here.\n\n.. [1] A note.\n"
-    assert _shown(rst, raw) == "Text  here.\n\nA note."
+    assert _shown(rst, raw) == "Text here.\n\nA note."
 
 
 def test_nothing_is_included_or_read_raw(tmp_path):

@@ -70,6 +70,9 @@ def _inline(node: nodes.Node) -> str:
             parts += [superscripts.START, _inline(child), superscripts.END]
         elif isinstance(child, nodes.image):
             parts.append(child.get("alt") or "")
+        elif isinstance(child, nodes.footnote_reference):
+            # It needs a blank before it, which the text goes without: note [1]_, and.
+            parts = ["".join(parts).rstrip()]
         elif not isinstance(child, (nodes.system_message, *_SKIPPED)):
             parts.append(_inline(child))
     return _flow("".join(parts))
