@@ -1,5 +1,6 @@
 """A run directory: where its files are, and what can be read from them without JAX."""
 
+import contextlib
 import math
 import os
 import shlex
@@ -117,7 +118,8 @@ def _moves(workdir: str, record: Mapping, init_from: str) -> Iterator[tuple[str,
     known = [(own["workdir"], workdir)]
     init_from = init_from or own["init_from"]
     if record["ancestors"] and not init_from.startswith(MERGE_OF):
-        known.append((record["ancestors"][-1]["path"], parse_spec(init_from)[0]))
+        with contextlib.suppress(UserError):  # a path with an @ that is not there any more
+            known.append((record["ancestors"][-1]["path"], parse_spec(init_from)[0]))
     for before, now in known:
         if before and os.path.realpath(before) != os.path.realpath(now):
             yield before, now

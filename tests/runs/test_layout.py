@@ -179,3 +179,13 @@ def test_what_a_run_was_merged_from_is_where_it_was_moved_to(tmp_path):
     (since,) = found["since"]
     places = [found["path"], since["path"], since["since"][0]["path"]]
     assert places == [str(tmp_path / "new" / name) for name in ("v3", "base", "base")]
+
+
+def test_a_parent_with_an_at_of_its_own_that_was_moved_is_found(tmp_path):
+    _chain(tmp_path / "old")
+    (tmp_path / "old/v3").rename(tmp_path / "old/v@3x")
+    for name in ("config.json", "lineage.json"):
+        path = tmp_path / "old/v5" / name
+        path.write_text(path.read_text().replace("old/v3", "old/v@3x"))
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert _places(tmp_path / "new/v5") == [str(tmp_path / "new" / n) for n in ("base", "v@3x")]
