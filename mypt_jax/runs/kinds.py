@@ -25,7 +25,7 @@ def _is_number(value: Any) -> bool:
 
 def _is_text(value: Any) -> bool:
     try:  # a path on a disk may hold bytes that are no UTF-8
-        return isinstance(value, str) and value.encode("utf-8", "surrogateescape") is not None
+        return isinstance(value, str) and b"\0" not in value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return False
 

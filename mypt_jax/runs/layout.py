@@ -93,6 +93,8 @@ def located(workdir: str, record: dict, *, init_from: str = "") -> dict:
 
 def _located(record: dict, anchors: Sequence[tuple[str, str]]) -> dict:
     def here(one: dict) -> dict:
+        if not one["path"]:
+            return one
         places = (join(now, os.path.relpath(one["path"], before)) for before, now in anchors)
         place = next((place for place in places if _is_known(place, one)), one["path"])
         return {**one, "path": os.path.normpath(place)}

@@ -189,3 +189,18 @@ def test_a_parent_with_an_at_of_its_own_that_was_moved_is_found(tmp_path):
         path.write_text(path.read_text().replace("old/v3", "old/v@3x"))
     (tmp_path / "old").rename(tmp_path / "new")
     assert _places(tmp_path / "new/v5") == [str(tmp_path / "new" / n) for n in ("base", "v@3x")]
+
+
+@pytest.mark.parametrize("path", ["", "a\0b"])
+def test_a_place_that_is_none_is_no_traceback(path, tmp_path):
+    _chain(tmp_path / "old")
+    (tmp_path / "old").rename(tmp_path / "new")
+    file = tmp_path / "new/v5/lineage.json"
+    record = json.loads(file.read_text())
+    record["ancestors"][0]["path"] = path
+    file.write_text(json.dumps(record))
+    if path:
+        with pytest.raises(UserError, match="lineage.json has ancestors.0..path"):
+            layout.record(str(tmp_path / "new/v5"))
+    else:
+        assert layout.record(str(tmp_path / "new/v5"))["ancestors"][0]["path"] == ""
