@@ -107,6 +107,8 @@ def test_without_the_base_nothing_is_measured_and_nothing_fails(runs, tmp_path):
     moved = Path(shutil.copytree(root / "v3", tmp_path / "v3"))
     record = layout.record(moved)
     record["ancestors"][0]["path"] = str(tmp_path / "gone")
+    config = layout.config(moved) | {"init_from": str(tmp_path / "gone")}
+    (moved / "config.json").write_text(json.dumps(config))
     for name in (moved / "lineage.json", *moved.glob("checkpoints/*/meta.json")):
         text = json.loads(name.read_text())
         text = {**text, "lineage": record} if "lineage" in text else record
