@@ -76,15 +76,15 @@ def _last(run: str, *, has_general: bool) -> str:
     """What was learned and forgotten, on text that nothing was chosen on."""
     end = layout.finished(run)
     assert end is not None, run
-    own = evaluations.read(layout.eval_file(run, end["step"])).reported
+    whole = evaluations.read(layout.eval_file(run, end["step"]))
+    own, where = whole.reported, whole.told_on(("domain", "general"))
     base = evaluations.read(layout.baseline_file(run))
     learned = _change(comparison.compare(own, base, "domain"))
-    told = f"domain loss {learned}"
+    told = f"{where[0].upper()}{where[1:]}: domain loss {learned}"
     if has_general:
         forgotten = comparison.compare(own, base, "general")
         if isinstance(forgotten, comparison.Refusal):
-            told += ". Forgetting unknown, on text that nothing was chosen on"
-            return f"{told}: {forgotten.reason}"
+            return f"{told}. Forgetting unknown: {forgotten.reason}"
         return f"{told}; general loss {_change(forgotten)}: that is what was forgotten."
     drift = own.mean("behaviour", "drift")
     moved = "" if drift is None else f"; drift from the base's own words {drift:.4f} nats/token"

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from data_pipeline.batches.mixture import ROLES
 from data_pipeline.errors import UserError
 from mypt_jax.evaluate.losses import Score
 from mypt_jax.merge import parents as merged_parents
@@ -117,10 +118,8 @@ def table(line: Line, chosen: Point | None) -> list[str]:
 def reported(line: Line, point: Point) -> str:
     """What a point is worth, on what nothing was chosen on."""
     domain, general = line.on_report(point)
-    return (
-        f"at {point.at:.3g}, on text that nothing was chosen on: domain {_changed(domain)}, "
-        f"forgetting {_changed(general)}"
-    )
+    where = Evaluation(point.scores).told_on(ROLES)
+    return f"at {point.at:.3g}, {where}: domain {_changed(domain)}, forgetting {_changed(general)}"
 
 
 def _changed(found: Difference | Refusal) -> str:

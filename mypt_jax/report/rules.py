@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from mypt_jax import guide
-from mypt_jax.report import cells, standing
+from mypt_jax.report import cells
 from mypt_jax.report.run import Run
+from mypt_jax.runs import comparison
 from mypt_jax.runs.comparison import Difference, Refusal
 from mypt_jax.schema import changes
 
@@ -43,35 +44,44 @@ def verdict(run: Run) -> str:
 
 
 def decide(runs: Sequence[Run]) -> list[Choice]:
-    """The decision matrix, once for each group of runs that can be compared."""
+    """The decision matrix, once for each group of runs that can be compared; by the half of val
+    that is chosen on."""
     candidates = [
         run
         for run in runs
         if run.is_domain_stage
         and run.finished
-        and isinstance(run.against_baseline("general"), Difference)
+        and isinstance(run.chosen_against_baseline("general"), Difference)
     ]
-    groups = standing.groups(candidates, "domain")
+    alike = comparison.alike([run.chosen_by for run in candidates], "domain")
+    groups = [[candidates[number] for number in group] for group in alike]
     choices = []
     for group in groups or [[]]:
         among = f" among {', '.join(run.name for run in group)}" if len(groups) > 1 else ""
         for priority, limit in PRIORITIES:
             inside = [run for run in group if _keeps(run, limit)]
-            best = min(inside, key=lambda run: run.final["domain"], default=None)
+            best = min(inside, key=_chosen_loss, default=None)
             choices.append(Choice(priority, limit, best, among))
     return choices
 
 
 def _keeps(run: Run, limit: float) -> bool:
-    change = run.against_baseline("general")
+    change = run.chosen_against_baseline("general")
     return isinstance(change, Difference) and change.share <= limit
+
+
+def _chosen_loss(run: Run) -> float:
+    loss = run.chosen_by.mean("domain")
+    assert loss is not None, run.name  # of a group that measured it
+    return loss
 
 
 def advice(run: Run, choices: Sequence[Choice]) -> str:
     """One line on a run of a lineage whose decision matrix is `choices`, and never against it.
 
     From the guide's challenge table: rate too low, rate too high, too much replay; by what the run
-    learned and forgot since its parent, each beyond two standard errors.
+    learned and forgot since its parent, each beyond two standard errors, where runs are chosen. The
+    figures beside it are of the half that is kept for the report.
     """
     learned, forgetting = run.against_start("domain"), run.against_baseline("general")
     if not run.is_domain_stage:
@@ -90,13 +100,23 @@ def advice(run: Run, choices: Sequence[Choice]) -> str:
         if not chosen:
             return f"{told}: the decision matrix has it among them"
         return f"keep: the decision matrix has it for {' and '.join(chosen)} ({told})"
-    return _advice(run, chosen, learned, forgetting)
+    figures = _learned_text(learned, run.against_start("general"))
+    learned, forgetting = (
+        run.chosen_against_start("domain"),
+        run.chosen_against_baseline("general"),
+    )
+    if isinstance(learned, Refusal):
+        return learned.reason
+    if isinstance(forgetting, Refusal):
+        return forgetting.reason
+    return _advice(run, chosen, learned, forgetting, figures)
 
 
-def _advice(run: Run, chosen: list[str], learned: Difference, forgetting: Difference) -> str:
+def _advice(
+    run: Run, chosen: list[str], learned: Difference, forgetting: Difference, figures: str
+) -> str:
     parent = run.parent.name if run.parent else "its parent"
-    lost = run.against_start("general")
-    figures = _learned_text(learned, lost)
+    lost = run.chosen_against_start("general")
     now = f"peak_lr {run.peak_lr:g}, replay_ratio {run.replay_ratio:g}"
     has_learned = learned.nats < -_noise(learned)
     held = _held_back(run)

@@ -84,7 +84,7 @@ class Run:
     @property
     def bits_per_byte(self) -> float | None:
         """Of domain text, on the windows of `final`; None where it was not logged for them."""
-        half = "eval/" if self.result is self.newest else REPORT
+        half = REPORT if self.newest.is_halved("domain") else "eval/"
         step = self.evaluations[-1][0] if self.evaluations else -1
         rows = (row for row in self.rows if row["step"] == step)
         return next((row.get(f"{half}domain/bits_per_byte") for row in rows), None)
@@ -147,10 +147,15 @@ class Run:
             return Evaluation({}, fault=f"{self.path} evaluated nothing")
         return self.at(self.evaluations[-1][0])
 
-    @property
+    @cached_property
     def result(self) -> Evaluation:
         """Of the newest evaluation the half that nothing was chosen on, where it was measured."""
         return self.newest.reported
+
+    @cached_property
+    def chosen_by(self) -> Evaluation:
+        """Of the newest evaluation what steps and limits were chosen on, and runs are."""
+        return self.newest.selected
 
     @cached_property
     def line(self) -> list[tuple[float, Evaluation]]:
@@ -191,24 +196,32 @@ class Run:
         share."""
         if name not in self.final:
             return None
-        if self.merged_from:
-            return self._against(self._measured(len(self.ancestors) - 1), name)
-        return self._against(self.at(0), name)
+        shares = self.shares if name == MIXTURE else None
+        return comparison.compare(self.result, self._start, name, shares=shares)
 
     def against_baseline(self, name: str) -> Difference | Refusal | None:
         """None where the run has no such loss."""
         if name not in self.final:
             return None
-        return self._against(self.baseline, name)
-
-    def _against(self, other: Evaluation, name: str) -> Difference | Refusal:
         shares = self.shares if name == MIXTURE else None
-        return comparison.compare(self.result, other, name, shares=shares)
+        return comparison.compare(self.result, self.baseline, name, shares=shares)
+
+    def chosen_against_start(self, name: str) -> Difference | Refusal:
+        """On what runs are chosen on."""
+        return comparison.compare(self.chosen_by, self._start, name)
+
+    def chosen_against_baseline(self, name: str) -> Difference | Refusal:
+        """On what runs are chosen on."""
+        return comparison.compare(self.chosen_by, self.baseline, name)
+
+    @cached_property
+    def _start(self) -> Evaluation:
+        return self._measured(len(self.ancestors) - 1) if self.merged_from else self.at(0)
 
     @cached_property
     def baseline(self) -> Evaluation:
-        """The base stage on the windows of the newest evaluation."""
-        return self._measured(0) if self.ancestors else self.result
+        """The base stage on the windows of the newest evaluation, of both halves of val."""
+        return self._measured(0) if self.ancestors else self.newest
 
     def _measured(self, number: int) -> Evaluation:
         """An ancestor, by its number from the base, on the windows of the newest evaluation."""
@@ -220,7 +233,7 @@ class Run:
             place=places[number],
             runs=[str(self.path), *places[number + 1 :][::-1], *others, *self._siblings()],
         )
-        return comparison.baseline(self.result, candidates)[0]
+        return comparison.baseline(self.newest, candidates)[0]
 
     def _above(self) -> Iterator[str]:
         """Where the ancestors lie now, the nearest first; as recorded where it is not known."""

@@ -76,13 +76,23 @@ def summary(runs: Sequence[Run]) -> Table:
     note += " nats/token; general change is forgetting, against that baseline."
     if has_drift:
         note += " Drift: KL(base || model) on held-out general text, nats/token."
-    # Runs from before val was halved: their figure is of text that their best step was chosen on.
-    chosen_on = [r.name for r in runs if r.finished and r.newest.sources and r.result is r.newest]
-    if chosen_on:
+    if chosen_on := _not_halved(runs):
         note += f" On text that steps were chosen on, too: {cells.listed(chosen_on)}."
     note += cells.reasons(runs, mixture.ROLES)
     header += ["Drift", "Verdict"] if has_drift else ["Verdict"]
     return Table("Experiment summary", tuple(header), tuple(rows), note)
+
+
+def _not_halved(runs: Sequence[Run]) -> list[str]:
+    """Runs, and roles of them, whose figure is of text that their best step was chosen on: from
+    before val was halved, or of too little of it."""
+    found = []
+    for run in runs:
+        measured = [role for role in mixture.ROLES if run.finished and run.newest.of(role)]
+        whole = [role for role in measured if not run.newest.is_halved(role)]
+        if whole:
+            found.append(run.name + ("" if whole == measured else f" ({', '.join(whole)})"))
+    return found
 
 
 def seeds(runs: Sequence[Run]) -> Table:
@@ -165,15 +175,19 @@ def decision_matrix(runs: Sequence[Run]) -> Table:
             continue
         run = choice.run
         general, domain = run.against_baseline("general"), run.against_baseline("domain")
-        loss = cells.loss_text(run.final["domain"])
+        loss = cells.loss_text(run.final.get("domain"))
         changes = cells.change_text(general), cells.change_text(domain)
         rows.append((choice.priority, run.name, loss, *changes, rule))
     header = ("Priority", "Run", "Domain loss", "General change", "Domain change", "Rule")
-    return Table("Decision matrix", header, tuple(rows), "Changes are against the baseline.")
+    note = "Changes are against the baseline."
+    if any(run.newest.is_halved(role) for run in runs for role in mixture.ROLES):
+        note += " Chosen on one half of the held-out text; the figures are of the other."
+    return Table("Decision matrix", header, tuple(rows), note)
 
 
 def target_metrics(runs: Sequence[Run]) -> Table:
-    """Side by side; the best of those that were measured on the same text."""
+    """Side by side; the best, where runs are chosen, of those that were measured on the same
+    text."""
     stages = [run for run in runs if run.is_domain_stage]
     baseline, roles = baseline_of(runs), roles_of(stages)
     # The guide calls best what one would take, not a foundation that happens to be lower.
@@ -194,13 +208,13 @@ def target_metrics(runs: Sequence[Run]) -> Table:
                 return Refusal(apart[role][run.name]).word
             return shown(run.final.get(role))
 
-        return role, lambda run: run.final.get(role), text
+        return role, lambda run: run.chosen_by.mean(role), text
 
     def change(role: str):
         found = {run.name: run.against_baseline(role) for run in stages}
 
         def value(run: Run) -> float | None:
-            one = found[run.name]
+            one = run.chosen_against_baseline(role)
             # A change over a part of the sources is shown, but wins against no change over all.
             whole = isinstance(one, Difference) and not one.left_out
             return one.percent if whole else None

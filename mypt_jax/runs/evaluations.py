@@ -47,11 +47,32 @@ class Evaluation:
         """The sources of a role, or the one with this key."""
         return {key: one for key, one in self.sources.items() if name in (key, role_of(key))}
 
+    def is_halved(self, role: str) -> bool:
+        """Whether a half of a role's val was kept for the report: nothing was chosen on it."""
+        return any(role_of(key) == REPORT + role for key in self.sources)
+
     @property
     def reported(self) -> "Evaluation":
-        """The half that nothing was chosen on, under its plain names; all where none was kept."""
-        kept = {k.removeprefix(REPORT): x for k, x in self.sources.items() if k.startswith(REPORT)}
-        return dataclasses.replace(self, sources=kept) if kept else self
+        """The half that nothing was chosen on, under its plain names; of a role all where none was
+        kept."""
+        kept = {
+            key.removeprefix(REPORT): one
+            for key, one in self.sources.items()
+            if key.startswith(REPORT) or not self.is_halved(role_of(key))
+        }
+        return dataclasses.replace(self, sources=kept)
+
+    @property
+    def selected(self) -> "Evaluation":
+        """What steps, limits and runs are chosen on."""
+        found = {key: one for key, one in self.sources.items() if not key.startswith(REPORT)}
+        return dataclasses.replace(self, sources=found)
+
+    def told_on(self, roles: Iterable[str]) -> str:
+        """On which text `reported` is of these roles, in words."""
+        whole = [role for role in roles if self.of(role) and not self.is_halved(role)]
+        more = f" ({' and '.join(whole)}: on all held-out text, too little to keep half of it)"
+        return f"on text that nothing was chosen on{more if whole else ''}"
 
     def mean(self, name: str, measure: str = "nll") -> float | None:
         """Per token of a role or source; None where it was not measured."""

@@ -67,7 +67,7 @@ class Stage:
     name: str
     parent: "Stage | None"
     texts: dict[str, dict[str, int]]
-    plan: str  # halves | whole | old
+    plan: str  # halves | mixed: general halved, domain too small for it | whole | old
     lost: dict[str, str]  # {"start" or "end": how}
 
     def measured(self, when: str) -> dict[str, Text]:
@@ -75,16 +75,20 @@ class Stage:
         if when in self.lost:
             return {}
         own = self.texts[when].items()
-        if self.plan != "halves":
-            return {key: Text(key, n, is_old=self.plan == "old") for key, n in own}
-        kept = {REPORT + key: Text(key, n, "report") for key, n in own}
-        return {key: Text(key, n, "select") for key, n in own} | kept
+        halved = {"halves": ROLES, "mixed": ("general",)}.get(self.plan, ())
+        found = {}
+        for key, n in own:
+            if key.startswith(halved):
+                found[key], found[REPORT + key] = Text(key, n, "select"), Text(key, n, "report")
+            else:
+                found[key] = Text(key, n, is_old=self.plan == "old")
+        return found
 
     def result(self, role: str) -> list[Text]:
         """What is reported of a role."""
         found = self.measured("end")
-        kept = {key.removeprefix(REPORT): t for key, t in found.items() if key.startswith(REPORT)}
-        return [text for key, text in (kept or found).items() if key.startswith(role)]
+        kept = [text for key, text in found.items() if key.startswith(REPORT + role)]
+        return kept or [text for key, text in found.items() if key.startswith(role)]
 
     def model(self, when: str) -> str:
         if when == "end":
@@ -146,7 +150,7 @@ def lineage(draw) -> list[Stage]:
                 name=f"s{number}",
                 parent=parent,
                 texts={"start": start, "end": end},
-                plan=draw(st.sampled_from(("halves", "halves", "whole", "old"))),
+                plan=draw(st.sampled_from(("halves", "halves", "mixed", "whole", "old"))),
                 lost={
                     when: draw(st.sampled_from(("gone", "damaged")))
                     for when in ("start", "end")

@@ -150,6 +150,51 @@ def test_unfinished_run_is_shown_and_never_recommended(guide):
     assert advice["v7"].startswith("not finished") and "keep" in advice["v8"]
 
 
+def halved(select: tuple[float, float], kept: tuple[float, float]) -> dict[str, list[float]]:
+    """(domain, general) on the half that is chosen on and on the one that is kept."""
+    keys = ("domain/cwe", "general/wiki")
+    found = {key: [loss] for key, loss in zip(keys, select, strict=True)}
+    return found | {f"report/{key}": [loss] for key, loss in zip(keys, kept, strict=True)}
+
+
+def test_nothing_is_chosen_on_the_half_that_is_kept_for_the_report(tmp_path):
+    """v3 is the better one where one chooses, v5 where one does not; v7 keeps a limit there
+    alone."""
+    run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(5, 2))
+    ends = {
+        "v3": ((3.0, 2.01), (3.3, 2.05)),
+        "v5": ((3.1, 2.01), (3.2, 2.01)),
+        "v7": ((2.9, 2.30), (2.9, 2.00)),
+    }
+    for stage, (select, kept) in ends.items():
+        run = run_factory.write_run(tmp_path, stage, parent="base", start=(5, 2), final=select)
+        run_factory.write_evaluation(run, 0, halved((5, 2), (5, 2)))
+        run_factory.write_evaluation(run, 20, halved(select, kept))
+    text = report.build(tmp_path, tmp_path)
+    decision = table(text, "Decision matrix")[1:]
+    assert [row[1] for row in decision] == ["v3", "v3", "v3"]
+    assert decision[0][2] == "3.300" and decision[0][3].startswith("+0.050")  # of the other half
+    best = {row[0]: row[-1] for row in table(text, "Target metrics")[1:]}
+    assert best["eval_domain"] == "v7 (in the matrix v3)"
+    assert best["General change"] == "v3"
+    advice = dict(table(text, "Advice")[1:])
+    assert advice["v3"].startswith("keep") and advice["v7"].startswith("rate too high")
+
+
+def test_a_role_that_was_not_halved_is_shown_and_said_to_be_chosen_on(tmp_path):
+    """Of little domain text no half is kept: its loss is missing nowhere."""
+    run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(5, 2))
+    run = run_factory.write_run(tmp_path, "v3", parent="base", start=(5, 2), final=(3, 2.1))
+    for step, select, kept in ((0, (5, 2), (5, 2)), (20, (3, 2.01), (3, 2.02))):
+        found = halved(select, kept)
+        del found["report/domain/cwe"]
+        run_factory.write_evaluation(run, step, found)
+    text = report.build(tmp_path, tmp_path)
+    (row,) = (row for row in table(text, "Experiment summary") if row[0] == "v3")
+    assert row[5] == "3.000" and row[6].startswith("2.020")
+    assert "On text that steps were chosen on, too: base, v3 (domain)." in text
+
+
 def test_none_qualifies(tmp_path):
     run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(5.0, 2.0))
     run_factory.write_run(

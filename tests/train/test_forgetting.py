@@ -49,6 +49,16 @@ def test_the_base_s_own_words_are_guarded_beside_general_text(tmp_path):
     assert "forgetting/nats" not in alone and guard.is_over(run(tmp_path, []), alone)
 
 
+def test_only_what_is_kept_for_the_report_is_said_to_be(tmp_path):
+    """A role too small to be halved has one figure, on which the guard acts."""
+    base = Evaluation(evaluation([2.0, 2.1, 1.9]).sources)
+    now = evaluation([2.5, 2.6, 2.4]).sources
+    kept = {"report/domain/d": run_factory.measured([1.0], "domain/d")}
+    row = guard.measure(run(tmp_path, []), Evaluation({**now, **kept}), base)
+    assert row["forgetting/nats"] == pytest.approx(0.5)
+    assert not [key for key in row if key.startswith("report/")]
+
+
 def test_without_the_same_windows_there_is_no_figure_and_a_reason(tmp_path):
     notes = []
     found = guard.measure(run(tmp_path, notes), evaluation([9.0], "x"), evaluation([2.0]))

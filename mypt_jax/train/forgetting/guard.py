@@ -60,7 +60,7 @@ def _changes(run: Run, own: Evaluation, base: Evaluation, role: str, name: str) 
         keys[f"{name}/parent_stderr"] = found.stderr
     # On the half that is kept for the report, where it was evaluated.
     found = comparison.compare(own.reported, base, role)
-    if own.reported is not own and isinstance(found, comparison.Difference):
+    if own.is_halved(role) and isinstance(found, comparison.Difference):
         kept = {**_against(found, name), f"{name}/stderr": found.stderr}
         keys |= {f"{REPORT}{key}": value for key, value in kept.items()}
     return keys
