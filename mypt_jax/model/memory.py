@@ -28,6 +28,7 @@ class Bytes(NamedTuple):
     params: int  # bytes
     state: int  # bytes of what is trained, its moments and counters
     trained: int  # bytes: of the params, or of adapters
+    shares_teacher: bool = False  # what adapters are added to teaches, and is not held twice
 
 
 class Split(NamedTuple):
@@ -76,8 +77,7 @@ def estimate(config: Mapping, size: Bytes, model: Mapping, split: Split) -> dict
         held = ((blocks + head) * width + (size.parameters - blocks - head) * 4) / parts
         found["the model, not trained"] = held
         found["the model, merged"] = max(0.0, held - found["saved activations"])
-    is_held = is_adapted and config["objective"]["teacher"] == "parent"
-    if config["objective"]["replay"] != "ce" and not is_held:
+    if config["objective"]["replay"] != "ce" and not size.shares_teacher:
         found["teacher"] = size.parameters * width / parts
     found = {name: value / GIB for name, value in found.items()}
     return {**found, "total": sum(found.values())}

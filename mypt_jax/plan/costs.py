@@ -188,6 +188,13 @@ def sizes(config: Mapping) -> memories.Bytes:
     return found._replace(state=found.state + average + 4)  # and the step
 
 
+def shares_teacher(config: Mapping, ancestors: Collection[Stage]) -> bool:
+    """Whether what adapters are added to is what the objective compares with: the parent, which
+    may be the base."""
+    is_parent = config["objective"]["teacher"] == "parent" or len(ancestors) == 1
+    return bool(config["adapter"]["rank"]) and is_parent
+
+
 def memory(
     config: Mapping,
     size: memories.Bytes,

@@ -33,8 +33,9 @@ def plan(
     """The whole plan as lines; `config`: that of the command line `given`, resolved; `prices`: of
     an hour of one device, by the names of flops.CHIPS."""
     parts = costs.mixture_parts(config)
-    size = costs.sizes(config)
     stages, note = costs.ancestors(config, given)
+    shared = costs.shares_teacher(config, stages)
+    size = costs.sizes(config)._replace(shares_teacher=shared)
     own = costs.stage_of(config, "this")
     lines = [f"stage {config['stage']} ({config['size']}), {size.parameters:,} parameters"]
     lines += _lineage([*stages, own], note)

@@ -38,12 +38,11 @@ def updates(program: step.Program, rows: Batch) -> Iterator[tuple[float, float]]
     control = step.Control(step.dropout_key(0, 0), *np.array([1e-3, np.inf, 1], np.float32))
     state = program.init()
     batch = sharding.global_batch(program.mesh, rows, len(rows.source))
-    taught = jax.tree.map(
-        lambda x: jax.device_put(np.zeros(x.shape, x.dtype), x.sharding), program.abstract_teacher
-    )
+    held = [program.abstract_teacher, *filter(None, [program.abstract_frozen])]
+    others = jax.tree.map(lambda x: jax.device_put(np.zeros(x.shape, x.dtype), x.sharding), held)
     while True:
         start = time.perf_counter()
-        state, figures = program.step(state, batch, control, taught)
+        state, figures = program.step(state, batch, control, *others)
         loss = float(figures["loss"])
         yield loss, time.perf_counter() - start
 

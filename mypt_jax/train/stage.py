@@ -39,7 +39,11 @@ def run_stage(validated: Validated, interrupts: preemption.Interrupts) -> None:
             timeout_secs=config["distributed"]["save_timeout_secs"],
         )
         program = step.build(
-            config, eot=validated.tokenizer.eot, sources=sources, room=memory.Room(*room)
+            config,
+            eot=validated.tokenizer.eot,
+            sources=sources,
+            room=memory.Room(*room),
+            shares_teacher=validated.frozen is not None and validated.frozen == validated.teacher,
         )
         attention_check.run(program.model_config)
         work, state, done, row = start.open_loop(validated, program, interrupts, stack)

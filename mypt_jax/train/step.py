@@ -102,9 +102,11 @@ def build(
     sources: Sequence[Source] | None = None,
     devices: list | None = None,
     room: memory.Room | None = None,
+    shares_teacher: bool = False,
 ) -> Program:
     """Compiles nothing yet. `sources`: by their numbers in a batch, expected_sources unless given;
-    `devices` may be those of a topology that is not here (plan); `room`: theirs unless given."""
+    `devices` may be those of a topology that is not here (plan); `room`: theirs unless given;
+    `shares_teacher`: as of memory.Bytes."""
     devices = list(devices) if devices is not None else jax.devices()
     sources = expected_sources(config) if sources is None else sources
     mesh, note = _make_mesh(config, devices)
@@ -116,7 +118,7 @@ def build(
     shapes = jax.eval_shape(make.state)
     choice = memory.choose(
         config,
-        memory.sizes(shapes, whole),
+        memory.sizes(shapes, whole)._replace(shares_teacher=shares_teacher),
         resolved,
         memory.Split(**mesh.shape),
         room or memory.Room(memory.limit_gib(devices[0])),

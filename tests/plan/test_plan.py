@@ -411,13 +411,27 @@ def test_a_teacher_is_counted(capsys):
     assert (more / plain, fewer / plain) == pytest.approx((13 / 12, 2 / 3), rel=5e-3)
 
 
+def test_a_teacher_that_adapters_are_added_to_is_held_once(capsys):
+    """The parent, also where it is named as the base that it is."""
+    adapters = ("--config.adapter.rank=8", "--config.objective.replay=kl")
+    for stage, more, is_there in (
+        ("adapt", [], False),
+        ("v8", [], True),
+        ("v8", ["--config.objective.teacher=parent"], False),
+    ):
+        out = said(capsys, f"--config=configs/{stage}.py:tiny", *adapters, *more)
+        assert bool(re.search(r"^  teacher  ", out, re.M)) == is_there, (stage, more)
+
+
 def test_updates_are_timed_here(capsys, monkeypatch):
     from mypt_jax.plan import here
 
     monkeypatch.setattr(here, "_SECS", 0.0)
     small = [f"--config.model.{key}=16" for key in ("n_embd", "block_size")]
     small += ["--config.model.n_layer=1", "--config.model.n_head=1", "--config.batch_size=2"]
-    out = said(capsys, "--config=configs/adapt.py:tiny", *small, "--here")
-    assert re.search(r"here \(\d+ x \w+\): [\d.e-]+ s an update of 32 tokens, [\d,]+ tokens/s", out)
+    for more in ([], ["--config.adapter.rank=2"]):
+        out = said(capsys, "--config=configs/adapt.py:tiny", *small, *more, "--here")
+        found = r"here \(\d+ x \w+\): [\d.e-]+ s an update of 32 tokens, [\d,]+ tokens/s"
+        assert re.search(found, out)
     with pytest.raises(UserError, match="leave --topology and --json out"):
         command.main(["--config=configs/v8.py:tiny", "--here", "--topology=v5e:2x4"])
