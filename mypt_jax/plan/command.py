@@ -20,6 +20,7 @@ beside it. Compiled programs are kept in config.compile_cache.
 
 import json
 import math
+import sys
 
 from data_pipeline import arguments, errors
 from mypt_jax.plan import asked
@@ -88,9 +89,14 @@ def main(argv: list[str] | None = None) -> int:
 
         topology.prepare()
         topology.devices(known.topology)  # refused, if so, before anything is printed
-    if not known.json:
-        lines = together.without_effect(config, given.overridden)
-        lines += describe.plan(config, given, known.utilisation, prices)
+    idle = together.without_effect(config, given.overridden)
+    for change, one in variants.items():
+        own = together.without_effect(one, commands[change].overridden)
+        idle += [f"{line} (--compare {change})" for line in own if line not in idle]
+    if known.json:
+        print("".join(f"{line}\n" for line in idle), end="", file=sys.stderr)
+    else:
+        lines = [*idle, *describe.plan(config, given, known.utilisation, prices)]
         print("\n".join(lines), flush=True)
     if known.here:
         from mypt_jax.plan import here

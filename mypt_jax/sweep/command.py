@@ -12,6 +12,7 @@ scheduler, and trains nothing.
 
 import os
 import shlex
+import sys
 
 from data_pipeline import arguments, errors
 from data_pipeline.errors import UserError
@@ -56,6 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     planned = trials.plan(
         args.config, flags, trials.read_grid(args.grid), seeds=args.seeds, out_dir=out_dir
     )
+    idle = {line: None for one in planned for line in one.without_effect()}
+    print("".join(f"{line}\n" for line in idle), end="", file=sys.stderr)
     todo = [one for one in planned if not one.is_done()]
     for one in todo:
         if one.stage.parent and not chain.has_parent(one.stage):

@@ -13,6 +13,7 @@ from mypt_jax.schema import hints, keys, overrides, together, values
 
 _OWN_KEYS = ("workdir", "stage")  # say which run a trial is
 _SEED = "seed"
+_LIMIT = "objective.max_forgetting"  # of which 0, beside others, is the arm without a limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,10 @@ class Trial:
     @property
     def command(self) -> list[str]:
         return [sys.executable, "-m", "mypt_jax.main", *self.arguments]
+
+    def without_effect(self) -> list[str]:
+        """A line for each key of the trial that changes nothing."""
+        return together.without_effect(self.stage.config, self.stage.overridden)
 
     def is_done(self) -> bool:
         """Whether the run is finished with these values. Raises UserError where with others."""
@@ -75,16 +80,41 @@ def plan(
     for key in (*grid, *_OWN_KEYS):
         if key in given.overridden:
             raise UserError(f"--config.{key} is given, and the sweep sets it in every trial")
+    own = given.config["objective"]["max_forgetting"]
+    if own and any(_is_without_limit(_LIMIT, value, grid) for value in grid.get(_LIMIT, ())):
+        raise UserError(
+            f"--grid {_LIMIT}=0,..: 0 is the arm without a limit, but {spec} has {own:g}: sweep a "
+            "stage file without"
+        )
     return [
-        _trial(spec, flags, dict(zip(grid, chosen, strict=True)), out_dir)
+        _trial(spec, flags, dict(zip(grid, chosen, strict=True)), grid, out_dir)
         for chosen in itertools.product(*grid.values())
     ]
 
 
-def _trial(spec: str, flags: Sequence[str], settings: Mapping[str, str], out_dir: str) -> Trial:
+def _is_without_limit(key: str, value: str, grid: Mapping[str, Sequence[str]]) -> bool:
+    """Whether a setting is the arm of no limit beside some with one: not typed, since nobody who
+    types a limit of 0 means none."""
+    try:
+        return key == _LIMIT and float(value) == 0 and len(grid[key]) > 1
+    except ValueError:  # which the key's own check refuses
+        return False
+
+
+def _trial(
+    spec: str,
+    flags: Sequence[str],
+    settings: Mapping[str, str],
+    grid: Mapping[str, Sequence[str]],
+    out_dir: str,
+) -> Trial:
     name = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in settings.items())
     workdir = layout.join(out_dir, re.sub(r"[^\w.,=+-]", "_", name) or "only")
-    own = [f"--config.{key}={value}" for key, value in settings.items()]
+    own = [
+        f"--config.{key}={value}"
+        for key, value in settings.items()
+        if not _is_without_limit(key, value, grid)
+    ]
     arguments = (f"--config={spec}", *flags, *own, f"--config.workdir={workdir}")
     given = overrides.read(arguments)
     config = given.config

@@ -355,6 +355,21 @@ def test_a_compiled_step_is_explained_and_compared(tmp_path, capsys):
     assert (own["attention_forward_again"], full["attention_forward_again"]) == (0, 2)
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_what_is_compared_without_effect_is_said(more, monkeypatch, capsys):
+    from mypt_jax.plan import explain, topology
+
+    for place, name in ((asked, "topology"), (topology, "prepare"), (topology, "devices")):
+        monkeypatch.setattr(place, name, lambda *_: None)
+    for name in ("explain", "lines", "as_json"):
+        monkeypatch.setattr(explain, name, lambda *_: [])
+    argv = ["--config=configs/v8.py:tiny", "--topology=v5e:2x2", "--explain", *more]
+    assert command.main([*argv, "--compare", "adapter.alpha=4", "batch_size=4"]) == 0
+    out, err = capsys.readouterr()
+    said = "warning: adapter.alpha has no effect with adapter.rank=0 (--compare adapter.alpha=4)"
+    assert said in (err if more else out) and "batch_size has" not in out + err
+
+
 SLICES = """
 from mypt_jax.plan import topology as plan_topology
 from mypt_jax.distributed import sharding

@@ -29,6 +29,32 @@ def test_every_combination_with_every_seed():
         assert config["workdir"] == one.workdir == f"sweep/{one.workdir.rpartition('/')[2]}"
 
 
+def test_a_limit_of_0_beside_others_is_the_arm_without_one(tmp_path):
+    grid = trials.read_grid(["objective.max_forgetting=0,0.01"])
+    without, limited = trials.plan("configs/adapt.py:tiny", [], grid, seeds=1, out_dir="sweep")
+    assert not [one for one in without.arguments if one.startswith("--config.objective")]
+    assert without.settings == {"objective.max_forgetting": "0"}
+    assert without.workdir == "sweep/max_forgetting=0"
+    assert limited.stage.config["objective"]["max_forgetting"] == 0.01
+    file = tmp_path / "limited.py"
+    file.write_text(
+        "from configs import adapt\n\n\ndef get_config(size='tiny'):\n"
+        "    config = adapt.get_config(size)\n"
+        "    config.objective.max_forgetting = 0.02\n    return config\n"
+    )
+    with pytest.raises(UserError, match="has 0.02: sweep a stage file without"):
+        trials.plan(f"{file}:tiny", [], grid, seeds=1, out_dir="sweep")
+
+
+def test_a_key_that_changes_nothing_is_said(tmp_path):
+    line = ["--grid", "objective.teacher=base,parent", "--config.objective.replay=ce"]
+    root = tmp_path / "sweep"
+    planned = trials.plan(V8, line[2:], trials.read_grid(line[1:2]), seeds=1, out_dir=str(root))
+    assert [one.without_effect() for one in planned] == 2 * [
+        ["warning: objective.teacher has no effect with objective.replay=ce"]
+    ]
+
+
 @given(st.lists(st.sampled_from("0123456789e.-+,= "), max_size=12).map("".join))
 def test_a_grid_is_read_or_refused(listed):
     try:
@@ -50,7 +76,7 @@ def test_a_grid_is_read_or_refused(listed):
         (["--grid", "optim.peak_lr=1,1"], "stands there twice"),
         (["--grid", "seed=1,2", "--seeds=2"], "leave one out"),
         (["--grid", "optim.peak_lr=1e-3,2e-3", "--config.optim.peak_lr=1"], "is given"),
-        (["--grid", "objective.max_forgetting=0,0.01"], "leave it out for no limit"),
+        (["--grid", "objective.max_forgetting=0"], "leave it out for no limit"),
         (
             ["--grid", "objective.replay=ce,kl", "--config.data.replay_ratio=0"],
             "give replay a share",
