@@ -34,6 +34,7 @@ class Part(NamedTuple):
     share: float
     tokens: int  # in its train split
     expected: bool
+    text: str  # the same of one text in two roles, or under two names where it is known
     component: mixtures.Component | None = None  # where all datasets of the stage are there
 
 
@@ -64,7 +65,7 @@ def mixture_parts(config: Mapping) -> list[Part]:
             )
         )
         return [
-            Part(c.key, float(c.share), c.data.tokens["train"], False, c)
+            Part(c.key, float(c.share), c.data.tokens["train"], False, c.train_fingerprint, c)
             for c in mixture.components
         ]
     parts = []
@@ -99,11 +100,20 @@ def _parts_of(entry: str, role: str, share: float, fraction: float, data: Mappin
         raise UserError(f"data.{role}: {path} is a file, wanted the directory of a token dataset")
     if not os.path.isdir(path):
         expected = round(fraction * data[f"expected_{role}_tokens"])
-        return [Part(f"{role}/{wanted or os.path.basename(path)}", share, expected, True)]
-    sources = shards.open_dataset(path).sources
-    tokens = {n: s.tokens["train"] for n, s in sources.items() if wanted in ("", n)}
-    total = max(1, sum(tokens.values()))
-    return [Part(f"{role}/{n}", share * t / total, t, False) for n, t in tokens.items()]
+        key = f"{role}/{wanted or os.path.basename(path)}"
+        return [Part(key, share, expected, True, os.path.normpath(entry))]
+    dataset = shards.open_dataset(path)
+    found = [
+        mixtures.Component(role, dataset, name, Fraction(0))
+        for name in dataset.sources
+        if wanted in ("", name)
+    ]
+    total = max(1, sum(one.data.tokens["train"] for one in found))
+    return [
+        Part(one.key, share * tokens / total, tokens, False, one.train_fingerprint)
+        for one in found
+        for tokens in [one.data.tokens["train"]]
+    ]
 
 
 def stage_of(config: Mapping, origin: str) -> Stage:
@@ -305,21 +315,35 @@ def learning_rates(config: Mapping, parent: Stage | None = None) -> list[tuple[i
 
 
 def past_tokens(parts: list[Part], stages: list[Stage]) -> dict[str, int]:
-    """Tokens of each source that the ancestors have seen, or will: of the text where it is known,
-    else of the source's name. `stages`: the ancestors, from the root on."""
+    """{text: tokens that the ancestors have seen of it, or will}; what a run has seen of a source
+    that is not here goes by its name. `stages`: the ancestors, from the root on."""
     planned: dict[str, int] = {}
     done: list[Stage] = [stage for stage in stages if stage.origin == "run"]
     for stage in stages[len(done) :]:
         for part in mixture_parts(stage.config):
-            planned[part.key] = planned.get(part.key, 0) + round(part.share * stage.tokens)
+            planned[part.text] = planned.get(part.text, 0) + round(part.share * stage.tokens)
     if not done or not os.path.isfile(layout.join(done[-1].path, lineage.FILE)):
         return planned
     record, config = layout.record_at(done[-1].path, done[-1].num_steps), done[-1].config
     drawn, by_name = drawn_windows.table(record, config), lineage.total_tokens_by_source(record)
     block_size = config["model"]["block_size"]
+    seen: dict[str, int] = {}
     for part in parts:
-        seen = by_name.get(part.key, 0)
         if part.component:
-            seen = drawn_windows.first_window(part.component, drawn, block_size) * block_size
-        planned[part.key] = planned.get(part.key, 0) + seen
-    return planned
+            windows = drawn_windows.first_window(part.component, drawn, block_size)
+            seen[part.text] = windows * block_size  # of the text, in whatever role
+        else:
+            seen[part.text] = seen.get(part.text, 0) + by_name.get(part.key, 0)
+    return {text: planned.get(text, 0) + seen.get(text, 0) for text in {**planned, **seen}}
+
+
+def epochs(parts: list[Part], past: Mapping[str, int], total: int) -> list[float]:
+    """How often the text of each part is gone through when a stage of `total` tokens ends, the
+    `past_tokens` of its ancestors and its other role included."""
+    own: dict[str, float] = {}
+    for part in parts:
+        own[part.text] = own.get(part.text, 0.0) + part.share * total
+    return [
+        (past.get(part.text, 0) + own[part.text]) / max(1, part.tokens) if part.share else 0.0
+        for part in parts
+    ]

@@ -70,11 +70,10 @@ def _lineage(stages: list[costs.Stage], note: str) -> list[str]:
 def _tokens(parts: list[costs.Part], total: int, past: Mapping[str, int]) -> list[str]:
     """`past`: tokens that the ancestors saw; epochs count them too."""
     rows, warnings = [], []
-    for part in parts:
+    for part, epochs in zip(parts, costs.epochs(parts, past, total), strict=True):
         if part.share == 0:
             continue
         seen = part.share * total
-        epochs = (past.get(part.key, 0) + seen) / max(1, part.tokens)
         line = duration.judged(f"{part.key}: {epochs:.2f} epochs", part.key.split("/")[0], epochs)
         if line.startswith("warning"):
             warnings.append(f"  {line}")
@@ -85,7 +84,7 @@ def _tokens(parts: list[costs.Part], total: int, past: Mapping[str, int]) -> lis
                 f"{seen:,.0f}",
                 f"{part.tokens:,}{' expected' if part.expected else ''}",
                 f"{epochs:.2f}",
-                f"{past.get(part.key, 0):,}",
+                f"{past.get(part.text, 0):,}",
             )
         )
     header = ("source", "share", "trained on", "in its train split", "epochs", "ancestors saw")
@@ -117,11 +116,11 @@ def _foretold(
     if len(stages) < 2 or stages[-1].origin != costs.RUN:
         return []
     tokens = costs.stage_of(config, "this").tokens
-    domain = [part for part in parts if part.key.startswith("domain/") and part.share]
-    seen = [(past.get(one.key, 0) + one.share * tokens) / max(1, one.tokens) for one in domain]
+    read = zip(parts, costs.epochs(parts, past, tokens), strict=True)
+    most = max((epochs for part, epochs in read if part.key.startswith("domain/")), default=0.0)
     try:
         since = lineage.until(stages[-1].path, stages[-1].num_steps)
-        found = law.foretell([*since, lineage.to_be(config)], epochs=max(seen, default=0.0))
+        found = law.foretell([*since, lineage.to_be(config)], epochs=most)
     except UserError as error:
         return [f"final losses are not foretold: {error}"]
     told = ", ".join(f"{role} {one}" for role, one in found.items())

@@ -234,7 +234,7 @@ def epochs(runs: Sequence[Run]) -> Chart:
                     "hovertemplate": f"{run.name}, %{{y}}: %{{x:.2f}} epochs<extra></extra>",
                 }
             )
-    layout = axes("passes over the source in this run", "", barmode="group")
+    layout = axes("passes over the source, the ancestors' included", "", barmode="group")
     layout["yaxis"] |= {"autorange": "reversed", "type": "category", "automargin": True}
     keys = {key for run in runs for key in run.trained_on}
     note = "2 to 5 epochs of the domain are usual; above 10 is memorisation."

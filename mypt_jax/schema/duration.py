@@ -142,15 +142,22 @@ def coverage(
 def epochs_of(
     config: Mapping, mixture: mixtures.Mixture, drawn: Mapping, *, since: int = 0
 ) -> list[tuple[mixtures.Component, float, float]]:
-    """(what is trained on, its epochs by what is `drawn`, its epochs at the end of the stage)."""
+    """(what is trained on, its epochs by what is `drawn`, its epochs at the end of the stage).
+
+    A text in two roles is gone through by both: its windows are drawn as one source's.
+    """
     block_size = config["model"]["block_size"]
     total = (config["num_steps"] - since) * config["batch_size"] * block_size
+    trained = [part for part in mixture.components if part.share]
+    shares: dict[str, float] = {}
+    for part in trained:
+        text = part.train_fingerprint
+        shares[text] = shares.get(text, 0.0) + float(part.share)
     found = []
-    for part in mixture.components:
-        tokens = part.dataset.sources[part.source].tokens["train"]
-        if part.share:
-            before = drawn_windows.first_window(part, drawn, block_size) * block_size / tokens
-            found.append((part, before, before + float(part.share) * total / tokens))
+    for part in trained:
+        tokens = part.data.tokens["train"]
+        before = drawn_windows.first_window(part, drawn, block_size) * block_size / tokens
+        found.append((part, before, before + shares[part.train_fingerprint] * total / tokens))
     return found
 
 

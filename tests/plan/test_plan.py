@@ -15,13 +15,14 @@ import pytest
 import run_factory
 
 from configs import v8
+from data_pipeline.batches import loader
 from data_pipeline.errors import UserError
 from data_pipeline.prepare import mix
 from mypt_jax import optim
 from mypt_jax.distributed import sharding
 from mypt_jax.model import flops
 from mypt_jax.plan import asked, command, costs, topology
-from mypt_jax.schema import tree, validation
+from mypt_jax.schema import duration, overrides, tree, validation
 from mypt_jax.train import step
 
 GIB = 2**30
@@ -86,6 +87,39 @@ def test_sizes_come_from_manifests_where_they_are(capsys, datasets):
     rows = re.findall(r"^  (domain|general)/(\w+) ", out, re.MULTILINE)
     assert sorted(rows) == [("domain", "laws"), ("domain", "manuals"), ("general", "encyclopedia")]
     assert "expected" not in out
+
+
+def test_a_text_in_two_roles_is_gone_through_by_both(datasets, capsys):
+    """As the batches go through it: each role alone had its share of the epochs only, and what the
+    ancestors saw of the other was forgotten."""
+    data = [f"--config.data.{role}={datasets['general']}" for role in ("domain", "general")]
+    argv = ["--config=configs/v3.py:tiny", *data, "--config.data.replay_ratio=0.25"]
+    given = overrides.read(argv)
+    config = costs.resolve(asked.config(given), given.overridden)
+    total = config["num_steps"] * config["batch_size"] * config["model"]["block_size"]
+    mixed = validation.open_data(config)[0]
+    batches = loader.TrainLoader(
+        mixed, block_size=config["model"]["block_size"], batch_size=config["batch_size"], seed=1
+    )
+    read = [*batches.epochs(config["num_steps"]).values()]
+    assert read[0] == read[1] and min(read) > 0
+    parts = costs.mixture_parts(config)
+    assert costs.epochs(parts, {}, total) == pytest.approx(read, rel=0.02)
+    told = [epochs for _, _, epochs in duration.epochs_of(config, mixed, {})]
+    assert told == pytest.approx(read, rel=0.02)
+    # With base before it, which replays the same text.
+    stages, _ = costs.ancestors(config, given)
+    past = costs.past_tokens(parts, stages)
+    assert past == {parts[0].text: stages[0].tokens}
+    rows = re.findall(r"^  (domain|general)/.* ([\d.]+) +[\d,]+$", said(capsys, *argv), re.M)
+    assert [role for role, _ in rows] == ["domain", "general"] and rows[0][1] == rows[1][1]
+
+
+def test_a_text_that_is_not_here_yet_is_known_by_its_place(tmp_path, capsys):
+    data = [f"--config.data.{role}={tmp_path}/x" for role in ("domain", "general")]
+    out = said(capsys, "--config=configs/v3.py:tiny", *data)
+    rows = re.findall(r"^  (?:domain|general)/x .* ([\d.]+) +([\d,]+)$", out, re.M)
+    assert len(rows) == 2 and rows[0][1] == rows[1][1] != "0"
 
 
 def test_length_follows_from_epochs(capsys):
@@ -173,7 +207,7 @@ def test_work_by_hand(guide):
 
 
 def test_evaluations_are_counted_with_both_halves_and_drift(guide):
-    parts = [costs.Part(f"{role}/x", 0.5, 10**6, True) for role in ("domain", "general")]
+    parts = [costs.Part(f"{role}/x", 0.5, 10**6, True, "x") for role in ("domain", "general")]
     guide |= {"num_steps": 10, "eval": {**guide["eval"], "every_steps": 5, "windows": 3}}
     window = 3 * guide["model"]["block_size"]
     for drift, passes in (("off", 10), ("end", 14), ("always", 20)):  # 3 times both, 2 the report
