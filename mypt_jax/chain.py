@@ -15,7 +15,6 @@ command is run again until it exits 0. Each stage is a process of its own, the s
 
 import argparse
 import os
-import posixpath
 import shlex
 import signal
 import subprocess
@@ -180,18 +179,14 @@ def _is_recipe(key: str) -> bool:
 
 
 def find_stage(workdir: str, load: Callable[[str], Stage]) -> Stage | str:
-    """The stage that writes this run: the file of the directory's name, else any that does; why the
-    file of that name is not the one, "" where there is none."""
-    likely, why = posixpath.basename(workdir), ""
-    for name in (likely, *(name for name in shipped.names() if name != likely)):
-        try:
-            stage = load(name)
-        except errors.UserError as error:  # a file that does not fit this argument is not the one
-            why = str(error) if name == likely and name in shipped.names() else why
-            continue
-        if stage.workdir == workdir:
-            return stage
-    return why
+    """The stage that writes this run; why the file of the directory's name is not the one, "" where
+    there is none."""
+
+    def stage_of(file: str) -> Stage:
+        return load(os.path.basename(file).removesuffix(".py"))
+
+    found = stage_file.writer(workdir, shipped.HERE, lambda file: stage_of(file).workdir)
+    return stage_of(found.file) if found.is_sure else found.why
 
 
 def has_parent(stage: Stage) -> bool:

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from data_pipeline.errors import UserError
-from mypt_jax import shipped
 from mypt_jax.runs import layout
 from mypt_jax.schema import stage_file
 
@@ -84,18 +83,18 @@ def _parent_file(stage: Stage, size: str) -> str:
     path, step = layout.parse_spec(config.init_from)
     if path == os.path.normpath(size.partition(",")[0]):  # a run, which is the base of its stages
         return ""
-    beside = os.path.dirname(stage.spec(size).partition(":")[0])
-    names = [
-        os.path.join(place, f"{os.path.basename(path)}.py") for place in (beside, shipped.HERE)
-    ]
-    found = next((one for one in names if os.path.isfile(shipped.find(one))), None)
-    if found is None or step or path == "scratch":
+    above = stage_file.writer(
+        path,
+        os.path.dirname(stage.spec(size).partition(":")[0]),
+        lambda file: stage_file.load(f"{file}:{size}").workdir,
+    )
+    if not above.file or step or path == "scratch":
         raise UserError(
             f"{stage.spec(size)} has init_from={config.init_from}: a recipe starts from the end of "
-            "another stage file, or from that of the base"
+            f"another stage file, or from that of the base{above.why and f'; {above.why}'}"
         )
-    is_base = stage_file.load(f"{found}:{size}").init_from == "scratch"
-    return "" if is_base else found
+    is_base = stage_file.load(f"{above.file}:{size}").init_from == "scratch"
+    return "" if is_base else above.file
 
 
 def _chain(**values: object) -> tuple[Stage, ...]:

@@ -13,14 +13,14 @@ from data_pipeline.batches import mixture as mixtures
 from data_pipeline.batches import source_order
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
-from mypt_jax import optim, shipped
+from mypt_jax import optim
 from mypt_jax.checkpoint import retention
 from mypt_jax.model import adapters, flops, gpt, parameters
 from mypt_jax.model import memory as memories
 from mypt_jax.plan import asked
 from mypt_jax.runs import drawn as drawn_windows
 from mypt_jax.runs import layout, lineage
-from mypt_jax.schema import duration, overrides, recorded, tree
+from mypt_jax.schema import duration, overrides, recorded, stage_file, tree
 
 GIB = memories.GIB
 
@@ -137,20 +137,25 @@ def resolve(config: dict, overridden: Collection[str]) -> dict:
 
 def ancestors(config: Mapping, given: overrides.Given) -> tuple[list[Stage], str]:
     """(ancestors from the root on, note): a run with those in its lineage where it exists, else the
-    stage files beside, with the overrides that a chain would give them."""
-    path, _, argument = given.spec.partition(":")
+    stage files that would train them, with the overrides that a chain would give them."""
+    path, colon, argument = given.spec.partition(":")
     flags = overrides.for_ancestor(given.flags)
+
+    def read(file: str) -> overrides.Given:
+        return overrides.read([f"--config={file}{colon}{argument}", *flags])
+
     found: list[Stage] = []
     while config["init_from"] not in ("", "scratch"):
         parent = layout.parse_spec(config["init_from"])[0]
         if os.path.isfile(layout.join(parent, layout.CONFIG)):
             return [*_runs_until(config["init_from"]), *found], ""
-        file = os.path.join(os.path.dirname(path), f"{os.path.basename(parent)}.py")
-        if not os.path.isfile(shipped.find(file)):
-            return found, f"parent {parent}: neither a run nor a stage file {file}"
-        theirs = overrides.read(
-            [f"--config={file}:{argument}" if argument else f"--config={file}", *flags]
+        above = stage_file.writer(
+            parent, os.path.dirname(path), lambda file: read(file).config["workdir"]
         )
+        if not above.file:
+            why = f": {above.why}" if above.why else ""
+            return found, f"parent {parent}: neither a run, nor does a stage file train it{why}"
+        theirs = read(above.file)
         config = resolve(asked.config(theirs), theirs.overridden)
         found.insert(0, stage_of(config, STAGE_FILE))
         if len(found) > 100:

@@ -5,7 +5,8 @@ import importlib.machinery
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -42,6 +43,38 @@ def load(spec: str) -> ConfigDict:
     if not isinstance(config, ConfigDict):
         raise UserError(f"{spec}: get_config returns a {type(config).__name__}, not a ConfigDict")
     return config
+
+
+class Writer(NamedTuple):
+    """The stage file that writes a run, "" for none."""
+
+    file: str
+    is_sure: bool  # its workdir is that of the run: else it has the name of the run's directory
+    why: str  # a file of that name is not it; "" where there is none of that name
+
+
+def writer(run: str, beside: str, workdir_of: Callable[[str], str]) -> Writer:
+    """Which file trains the run at a path that need not be there: the one of its directory's name
+    in the directory `beside` or in configs/, else any file of configs/.
+
+    `workdir_of`: where a file's run lies; raises UserError for a file that is not asked for.
+    """
+    name = f"{os.path.basename(run)}.py"
+    named = dict.fromkeys(os.path.join(place, name) for place in (beside, shipped.HERE))
+    others = (os.path.join(shipped.HERE, f"{one}.py") for one in shipped.names())
+    by_name, why = "", ""
+    for file in (*named, *(one for one in others if one not in named)):
+        if not os.path.isfile(shipped.find(file)):
+            continue
+        try:
+            workdir = workdir_of(file)
+        except UserError as error:
+            why = why or (str(error) if file in named else "")
+            continue
+        if os.path.normpath(workdir) == os.path.normpath(run):
+            return Writer(file, True, "")
+        by_name = by_name or (file if file in named else "")
+    return Writer(by_name, False, why)
 
 
 def length_note(stage: Mapping, config: Mapping) -> str:

@@ -18,8 +18,9 @@ from configs import v8
 from data_pipeline.batches import loader
 from data_pipeline.errors import UserError
 from data_pipeline.prepare import mix
-from mypt_jax import optim
+from mypt_jax import chain, optim
 from mypt_jax.distributed import sharding
+from mypt_jax.frontier import recipes
 from mypt_jax.model import flops
 from mypt_jax.plan import asked, command, costs, topology
 from mypt_jax.schema import duration, overrides, tree, validation
@@ -197,6 +198,31 @@ def test_ancestors_that_are_to_be_trained_are_planned_as_a_chain_trains_them(
     assert steps(together, "mine") == steps(alone, "mine") != steps(together, "after")
     assert "7e-05" not in re.search(r"  mine +stage file.*", together)[0]
     assert re.search(r"domain/laws .* ([\d,]+)$", together, re.M)[1] != "0"  # ancestors saw
+
+
+def test_a_parent_s_file_is_found_by_where_its_run_lies(tmp_path, monkeypatch, capsys):
+    """By plan, chain and comparison alike, whatever the file is called."""
+    configs = shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("__py*"))
+    text = (configs / "v3.py").read_text()
+    (configs / "elsewhere.py").write_text(
+        text.replace("return common", "config = common").replace('"v3"', '"elsewhere"')
+        + "    config.workdir = 'runs/out/v3b'\n    return config\n"
+    )
+    (configs / "mine.py").write_text(
+        text.replace("return common", "config = common").replace('"v3"', '"mine"')
+        + "    config.init_from = 'runs/out/v3b'\n    return config\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    out = said(capsys, "--config=configs/mine.py:tiny")
+    assert re.findall(r"^  (\w+) +(?:stage file|this) ", out, re.M) == ["base", "elsewhere", "mine"]
+    assert "neither a run" not in out
+
+    def load(name: str) -> chain.Stage:
+        return chain.load_stage(name, "tiny", "runs", [])
+
+    assert [one.name for one in chain.plan(["mine"], load)] == ["base", "elsewhere", "mine"]
+    found = recipes.of_file("configs/mine.py", "tiny")
+    assert [one.name for one in found.stages] == ["elsewhere", "mine"]
 
 
 def test_work_by_hand(guide):
