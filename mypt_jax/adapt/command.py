@@ -25,11 +25,21 @@ from mypt_jax import chain
 from mypt_jax.adapt import choices
 from mypt_jax.adapt import place as places
 from mypt_jax.runs import layout, own_tokenizer
-from mypt_jax.schema import overrides, values
+from mypt_jax.schema import overrides, together, values
 
 _VAL_FRACTION = 0.1
 _LEAST_SAMPLES = 64  # windows
-_CHOSEN = ("workdir", "init_from", "num_steps", "domain_epochs")
+# {key that is chosen here: what says it instead}
+_CHOSEN = {
+    "workdir": "--out_dir=DIR says it",
+    "init_from": "--base says it",
+    "num_steps": "--epochs=N says it",
+    "domain_epochs": "--epochs=N says it",
+    "data.domain": "bring the texts as --text=FOLDER",
+    "data.general": "bring general text as --general=FOLDER",
+    "data.mixture": "type the stage itself to set it",
+    "objective.max_forgetting": "--limit=1% says it",
+}
 
 
 class StepFailed(errors.Stop):
@@ -47,7 +57,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.dry_run and not chain.finished(base):
         raise UserError(f"--dry_run wants a base that is a run: import {args.base} first")
 
-    _check(base, flags)
+    how = [*_limit(args.limit, has_general=bool(args.general)), *flags]
+    _check(base, how, has_general=bool(args.general))
     asked = {"base": args.base, "text": args.text, "general": args.general}
     place.check(asked)
 
@@ -67,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
     prepare = (f"--tokenizer={tokenizer}", f"--val_fraction={_VAL_FRACTION}")
     prepare += (f"--sensitive={args.sensitive}",) if args.sensitive != "off" else ()
     spec = f"configs/adapt.py:{base}"
-    config = _check(base, flags)
+    config = _check(base, how, has_general=bool(args.general))
     for role, folder in (("domain", args.text), ("general", args.general)):
         if folder and place.has(role):
             _check_masked(place.data(role), args.sensitive)
@@ -104,8 +115,7 @@ def main(argv: list[str] | None = None) -> int:
         f"--config.domain_epochs={args.epochs:g}",
         f"--config.eval.every_steps={chosen.every_steps}",
         "--config.guard.action=warn",  # a limit is held at the end, and the end says what was lost
-        *_limit(args.limit, has_general=bool(args.general)),
-        *flags,
+        *how,
     ]
     values.check_values(overrides.read(stage).config)
     if not chain.finished(place.run):
@@ -121,16 +131,25 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _check(base: str, flags: list[str]) -> dict:
-    """The stage's config with the flags: of a base that is to be imported, as far as it is known
-    without. Raises UserError."""
+def _check(base: str, how: list[str], *, has_general: bool) -> dict:
+    """The stage's config with limit and flags: of a base that is to be imported, as far as it is
+    known without. Raises UserError."""
     is_there = chain.finished(base)
     argument = f":{base}" if is_there else ""
-    config = overrides.read([f"--config=configs/adapt.py{argument}", *flags]).config
+    given = overrides.read([f"--config=configs/adapt.py{argument}", *how])
+    config = given.config
     if is_there:
         values.check_values(config)
     if config["data"]["replay_ratio"] == 1:
         raise UserError("data.replay_ratio is 1: of one's own text nothing would be learned")
+    together.check_objective(config, given.overridden)
+    objective = config["objective"]
+    is_known = has_general or config["eval"]["extra"]
+    if objective["max_forgetting"] and objective["limit_on"] == "general" and not is_known:
+        raise UserError(
+            "objective.limit_on=general wants general text: give --general=FOLDER, or leave the "
+            "key out for a limit on the base's own words"
+        )
     return config
 
 
@@ -174,9 +193,9 @@ def _parse(argv: list[str] | None):
     flags = overrides.expand(flags)
     for flag in flags:
         if found := re.fullmatch(
-            rf"--?(?:no)?config\.({'|'.join(_CHOSEN)})(=.*)?", flag, re.DOTALL
+            rf"--?(?:no)?config\.({'|'.join(map(re.escape, _CHOSEN))})(=.*)?", flag, re.DOTALL
         ):
-            raise UserError(f"--config.{found[1]} is chosen here; type the stage itself to set it")
+            raise UserError(f"--config.{found[1]} is chosen here: {_CHOSEN[found[1]]}")
     return args, flags
 
 
