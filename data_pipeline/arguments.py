@@ -15,6 +15,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, text: str | None, **options: Any):
         options.setdefault("allow_abbrev", False)
         options.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        if sys.argv[0].startswith("mypt ") and options.get("prog", "").startswith("python "):
+            options["prog"] = sys.argv[0]  # as it was called
         super().__init__(description=text, **options)
 
     def parse_known_args(self, args=None, namespace=None):

@@ -56,7 +56,9 @@ COMMANDS = {
     "prepare": Command("data_pipeline.commands.prepare:main", "documents to a token dataset"),
     "append": Command("data_pipeline.commands.append:main", "more documents into a dataset"),
     "mix": Command("data_pipeline.commands.mix:main", "a domain dataset with replayed text"),
-    "inspect": Command("data_pipeline.commands.inspect:main", "what a dataset holds, and whether"),
+    "inspect": Command(
+        "data_pipeline.commands.inspect:main", "what a dataset holds, whether it is whole"
+    ),
     "contamination": Command(
         "data_pipeline.commands.contamination:main", "evaluation text in training text"
     ),

@@ -6,22 +6,17 @@
 `from configs import base` in a stage file means the base.py beside it.
 """
 
-import argparse
 import os
 import shutil
 import sys
 from pathlib import Path
 
-from data_pipeline import errors
+from data_pipeline import arguments, errors
 from mypt_jax import shipped
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m mypt_jax.stages",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = arguments.Parser(__doc__, prog="python -m mypt_jax.stages")
     parser.add_argument("directory", type=Path, help="made where it is not there")
     directory = parser.parse_args(argv).directory
     files = [f"{name}.py" for name in shipped.names(shipped.STAGES)]

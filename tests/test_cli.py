@@ -63,6 +63,7 @@ WRONG = (
     ("interop.lm_eval", "--run=nowhere", "--tasks=x"),
     ("foretell", "nowhere"),
     ("runs", "nowhere"),
+    ("stages", "--nothing"),
     ("frontier", "--base=nowhere", "--out_dir=compared"),
     ("first_light", "--size=huge"),
 )
@@ -87,6 +88,8 @@ def test_help_has_an_example_and_waits_for_nothing(helps, name):
     shown, code, slow = helps[name]
     assert code == 0 and slow == []
     assert re.search(rf"^ *(mypt|python -m mypt_jax\.?) ?{name}( \S|$)", shown, re.M), shown
+    # As it was called; the keys of main are shown by a text of its own.
+    assert shown.startswith(f"usage: mypt {name}") or name == "main"
 
 
 @pytest.fixture(scope="module")

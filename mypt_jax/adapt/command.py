@@ -24,7 +24,7 @@ from data_pipeline.tokens import shards
 from mypt_jax import chain
 from mypt_jax.adapt import choices
 from mypt_jax.adapt import place as places
-from mypt_jax.runs import layout, own_tokenizer
+from mypt_jax.runs import layout, lineage, own_tokenizer
 from mypt_jax.schema import overrides, together, values
 
 _VAL_FRACTION = 0.1
@@ -206,11 +206,13 @@ def _base(given: str, place: places.Place) -> str:
         return given
     path = layout.join(given, layout.CONFIG)
     if not os.path.isfile(path):
+        how = layout.make_hint(given)
         raise UserError(
             f"--base={given}: wanted a finished run, or the folder of a Hugging Face model "
-            "(config.json, model.safetensors, tokenizer.json); nothing is downloaded"
+            "(config.json, model.safetensors, tokenizer.json); "
+            + (how if how.startswith("make it") else "nothing is downloaded")
         )
-    if layout.steps(given):
+    if os.path.isfile(layout.join(given, lineage.FILE)):
         raise UserError(
             f"--base={given} is a run that has not finished: finish it, or name another"
         )

@@ -62,6 +62,8 @@ def test_what_a_result_cannot_say_is_said_before(corpus, epochs, said):
     "arguments, said",
     [
         (["--base=nothing"], "wanted a finished run, or the folder"),
+        (["--base=runs/tiny/base"], "make it with: python -m mypt_jax.main --config=configs/base"),
+        (["--base=../begun"], "is a run that has not finished"),
         (["--base=nothing", "--limit=0"], "above 0 and below 1"),
         (["--base=nothing", "--limit=12x"], "such as 1% or 0.01"),
         (["--base=nothing", "--epochs=0"], "2 to 5 is good"),
@@ -86,6 +88,10 @@ def test_what_a_result_cannot_say_is_said_before(corpus, epochs, said):
 )
 def test_bad_input_is_one_line_and_nothing_is_written(arguments, said, tmp_path, monkeypatch):
     run_factory.write_run(tmp_path, "base", parent=None, start=(6.0, 5.0), final=(5.0, 5.1))
+    begun = run_factory.write_run(
+        tmp_path, "begun", parent=None, start=(9, 9), final=(8, 8), finished=False
+    )
+    assert not (begun / "checkpoints").exists()  # nothing was saved yet
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/config.json").write_text("{}")  # of a model to be imported
     (tmp_path / "flags").write_text("--config.workdir=elsewhere\n")
