@@ -14,6 +14,7 @@ _PASSAGES = 3
 _PROMPT_TOKENS = 32  # or half of the context
 _NEW_TOKENS = 48
 _QUESTIONS = 200
+_FEW_QUESTIONS = 50  # a share of so many is uncertain by 14 points
 _GREEDY = dict(
     temperature=0.0,
     top_k=0,
@@ -35,12 +36,10 @@ def lines(base: str, run: str, *, has_general: bool) -> list[str]:
                 f"{name + ':':9}{' '.join(text.split())}", 100, subsequent_indent=" " * 9
             )
         found.append("")
-    told = [f"of passages of your texts it picks the right continuation in {_choice(run, domain)}"]
-    told[0] += f", base {_choice(base, domain)}"
-    if has_general and general:
-        before, after = _choice(base, general[0]), _choice(run, general[0])
-        told.append(f"of general text in {after}, base {before}")
-    found.append(f"{'; '.join(told)} (chance is 25 %).")
+    told = [f"your texts {_chosen(base, run, domain)}"]
+    told += [f"general text {_chosen(base, run, general[0])}"] if has_general and general else []
+    found.append(f"it picks the right continuation, by chance in 25 %: of {'; of '.join(told)}")
+    found.append(f"the model is {run}: mypt generate --run={run}, or mypt export {run} FOLDER")
     return [*found, _last(run, has_general=has_general)]
 
 
@@ -65,11 +64,19 @@ def _continued(base: str, run: str, domain: str) -> list[tuple[str, str, str]]:
     return [*zip(prompts, *said, strict=True)]
 
 
-def _choice(run: str, data: str) -> str:
-    """ "81 %", of all sources of a dataset; "-" where no document is long enough."""
-    answers = scorer.Scorer(run, batch_size=8).score_tasks(data, most=_QUESTIONS)
-    asked = [one["choice"] for one in answers.values() if "choice" in one]
-    return f"{evaluations.pooled(asked, 'right'):.0%}" if asked else "-"
+def _chosen(base: str, run: str, data: str) -> str:
+    """ "in 81% of 200 passages, base 62%", of all sources of a dataset; that none is long enough,
+    or too few are asked to tell."""
+    shares, passages = [], 0
+    for path in (run, base):
+        answers = scorer.Scorer(path, batch_size=8).score_tasks(data, most=_QUESTIONS)
+        asked = [one["choice"] for one in answers.values() if "choice" in one]
+        if not asked:
+            return "unknown, no held-out document is long enough to ask"
+        passages = sum(one.tokens for one in asked)
+        shares.append(evaluations.pooled(asked, "right"))
+    few = "" if passages >= _FEW_QUESTIONS else ", too few to tell"
+    return f"in {shares[0]:.0%} of {passages} passages{few}, base {shares[1]:.0%}"
 
 
 def _last(run: str, *, has_general: bool) -> str:
@@ -85,10 +92,22 @@ def _last(run: str, *, has_general: bool) -> str:
         forgotten = comparison.compare(own, base, "general")
         if isinstance(forgotten, comparison.Refusal):
             return f"{told}. Forgetting unknown: {forgotten.reason}"
-        return f"{told}; general loss {_change(forgotten)}: that is what was forgotten."
+        kept = _limit(run, forgotten)
+        return f"{told}; general loss {_change(forgotten)}: that is what was forgotten{kept}."
     drift = own.mean("behaviour", "drift")
     moved = "" if drift is None else f"; drift from the base's own words {drift:.4f} nats/token"
     return f"{told}{moved}. Forgetting unknown: there is no general text to measure it (--general)."
+
+
+def _limit(run: str, forgotten: comparison.Difference) -> str:
+    """What a limit came to where nothing was chosen; "" where it was held there, too."""
+    held = layout.record(run).get("limit")
+    if not held or held["on"] != "general" or forgotten.share <= held["budget"]:
+        return ""
+    return (
+        f", with a limit of {100 * held['budget']:g} % that holds on the half of the text where it "
+        f"is chosen ({100 * held['found']:+.1f} %)"
+    )
 
 
 def _change(found: comparison.Difference | comparison.Refusal) -> str:

@@ -51,6 +51,9 @@ def main(argv: list[str] | None = None) -> int:
                 with _owned(run):
                     retention.strip(run) if part else retention.remove(run, step)
         total = sum(size for *_, size in found) / 1e6
+        if not found:
+            print(f"nothing to free in {args.directory}")
+            return 0
         print(f"{total:.1f} MB {'freed' if args.yes else 'would be freed: --yes frees them'}")
         return 0
     names = args.runs if args.what == "remove" else [args.run]

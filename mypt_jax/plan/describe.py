@@ -172,7 +172,9 @@ def _hours(
 
 
 def _time(hours: float) -> str:
-    """ "3.2 min", "5.1 h" or "12.3 days"."""
+    """ "4.1 s", "3.2 min", "5.1 h" or "12.3 days"."""
+    if hours < 1 / 60:
+        return f"{3600 * hours:.2g} s"
     if hours < 1:
         return f"{60 * hours:.2g} min"
     return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from mypt_jax import guide
 from mypt_jax.report import cells
 from mypt_jax.report.run import Run
-from mypt_jax.runs import comparison
+from mypt_jax.runs import baselines, comparison
 from mypt_jax.runs.comparison import Difference, Refusal
 from mypt_jax.schema import changes
 
@@ -204,8 +204,8 @@ def warnings(run: Run) -> list[str]:
             and done.get("params_sha256") != recorded["params_sha256"]
         ):
             found.append(f"{run.name}: its parent {one.name} was trained again since")
-    if run.is_domain_stage and run.parent is None:
-        found.append(f"{run.name}: its parent {parent['path']} is not among these runs")
+    if run.is_domain_stage and run.parent is None and not baselines.is_same(parent["path"], parent):
+        found.append(f"{run.name}: its parent {parent['path']} is neither here nor where it was")
     for reason in run.damaged_evaluations:
         found.append(f"{run.name}: not compared: {reason}")
     if run.damage:

@@ -285,6 +285,8 @@ def data_seen(runs: Sequence[Run]) -> Table:
         for key, source in run.trained_on.items():
             tokens = run.record["tokens_by_source"].get(key, 0)
             realised, epochs = run.value(f"share/{key}"), run.value(f"epochs/{key}")
+            if not run.finished and realised is not None:  # the record is of the last saved step
+                tokens = round(realised * (run.value("tokens") or 0))
             rows.append(
                 (
                     run.name,

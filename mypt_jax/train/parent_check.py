@@ -1,5 +1,6 @@
 """A child starts as its parent ended: its first evaluation says whether it did."""
 
+from data_pipeline.batches.eval_windows import REPORT
 from data_pipeline.errors import UserError
 from mypt_jax.runs import comparison, evaluations, layout
 from mypt_jax.runs.evaluations import Evaluation
@@ -25,11 +26,14 @@ def compare(run: Run, own: Evaluation) -> None:
     same = repeats and before == provenance.evaluated_by(numerics)
     tolerance = 0.0 if same else run.config["eval"]["parent_tolerance_nats"]
     theirs = evaluations.read(layout.eval_file(parent.path, parent.step))
-    compared = 0
+    compared, new = 0, []
     for key in own.sources:
         found = comparison.compare(own, theirs, key)
         if isinstance(found, comparison.Refusal):
-            run.note(f"{key}: not compared with the parent's end: {found.reason}")
+            if theirs.sources and key not in theirs.sources:
+                new.append(key.removeprefix(REPORT))
+            else:
+                run.note(f"{key}: not compared with the parent's end: {found.reason}")
             continue
         compared += 1
         if not abs(found.nats) <= tolerance:
@@ -39,9 +43,15 @@ def compare(run: Run, own: Evaluation) -> None:
                 f"{tolerance:g} nats (eval.parent_tolerance_nats): the model is not the one that "
                 "the parent saved"
             )
-    run.note(
-        f"step 0 equals the parent's end on {compared} sources (tolerance {tolerance:g} nats)"
-        if compared
-        else f"warning: nothing says that step 0 is {parent.path}: no source was measured on "
-        "the same windows"
-    )
+    if new:
+        names = ", ".join(dict.fromkeys(new))
+        run.note(f"{names}: text that {parent.path} was not measured on, to compare step 0 with")
+    if compared:
+        run.note(
+            f"step 0 equals the parent's end on {compared} sources (tolerance {tolerance:g} nats)"
+        )
+    elif len(new) < len(own.sources):
+        run.note(
+            f"warning: nothing says that step 0 is {parent.path}: no source was measured on the "
+            "same windows"
+        )

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT, SMALL, build_dataset, documents, train
 from hypothesis import given
@@ -203,7 +204,8 @@ def test_from_a_folder_to_a_model(has_general, datasets, compile_cache, tmp_path
     done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert layout.finished(str(tmp_path / "out" / "adapted"))["step"] > 0
-    assert "it picks the right continuation in" in done.stdout
+    assert "it picks the right continuation, by chance in 25 %: of your texts in" in done.stdout
+    assert f"mypt export {tmp_path}/out/adapted FOLDER" in done.stdout
     last = done.stdout.splitlines()[-1]
     assert ("that is what was forgotten" if has_general else "Forgetting unknown") in last
     again = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
@@ -224,6 +226,45 @@ def test_what_one_document_was_measured_on_has_no_error_and_none_no_figure(tmp_p
     assert "domain loss -1.000 nats/token (-16.7 %). Forgetting unknown: not measured: " in said
     assert "nothing was chosen on (general: on all held-out text" in said
     assert "nan" not in said and "that is what was forgotten" not in said
+
+
+def test_a_limit_that_holds_only_where_it_was_chosen_is_said(tmp_path):
+    run = run_factory.write_run(tmp_path, "adapt", parent="base", start=(6, 5), final=(5, 5.1))
+    record = json.loads((run / "lineage.json").read_text())
+    for kept, is_over in ((5.2, True), (5.04, False)):
+        ends = {"domain/d": [5.0], "general/w": [5.04], "report/general/w": [kept]}
+        run_factory.write_evaluation(run, 20, ends)
+        base = {"domain/d": [6.0], "general/w": [5.0], "report/general/w": [5.0]}
+        evaluations.write(
+            layout.baseline_file(str(run)),
+            {key: run_factory.measured(loss, key) for key, loss in base.items()},
+        )
+        held = {"budget": 0.01, "on": "general", "found": 0.008, "share": 0.5, "weight": 3.0}
+        (run / "lineage.json").write_text(json.dumps(record | {"limit": held}))
+        said = closing._last(str(run), has_general=True)
+        assert ("a limit of 1 % that holds on the half" in said) == is_over, said
+        assert not is_over or "(+0.8 %)" in said
+
+
+def test_a_share_of_few_passages_is_said_to_be(monkeypatch):
+    class Scorer:
+        def __init__(self, run, batch_size):
+            self.right = {"run": 0.75, "base": 0.5}[run]
+
+        def score_tasks(self, data, most):
+            if data == "short":
+                return {"a": {}}
+            asked = evaluations.Source(
+                {"right": self.right * np.full(4, 2.0)}, *[np.full(4, 2)] * 2, np.zeros(0), ""
+            )
+            return {name: {"choice": asked} for name in (["a"] if data == "few" else range(9))}
+
+    monkeypatch.setattr(closing.scorer, "Scorer", Scorer)
+    assert closing._chosen("base", "run", "few") == (
+        "in 75% of 8 passages, too few to tell, base 50%"
+    )
+    assert closing._chosen("base", "run", "many") == "in 75% of 72 passages, base 50%"
+    assert closing._chosen("base", "run", "short").startswith("unknown")
 
 
 def test_a_base_that_was_moved_has_its_own_tokenizer(tmp_path, monkeypatch):

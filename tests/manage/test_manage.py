@@ -81,6 +81,11 @@ def test_what_others_started_from_stays(runs, capsys):
     assert not lease.holder(lease_place.InDirectory("runs/mine/base"))
 
 
+def test_where_there_is_nothing_to_free_nothing_is_offered(runs, capsys):
+    assert manage.main(["clean"]) == 0
+    assert capsys.readouterr().out == "nothing to free in runs\n"
+
+
 def test_what_goes_together_goes(runs, capsys):
     assert manage.main(["remove", "runs/base", "runs/v3"]) == 0
     assert os.listdir(runs) == []

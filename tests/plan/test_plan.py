@@ -22,7 +22,7 @@ from mypt_jax import chain, optim
 from mypt_jax.distributed import sharding
 from mypt_jax.frontier import recipes
 from mypt_jax.model import flops
-from mypt_jax.plan import asked, command, costs, topology
+from mypt_jax.plan import asked, command, costs, describe, topology
 from mypt_jax.schema import duration, overrides, tree, validation
 from mypt_jax.train import step
 
@@ -266,6 +266,14 @@ def test_what_is_to_do_is_summed_and_priced(capsys, tmp_path):
         prices.write_text(text)
         with pytest.raises(UserError, match=said_):
             command.main(["--config=configs/v8.py", f"--prices={prices}"])
+
+
+@pytest.mark.parametrize(
+    "secs, said",
+    [(0.0054, "0.0054 s"), (59, "59 s"), (90, "1.5 min"), (7200, "2.0 h"), (1e6, "11.6 d")],
+)
+def test_times_are_in_a_unit_that_is_read(secs, said):
+    assert describe._time(secs / 3600).startswith(said)
 
 
 def test_a_parent_s_earlier_step_is_what_is_planned_from(capsys, tmp_path):

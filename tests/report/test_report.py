@@ -130,6 +130,31 @@ def test_writes_what_it_prints_and_numbers_as_json(guide, capsys):
     assert v8["tokens_by_source"] == {"domain/cwe": 800, "general/wiki": 200}
 
 
+def test_a_parent_elsewhere_that_is_still_there_is_no_warning(tmp_path):
+    """Every report of an adaptation had one on its base."""
+    run_factory.write_run(tmp_path / "bases", "base", parent=None, start=(9, 9), final=(5, 2))
+    run_factory.write_run(
+        tmp_path, "v3", place="out/v3", parent="bases/base", start=(5, 2), final=(4, 2)
+    )
+    record = json.loads((tmp_path / "out/v3/lineage.json").read_text())
+    for one in (record["parent"], *record["ancestors"]):
+        one["params_sha256"] = "digest of base"
+    (tmp_path / "out/v3/lineage.json").write_text(json.dumps(record))
+    (run,) = runs.read_runs(tmp_path / "out")
+    assert not [line for line in rules.warnings(run) if "parent" in line]
+    (tmp_path / "bases").rename(tmp_path / "moved")
+    assert [line for line in rules.warnings(run) if "is neither here nor where it was" in line]
+
+
+def test_tokens_of_a_run_under_way_are_those_of_its_newest_row(guide):
+    """Its record is of the last saved step, or of none."""
+    (guide / "v8/finished.json").unlink()
+    record = json.loads((guide / "v8/lineage.json").read_text())
+    (guide / "v8/lineage.json").write_text(json.dumps(record | {"tokens_by_source": {}}))
+    rows = [row for row in table(report.build(guide, guide), "Data seen") if row[0] == "v8"]
+    assert [row[4] for row in rows] == ["1,580", "420"]
+
+
 def test_sixth_stage_and_own_names(guide):
     run_factory.write_run(
         guide, "legal", parent="v8", start=(3.257, 2.36), final=(3.1, 2.30), baseline=BASE

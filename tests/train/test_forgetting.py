@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from mypt_jax.runs.evaluations import Evaluation
+from mypt_jax.train import parent_check
 from mypt_jax.train.forgetting import guard
 from tests import run_factory
 
@@ -57,6 +58,27 @@ def test_only_what_is_kept_for_the_report_is_said_to_be(tmp_path):
     row = guard.measure(run(tmp_path, []), Evaluation({**now, **kept}), base)
     assert row["forgetting/nats"] == pytest.approx(0.5)
     assert not [key for key in row if key.startswith("report/")]
+
+
+def test_new_text_is_one_line_and_no_warning_and_a_lost_record_is_one(tmp_path):
+    """Each of five sources of one's own text had a line, and the end was a warning."""
+    notes: list[str] = []
+    child = run(tmp_path, notes)
+    child.record["ancestors"][-1]["eval"] = {"general": 2.0}
+    child.record["numerics"], child.config["eval"] = {"platform": "gpu", "deterministic": False}, {}
+    child.config["eval"]["parent_tolerance_nats"] = 0.1
+    child.parent = SimpleNamespace(path=str(tmp_path / "base"), step=10, record={})
+    own = {**evaluation([3.0], "x", "domain/x").sources}
+    own |= {f"report/{key}": one for key, one in own.items()}
+    parent_check.compare(child, Evaluation(own))
+    assert notes == [
+        f"domain/x: text that {tmp_path}/base was not measured on, to compare step 0 with"
+    ]
+    layout_file = tmp_path / "base/eval/step_00000010.npz"
+    layout_file.write_bytes(b"PK")
+    notes.clear()
+    parent_check.compare(child, Evaluation(own))
+    assert notes[-1].startswith(f"warning: nothing says that step 0 is {tmp_path}/base")
 
 
 def test_without_the_same_windows_there_is_no_figure_and_a_reason(tmp_path):
