@@ -3,7 +3,7 @@
     mypt runs                          # every run at and under runs/: state, losses, verdict, size
     mypt runs runs/tiny                # those there; `mypt runs list ..` is the same
     mypt runs show runs/tiny/v5        # one: lineage, what it changed, learned, saw, and holds
-    mypt runs remove runs/tiny/v5      # not one that another run started from, unless --force
+    mypt runs remove runs/tiny/v5      # not one that another run near started from, unless --force
     mypt runs rename runs/tiny/adapt runs/tiny/adapt_1e-3
     mypt runs clean runs/tiny          # what would go; with --yes it goes
 
@@ -24,8 +24,9 @@ from data_pipeline.errors import UserError
 from mypt_jax.manage import listing, show
 from mypt_jax.report import runs
 from mypt_jax.report.run import Run
-from mypt_jax.runs import layout, lease, lease_place
+from mypt_jax.runs import layout, lease, lease_place, lineage
 
+_DEPTH = 3  # directories below the working directory, as that of out/client/adapted
 _WHATS = ("list", "show", "remove", "rename", "clean")
 
 
@@ -154,9 +155,20 @@ def _check_alone(path: str, *, leaving: list[str], moves: bool) -> None:
 
 
 def _beside(path: str) -> list[Run]:
-    """All runs below the directory that this one lies in, and below runs/."""
+    """All runs below the directory that this one lies in, below runs/, and near."""
     around = os.path.dirname(os.path.abspath(path))
-    return [*_read(around), *_below_runs(around)]
+    return [*_read(around), *_below_runs(around), *_near()]
+
+
+def _near() -> Iterator[Run]:
+    """Runs not far below the working directory, as adaptations lie; those that are damaged, or
+    were given to somebody else, are not asked."""
+    for directory, names, files in os.walk("."):
+        if layout.CONFIG in files and lineage.FILE in files:
+            with contextlib.suppress(UserError):
+                yield runs.read_run(Path(directory))
+        is_deep = os.path.normpath(directory).count(os.sep) + 1 >= _DEPTH
+        names[:] = [] if is_deep else [name for name in names if not name.startswith(".")]
 
 
 def _below_runs(known: str) -> list[Run]:
@@ -199,7 +211,8 @@ def _spare(root: Path, *, optimizer: bool) -> list[tuple[str, int, str, int]]:
     """(run, step, "" or a part of it, bytes) of what is not a finished run's result, and no other
     one came from."""
     found, around = [], _read(str(root))
-    needed = {one for run in (*around, *_below_runs(str(root))) for one in _needs(run)}
+    others = (*around, *_below_runs(str(root)), *_near())
+    needed = {one for run in others for one in _needs(run)}
     for run in around:
         path = str(run.path)
         if not run.finished or lease.holder(lease_place.InDirectory(path)):

@@ -113,6 +113,26 @@ def test_a_run_elsewhere_needs_it_too(runs):
     assert manage.main(["remove", "gpt2", "--force"]) == 0 and not (runs.parent / "gpt2").exists()
 
 
+def test_a_run_beside_runs_needs_it_too(runs, capsys):
+    """As mypt adapt leaves it in its --out_dir; far below, or damaged, none is looked for."""
+    shutil.move(runs / "v3", runs.parent / "clients/one/adapted")
+    (runs.parent / "odd").mkdir()
+    for name in ("config.json", "lineage.json"):
+        (runs.parent / "odd" / name).write_text("{")
+    for arguments in (["remove", "runs/base"], ["rename", "runs/base", "runs/other"]):
+        with pytest.raises(UserError, match="clients/one/adapted started from runs/base"):
+            manage.main(arguments)
+    (step,) = layout.steps("runs/base")
+    shutil.copytree(layout.step_dir("runs/base", step), layout.step_dir("runs/base", 6))
+    path = runs.parent / "clients/one/adapted/lineage.json"
+    record = json.loads(path.read_text())
+    for one in (record["parent"], *record["ancestors"]):
+        one["step"] = 6
+    path.write_text(json.dumps(record))
+    assert manage.main(["clean", "--yes"]) == 0
+    assert layout.steps("runs/base") == [6, step]  # which is what the other started from
+
+
 def test_runs_that_were_moved_together_know_each_other(runs):
     """By the parent's parameters: the name that was recorded is another."""
     shutil.move(runs, runs.parent / "archive")
