@@ -211,6 +211,8 @@ def render(
     lines += ["", "## Data", ""]
     lines += ["| source | tokens seen | licence |", "|---|---|---|"]
     for source, tokens in sorted(lineage.total_tokens_by_source(dict(record)).items()):
+        if not tokens:  # it was evaluated on
+            continue
         stated = ", ".join(known.get(source, ["not stated"]))
         lines.append(f"| {source} | {tokens:,} | {stated} |")
     lines += _recited(path, step, record)

@@ -129,6 +129,7 @@ def test_a_card_is_of_the_step_that_is_exported(tmp_path):
     (run / "lineage.json").write_text(json.dumps(whole))
     found = runs.read(f"{run}@6")
     del found.record["size"]  # which lineages need not have
+    found.record["tokens_by_source"]["domain/evaluated"] = 0
     text = card.render(
         path=found.path,
         step=found.step,
@@ -138,6 +139,8 @@ def test_a_card_is_of_the_step_that_is_exported(tmp_path):
         remarks=[],
     )
     assert "| v3 | 6 | " in text and "9,999" not in text
+    data = text.partition("## Data")[2].partition("## Tok")[0]
+    assert "general/encyclopedia" in data and "domain/evaluated" not in data
 
 
 def test_a_card_has_the_licences_of_ancestors_also_of_older_versions(tmp_path):
