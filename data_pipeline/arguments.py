@@ -19,6 +19,12 @@ class Parser(argparse.ArgumentParser):
             options["prog"] = sys.argv[0]  # as it was called
         super().__init__(description=text, **options)
 
+    def add_argument(self, *names, **options):
+        """As argparse does; an option of several values that is given again adds to them."""
+        if names[0].startswith("-") and options.get("nargs") == "+" and not options.get("default"):
+            options.setdefault("action", "extend")
+        return super().add_argument(*names, **options)
+
     def parse_known_args(self, args=None, namespace=None):
         """As argparse does. Raises UserError for --NAME=--, of which argparse makes a list."""
         given = sys.argv[1:] if args is None else list(args)

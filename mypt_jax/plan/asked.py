@@ -22,6 +22,7 @@ def config(given: overrides.Given) -> dict:
     if found["data"]["mixture"]:
         validation.open_view(found["data"], given.overridden)
     together.check_objective(found, given.overridden)
+    together.check_adapter(found)
     return found
 
 

@@ -8,8 +8,6 @@ from data_pipeline.tokens import shards
 from mypt_jax.runs import integrity, layout, lineage
 from mypt_jax.schema import recorded
 
-ADAPTED = ("qkv", "proj", "gate", "up", "down")  # matrices of a block that can have an adapter
-
 
 class Parent(NamedTuple):
     """Where a stage starts: a run, a step of it, its config and its lineage."""
@@ -87,27 +85,7 @@ def find_frozen(config: Mapping, parent: Parent | None) -> Teacher | None:
     if not wanted["rank"]:
         return None
     told = f"adapter.rank={wanted['rank']}"
-    _check_adapter(config, told)
     if not is_begun and parent is None:
         raise UserError(f"{told} adds to a parent's parameters, and a run from scratch has none")
     path, step = (parent.path, parent.step) if parent else ("", 0)
     return find(config, "frozen", path, step, told=told, else_do="")
-
-
-def _check_adapter(config: Mapping, told: str) -> None:
-    """Raises UserError for matrices that the model has not, and for what knows no adapters."""
-    matrices, model = config["adapter"]["matrices"], config["model"]
-    has = [name for name in ADAPTED if name != "gate" or model["mlp"] == "gated"]
-    unknown = [name for name in matrices if name not in has]
-    if unknown or not matrices or len({*matrices}) < len(matrices):
-        raise UserError(
-            f"{told}: adapter.matrices is {matrices}, wanted some of {', '.join(has)}, each once"
-        )
-    for key, value, instead in (
-        ("optim.average_ratio", config["optim"]["average_ratio"] > 0, "0"),
-        ("optim.moments=parent", config["optim"]["moments"] == "parent", "fresh"),
-        ("guard.action=rollback", config["guard"]["action"] == "rollback", "stop"),
-    ):
-        if value:
-            name = key.partition("=")[0]
-            raise UserError(f"{told} does not go together with {key}: set {name}={instead}")

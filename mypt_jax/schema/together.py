@@ -6,6 +6,7 @@ from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import tokenizer as tokenizers
 
+ADAPTED = ("qkv", "proj", "gate", "up", "down")  # matrices of a block that can have an adapter
 # {key: (what leaves it without effect, whether a config has that)}.
 _NO_TEACHER = ("objective.replay=ce", lambda config: config["objective"]["replay"] == "ce")
 _NO_ADAPTER = ("adapter.rank=0", lambda config: not config["adapter"]["rank"])
@@ -100,3 +101,35 @@ def check_objective(config: Mapping, overridden: Collection[str]) -> None:
         raise UserError(f"{told} multiplies objective.replay_weight, which is 0: give it a start")
     if wanted["limit_on"] == "drift" and config["eval"]["drift"] != "always":
         raise UserError(f"{told} on drift wants it at every evaluation: set eval.drift=always")
+
+
+def check_adapter(config: Mapping) -> None:
+    """Raises UserError for matrices that the model has not, adapters no smaller than these,
+    and for what knows no adapters."""
+    matrices, model, rank = (
+        config["adapter"]["matrices"],
+        config["model"],
+        config["adapter"]["rank"],
+    )
+    if not rank:
+        return
+    told = f"adapter.rank={rank}"
+    has = [name for name in ADAPTED if name != "gate" or model["mlp"] == "gated"]
+    unknown = [name for name in matrices if name not in has]
+    if unknown or not matrices or len({*matrices}) < len(matrices):
+        raise UserError(
+            f"{told}: adapter.matrices is {matrices}, wanted some of {', '.join(has)}, each once"
+        )
+    if rank > model["n_embd"]:  # the shorter side of each of them
+        raise UserError(
+            f"{told} is more than the {model['n_embd']} columns that the matrices have "
+            "(model.n_embd): 4 to 64 is usual, and 0 trains the matrices themselves"
+        )
+    for key, value, instead in (
+        ("optim.average_ratio", config["optim"]["average_ratio"] > 0, "0"),
+        ("optim.moments=parent", config["optim"]["moments"] == "parent", "fresh"),
+        ("guard.action=rollback", config["guard"]["action"] == "rollback", "stop"),
+    ):
+        if value:
+            name = key.partition("=")[0]
+            raise UserError(f"{told} does not go together with {key}: set {name}={instead}")

@@ -54,6 +54,7 @@ def validate(
     # What an earlier version took goes on by the command that began it.
     is_begun = bool(layout.steps(config["workdir"]))
     together.check_objective(config, () if is_begun else overridden)
+    together.check_adapter(config)
     tokenizer = _check_tokenizer(config, components)
     mixtures.check_overlap(components)
     if config["data"]["bos_at_cuts"]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from data_pipeline.errors import UserError
 from mypt_jax import chain
 from mypt_jax.runs import layout
-from mypt_jax.schema import hints, keys, overrides, together, values
+from mypt_jax.schema import hints, keys, overrides, together, tree, values
 
 _OWN_KEYS = ("workdir", "stage")  # say which run a trial is
 _SEED = "seed"
@@ -86,10 +86,16 @@ def plan(
             f"--grid {_LIMIT}=0,..: 0 is the arm without a limit, but {spec} has {own:g}: sweep a "
             "stage file without"
         )
-    return [
+    trials = [
         _trial(spec, flags, dict(zip(grid, chosen, strict=True)), grid, out_dir)
         for chosen in itertools.product(*grid.values())
     ]
+    known: dict[str, Trial] = {}
+    for one in trials:
+        asked = repr([tree.get(one.stage.config, key) for key in grid])
+        if (same := known.setdefault(asked, one)) is not one:
+            raise UserError(f"{same.workdir} and {one.workdir} would be the same run twice")
+    return trials
 
 
 def _is_without_limit(key: str, value: str, grid: Mapping[str, Sequence[str]]) -> bool:
@@ -119,6 +125,7 @@ def _trial(
     given = overrides.read(arguments)
     config = given.config
     values.check_values(config)
+    together.check_adapter(config)
     if not config["data"]["mixture"]:  # which has a replay ratio of its own
         together.check_objective(config, given.overridden)
     start = "" if config["init_from"] == "scratch" else config["init_from"]

@@ -46,6 +46,15 @@ def test_a_limit_of_0_beside_others_is_the_arm_without_one(tmp_path):
         trials.plan(f"{file}:tiny", [], grid, seeds=1, out_dir="sweep")
 
 
+def test_a_second_grid_is_no_other_one(capsys, tmp_path, monkeypatch):
+    """It took the place of the first, without a word."""
+    monkeypatch.setattr(command.chain, "has_parent", lambda stage: True)
+    line = ["--config=configs/adapt.py:tiny", f"--out_dir={tmp_path}", "--print"]
+    grids = ["--grid", "optim.peak_lr=1e-3,2e-3", "--grid", "seed=1,2"]
+    assert command.main([*line, *grids]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 4
+
+
 def test_a_key_that_changes_nothing_is_said(tmp_path):
     line = ["--grid", "objective.teacher=base,parent", "--config.objective.replay=ce"]
     root = tmp_path / "sweep"
@@ -75,6 +84,13 @@ def test_a_grid_is_read_or_refused(listed):
         (["--grid", "optim.peak_lr=1e-3,-1"], "optim.peak_lr"),
         (["--grid", "optim.peak_lr=1,1"], "stands there twice"),
         (["--grid", "seed=1,2", "--seeds=2"], "leave one out"),
+        (["--grid", "optim.peak_lr=1e-3,0.001"], "would be the same run twice"),
+        (
+            ["--grid", "objective.max_forgetting=0,0.0,.1", "--config.objective.replay=kl"],
+            "would be the same run twice",
+        ),
+        (["--grid", "optim.peak_lr=1e-3,2e-3", "--grid", "optim.peak_lr=3e-3"], "there twice"),
+        (["--grid", "adapter.rank=0,4000"], "more than the"),
         (["--grid", "optim.peak_lr=1e-3,2e-3", "--config.optim.peak_lr=1"], "is given"),
         (["--grid", "objective.max_forgetting=0"], "leave it out for no limit"),
         (
