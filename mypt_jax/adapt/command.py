@@ -64,7 +64,8 @@ def main(argv: list[str] | None = None) -> int:
 
     def run(*command: str) -> None:
         print(f"\n$ mypt {shlex.join(command)}", flush=True)
-        code = chain.run_stage([sys.executable, "-m", "mypt_jax", *command])
+        with place.left_as_it_was():
+            code = chain.run_stage([sys.executable, "-m", "mypt_jax", *command])
         if code:
             raise StepFailed(code, f"mypt {command[0]} ended with exit code {code}: see above")
         if os.path.isdir(args.out_dir):
@@ -187,8 +188,7 @@ def _parse(argv: list[str] | None):
     args, flags = parser.parse_known_args(argv)
     if not 0 < args.epochs < math.inf:
         raise UserError(f"--epochs={args.epochs:g}: wanted more than 0; 2 to 5 is good")
-    if "://" in args.out_dir:
-        raise UserError(f"--out_dir={args.out_dir}: wanted a directory of this machine")
+    places.check_out_dir(args.out_dir, texts={"text": args.text, "general": args.general})
     if args.limit:
         args.limit = arguments.share(args.limit, "limit", "the base's loss")
     flags = overrides.expand(flags)

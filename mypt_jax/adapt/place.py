@@ -1,14 +1,40 @@
 """Where an adaptation's files lie, and what the first start there was asked: of other texts, or
 another base, nothing that is there is taken."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
 from mypt_jax.runs import kinds, layout, lineage
 
 FILE = "adapt.json"
+
+
+def check_out_dir(out_dir: str, *, texts: Mapping[str, str]) -> None:
+    """Raises UserError for a directory that no adaptation can be in; `texts`: {"text": folder,
+    "general": folder or ""}."""
+    for name, given in (("out_dir", out_dir), ("text", texts["text"])):
+        if not given.strip():
+            raise UserError(f"--{name} is empty, wanted a directory")
+    if "://" in out_dir:
+        raise UserError(f"--out_dir={out_dir}: wanted a directory of this machine")
+    if os.path.isfile(layout.join(out_dir, lineage.FILE)):
+        raise UserError(f"--out_dir={out_dir} is a run: name a new directory")
+    where = os.path.realpath(out_dir)
+    for name, folder in texts.items():
+        own = os.path.realpath(folder)
+        if os.path.isdir(folder) and os.path.commonpath([own, where]) == own:
+            raise UserError(
+                f"--out_dir={out_dir} lies in --{name}={folder}, and what is written there would be "
+                "read as text: name a directory outside of it"
+            )
+    if texts["general"] and os.path.realpath(texts["general"]) == os.path.realpath(texts["text"]):
+        raise UserError(
+            f"--text and --general are both {texts['text']}: what is forgotten is measured on text "
+            "that is not learned; bring other text, or leave --general out"
+        )
 
 
 class Place:
@@ -23,6 +49,15 @@ class Place:
 
     def has(self, role: str) -> bool:
         return os.path.isfile(layout.join(self.data(role), shards.MANIFEST))
+
+    @contextlib.contextmanager
+    def left_as_it_was(self) -> Iterator[None]:
+        """Directories that a command made and left empty are gone after it."""
+        made = [one for one in self._out_dirs if not os.path.lexists(one)]
+        yield
+        for one in made:
+            with contextlib.suppress(OSError):  # not made, or with something in it
+                os.rmdir(one)
 
     def claim(self, asked: Mapping[str, str]) -> None:
         """Records what is asked, {"base", "text", "general": path or ""}, as far as something is
@@ -54,6 +89,11 @@ class Place:
             return {}
         found = lineage.read_json(self._record, what=self._out_dir, wanted=kinds.ADAPTED)
         return {name: path for name, path in found.items() if name != "schema"}
+
+    @property
+    def _out_dirs(self) -> list[str]:
+        """The directory, after what is in it."""
+        return [layout.join(self._out_dir, "data"), self._out_dir]
 
     @property
     def _record(self) -> str:

@@ -65,6 +65,13 @@ def test_what_a_result_cannot_say_is_said_before(corpus, epochs, said):
         (["--base=nothing"], "wanted a finished run, or the folder"),
         (["--base=runs/tiny/base"], "make it with: python -m mypt_jax.main --config=configs/base"),
         (["--base=../begun"], "is a run that has not finished"),
+        (["--base=../base", "--out_dir="], "--out_dir is empty"),
+        (["--base=../base", "--text="], "--text is empty"),
+        (["--base=../base", "--out_dir=../base"], "is a run: name a new directory"),
+        (["--base=../base", "--text=..", "--out_dir=out"], "lies in --text=.., and what is"),
+        (["--base=../base", "--text=../folder", "--out_dir=../folder/"], "lies in --text="),
+        (["--base=../base", "--general=..", "--out_dir=a/b"], "lies in --general="),
+        (["--base=../base", "--text=../folder", "--general=../folder"], "are both ../folder"),
         (["--base=nothing", "--limit=0"], "above 0 and below 1"),
         (["--base=nothing", "--limit=12x"], "such as 1% or 0.01"),
         (["--base=nothing", "--epochs=0"], "2 to 5 is good"),
@@ -167,13 +174,14 @@ def test_what_an_earlier_start_made_of_other_texts_is_not_taken(tmp_path, monkey
 def test_a_start_that_made_nothing_leaves_nothing(tmp_path, monkeypatch):
     """Texts that cannot be read end in the line of mypt prepare."""
     base = run_factory.write_run(tmp_path, "base", parent=None, start=(6.0, 5.0), final=(5.0, 5.1))
-    line = [f"--base={base}", f"--text={tmp_path}", f"--out_dir={tmp_path}/out"]
+    line = [f"--base={base}", f"--text={tmp_path}/texts", f"--out_dir={tmp_path}/out"]
     codes = iter([2, 0])
 
     def runs(line):
+        os.makedirs(tmp_path / "out/data", exist_ok=True)
         code = next(codes)
         if not code:
-            os.makedirs(tmp_path / "out/data")
+            os.makedirs(tmp_path / "out/data/domain")
         return code
 
     monkeypatch.setattr(command.chain, "run_stage", runs)
@@ -277,7 +285,7 @@ def test_a_base_that_was_moved_has_its_own_tokenizer(tmp_path, monkeypatch):
     (base / "tokenizer/tokenizer.json").write_text("{}")
     ran = []
     monkeypatch.setattr(command.chain, "run_stage", lambda line: ran.append(line) or 9)
-    flags = [f"--base={base}", f"--text={tmp_path}", f"--out_dir={tmp_path}/out"]
+    flags = [f"--base={base}", f"--text={tmp_path}/texts", f"--out_dir={tmp_path}/out"]
     with pytest.raises(command.StepFailed):
         command.main([*flags, "--sensitive=count"])
     assert f"--tokenizer=hf:{base}/tokenizer" in ran[0] and "--sensitive=count" in ran[0]
