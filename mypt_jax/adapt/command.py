@@ -25,7 +25,7 @@ from mypt_jax import chain
 from mypt_jax.adapt import choices
 from mypt_jax.adapt import place as places
 from mypt_jax.runs import layout, lineage, own_tokenizer
-from mypt_jax.schema import overrides, together, values
+from mypt_jax.schema import changes, overrides, recorded, together, values
 
 _VAL_FRACTION = 0.1
 _LEAST_SAMPLES = 64  # windows
@@ -37,6 +37,7 @@ _CHOSEN = {
     "domain_epochs": "--epochs=N says it",
     "data.domain": "bring the texts as --text=FOLDER",
     "data.general": "bring general text as --general=FOLDER",
+    "data.tokenizer": "it is the base's",
     "data.mixture": "type the stage itself to set it",
     "objective.max_forgetting": "--limit=1% says it",
 }
@@ -141,6 +142,7 @@ def _check(base: str, how: list[str], *, has_general: bool) -> dict:
     config = given.config
     if is_there:
         values.check_values(config)
+        changes.check_child(recorded.config(base), config, path=base)
     if config["data"]["replay_ratio"] == 1:
         raise UserError("data.replay_ratio is 1: of one's own text nothing would be learned")
     together.check_objective(config, given.overridden)

@@ -27,8 +27,8 @@ def check_out_dir(out_dir: str, *, texts: Mapping[str, str]) -> None:
         own = os.path.realpath(folder)
         if os.path.isdir(folder) and os.path.commonpath([own, where]) == own:
             raise UserError(
-                f"--out_dir={out_dir} lies in --{name}={folder}, and what is written there would be "
-                "read as text: name a directory outside of it"
+                f"--out_dir={out_dir} lies in --{name}={folder}, and what is written there would "
+                "be read as text: name a directory outside of it"
             )
     if texts["general"] and os.path.realpath(texts["general"]) == os.path.realpath(texts["text"]):
         raise UserError(

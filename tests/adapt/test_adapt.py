@@ -72,6 +72,8 @@ def test_what_a_result_cannot_say_is_said_before(corpus, epochs, said):
         (["--base=../base", "--text=../folder", "--out_dir=../folder/"], "lies in --text="),
         (["--base=../base", "--general=..", "--out_dir=a/b"], "lies in --general="),
         (["--base=../base", "--text=../folder", "--general=../folder"], "are both ../folder"),
+        (["--base=../base", "--config.model.n_layer=8"], "a stage keeps its parent's architecture"),
+        (["--base=../base", "--config.data.tokenizer=gpt2"], "it is the base's"),
         (["--base=nothing", "--limit=0"], "above 0 and below 1"),
         (["--base=nothing", "--limit=12x"], "such as 1% or 0.01"),
         (["--base=nothing", "--epochs=0"], "2 to 5 is good"),

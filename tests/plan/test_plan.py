@@ -24,6 +24,7 @@ from mypt_jax.frontier import recipes
 from mypt_jax.model import flops
 from mypt_jax.plan import asked, command, costs, describe, topology
 from mypt_jax.schema import duration, overrides, tree, validation
+from mypt_jax.sweep import command as sweep
 from mypt_jax.train import step
 
 GIB = 2**30
@@ -274,6 +275,21 @@ def test_what_is_to_do_is_summed_and_priced(capsys, tmp_path):
 )
 def test_times_are_in_a_unit_that_is_read(secs, said):
     assert describe._time(secs / 3600).startswith(said)
+
+
+def test_a_stage_that_its_parent_does_not_fit_is_not_planned(tmp_path):
+    """Nor swept: training would refuse it."""
+    parent = run_factory.write_run(tmp_path, "base", parent=None, start=(6, 5), final=(5, 5.1))
+    argv = ["--config=configs/v3.py:tiny", f"--config.init_from={parent}"]
+    assert command.main(argv) == 0
+    for run in (command.main, sweep.main):
+        more = (
+            ["--grid", "model.n_layer=8,9"] if run is sweep.main else ["--config.model.n_layer=8"]
+        )
+        out = [f"--out_dir={tmp_path}/out"] if run is sweep.main else []
+        with pytest.raises(UserError, match="model.n_layer is 8, but the parent .* has 4"):
+            run([*argv, *more, *out])
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_parent_s_earlier_step_is_what_is_planned_from(capsys, tmp_path):

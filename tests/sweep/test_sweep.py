@@ -46,10 +46,10 @@ def test_a_limit_of_0_beside_others_is_the_arm_without_one(tmp_path):
         trials.plan(f"{file}:tiny", [], grid, seeds=1, out_dir="sweep")
 
 
-def test_a_second_grid_is_no_other_one(capsys, tmp_path, monkeypatch):
+def test_a_second_grid_is_no_other_one(capsys, tmp_path):
     """It took the place of the first, without a word."""
-    monkeypatch.setattr(command.chain, "has_parent", lambda stage: True)
-    line = ["--config=configs/adapt.py:tiny", f"--out_dir={tmp_path}", "--print"]
+    base = run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(5, 2))
+    line = ["--config=configs/adapt.py:tiny", f"--config.init_from={base}", "--print"]
     grids = ["--grid", "optim.peak_lr=1e-3,2e-3", "--grid", "seed=1,2"]
     assert command.main([*line, *grids]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 4
