@@ -35,6 +35,7 @@ from mypt_jax.schema import (
     overrides,
     recorded,
     stage_file,
+    together,
     tree,
     values,
 )
@@ -161,13 +162,14 @@ def load_stage(
                 f"--config.{key} would give every stage the same {key}; set it in configs/, "
                 "or move all runs with --runs_dir=DIR"
             )
-    values.check_values(tree.plain(config.to_dict()))
+    plain = tree.plain(config.to_dict())
+    values.check_values(plain)
+    together.check(plain, overridden)
     init_from = "" if config.init_from == "scratch" else config.init_from
     parent, step = layout.parse_spec(init_from)
     # An imported base, --size=runs/gpt2, stays where it is.
     base = argument.partition(",")[0].rstrip("/")
     workdir, parent = (p if p == base else _placed(p, runs_dir) for p in (config.workdir, parent))
-    plain = tree.plain(config.to_dict())
     return Stage(
         name, workdir, parent, step, plain, overridden, tuple(flags), tuple(sorted(spared))
     )
@@ -278,7 +280,11 @@ def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[st
     parser.add_argument(
         "--size", default="750m", help="tiny, 150m, 350m, 750m, or what follows a stage's colon"
     )
-    parser.add_argument("--stages", default="", help="names in configs/, by commas; default: all")
+    parser.add_argument(
+        "--stages",
+        default=",".join(STAGES),
+        help="names in configs/, by commas; default: the guide's",
+    )
     parser.add_argument(
         "--runs_dir",
         default="runs",
@@ -293,6 +299,12 @@ def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[st
     args, flags = parser.parse_known_args(argv)
     if not args.runs_dir:
         raise errors.UserError("--runs_dir is empty, wanted a directory or gs://BUCKET/...")
+    if not args.size:
+        raise errors.UserError("--size is empty, wanted tiny, 150m, 350m, 750m or a run")
+    if not args.stages.strip(","):
+        raise errors.UserError(
+            "--stages is empty, wanted names such as v3,v5; leave it out for all"
+        )
     bucket.local_path(args.runs_dir)
     if args.times and not Path(args.times).absolute().parent.is_dir():
         raise errors.UserError(f"--times={args.times}: there is no such directory")
@@ -301,7 +313,7 @@ def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[st
 
 def main(argv: list[str] | None = None) -> int:
     args, flags = parse_arguments(argv)
-    names = [name for name in args.stages.split(",") if name] or list(STAGES)
+    names = [name for name in args.stages.split(",") if name]
     seconds = []
 
     def load(name: str) -> Stage:
@@ -314,6 +326,10 @@ def main(argv: list[str] | None = None) -> int:
         check_finished_ancestors(stages, load)
     # All of them before any is trained.
     done = {s.name for s in stages if is_done(s, as_it_is=s.workdir == given)}
+    for stage in stages:
+        if stage.name not in done and stage.parent and finished(stage.parent):
+            before = tree.completed(_read(stage.parent, layout.CONFIG, recorded.KIND))
+            changes.check_child(before, stage.config, path=stage.parent)
     for stage in stages:
         if stage.name in done:
             print(f"{stage.name}: finished in {stage.workdir}, skipped", flush=True)

@@ -14,7 +14,7 @@ from data_pipeline.errors import UserError
 from mypt_jax import chain
 from mypt_jax.frontier import recipes
 from mypt_jax.runs import layout
-from mypt_jax.schema import overrides, stage_file, values
+from mypt_jax.schema import overrides, stage_file, together, values
 from mypt_jax.sweep import processes
 from mypt_jax.sweep.trials import Trial
 
@@ -103,8 +103,10 @@ def _trial(plan: Plan, stage: recipes.Stage, own: Mapping, samples: str) -> Tria
         *(flag for flag in plan.flags if _key(flag) not in own),
         *(f"--config.{key}={value}" for key, value in filled.items()),
     )
-    config = overrides.read(arguments).config
+    given = overrides.read(arguments)
+    config = given.config
     values.check_values(config)
+    together.check(config, given.overridden)
     run = chain.Stage(stage.name, own["workdir"], own["init_from"], "", config)
     return Trial(run, {"stage": stage.name}, arguments)
 

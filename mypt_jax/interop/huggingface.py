@@ -22,7 +22,9 @@ from mypt_jax.storage import fetch
 
 
 def main(argv=None) -> int:
-    parser = arguments.Parser(__doc__, prog="python -m mypt_jax.interop.huggingface")
+    # As `mypt export` its name is the one of the half that it is.
+    prog = "mypt" if sys.argv[0] == "mypt export" else "python -m mypt_jax.interop.huggingface"
+    parser = arguments.Parser(__doc__, prog=prog)
     commands = parser.add_subparsers(dest="command", required=True)
     reader = commands.add_parser("import", text=__doc__, help="a folder becomes a base run")
     reader.add_argument("directory")

@@ -64,6 +64,13 @@ def tokenizer(config: Mapping) -> tokenizers.Tokenizer:
     return found
 
 
+def check(config: Mapping, overridden: Collection[str]) -> None:
+    """Raises UserError for what is known to be refused before any data is opened."""
+    check_adapter(config)
+    if not config["data"]["mixture"]:  # which has a replay ratio of its own
+        check_objective(config, overridden)
+
+
 def check_objective(config: Mapping, overridden: Collection[str]) -> None:
     """Raises UserError for an objective, or a limit of forgetting, that nothing would follow or
     show. Wants data.replay_ratio as data.mixture decides it; `overridden`: the keys that were

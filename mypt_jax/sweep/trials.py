@@ -125,9 +125,7 @@ def _trial(
     given = overrides.read(arguments)
     config = given.config
     values.check_values(config)
-    together.check_adapter(config)
-    if not config["data"]["mixture"]:  # which has a replay ratio of its own
-        together.check_objective(config, given.overridden)
+    together.check(config, given.overridden)
     start = "" if config["init_from"] == "scratch" else config["init_from"]
     parent, step = layout.parse_spec(start)
     stage = chain.Stage(config["stage"], workdir, parent, step, config, given.overridden)

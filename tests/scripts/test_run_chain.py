@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import run_factory
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -252,7 +253,7 @@ def test_an_imported_base_is_not_trained(tree):
     run = tree / "runs/gpt2"
     run.mkdir(parents=True)
     shape = {"vocab_size": 99, "block_size": 64, "n_layer": 2, "n_head": 2, "n_embd": 32}
-    config = {"stage": "base", "model": shape, "data": {"tokenizer": "gpt2"}}
+    config = run_factory.config(stage="base", model=shape, data={"tokenizer": "gpt2"})
     (run / "config.json").write_text(json.dumps(config))
     (run / "finished.json").write_text('{"step": 0, "params_sha256": ""}')
     done = chain(tree, "--size=runs/gpt2", "--stages=base,v8")
@@ -274,6 +275,13 @@ def test_a_stages_exit_code_is_passed_on_and_ends_the_chain(tree, code, words):
     # The same command goes on where it stopped.
     assert chain(tree, "--size=tiny", "--stages=v5").returncode == 0
     assert trained(tree) == ["base", "v3", "v3", "v5"]
+
+
+def test_a_parent_of_another_shape_is_told_before_anything_is_trained(tree):
+    assert chain(tree, "--size=tiny", "--stages=base").returncode == 0
+    done = chain(tree, "--size=tiny", "--stages=v3,v5", "--config.model.n_layer=8")
+    assert done.returncode == 2 and trained(tree) == ["base"]
+    assert "model.n_layer is 8, but the parent runs/tiny/base has 4" in done.stderr
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
@@ -322,6 +330,13 @@ def test_a_signal_reaches_the_stage_once_and_is_waited_for(tree, signum):
         (["--stages=orphan"], "runs/750m/nothing, which is not a finished run"),
         (["--stages=broken"], "configs/broken.py:750m"),
         (["--stages=circle"], "start from each other"),
+        (["--stages="], "--stages is empty"),
+        (["--size="], "--size is empty"),
+        (["--stages=base,adapt", "--config.objective.max_forgetting=0"], "leave it out for no li"),
+        (
+            ["--stages=adapt", "--config.adapter.rank=4", "--config.adapter.matrices=x"],
+            "wanted qkv",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(tree, arguments, words):
