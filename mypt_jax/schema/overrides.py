@@ -4,14 +4,16 @@ A bare --config.KEY and --noconfig.KEY are True and False, a tuple is typed as 1
 by repeating its flag, and --flagfile=FILE holds a flag per line.
 """
 
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
 
 from data_pipeline.errors import UserError
+from mypt_jax import shipped
 from mypt_jax.schema import hints, keys, stage_file, tree
 
 # These say which run a stage is, so one value cannot serve several.
@@ -38,8 +40,20 @@ def read(arguments: Sequence[str]) -> Given:
     config = stage_file.load(spec)
     stage = tree.plain(config.to_dict())
     overridden, rest = apply(config, others)
+    _check_stage(spec, stage, overridden)
     values = tree.plain(config.to_dict())
     return Given(spec, stage, values, overridden, rest, tuple(others))
+
+
+def _check_stage(spec: str, stage: Mapping, overridden: Collection[str]) -> None:
+    """Raises UserError for a copied stage file that would take the runs of the other."""
+    name = os.path.basename(spec.partition(":")[0]).removesuffix(".py")
+    owner = os.path.basename(stage["workdir"])
+    if "workdir" not in overridden and owner != name and owner in shipped.names():
+        raise UserError(
+            f"{spec} would go on with {stage['workdir']}, the run of {owner}.py: set its stage to "
+            f"{name!r}, and its workdir, or give --config.workdir"
+        )
 
 
 def expand(arguments: Sequence[str]) -> list[str]:

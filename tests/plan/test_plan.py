@@ -201,6 +201,23 @@ def test_ancestors_that_are_to_be_trained_are_planned_as_a_chain_trains_them(
     assert re.search(r"domain/laws .* ([\d,]+)$", together, re.M)[1] != "0"  # ancestors saw
 
 
+def test_a_copied_stage_file_does_not_take_the_runs_of_the_other(tmp_path, monkeypatch, capsys):
+    """As in a chain: it planned, and training resumed, the other's run."""
+    configs = shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("__py*"))
+    monkeypatch.chdir(tmp_path)
+    argv = ["--config=configs/mine.py:tiny"]
+    for more in ("", "    config.stage = 'mine'\n"):  # whose workdir is still the other's
+        (configs / "mine.py").write_text(
+            "from configs import v8\n\n\ndef get_config(size):\n"
+            f"    config = v8.get_config(size)\n{more}    return config\n"
+        )
+        with pytest.raises(UserError, match="would go on with runs/tiny/v8, the run of v8.py: set"):
+            command.main(argv)
+        with pytest.raises(UserError, match="the run of v8.py"):
+            sweep.main([*argv, "--seeds=2"])
+    assert "runs/other" in said(capsys, *argv, "--config.workdir=runs/other")
+
+
 def test_a_parent_s_file_is_found_by_where_its_run_lies(tmp_path, monkeypatch, capsys):
     """By plan, chain and comparison alike, whatever the file is called."""
     configs = shutil.copytree(CONFIGS, tmp_path / "configs", ignore=shutil.ignore_patterns("__py*"))

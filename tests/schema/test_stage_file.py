@@ -40,7 +40,7 @@ def test_what_is_wrong_is_said(tmp_path, body, words):
 
 def test_another_value_is_no_fault(tmp_path):
     path = tmp_path / "mine.py"
-    path.write_text(STAGE.format(body="config.optim.peak_lr = 0.5"))
+    path.write_text(STAGE.format(body="config.workdir, config.optim.peak_lr = 'own', 0.5"))
     assert stage_file.load(str(path)).optim.peak_lr == 0.5
 
 
@@ -78,6 +78,8 @@ def test_copied_stage_files_stand_on_their_own(tmp_path, monkeypatch, capsys):
         stages.main(["mine"])
     # One's own file alone: what it builds on is the project's, and others are beside it.
     (tmp_path / "configs" / "base.py").unlink()
-    (tmp_path / "configs" / "own.py").write_text(STAGE.format(body="config.optim.peak_lr = 0.5"))
+    (tmp_path / "configs" / "own.py").write_text(
+        STAGE.format(body="config.workdir, config.optim.peak_lr = 'own', 0.5")
+    )
     given = overrides.read(["--config=configs/own.py:tiny"])
     assert given.config["seed"] == before["seed"] and given.config["optim"]["peak_lr"] == 0.5

@@ -40,7 +40,7 @@ def test_a_limit_of_0_beside_others_is_the_arm_without_one(tmp_path):
     file.write_text(
         "from configs import adapt\n\n\ndef get_config(size='tiny'):\n"
         "    config = adapt.get_config(size)\n"
-        "    config.objective.max_forgetting = 0.02\n    return config\n"
+        "    config.workdir, config.objective.max_forgetting = 'limited', 0.02\n    return config\n"
     )
     with pytest.raises(UserError, match="has 0.02: sweep a stage file without"):
         trials.plan(f"{file}:tiny", [], grid, seeds=1, out_dir="sweep")
