@@ -88,6 +88,8 @@ def test_a_run_whose_base_is_gone_is_asked_alone(family, datasets, tmp_path, cap
     content = json.loads(path.read_text())
     content["lineage"]["ancestors"][0]["path"] = str(tmp_path / "gone")
     path.write_text(json.dumps(content))
+    config = layout.config(str(tmp_path / "v3")) | {"init_from": str(tmp_path / "gone")}
+    (tmp_path / "v3/config.json").write_text(json.dumps(config))
     integrity.vouch(str(path.parent), path.name)
     line = [f"--run={tmp_path}/v3", "--data", datasets["domain"], "--recite", "--windows=2"]
     assert command.main([*line, "--json"]) == 0
