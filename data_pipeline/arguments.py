@@ -1,9 +1,11 @@
 """The parser of command lines: help is a docstring, with its examples; a complaint is one line."""
 
 import argparse
+import itertools
 import re
 import sys
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, NoReturn
 
 from data_pipeline import errors
@@ -26,11 +28,17 @@ class Parser(argparse.ArgumentParser):
         return super().add_argument(*names, **options)
 
     def parse_known_args(self, args=None, namespace=None):
-        """As argparse does. Raises UserError for --NAME=--, of which argparse makes a list."""
+        """As argparse does. Raises UserError for --NAME=--, of which argparse makes a list, and for
+        an empty --NAME= where something is needed: an empty path is the working directory."""
         given = sys.argv[1:] if args is None else list(args)
-        for one in given:
-            if one.startswith("--") and one.endswith("=--"):
-                self.error(f"argument {one.removesuffix('=--')}: '--' is no value")
+        for one, after in itertools.zip_longest(given, given[1:]):
+            name, _, value = one.partition("=")
+            if one.startswith("--") and value == "--":
+                self.error(f"argument {name}: '--' is no value")
+            option = self._option_string_actions.get(name)
+            is_empty = one == f"{name}=" or (one == name and after == "")
+            if option is not None and is_empty and (option.required or option.type is Path):
+                self.error(f"argument {name}: it is empty, wanted a value")
         return super().parse_known_args(given, namespace)
 
     def error(self, message: str) -> NoReturn:
