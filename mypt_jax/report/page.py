@@ -18,7 +18,6 @@ from pathlib import Path
 
 from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
-from mypt_jax import guide
 from mypt_jax.report import charts as report_charts
 from mypt_jax.report import groups as run_groups
 from mypt_jax.report import plane as report_plane
@@ -100,17 +99,17 @@ def _card_facts(run: Run) -> list[str]:
 def _cards(runs: Sequence[Run], found: Sequence[Group]) -> str:
     """What to take: the decision matrix as three cards, in the colours of the runs."""
     cards, of = [], run_groups.by_run(found)
-    for priority, limit, run, among in rules.decide(runs):
+    for choice in rules.decide(runs):
+        run = choice.run
         name, facts, line = "none qualifies", ["no finished run stays within the limit"], ""
         if run is not None:
             name, facts = run.name, _card_facts(run)
             line = f' style="--run: {of[run.name].look.colour}"'
         lines = "".join(f"<div>{_text(fact)}</div>" for fact in facts)
         cards.append(
-            f'<div class="card"{line}><div class="for">{_text(priority)}</div>'
+            f'<div class="card"{line}><div class="for">{_text(choice.priority)}</div>'
             f'<div class="run">{_text(name)}</div>{lines}'
-            '<div class="for">lowest domain loss with forgetting up to '
-            f"+{_text(guide.percent(limit))}{_text(among)}</div></div>"
+            f'<div class="for">{_text(choice.rule)}</div></div>'
         )
     return f'<section class="cards">{"".join(cards)}</section>'
 

@@ -31,6 +31,16 @@ class Choice(NamedTuple):
     run: Run | None
     among: str  # "", or of which runs, where not all can be compared
 
+    @property
+    def rule(self) -> str:
+        """By what it was chosen; where the other half of val shows another figure, on which."""
+        text = f"lowest domain loss with forgetting up to +{guide.percent(self.limit)}{self.among}"
+        if self.run is None or not self.run.newest.is_halved("general"):
+            return text
+        change = self.run.chosen_against_baseline("general")
+        assert isinstance(change, Difference), self.run.name  # else it would not be chosen
+        return f"{text} ({change.percent:+.1f} % on the half of val that is chosen on)"
+
 
 def verdict(run: Run) -> str:
     if not run.is_domain_stage:

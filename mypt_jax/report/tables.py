@@ -167,17 +167,14 @@ def advices(runs: Sequence[Run]) -> Table:
 def decision_matrix(runs: Sequence[Run]) -> Table:
     rows = []
     for choice in rules.decide(runs):
-        rule = (
-            f"lowest domain loss with forgetting up to +{guide.percent(choice.limit)}{choice.among}"
-        )
         if choice.run is None:
-            rows.append((choice.priority, "none qualifies", NONE, NONE, NONE, rule))
+            rows.append((choice.priority, "none qualifies", NONE, NONE, NONE, choice.rule))
             continue
         run = choice.run
         general, domain = run.against_baseline("general"), run.against_baseline("domain")
         loss = cells.loss_text(run.final.get("domain"))
         changes = cells.change_text(general), cells.change_text(domain)
-        rows.append((choice.priority, run.name, loss, *changes, rule))
+        rows.append((choice.priority, run.name, loss, *changes, choice.rule))
     header = ("Priority", "Run", "Domain loss", "General change", "Domain change", "Rule")
     note = "Changes are against the baseline."
     if any(run.newest.is_halved(role) for run in runs for role in mixture.ROLES):
