@@ -199,6 +199,7 @@ def test_nothing_is_chosen_on_the_half_that_is_kept_for_the_report(tmp_path):
     decision = table(text, "Decision matrix")[1:]
     assert [row[1] for row in decision] == ["v3", "v3", "v3"]
     assert decision[0][2] == "3.300" and decision[0][3].startswith("+0.050")  # of the other half
+    assert decision[0][-1].endswith("+1.03 % (+0.5 % on the half of val that is chosen on)")
     best = {row[0]: row[-1] for row in table(text, "Target metrics")[1:]}
     assert best["eval_domain"] == "v7 (in the matrix v3)"
     assert best["General change"] == "v3"
