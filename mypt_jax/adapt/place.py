@@ -15,9 +15,6 @@ FILE = "adapt.json"
 def check_out_dir(out_dir: str, *, texts: Mapping[str, str]) -> None:
     """Raises UserError for a directory that no adaptation can be in; `texts`: {"text": folder,
     "general": folder or ""}."""
-    for name, given in (("out_dir", out_dir), ("text", texts["text"])):
-        if not given.strip():
-            raise UserError(f"--{name} is empty, wanted a directory")
     if "://" in out_dir:
         raise UserError(f"--out_dir={out_dir}: wanted a directory of this machine")
     if os.path.isfile(layout.join(out_dir, lineage.FILE)):
