@@ -145,8 +145,7 @@ def _check(base: str, how: list[str], *, has_general: bool) -> dict:
         changes.check_child(recorded.config(base), config, path=base)
     if config["data"]["replay_ratio"] == 1:
         raise UserError("data.replay_ratio is 1: of one's own text nothing would be learned")
-    together.check_objective(config, given.overridden)
-    together.check_adapter(config)
+    together.check(config, given.overridden)
     objective = config["objective"]
     is_known = has_general or config["eval"]["extra"]
     if objective["max_forgetting"] and objective["limit_on"] == "general" and not is_known:

@@ -307,11 +307,8 @@ def learning_rates(config: Mapping, parent: Stage | None = None) -> list[tuple[i
     """(update, learning rate) at the start, the end of warmup and the quarters of the run."""
     first = 0.0
     if parent is not None and config["optim"]["moments"] == "parent":
-        first = float(
-            optim.Rates(parent.config["optim"], num_steps=parent.config["num_steps"])(
-                parent.num_steps - 1
-            )
-        )
+        theirs = optim.Rates(parent.config["optim"], num_steps=parent.config["num_steps"])
+        first = float(theirs(parent.num_steps - 1))
     rates = optim.Rates(config["optim"], num_steps=config["num_steps"], first_lr=first)
     total = config["num_steps"]
     at = {1, int(config["optim"]["warmup_steps"]) or 1, total}

@@ -76,6 +76,7 @@ def test_general_takes_three_stages_of_about_this_share_of_replay():
         ({}, 1.5, "read 1.50 times"),
         ({"optim": {"schedule": "wsd"}}, 0.5, "optim.schedule=wsd"),
         ({"optim": {"optimizer": "lion"}}, 0.5, "optim.optimizer=lion"),
+        ({"optim": {"moments": "parent"}}, 0.5, "optim.moments=parent"),
         ({"model": {"param_dtype": "bfloat16"}}, 0.5, "model.param_dtype=bfloat16"),
         ({"objective": {"replay": "kl"}}, 0.5, "objective.replay=kl"),
         ({"optim": {"average_ratio": 0.5}}, 0.5, "optim.average_ratio"),

@@ -117,6 +117,16 @@ def test_a_text_in_two_roles_is_gone_through_by_both(datasets, capsys):
     assert [role for role, _ in rows] == ["domain", "general"] and rows[0][1] == rows[1][1]
 
 
+def test_rates_of_kept_moments_rise_from_the_parents_last_one(capsys):
+    """As training has them: plan said that they rise from 0."""
+    kept = ["--config=configs/v3.py", "--config.optim.moments=parent"]
+    kept += ["--config.optim.warmup_steps=2", "--config.optim.peak_lr=9e-4"]
+    told = re.search(
+        r"^learning rate by update .*\n +1: (\S+) +2: (\S+)", said(capsys, *kept), re.M
+    )
+    assert told and told.groups() == ("0.0006", "0.0009")  # base ends at 3e-4
+
+
 def test_a_text_that_is_not_here_yet_is_known_by_its_place(tmp_path, capsys):
     data = [f"--config.data.{role}={tmp_path}/x" for role in ("domain", "general")]
     out = said(capsys, "--config=configs/v3.py:tiny", *data)
