@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from unittest import mock
 
 from _checkout import ROOT
 
@@ -52,10 +53,10 @@ def measure_loop(pairs: int, steps: int) -> dict:
     from configs import base
     from mypt_jax.distributed import sharding
     from mypt_jax.monitor import preemption
-    from mypt_jax.schema import validation
+    from mypt_jax.schema import duration, validation
     from mypt_jax.train import loop as loops
     from mypt_jax.train import start as starts
-    from mypt_jax.train import step, wishes
+    from mypt_jax.train import step
 
     config = base.get_config("tiny").to_dict()
     config["model"]["dropout"] = 0.0
@@ -68,7 +69,9 @@ def measure_loop(pairs: int, steps: int) -> dict:
         program = step.build(validated.config, eot=validated.tokenizer.eot)
         interrupts = preemption.Interrupts()
         loop, state, done, row = starts.open_loop(validated, program, interrupts, stack)
-        wishes.evaluation_due = lambda config, done: False  # evaluation and saving are left out
+        # Evaluation, and the save before it, are left out.
+        never = mock.patch.object(duration, "is_evaluation_due", lambda config, done: False)
+        stack.enter_context(never)
         batch = sharding.global_batch(program.mesh, loop.loader.batch(0), config["batch_size"])
         control = loop.update._control._replace(lr=np.float32(1e-4))
         secs: dict[str, list[float]] = {"loop": [], "bare": []}
