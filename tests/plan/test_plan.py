@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -29,6 +30,14 @@ from mypt_jax.train import step
 
 GIB = 2**30
 CONFIGS = v8.__file__.rpartition("/")[0]
+
+
+@pytest.fixture(autouse=True)
+def no_runs_here(tmp_path_factory, monkeypatch):
+    """A checkout has runs/ after a quickstart, and plan goes by what is there."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("checkout"))
+    for name in ("configs", "README.md"):
+        os.symlink(os.path.join(os.path.dirname(CONFIGS), name), name)
 
 
 @pytest.fixture
