@@ -123,6 +123,8 @@ def open_loop(
     stack.callback(run.metrics.close)
     loop = _make_loop(run, validated, program, loader, plan, saver, ledger, interrupts)
     row, kept, resumed = _resume(loop, validated, program, meta, done) if meta else ({}, -1, [])
+    if run.broadcast("see whether the run had finished", lambda: layout.finished(run.workdir)):
+        run.settle_data(done)  # one whose text was damaged stays finished
     run.metrics.cut(kept)  # what came after the saved step will come again
     if run.is_writer:
         _write_records(run, first_step=kept + 1)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from data_pipeline.errors import UserError
-from mypt_jax import optim
+from mypt_jax import exits, optim
 from mypt_jax.runs import layout
 from mypt_jax.schema import recorded
 from mypt_jax.train import finish
@@ -58,6 +58,27 @@ def test_with_another_batch_tokens_are_what_was_read(base, lineage_values, capsy
     record = layout.record(base)
     assert sum(record["tokens_by_source"].values()) == drew
     assert record["data"]["changed"]["step"] == 5
+
+
+def test_of_damaged_text_it_is_not_begun_and_stays_finished(base, lineage_values, tmp_path):
+    """The run lost its end: the text is found damaged beside the compilation, after the start."""
+    copy = tmp_path / "general"
+    shutil.copytree(lineage_values["data.general"], copy)
+    shard = min(copy.glob("*/train/*.bin"))
+    damaged = bytearray(shard.read_bytes())
+    damaged[-2] ^= 1
+    shard.write_bytes(damaged)
+    before = files_of(base)
+    more = {"num_steps": 3, "optim.warmup_steps": 1, "data.general": str(copy), "workdir": base}
+    with pytest.raises(exits.NoValidState, match="general"):
+        family_factory.run_stage("base", lineage_values | more)
+    assert files_of(base) == before
+
+
+def files_of(run) -> dict[str, bytes]:
+    """What a run says of itself; the ledger and the lease are of its starts, and grow."""
+    names = ("config.json", "lineage.json", "metrics.jsonl", "finished.json")
+    return {name: (run / name).read_bytes() for name in names}
 
 
 def test_a_child_goes_on_while_its_parent_is_trained_longer(base, lineage_values, tmp_path):
