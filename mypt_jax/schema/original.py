@@ -27,9 +27,11 @@ _GENERAL = "data/multilingual_1.5B_wiki90"  # what base trains on, here as there
 
 
 def answer(arguments: Sequence[str]) -> str:
-    """The line that says what to type; "" for a command line that is ours."""
+    """The line that says what to type; "" for a command line that is ours, also with a slip: of a
+    stage file that is named, the hint for the one flag leads on, and not to another stage."""
     given = _read(arguments)
-    if not _MARKS & given.keys() and not given.get("config", "").endswith(".json"):
+    config = given.get("config", "")
+    if not config.endswith(".json") and (config or not _MARKS & given.keys()):
         return ""
     words, unanswered = [f"--config={_stage_file(given)}"], []
     for flag, value in given.items():

@@ -70,7 +70,15 @@ def test_every_flag_of_the_table_is_answered_as_it_says(theirs, ours):
 
 
 @pytest.mark.parametrize(
-    "line", ["", "--config=configs/v8.py:tiny", "--config configs/v3.py --batch_size=3", "--help"]
+    "line",
+    [
+        "",
+        "--config=configs/v8.py:tiny",
+        "--config configs/v3.py --batch_size=3",
+        "--help",
+        "--config=configs/v8.py:tiny --learning_rate=1e-4",  # a slip: v8 is what was meant
+        "--config configs/v5.py --max_iters 4",
+    ],
 )
 def test_a_command_line_of_ours_is_not_answered(line):
     assert original.answer(shlex.split(line)) == ""
