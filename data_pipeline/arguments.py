@@ -1,6 +1,7 @@
 """The parser of command lines: help is a docstring, with its examples; a complaint is one line."""
 
 import argparse
+import difflib
 import itertools
 import re
 import sys
@@ -43,7 +44,15 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raises UserError instead of printing the usage."""
-        raise errors.UserError(f"{message} (see {self.prog} --help)")
+        unknown = re.match(r"unrecognized arguments: (--[^\s=]+)", message)
+        shown = [
+            name
+            for name, option in self._option_string_actions.items()
+            if option.help != argparse.SUPPRESS
+        ]
+        near = difflib.get_close_matches(unknown[1], shown, 1) if unknown else []
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise errors.UserError(f"{message}{meant} (see {self.prog} --help)")
 
 
 def share(text: str, name: str, what: str) -> float:

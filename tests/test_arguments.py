@@ -1,10 +1,12 @@
 """The one parser of all commands' options."""
 
+import argparse
 from pathlib import Path
 
 import pytest
 
 from data_pipeline import arguments
+from data_pipeline.commands import append, prepare
 from data_pipeline.errors import UserError
 
 
@@ -44,3 +46,27 @@ def test_an_empty_choice_and_values_of_keys_stay(parser):
 def test_an_option_of_several_values_given_again_adds_to_them(parser):
     args = parser.parse_args(["--out_dir=a", "--run=b", "--from", "c", "d", "--from", "e"])
     assert vars(args)["from"] == ["c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "hint"),
+    [("--recipe=a", "; did you mean --recipes?"), ("--hidden_on=1", ""), ("--zzz", "")],
+)
+def test_an_option_that_is_none_leads_to_the_nearest(parser, typed, hint):
+    parser.add_argument("--hidden_one", help=argparse.SUPPRESS)
+    with pytest.raises(UserError) as refused:
+        parser.parse_args(["--out_dir=a", "--run=b", typed])
+    assert str(refused.value) == f"unrecognized arguments: {typed}{hint} (see mypt try --help)"
+
+
+@pytest.mark.parametrize(
+    ("command", "needed"),
+    [
+        (prepare, ["--source=a:b", "--out_dir=c"]),
+        (append, ["--source=a:b", "--dataset_dir=c", "--target_tokens=9"]),
+    ],
+)
+def test_the_original_s_tokenizer_option_leads_to_ours(command, needed):
+    """The name that its prepare_weighted_dataset.py and append_to_dataset.py have for it."""
+    with pytest.raises(UserError, match="did you mean --tokenizer"):
+        command.main([*needed, "--tokenization", "gpt2"])

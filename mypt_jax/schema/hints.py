@@ -5,11 +5,27 @@ from collections.abc import Iterator
 
 from mypt_jax.schema import keys
 
-# Flags of the original that no key stands for.
-_ELSEWHERE = {
+_ORDER = "windows come in one shuffled order over a lineage, by --config.seed"
+_PROMPTS = "mypt generate continues prompts with a run's model"
+_FREEZE = "--config.adapter.rank trains additions to matrices and nothing else"
+# Flags and keys of the original that no key stands for.
+ELSEWHERE = {
     "config_file": "a stage file is given as --config=configs/STAGE.py",
     "device": "JAX chooses it; JAX_PLATFORMS=cpu in the environment keeps to the CPU",
+    "input_file": "mypt prepare makes a token dataset of text, for --config.data.domain=DIR",
     "eval_seed": "evaluation windows are a fixed list, the same for every stage",
+    "eval_prompts_file": _PROMPTS,
+    "eval_max_new_tokens": _PROMPTS,
+    "use_loss_mask": "every token of a window is learned",
+    "pad_token_id": "windows are full, so that nothing is padded",
+    "freeze_layers": _FREEZE,
+    "freeze_embeddings": _FREEZE,
+    "curriculum": "each of its phases is a stage file of its own, with init_from the one before",
+    "batch_sampling_mode": _ORDER,
+    "episode_min_tokens": _ORDER,
+    "epoch_seed": _ORDER,
+    "epoch_shuffle": _ORDER,
+    "epoch_drop_last": _ORDER,
 }
 _MOST = 3  # more than these are no hint
 
@@ -41,7 +57,7 @@ def hint(name: str) -> str:
     """
     name = name.lstrip("-").partition("=")[0]
     leaf = name.rpartition(".")[2]
-    if leaf in _ELSEWHERE:
-        return f"; {_ELSEWHERE[leaf]}"
+    if leaf in ELSEWHERE:
+        return f"; {ELSEWHERE[leaf]}"
     flags = [f"--config.{near}" for near in nearest(name)]
     return f"; did you mean {' or '.join(flags)}?" if flags else ""

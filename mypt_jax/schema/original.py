@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
-from mypt_jax.schema import keys
+from mypt_jax.schema import hints, keys
 
 # By these a command line is known: they are flags there, and none here.
 _MARKS = {
@@ -46,10 +46,7 @@ def answer(arguments: Sequence[str]) -> str:
 
 # Answered by the stage file, and by --use_amp.
 _SAID = {"config", "config_file", "amp_dtype"}
-_WITHOUT = {
-    "eval_seed": "evaluation windows are a fixed list",
-    "save_dtype": "checkpoints hold the master weights",
-}
+_WITHOUT = {**hints.ELSEWHERE, "save_dtype": "checkpoints hold the master weights"}
 
 
 def _read(arguments: Sequence[str]) -> dict[str, str]:

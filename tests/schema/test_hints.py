@@ -31,6 +31,28 @@ def test_the_original_s_flags_lead_where_the_guide_says(flag, ours):
     assert set(hints.nearest(flag)) & ours, hints.nearest(flag)
 
 
+# Of its train.py: what it parses, what its config files hold for training and for the model.
+PARSED = (
+    "model_name input_file dataset_dir tokenization init_from_model eval_dataset_dir config_file "
+    "max_iters eval_interval eval_iters learning_rate warmup_iters grad_clip weight_decay use_amp "
+    "amp_dtype batch_size block_size n_embd n_head n_layer dropout bias save_dtype "
+    "eval_prompts_file eval_max_new_tokens"
+)
+IN_FILES = (
+    "eval_sets eval_seed log_file freeze_layers freeze_embeddings curriculum grad_accum_steps "
+    "vocab_size use_checkpoint device use_loss_mask batch_sampling_mode pad_token_id "
+    "episode_min_tokens epoch_seed epoch_shuffle epoch_drop_last pos_encoding rope_theta "
+    "rope_scale tie_weights"
+)
+
+
+@pytest.mark.parametrize("name", [*PARSED.split(), *IN_FILES.split()])
+def test_every_name_of_the_original_is_known_and_not_guessed(name):
+    known = {row.name for row in keys.ROWS if name in (row.leaf, *row.was)}
+    assert name in hints.ELSEWHERE or set(hints.nearest(name)) <= known and known
+    assert hints.hint(name)
+
+
 @pytest.mark.parametrize("row", keys.ROWS, ids=lambda row: row.name)
 def test_every_old_name_and_every_slip_leads_to_its_row(row):
     for old in row.was:

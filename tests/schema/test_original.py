@@ -92,4 +92,7 @@ def test_what_has_no_name_here_is_said():
         "--config=configs/v3.py --config.workdir=runs/750m/mine --config.init_from=runs/750m/x"
         in said
     )
-    assert said.endswith("; without --top_p, --eval_seed (evaluation windows are a fixed list)")
+    assert said.endswith(
+        "; without --top_p, --eval_seed (evaluation windows are a fixed list, the same for every "
+        "stage)"
+    )
