@@ -59,7 +59,7 @@ HEADER = (
 
 def measure(topology: str, batch_size: int, *, gather: bool) -> dict:
     """One row: what was compiled, and the FIGURES of it."""
-    from mypt_jax.plan import asked, describe, explain
+    from mypt_jax.plan import asked, costs, explain
     from mypt_jax.schema import overrides
 
     given = overrides.read(
@@ -71,7 +71,7 @@ def measure(topology: str, batch_size: int, *, gather: bool) -> dict:
             f"--config.model.gather_weights={gather}",
         ]
     )
-    config = describe.resolve(asked.config(given), given.overridden)
+    config = costs.resolve(asked.config(given), given.overridden)
     one = explain.explain(config, topology)
     found = explain.as_json({explain.OWN: one})["explain"]
     return {
