@@ -1,4 +1,4 @@
-"""What a test or a script reads or replaces in a module is there; the type checker reads neither."""
+"""What tests and scripts read or replace in a module is there; the type checker reads neither."""
 
 import ast
 import importlib

@@ -5,8 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 from fractions import Fraction
 
 import conftest
@@ -437,48 +435,6 @@ def test_a_program_that_does_not_fit_says_what_it_needs():
     assert topology._needed("RESOURCE_EXHAUSTED: something else") == 0
 
 
-@pytest.mark.full
-def test_a_step_compiles_for_a_tpu_slice_that_is_not_here():
-    pytest.importorskip("libtpu")
-    done = subprocess.run(
-        [
-            sys.executable,
-            *("-m", "mypt_jax.plan", "--config=configs/v8.py:tiny", "--topology=v5e:2x2"),
-            *("--config.model.n_layer=2", "--config.model.loss_chunks=4"),
-            "--config.compile_cache=",  # compiled, not remembered
-        ],
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    (row,) = re.findall(r"^  none +16 +4 +1x4x1 .*", done.stdout, re.MULTILINE)
-    assert "fits" in row
-    state, aliased = row.split()[4:6]
-    assert state == aliased
-
-
-@pytest.mark.full
-def test_a_compiled_step_is_explained_and_compared(tmp_path, capsys):
-    """In JSON; the second time from the cache, with the same figures."""
-    pytest.importorskip("libtpu")
-    argv = [
-        *(sys.executable, "-m", "mypt_jax.plan", "--config=configs/v8.py:tiny"),
-        *("--topology=v5e:2x2", f"--config.compile_cache={tmp_path}", "--config.model.n_layer=2"),
-        *("--explain", "--json", "--compare", "model.remat=full"),
-    ]
-    first, second = (json.loads(subprocess.check_output(argv, text=True)) for _ in range(2))
-    assert first == second and len(list((tmp_path / "text").iterdir())) == 2
-    own, full = first["explain"], first["compare"]["model.remat=full"]
-    for figures in (own, full):
-        assert 0 < figures["product_ideal_mcycles"] < figures["product_mcycles"]
-        assert figures["product_mcycles"] < figures["total_mcycles"]
-        assert 0 < figures["peak_gib"] < 1 and figures["fits"]
-        assert figures["logits_arrays"] == []
-    # Two layers, whose backward pass needs attention's output again with `full` alone.
-    assert (own["attention_forward_again"], full["attention_forward_again"]) == (0, 2)
-
-
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_what_is_compared_without_effect_is_said(more, monkeypatch, capsys):
     from mypt_jax.plan import explain, topology
@@ -492,30 +448,6 @@ def test_what_is_compared_without_effect_is_said(more, monkeypatch, capsys):
     out, err = capsys.readouterr()
     said = "warning: adapter.alpha has no effect with adapter.rank=0 (--compare adapter.alpha=4)"
     assert said in (err if more else out) and "batch_size has" not in out + err
-
-
-SLICES = """
-from mypt_jax.plan import topology as plan_topology
-from mypt_jax.distributed import sharding
-plan_topology.prepare()
-for name, sizes in {
-    "v5e:4x4": (1, 16, 1), "v6e:4x4": (2, 8, 1), "v4:2x2x4": (1, 4, 4), "v5e:4x4*2": (4, 8, 1)
-}.items():
-    mesh = sharding.make_mesh(sizes, plan_topology.devices(name))
-    hosts = [device.process_index for device in mesh.devices.flat]
-    print(name, mesh.devices.shape == sizes, hosts == sorted(hosts))
-"""
-
-
-@pytest.mark.full
-def test_a_mesh_is_laid_on_slices_that_its_sizes_do_not_fit():
-    pytest.importorskip("libtpu")
-    done = subprocess.run([sys.executable, "-c", SLICES], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    rows = [line.split() for line in done.stdout.splitlines()]
-    assert [row[1] for row in rows] == ["True"] * 4
-    # The reason why sharding.local_rows gives rows, and no range of them.
-    assert rows[0] == ["v5e:4x4", "True", "False"]
 
 
 def test_a_teacher_reads_as_many_rows_as_in_training(small, tmp_path):
