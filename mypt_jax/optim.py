@@ -14,9 +14,12 @@ _BLOCK = 65_536  # updates whose rates are computed at a time
 
 def only(group: Mapping, function: Any) -> dict:
     """The entries of a config group that `function` takes by name."""
+    return {name: group[name] for name in _names(function) if name in group}
+
+
+def _names(function: Any) -> tuple[str, ...]:
     code = function.__code__
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-    return {name: group[name] for name in names if name in group}
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
 def adamw(*, beta1: float, beta2: float, eps: float) -> optax.GradientTransformation:
@@ -81,6 +84,14 @@ def wsd(
 
 
 SCHEDULES = {"constant": constant, "cosine": cosine, "wsd": wsd}
+
+
+def rate_keys() -> list[str]:
+    """Names of the keys that decide the rate of a step: of the warmup, and of every schedule."""
+    taken = {name: None for one in SCHEDULES.values() for name in _names(one)}
+    own = ("schedule", "peak_lr", "warmup_steps")
+    names = dict.fromkeys((*own, *(name for name in taken if name != "num_steps")))
+    return ["num_steps", *(f"optim.{name}" for name in names)]
 
 
 class Rates:

@@ -89,7 +89,7 @@ def old_rate(step, *, schedule, peak_lr, warmup_steps, num_steps, final_lr_ratio
     return peak_lr + (final_lr - peak_lr) * done
 
 
-@pytest.mark.parametrize("schedule", optim.SCHEDULES)
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "wsd"])
 def test_rates_are_the_written_out_formulas(schedule):
     """No warmup, one step, all steps; no decay, all decay: where libraries' schedules trip."""
     for num_steps, final, decay in itertools.product((1, 2, 103), (0.0, 0.1, 1.0), (0, 0.333, 1)):

@@ -56,6 +56,7 @@ class Key:
     per_process: bool = False  # the processes of one run may differ in it
     unit: str = ""  # where the name does not end with it
     was: tuple[str, ...] = ()  # what the guide and the original call it
+    only: tuple[str, ...] = ()  # (another key, values of it with which this one has an effect)
 
     @property
     def is_recipe(self) -> bool:
@@ -152,7 +153,15 @@ ROWS: tuple[Key, ...] = (
         absent="learned",
         was=("pos_encoding",),
     ),
-    Key("model.rope_theta", float, ARCHITECTURE, above=0, single=True, absent=10_000.0),
+    Key(
+        "model.rope_theta",
+        float,
+        ARCHITECTURE,
+        above=0,
+        single=True,
+        absent=10_000.0,
+        only=("model.position", "rope"),
+    ),
     Key(
         "model.rope_scaling",
         tuple[float, ...],
@@ -161,6 +170,7 @@ ROWS: tuple[Key, ...] = (
         wanted="(), (factor,) or (factor, low, high, original block_size), positive and low < high",
         absent=(),
         was=("rope_scale",),
+        only=("model.position", "rope"),
     ),
     Key("model.tied_embeddings", bool, ARCHITECTURE, absent=False, was=("tie_weights",)),
     Key("model.qkv_bias", bool, ARCHITECTURE, absent=False, was=("bias",)),
@@ -227,13 +237,29 @@ ROWS: tuple[Key, ...] = (
         most=1,
         unit="share of peak_lr",
         absent=0.1,
+        only=("optim.schedule", "cosine", "wsd"),
     ),
     Key(
-        "optim.decay_ratio", float, TRAINING, above=0, most=1, unit="share of num_steps", absent=0.2
+        "optim.decay_ratio",
+        float,
+        TRAINING,
+        above=0,
+        most=1,
+        unit="share of num_steps",
+        absent=0.2,
+        only=("optim.schedule", "wsd"),
     ),
     Key("optim.beta1", float, TRAINING, least=0, below=1, single=True, absent=0.9),
     Key("optim.beta2", float, TRAINING, least=0, below=1, single=True, absent=0.95),
-    Key("optim.eps", float, TRAINING, above=0, single=True, absent=1e-8),
+    Key(
+        "optim.eps",
+        float,
+        TRAINING,
+        above=0,
+        single=True,
+        absent=1e-8,
+        only=("optim.optimizer", "adamw"),
+    ),
     Key("optim.weight_decay", float, TRAINING, least=0, single=True, absent=0.1),
     Key("optim.moments", str, TRAINING, choices=("fresh", "parent"), absent="fresh"),
     Key("optim.average_ratio", float, TRAINING, least=0, below=1, absent=0.0),
@@ -248,7 +274,15 @@ ROWS: tuple[Key, ...] = (
         absent=("qkv", "proj", "up", "down"),
     ),
     Key("objective.replay", str, TRAINING, choices=("ce", "kl", "ce+kl"), absent="ce"),
-    Key("objective.replay_weight", float, TRAINING, least=0, single=True, absent=3.0),
+    Key(
+        "objective.replay_weight",
+        float,
+        TRAINING,
+        least=0,
+        single=True,
+        absent=3.0,
+        only=("objective.replay", "kl", "ce+kl"),
+    ),
     Key("objective.max_forgetting", float, TRAINING, least=0, absent=0.0),
     Key(
         "objective.limit_on",
@@ -257,7 +291,14 @@ ROWS: tuple[Key, ...] = (
         choices=("general", "behaviour", "drift"),
         absent="general",
     ),
-    Key("objective.teacher", str, TRAINING, choices=("base", "parent"), absent="base"),
+    Key(
+        "objective.teacher",
+        str,
+        TRAINING,
+        choices=("base", "parent"),
+        absent="base",
+        only=("objective.replay", "kl", "ce+kl"),
+    ),
     Key("data.tokenizer", str, TRAINING, was=("tokenization",)),
     Key("data.domain", tuple[str, ...], TRAINING, was=("dataset_dir",)),
     Key("data.general", tuple[str, ...], TRAINING, was=("dataset_dir",)),

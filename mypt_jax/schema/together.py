@@ -5,37 +5,24 @@ from collections.abc import Callable, Collection, Mapping
 from data_pipeline.batches import mixture
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import tokenizer as tokenizers
+from mypt_jax.schema import keys, tree
 
 ADAPTED = ("qkv", "proj", "gate", "up", "down")  # matrices of a block that can have an adapter
-# {key: (what leaves it without effect, whether a config has that)}.
-_NO_TEACHER = ("objective.replay=ce", lambda config: config["objective"]["replay"] == "ce")
+# {key: (what leaves it without effect, whether a config has that)}, where that is more than the one
+# value of one key, which the row says (keys.Key.only).
 _NO_ADAPTER = ("adapter.rank=0", lambda config: not config["adapter"]["rank"])
-_NO_ROPE = ("model.position=learned", lambda config: config["model"]["position"] == "learned")
 _MIXTURE = ("data.mixture, which names its own", lambda config: bool(config["data"]["mixture"]))
 _IDLE: Mapping[str, tuple[str, Callable[[Mapping], bool]]] = {
     **dict.fromkeys(
         (f"data.{r}{end}" for r in mixture.ROLES for end in ("", "_weights")), _MIXTURE
     ),
     "model.init": ("init_from=RUN", lambda config: config["init_from"] != "scratch"),
-    "objective.replay_weight": _NO_TEACHER,
-    "objective.teacher": _NO_TEACHER,
     "objective.limit_on": (
         "objective.max_forgetting=0",
         lambda config: not config["objective"]["max_forgetting"],
     ),
     "adapter.alpha": _NO_ADAPTER,
     "adapter.matrices": _NO_ADAPTER,
-    "model.rope_theta": _NO_ROPE,
-    "model.rope_scaling": _NO_ROPE,
-    "optim.eps": ("optim.optimizer=lion", lambda config: config["optim"]["optimizer"] == "lion"),
-    "optim.decay_ratio": (
-        "a schedule other than wsd",
-        lambda config: config["optim"]["schedule"] != "wsd",
-    ),
-    "optim.final_lr_ratio": (
-        "optim.schedule=constant",
-        lambda config: config["optim"]["schedule"] == "constant",
-    ),
     "log.wandb_project": (
         "log.trackers without wandb",
         lambda config: "wandb" not in config["log"]["trackers"],
@@ -45,10 +32,15 @@ _IDLE: Mapping[str, tuple[str, Callable[[Mapping], bool]]] = {
 
 def without_effect(config: Mapping, overridden: Collection[str]) -> list[str]:
     """A line for each key that was typed and changes nothing."""
+    found = {key: why for key, (why, is_idle) in _IDLE.items() if is_idle(config)}
+    for row in keys.ROWS:
+        other, *values = row.only or ("",)
+        if other and (value := tree.get(config, other)) not in values:
+            found[row.name] = f"{other}={value}"
     return [
         f"warning: {key} has no effect with {why}"
-        for key, (why, is_idle) in _IDLE.items()
-        if key in overridden and is_idle(config)
+        for key, why in found.items()
+        if key in overridden
     ]
 
 

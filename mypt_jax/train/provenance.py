@@ -37,14 +37,6 @@ _OF_JAX = (
 )
 FIRST_LR = "first_lr"  # in the lineage: what warmup rises from where a parent's moments go on
 REWARM = "rewarm"  # in the lineage: where the rate was warmed up again, {"after", "steps"}
-_SCHEDULE = (
-    "num_steps",
-    "optim.schedule",
-    "optim.peak_lr",
-    "optim.warmup_steps",
-    "optim.final_lr_ratio",
-    "optim.decay_ratio",
-)
 
 
 def new(
@@ -234,7 +226,7 @@ def _begin_anew(record: dict, before: Mapping, done: int) -> None:
 
 def _schedule(config: Mapping) -> dict:
     """What decides the learning rate of every step."""
-    return {name: tree.get(config, name) for name in _SCHEDULE}
+    return {name: tree.get(config, name) for name in optim.rate_keys()}
 
 
 def check_schedule(record: dict, config: Mapping, done: int) -> list[str]:
@@ -242,6 +234,9 @@ def check_schedule(record: dict, config: Mapping, done: int) -> list[str]:
     before, now = record.get("schedule"), _schedule(config)
     if before is None and os.path.exists(layout.join(config["workdir"], layout.CONFIG)):
         before = _schedule(recorded.config(config["workdir"]))
+    elif before is not None:  # a key that came later has the value that the run had without it
+        missing = now.keys() - before.keys()
+        before = {**before, **{name: keys.BY_NAME[name].absent for name in missing}}
     record["schedule"] = now
     if before is None:
         return []

@@ -47,6 +47,11 @@ def test_all_of_them_together_do_what_they_say(tmp_path, datasets, compile_cache
     values = {**SMALL, **data, **CHANGED, "compile_cache": compile_cache, "workdir": "runs/base"}
     command = [sys.executable, "-m", "mypt_jax.main", "--config=configs/base.py:tiny"]
     command += [f"--config.{key}={value}" for key, value in values.items()]
+    # What the house asks of every optimizer, schedule, key and package.
+    for name in ("schema/test_together.py", "schema/test_keys.py", "test_optim.py"):
+        (tmp_path / "tests" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / "tests" / name, tmp_path / "tests" / name)
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
     script = (
         "import io; from data_pipeline.readers import table; "
         "found = table.READERS['srt'].read(io.BytesIO(b'1\\n00:01,0 --> 00:02,0\\nHello.\\n'), "
@@ -56,11 +61,12 @@ def test_all_of_them_together_do_what_they_say(tmp_path, datasets, compile_cache
     for line, said in (
         (command, "finished runs/base"),
         ([sys.executable, "-c", script], "['Hello.\\n']"),
+        (tests, " passed"),
     ):
         done = subprocess.run(
             line, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
         )
-        assert done.returncode == 0 and said in done.stdout, done.stderr
+        assert done.returncode == 0 and said in done.stdout, done.stdout[-2000:] + done.stderr
     run = tmp_path / "runs" / "base"
     rows = [row for row in layout.metrics(str(run)) if "lr" in row]
     assert rows[-1]["lr"] == pytest.approx(1e-3 * (2 / 6) ** 0.5, rel=1e-5)

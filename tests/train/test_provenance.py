@@ -5,7 +5,9 @@ import pytest
 from configs import base
 from data_pipeline.batches import loader, mixture, window_order
 from data_pipeline.errors import UserError
+from mypt_jax import optim
 from mypt_jax.runs import drawn, lineage
+from mypt_jax.schema import keys
 from mypt_jax.train import provenance
 
 
@@ -155,3 +157,27 @@ def test_a_longer_run_says_both_rates_of_the_step_where_it_goes_on():
     assert provenance.check_schedule(record, schedule(80), 44) == []
     (line,) = provenance.check_schedule(record, schedule(80, "constant"), 44)
     assert "0.0003 now (optim.schedule: cosine -> constant)" in line
+
+
+def test_what_a_new_schedule_takes_is_part_of_what_decides_the_rate(monkeypatch):
+    """Told when it changes, and of a run from before with the value that this run had."""
+
+    def steps(*, peak_lr: float, halvings: int):
+        return lambda count: peak_lr * 0.5**halvings
+
+    monkeypatch.setitem(optim.SCHEDULES, "steps", steps)
+    monkeypatch.setitem(
+        keys.BY_NAME, "optim.halvings", keys.Key("optim.halvings", int, "training", absent=0)
+    )
+
+    def config(halvings: int) -> dict:
+        found = schedule(40, "steps")
+        return {**found, "optim": {**found["optim"], "halvings": halvings}}
+
+    record: dict = {"notes": []}
+    provenance.check_schedule(record, config(1), 0)
+    (line,) = provenance.check_schedule(record, config(2), 40)
+    assert "(optim.halvings: 1 -> 2)" in line
+    del record["schedule"]["optim.halvings"]
+    (line,) = provenance.check_schedule(record, config(1), 40)
+    assert "(optim.halvings: 0 -> 1)" in line
