@@ -1,4 +1,4 @@
-"""What several processes of one run say to each other: they meet, decide alike and end alike.
+"""What several processes of one run say to each other: barriers, broadcasts and a common end.
 
 Process 0 reads and writes the files of a run; what follows from them it tells the others. Every
 wait has a limit, so that a missing process ends the others with a line and never hangs them. With

@@ -15,12 +15,12 @@ import jax
 from mypt_jax import console, exits
 from mypt_jax.distributed import coordination
 
-_FOLDER = "mypt_jax/pulse/"
+_FOLDER = "mypt_jax/heartbeat/"
 _BYE = "bye"
 _SILENT_SECS = 60  # for those who are gone to miss some beats
 
 
-class Pulse:
+class Heartbeat:
     """A context in which other processes are listened to; does nothing where there is one."""
 
     def __init__(self, timeout_secs: float):
@@ -33,9 +33,9 @@ class Pulse:
         self._answered = now
         if self._heard:
             for work in (self._beat, self._watch):
-                threading.Thread(target=work, name="pulse", daemon=True).start()
+                threading.Thread(target=work, name="heartbeat", daemon=True).start()
 
-    def __enter__(self) -> "Pulse":
+    def __enter__(self) -> "Heartbeat":
         return self
 
     def __exit__(self, kind, error, trace) -> None:
@@ -55,9 +55,9 @@ class Pulse:
             if self._closed.wait(self._every_secs):
                 return
             with contextlib.suppress(RuntimeError):  # told by `_watch` when it lasts
-                self._exchange(count)
+                self._beat_once(count)
 
-    def _exchange(self, count: int) -> None:
+    def _beat_once(self, count: int) -> None:
         self._say(str(count))
         values = coordination.client().key_value_dir_get(_FOLDER)
         self._answered = time.monotonic()
@@ -78,7 +78,7 @@ class Pulse:
                 # The main thread may hang in a computation with the one that is gone.
                 os._exit(exits.LostPeer.code)
 
-    def silent(self) -> str:
+    def who_is_missing(self) -> str:
         """After a computation has failed: who is not heard of any more, waited for."""
         deadline = time.monotonic() + _SILENT_SECS
         while time.monotonic() < deadline:

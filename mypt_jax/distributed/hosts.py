@@ -188,8 +188,8 @@ def _compare(
 
 
 @contextlib.contextmanager
-def peers(silent: Callable[[], str]):
-    """Turns what JAX raises when another process is gone into LostPeer; `silent` says which."""
+def peers(who_is_missing: Callable[[], str]):
+    """Turns what JAX raises when another process is gone into LostPeer, which names it."""
     try:
         yield
     except UserError:
@@ -199,8 +199,8 @@ def peers(silent: Callable[[], str]):
         if jax.process_count() == 1 or not lost or "RESOURCE_EXHAUSTED" in str(error):
             raise
         raise exits.LostPeer(
-            f"another process of this run is gone: {silent()} ({coordination.first_line(error)}); "
-            "run all of them again to resume"
+            f"another process of this run is gone: {who_is_missing()} "
+            f"({coordination.first_line(error)}); run all of them again to resume"
         ) from error
 
 

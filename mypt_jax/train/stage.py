@@ -65,6 +65,6 @@ def _join_hosts(config: dict, stack: contextlib.ExitStack) -> None:
     other's end."""
     hosts.start(config["distributed"])
     timeout_secs = config["distributed"]["timeout_secs"]
-    listener = stack.enter_context(heartbeat.Pulse(timeout_secs))
-    stack.enter_context(hosts.peers(listener.silent))
+    listener = stack.enter_context(heartbeat.Heartbeat(timeout_secs))
+    stack.enter_context(hosts.peers(listener.who_is_missing))
     hosts.compare(config, timeout_secs=timeout_secs)

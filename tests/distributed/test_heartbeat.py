@@ -39,13 +39,13 @@ def clock(monkeypatch) -> list[float]:
 
 @pytest.fixture
 def listener(monkeypatch, coordinator, clock):
-    """listener(index) -> Pulse of one of three processes, without its threads."""
+    """listener(index) -> Heartbeat of one of three processes, without its threads."""
     monkeypatch.setattr(heartbeat.threading.Thread, "start", lambda self: None)
     monkeypatch.setattr(jax, "process_count", lambda: 3)
 
-    def begin(index: int) -> heartbeat.Pulse:
+    def begin(index: int) -> heartbeat.Heartbeat:
         monkeypatch.setattr(jax, "process_index", lambda: index)
-        return heartbeat.Pulse(60.0)
+        return heartbeat.Heartbeat(60.0)
 
     return begin
 
@@ -54,10 +54,10 @@ def test_a_silent_process_is_named_and_a_late_one_is_not(listener, coordinator, 
     own = listener(0)
     for beat in range(1, 9):
         clock[0] += 10
-        coordinator.values["mypt_jax/pulse/1"] = str(beat)
+        coordinator.values["mypt_jax/heartbeat/1"] = str(beat)
         if beat <= 1:
-            coordinator.values["mypt_jax/pulse/2"] = "1"
-        own._exchange(beat)
+            coordinator.values["mypt_jax/heartbeat/2"] = "1"
+        own._beat_once(beat)
         assert own._missing(60.0) == ("process 2" if beat == 8 else "")
 
 
@@ -66,13 +66,13 @@ def test_a_process_that_left_as_it_should_is_not_missed(listener, coordinator, c
         pass
     own = listener(0)
     clock[0] += 50
-    coordinator.values["mypt_jax/pulse/1"] = "1"
-    own._exchange(1)
+    coordinator.values["mypt_jax/heartbeat/1"] = "1"
+    own._beat_once(1)
     clock[0] += 50
-    own._exchange(2)
+    own._beat_once(2)
     assert own._missing(60.0) == ""
     clock[0] += 50
-    own._exchange(3)
+    own._beat_once(3)
     assert own._missing(60.0) == "process 1"
 
 
@@ -84,7 +84,7 @@ def test_a_process_that_fails_alone_says_nothing(listener, coordinator):
     with pytest.raises(exits.Preempted):
         with listener(1):
             raise exits.Preempted("all of them")
-    assert coordinator.values == {"mypt_jax/pulse/1": "bye"}
+    assert coordinator.values == {"mypt_jax/heartbeat/1": "bye"}
 
 
 def test_a_coordinator_that_does_not_answer_is_named(listener, coordinator, clock):
@@ -92,18 +92,18 @@ def test_a_coordinator_that_does_not_answer_is_named(listener, coordinator, cloc
     coordinator.is_frozen = True
     clock[0] += 61
     with pytest.raises(RuntimeError):
-        own._exchange(1)
+        own._beat_once(1)
     assert own._missing(60.0) == "process 0, the coordinator,"
 
 
 def test_after_a_pause_of_its_own_a_process_blames_nobody(listener, coordinator, clock):
     """It was frozen itself: what it has not heard for so long is no news."""
     own = listener(1)
-    coordinator.values |= {"mypt_jax/pulse/0": "1", "mypt_jax/pulse/2": "1"}
-    own._exchange(1)
+    coordinator.values |= {"mypt_jax/heartbeat/0": "1", "mypt_jax/heartbeat/2": "1"}
+    own._beat_once(1)
     clock[0] += 300
-    coordinator.values |= {"mypt_jax/pulse/0": "30", "mypt_jax/pulse/2": "30"}
-    own._exchange(2)
+    coordinator.values |= {"mypt_jax/heartbeat/0": "30", "mypt_jax/heartbeat/2": "30"}
+    own._beat_once(2)
     assert own._missing(60.0) == ""
 
 
@@ -113,16 +113,16 @@ def test_who_is_gone_is_waited_for(listener, coordinator, clock, monkeypatch):
 
     def ten_secs_later(secs):
         clock[0] += 10
-        coordinator.values["mypt_jax/pulse/1"] = str(clock[0])
-        own._exchange(1)
+        coordinator.values["mypt_jax/heartbeat/1"] = str(clock[0])
+        own._beat_once(1)
 
     monkeypatch.setattr(heartbeat.time, "sleep", ten_secs_later)
-    assert own.silent() == "process 2"
+    assert own.who_is_missing() == "process 2"
     assert clock[0] == 140.0
     monkeypatch.setattr(own, "_missing", lambda secs: "")
-    assert own.silent() == "it is not known which"
+    assert own.who_is_missing() == "it is not known which"
 
 
 def test_one_process_has_nobody_to_listen_to():
-    with heartbeat.Pulse(0.01) as own:
+    with heartbeat.Heartbeat(0.01) as own:
         assert own._heard == {}
