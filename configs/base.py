@@ -57,6 +57,7 @@ def get_config(arg: str = common.DEFAULT_ARGUMENT) -> ConfigDict:
     config.model.mlp_bias = True  # of both MLP layers
     config.model.head_bias = True  # of the output layer
     config.model.dropout = 0.1  # on the two residual branches; never on attention probabilities
+    config.model.dropout_bits = "auto"  # auto: hash on a TPU, where it costs least; threefry
     config.model.init = "scaled_normal"  # scaled_normal (GPT-2) | torch (the original's)
     config.model.param_dtype = "float32"  # master weights; bfloat16 shows what the original lost
     config.model.compute_dtype = "auto"  # auto: bfloat16 on TPU and newer GPUs, float32 elsewhere

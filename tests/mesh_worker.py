@@ -34,6 +34,7 @@ def small_config(**changes) -> dict:
     """A base config with a model that compiles in seconds; dropout stays on."""
     config = base.get_config("tiny").to_dict()
     config["model"] |= dict(vocab_size=VOCAB, block_size=LENGTH, n_layer=2, n_embd=WIDTH)
+    config["model"]["dropout_bits"] = "hash"  # as on a TPU
     config["model"]["scan_layers"] = True  # as the sizes that are trained on several devices
     config["optim"]["warmup_steps"] = 5
     config |= dict(batch_size=BATCH, num_steps=STEPS)

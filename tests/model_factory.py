@@ -42,6 +42,7 @@ ORIGINAL = {
     "attention": "xla",
     "document_mask": False,
     "remat": "none",
+    "dropout_bits": "threefry",
     "gather_weights": False,
     "scan_layers": True,
     "loss_chunks": 1,

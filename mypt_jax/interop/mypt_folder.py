@@ -210,7 +210,7 @@ def check_exportable(settings: Mapping, tokenizer: str, *, where: str) -> None:
     """Raises UserError when the original cannot express a model with these keys."""
     switches_of(settings, where=where)
     base = runs.base_model()
-    free = {*SHAPE_KEYS, "dropout", "qkv_bias", "proj_bias", "init", "param_dtype"}
+    free = {*SHAPE_KEYS, "dropout", "dropout_bits", "qkv_bias", "proj_bias", "init", "param_dtype"}
     free |= {"compute_dtype", "attention", "document_mask", "remat", "gather_weights"}
     free |= {"scan_layers", "loss_chunks"}
     free |= {name for values in SWITCHES.values() for ours in values.values() for name in ours}

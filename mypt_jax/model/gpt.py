@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from data_pipeline.errors import UserError
-from mypt_jax.model import attention, flops, layers, loss
+from mypt_jax.model import attention, dropout, flops, layers, loss
 
 REMAT_POLICIES = {
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
@@ -38,7 +38,7 @@ class Cache(NamedTuple):
 
 
 def resolve(config: Mapping, device: jax.Device) -> dict:
-    """config.model with attention and compute_dtype chosen for the device.
+    """config.model with attention, compute_dtype and dropout's bits chosen for the device.
 
     auto is bfloat16 on TPUs and on GPUs of compute capability 8.0 or more, float32 elsewhere.
     """
@@ -46,6 +46,7 @@ def resolve(config: Mapping, device: jax.Device) -> dict:
     if config["compute_dtype"] == "auto":
         modern = device.platform == "tpu" or attention.compute_capability(device) >= 8.0
         resolved["compute_dtype"] = "bfloat16" if modern else "float32"
+    resolved["dropout_bits"] = dropout.resolve(config["dropout_bits"], device)
     resolved["attention"] = attention.resolve(config["attention"], device)
     # A kernel that was asked for by name is not swapped for another in silence.
     unfit = _unfit(resolved["attention"], resolved)
@@ -137,12 +138,14 @@ class GPT(nnx.Module):
             block = nnx.merge(graph, params)
             # By the layer's number, so that a scan and a loop draw the same masks.
             key = None if dropout_key is None else jax.random.fold_in(dropout_key, index)
-            dropout = functools.partial(layers.dropout, rate=c.dropout, key=key, rows_B=dropout_B)
+            drop = functools.partial(
+                dropout.apply, rate=c.dropout, key=key, bits=c.dropout_bits, rows_B=dropout_B
+            )
             return block(
                 x_BLD,
                 rope=rope,
                 attend=attend,
-                dropout=dropout,
+                dropout=drop,
                 constrain=constrain,
                 gather=constrain if c.gather_weights else _unchanged,
                 parts=parts,
@@ -210,7 +213,7 @@ class GPT(nnx.Module):
                 x_BLD,
                 rope=rope,
                 attend=attend,
-                dropout=functools.partial(layers.dropout, rate=0.0, key=None),
+                dropout=lambda x_BLD, place: x_BLD,
                 constrain=_unchanged,
                 gather=_unchanged,
                 parts=layers.Parts(),

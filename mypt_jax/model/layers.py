@@ -61,6 +61,7 @@ class Config:
     mlp_bias: bool
     head_bias: bool
     dropout: float
+    dropout_bits: str
     init: str
     param_dtype: str
     compute_dtype: str
@@ -337,17 +338,3 @@ def rope_frequencies(head_size: int, *, theta: float, scaling: tuple) -> jax.Arr
     turns = original_block_size * frequencies / (2 * math.pi)  # in the original context
     keep = jnp.clip((turns - low) / (high - low), 0, 1)
     return frequencies * (keep + (1 - keep) / factor)
-
-
-def dropout(x_BLD, place, *, rate, key, rows_B=None):
-    """Zeroes a share `rate` of x, scales the rest by 1 / (1 - rate); `place` numbers the call.
-
-    With `rows_B` the other rows stay as they are.
-    """
-    if key is None or rate == 0.0:
-        return x_BLD
-    kept = jax.random.bernoulli(jax.random.fold_in(key, place), 1 - rate, x_BLD.shape)
-    # Drawn once: XLA would draw it again inside each product that takes what is left.
-    kept = jax.lax.optimization_barrier(kept)
-    dropped = jnp.where(kept, x_BLD / (1 - rate), 0).astype(x_BLD.dtype)
-    return dropped if rows_B is None else jnp.where(rows_B[:, None, None], dropped, x_BLD)

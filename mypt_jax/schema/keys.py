@@ -178,6 +178,14 @@ ROWS: tuple[Key, ...] = (
     Key("model.mlp_bias", bool, ARCHITECTURE, absent=True),
     Key("model.head_bias", bool, ARCHITECTURE, absent=True),
     Key("model.dropout", float, TRAINING, least=0, below=1, single=True, unit="share", absent=0.1),
+    Key(
+        "model.dropout_bits",
+        str,
+        FREE,
+        choices=("auto", "threefry", "hash"),
+        numerics=True,
+        absent="threefry",
+    ),
     Key("model.init", str, TRAINING, choices=("scaled_normal", "torch"), absent="scaled_normal"),
     Key(
         "model.param_dtype",

@@ -150,8 +150,8 @@ def recorded_numerics(record: Mapping) -> dict:
 
 
 def evaluated_by(numerics: Mapping) -> dict:
-    """Of the numerics, what an evaluation computes with: the backward pass is none of it."""
-    return {name: value for name, value in numerics.items() if name != "remat"}
+    """Of the numerics, what an evaluation computes with, not what is trained with."""
+    return {n: value for n, value in numerics.items() if n not in ("remat", "dropout_bits")}
 
 
 def policy_of(config: Mapping) -> str:
@@ -302,9 +302,10 @@ def check_numerics(record: dict, config: Mapping, program: step.Program, done: i
     found = lineage.differences(before, {name: now[name] for name in before if name in now})
     if not found:
         return []
+    masks = " and dropout's masks" if "dropout_bits" in found else ""
     line = (
         f"numerics changed at step {done} ({_shown(found)}): equal to an undisturbed run but for "
-        "rounding"
+        f"rounding{masks}"
     )
     record["notes"].append(line)
     return [line]

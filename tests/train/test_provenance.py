@@ -141,6 +141,19 @@ def test_another_number_of_cores_is_told_where_it_was_known(monkeypatch):
     assert provenance.check_numerics(old, config, None, 6) == [] and old["numerics"] == now
 
 
+def test_other_masks_are_told_and_are_no_part_of_an_evaluation(monkeypatch):
+    monkeypatch.setattr(provenance, "policy_of", lambda config: "light")
+    before = {"platform": "tpu", "remat": "light", "dropout_bits": "threefry"}
+    now = before | {"dropout_bits": "hash"}
+    monkeypatch.setattr(provenance, "numerics", lambda config, program: now)
+    monkeypatch.setattr(provenance, "recorded_numerics", lambda record: record["numerics"])
+    record = {"notes": [], "numerics": before}
+    (line,) = provenance.check_numerics(record, {"workdir": "runs/x"}, None, 6)
+    assert "(dropout_bits: threefry -> hash)" in line
+    assert line.endswith("but for rounding and dropout's masks")
+    assert provenance.evaluated_by(before) == provenance.evaluated_by(now) == {"platform": "tpu"}
+
+
 def schedule(num_steps: int, name: str = "cosine") -> dict:
     config = base.get_config("tiny").to_dict()
     config["optim"] |= {"schedule": name, "peak_lr": 3e-4, "warmup_steps": 4.0}
