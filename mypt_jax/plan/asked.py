@@ -1,5 +1,6 @@
 """What a command line asks of the plan, checked before jax is imported."""
 
+import difflib
 import importlib.util
 import re
 
@@ -54,7 +55,7 @@ def tpu(name: str) -> re.Match:
     if match is None:
         raise UserError(
             f"topology {name!r} does not exist: wanted one like {', '.join(EXAMPLES)} (NAME*N for "
-            f"N slices; GPUs: {', '.join(gpu.GPUS)}, with x and their number)"
+            f"N slices; GPUs: {', '.join(gpu.GPUS)}, with x and their number){_nearest(name)}"
         )
     flat = match[1] in FLAT
     if match[2] not in FLAT_LAYOUTS if flat else match[2].count("x") != 2:
@@ -65,3 +66,11 @@ def tpu(name: str) -> re.Match:
             "--topology needs libtpu, which is not installed: pip install -r requirements-tpu.txt"
         )
     return match
+
+
+def _nearest(name: str) -> str:
+    """The end of a line on a name that is none, "" where nothing is near."""
+    known = [*EXAMPLES, *(f"{chip}:{layout}" for chip in FLAT for layout in FLAT_LAYOUTS)]
+    known += [f"{chip}x{number}" for chip in gpu.GPUS for number in (1, 8)]
+    found = difflib.get_close_matches(name.lower(), known, 1, 0.6)
+    return f"; did you mean {found[0]}?" if found else ""

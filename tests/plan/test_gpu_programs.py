@@ -40,6 +40,15 @@ def test_a_name_that_is_neither_lists_the_gpus():
         command.main(["--config=configs/v8.py:tiny", "--topology=h900x8"])
 
 
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [("v5:2x4", "v5e:2x4"), ("H100x8", "h100x8"), ("h100", "h100x1"), ("v6e-2x2", "v6e:2x2")],
+)
+def test_the_nearest_name_is_told(name, near):
+    with pytest.raises(UserError, match=f"; did you mean {near}\\?$"):
+        asked.topology(name)
+
+
 def test_estimates_of_a_gpu_are_refused():
     with pytest.raises(UserError, match="there are none for h100x8: leave --explain"):
         command.main(["--config=configs/v8.py:tiny", "--topology=h100x8", "--explain"])
