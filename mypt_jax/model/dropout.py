@@ -29,19 +29,19 @@ def apply(x_BLD, place, *, rate, key, bits, rows_B=None):
     if key is None or rate == 0.0:
         return x_BLD
     kept = KEPT[bits](jax.random.fold_in(key, place), rate, x_BLD.shape)
-    # Drawn once: XLA would draw it again inside each product that takes what is left.
-    kept = jax.lax.optimization_barrier(kept)
     dropped = jnp.where(kept, x_BLD / (1 - rate), 0).astype(x_BLD.dtype)
     return dropped if rows_B is None else jnp.where(rows_B[:, None, None], dropped, x_BLD)
 
 
 def _threefry(key: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
-    return jax.random.bernoulli(key, 1 - rate, shape)
+    # Drawn once: XLA would draw it again inside each product that takes what is left.
+    return jax.lax.optimization_barrier(jax.random.bernoulli(key, 1 - rate, shape))
 
 
 def _hash(key: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
     """The number of each element, mixed with both words of the key: a dozen operations where
-    threefry takes a hundred. Every device makes the bits of its own part, the same on any mesh.
+    threefry takes a hundred, so few that they are drawn wherever a product takes what is left.
+    Every device makes the bits of its own part, the same on any mesh.
 
     Multipliers and shifts: C. Wellons, "Prospecting for hash functions" (2018), lowbias32.
     """
