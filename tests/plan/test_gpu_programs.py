@@ -42,7 +42,7 @@ def test_a_name_that_is_neither_lists_the_gpus():
 
 @pytest.mark.parametrize(
     ("name", "near"),
-    [("v5:2x4", "v5e:2x4"), ("H100x8", "h100x8"), ("h100", "h100x1"), ("v6e-2x2", "v6e:2x2")],
+    [("v5:2x4", "v5e:2x4"), ("H100x8", "h100x8"), ("h100", "h100x8"), ("v6e-2x2", "v6e:2x2")],
 )
 def test_the_nearest_name_is_told(name, near):
     with pytest.raises(UserError, match=f"; did you mean {near}\\?$"):
