@@ -20,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,7 @@ from mypt_jax.schema import (
     hints,
     keys,
     overrides,
+    parents,
     recorded,
     stage_file,
     together,
@@ -74,6 +75,11 @@ class Stage:
     flags: tuple[str, ...] = ()  # the overrides that reach it
     spared: tuple[str, ...] = ()  # keys that were given, and do not
 
+    @property
+    def parent_spec(self) -> str:
+        """As init_from names the parent."""
+        return "@".join(part for part in (self.parent, self.parent_step) if part)
+
 
 def _exists(path: str, *names: str) -> bool:
     """Whether a small file of a run is there, on the disk or in a bucket."""
@@ -114,8 +120,7 @@ def is_done(stage: Stage, *, as_it_is: bool) -> bool:
 
 def as_recorded(stage: Stage, before: dict) -> dict:
     """The stage's config as its run would record it, for which its data need not be here."""
-    at = f"@{stage.parent_step}" if stage.parent_step else ""
-    start = f"{stage.parent}{at}" if stage.parent else "scratch"
+    start = stage.parent_spec or "scratch"
     config = {**tree.plain(stage.config), "workdir": stage.workdir, "init_from": start}
     config = fetch.local_names(config)
     # What follows from the datasets is as it was, where what it follows from is.
@@ -252,8 +257,7 @@ def command(stage: Stage, argument: str, moved: bool) -> list[str]:
     if moved:
         line.append(f"--config.workdir={stage.workdir}")
         if stage.parent:
-            at = f"@{stage.parent_step}" if stage.parent_step else ""
-            line.append(f"--config.init_from={stage.parent}{at}")
+            line.append(f"--config.init_from={stage.parent_spec}")
     return [*line, *stage.flags]
 
 
@@ -311,6 +315,19 @@ def parse_arguments(argv: list[str] | None) -> tuple[argparse.Namespace, list[st
     return args, overrides.expand(flags)
 
 
+def _check_parent(stage: Stage, planned: Mapping[str, Stage]) -> None:
+    """Raises UserError where a stage cannot start from its parent, which is there or `planned`, by
+    workdir."""
+    config = {**stage.config, "workdir": stage.workdir}
+    if stage.parent in planned:
+        parents.check_planned(planned[stage.parent].config, config, path=stage.parent)
+    elif finished(stage.parent) and "://" in stage.parent:
+        before = tree.completed(_read(stage.parent, layout.CONFIG, recorded.KIND))
+        parents.check_architecture(before, config, path=stage.parent)
+    elif finished(stage.parent):
+        parents.check(config, stage.parent_spec)
+
+
 def main(argv: list[str] | None = None) -> int:
     args, flags = parse_arguments(argv)
     names = [name for name in args.stages.split(",") if name]
@@ -327,9 +344,8 @@ def main(argv: list[str] | None = None) -> int:
     # All of them before any is trained.
     done = {s.name for s in stages if is_done(s, as_it_is=s.workdir == given)}
     for stage in stages:
-        if stage.name not in done and stage.parent and finished(stage.parent):
-            before = tree.completed(_read(stage.parent, layout.CONFIG, recorded.KIND))
-            changes.check_child(before, stage.config, path=stage.parent)
+        if stage.name not in done and stage.parent:
+            _check_parent(stage, {one.workdir: one for one in stages if one.name not in done})
     for stage in stages:
         if stage.name in done:
             print(f"{stage.name}: finished in {stage.workdir}, skipped", flush=True)

@@ -25,7 +25,7 @@ from mypt_jax import chain
 from mypt_jax.adapt import choices
 from mypt_jax.adapt import place as places
 from mypt_jax.runs import layout, lineage, own_tokenizer
-from mypt_jax.schema import changes, overrides, recorded, together, values
+from mypt_jax.schema import overrides, parents, together, values
 
 _VAL_FRACTION = 0.1
 _LEAST_SAMPLES = 64  # windows
@@ -142,7 +142,7 @@ def _check(base: str, how: list[str], *, has_general: bool) -> dict:
     config = given.config
     if is_there:
         values.check_values(config)
-        changes.check_child(recorded.config(base), config, path=base)
+        parents.check(config, base)
     if config["data"]["replay_ratio"] == 1:
         raise UserError("data.replay_ratio is 1: of one's own text nothing would be learned")
     together.check(config, given.overridden)

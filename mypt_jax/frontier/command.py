@@ -32,7 +32,6 @@ def main(argv: list[str] | None = None) -> int:
     table = _recipes(args.recipes, args.add, args.size)
     plan = training.Plan(args.base, args.size, args.out_dir, tuple(flags), args.num_steps)
     against = next(iter(table))
-    training.check_base(plan)
     samples = args.samples or ""
     if not samples and any(recipe.needs_samples for recipe in table.values()):
         raise UserError(
@@ -46,6 +45,7 @@ def main(argv: list[str] | None = None) -> int:
 
     first, *others = range(args.first_seed, args.first_seed + args.seeds)
     tried = [of(name, rate, first) for rate in _first(1.0, args.rates) for name in table]
+    training.check_base(plan, tried)
     training.check_flags(plan, tried)
     data = _data(training.data(plan), args.elsewhere, samples, args.behaviour)
     failed = 0
@@ -89,7 +89,10 @@ def _parse(argv: list[str] | None):
     parser.add_argument(
         "--num_steps", type=int, default=0, help="of every result; default: adapt's"
     )
-    parser.add_argument("--recipes", default="", help="names by commas; default: all")
+    names, usual = ", ".join(recipes.RECIPES), ",".join(recipes.USUAL)
+    parser.add_argument(
+        "--recipes", default="", help=f"by commas, of {names}; default: {usual}, and those of --add"
+    )
     parser.add_argument("--add", nargs="+", default=[], metavar="FILE", help="stage files as well")
     parser.add_argument("--rates", default="1,0.5,2", help="factors, by commas")
     parser.add_argument("--seeds", type=int, default=3)
@@ -126,13 +129,14 @@ def _first(rate: float, rates: list[float]) -> list[float]:
 def _recipes(names: str, added: list[str], size: str) -> dict[str, recipes.Recipe]:
     """The recipes asked for, first the one with which all are compared: the chain, where it is
     among them. Raises UserError."""
-    table = dict(recipes.RECIPES)
+    table, own = dict(recipes.RECIPES), []
     for file in added:
         stage = stage_file.load(f"{file}:{size}").stage
         if stage in table:
             raise UserError(f"--add={file}: a recipe is called {stage} already; rename the stage")
         table[stage] = recipes.of_file(file, size)
-    wanted = [name for name in names.split(",") if name] or [*table]
+        own.append(stage)
+    wanted = [name for name in names.split(",") if name] or [*recipes.USUAL, *own]
     unknown = [name for name in wanted if name not in table]
     if unknown:
         raise UserError(f"--recipes: {unknown[0]} is none of {', '.join(table)}")

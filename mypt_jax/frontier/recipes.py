@@ -108,8 +108,16 @@ def _one(kind: str, **values: object) -> tuple[Stage, ...]:
     return (Stage("adapt", "", {"objective.replay": kind, **named}),)
 
 
+def _start(kind: str, what: str, **values: object) -> Recipe:
+    """One that begins otherwise."""
+    return Recipe(f"{kind}, {what}", _one(kind, **values), kind=kind)
+
+
+_WARM = {"optim__warmup_steps": 0.1}
+_MOMENTS = {"optim__moments": "parent"}  # of a base that kept its optimizer
 _MEAN = {"optim__schedule": "constant", "optim__average_ratio": 0.5}
 
+USUAL = (CHAIN, "ce", "kl")  # what is compared where nothing is asked for
 RECIPES: dict[str, Recipe] = {
     CHAIN: Recipe("the guide's v3, v7, v8", _chain(), ("v5", "v7", "v8"), "ce"),
     "ce": Recipe("one stage, 20 % replay", _one("ce"), kind="ce"),
@@ -117,11 +125,20 @@ RECIPES: dict[str, Recipe] = {
     "ce-10": Recipe("ce, 10 % replay", _one("ce", data__replay_ratio=0.10), kind="ce"),
     "ce-30": Recipe("ce, 30 % replay", _one("ce", data__replay_ratio=0.30), kind="ce"),
     "ce-mean": Recipe("ce, mean of the last half of the steps", _one("ce", **_MEAN), kind="ce"),
+    "ce-warm": _start("ce", "warmup of a tenth", **_WARM),
+    "ce-moments": _start("ce", "the base's moments", **_MOMENTS),
+    "ce-both": _start(
+        "ce", "the base's moments, and a tenth from its rate up", **_WARM, **_MOMENTS
+    ),
     "none": Recipe("no replay", _one("ce", data__replay_ratio=0.0)),
     "kl": Recipe("one stage, 20 % replay keeps the base's words", _one("kl"), kind="kl"),
     "kl-10": Recipe("kl, 10 % replay", _one("kl", data__replay_ratio=0.10), kind="kl"),
     "kl-mean": Recipe("kl, mean of the last half of the steps", _one("kl", **_MEAN), kind="kl"),
-    "kl-warm": Recipe("kl, warmup of a tenth", _one("kl", optim__warmup_steps=0.1), kind="kl"),
+    "kl-warm": _start("kl", "warmup of a tenth", **_WARM),
+    "kl-moments": _start("kl", "the base's moments", **_MOMENTS),
+    "kl-both": _start(
+        "kl", "the base's moments, and a tenth from its rate up", **_WARM, **_MOMENTS
+    ),
     "samples": Recipe(
         "kl on the base's own samples, no general text",
         _one("kl", data__general=(SAMPLES,)),

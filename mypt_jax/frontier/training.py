@@ -14,7 +14,7 @@ from data_pipeline.errors import UserError
 from mypt_jax import chain
 from mypt_jax.frontier import recipes
 from mypt_jax.runs import layout
-from mypt_jax.schema import overrides, stage_file, together, values
+from mypt_jax.schema import overrides, parents, stage_file, together, values
 from mypt_jax.sweep import processes
 from mypt_jax.sweep.trials import Trial
 
@@ -150,10 +150,15 @@ def train(candidates: Sequence[Candidate], *, parallel: int) -> Iterator[tuple[T
         yield from processes.train(todo, parallel=parallel)
 
 
-def check_base(plan: Plan) -> None:
-    """Raises UserError where the base is not a finished run."""
+def check_base(plan: Plan, candidates: Iterable[Candidate]) -> None:
+    """Raises UserError where the base is not a finished run, or one that a recipe cannot start
+    from."""
     if not chain.finished(plan.base):
         raise UserError(f"--base={plan.base} is not a finished run; {layout.make_hint(plan.base)}")
+    for one in candidates:
+        for run in one.runs.values():
+            if run.stage.parent == plan.base and "://" not in plan.base:
+                parents.check(run.stage.config, plan.base)
 
 
 def finished(candidates: Iterable[Candidate]) -> list[Candidate]:

@@ -8,7 +8,8 @@ from data_pipeline.tokens import tokenizer
 from mypt_jax.foretell import law, lineage
 from mypt_jax.model import flops, memory
 from mypt_jax.plan import asked, collectives, costs, gpu, hlo, topology
-from mypt_jax.schema import changes, duration, overrides
+from mypt_jax.runs import layout
+from mypt_jax.schema import duration, overrides, parents
 
 
 def table(rows: list[tuple], header: tuple[str, ...]) -> list[str]:
@@ -35,7 +36,9 @@ def plan(
     parts = costs.mixture_parts(config)
     stages, note = costs.ancestors(config, given)
     if stages and stages[-1].origin == costs.RUN:
-        changes.check_child(stages[-1].config, config, path=stages[-1].path)
+        parents.check_architecture(stages[-1].config, config, path=stages[-1].path)
+        if layout.finished(stages[-1].path):
+            parents.check(config, config["init_from"])
     shared = costs.shares_teacher(config, stages)
     size = costs.sizes(config)._replace(shares_teacher=shared)
     own = costs.stage_of(config, "this")

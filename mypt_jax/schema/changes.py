@@ -1,4 +1,4 @@
-"""What a run that exists, and a child of it, may change in its config: by what each key decides.
+"""What a run that exists may change in its config: by what each key decides.
 
 What is called `recorded` is the config of a run, as recorded.config or tree.completed gives it.
 """
@@ -113,14 +113,3 @@ def _evaluated_only(config: Mapping) -> set[str]:
     data = config["data"]
     role = {1.0: "domain", 0.0: "general"}.get(data["replay_ratio"])
     return {f"data.{role}", f"data.{role}_weights"} if role and not data["mixture"] else set()
-
-
-def check_child(parent: Mapping, config: Mapping, *, path: str) -> None:
-    """Raises UserError where a stage has not the architecture of its parent, the run at `path`."""
-    for name, (theirs, own) in between(parent, config, keys.ARCHITECTURE).items():
-        cast = name == "model.param_dtype" and config["checkpoint"]["allow_cast"]
-        if name.startswith("model.") and not cast:
-            raise UserError(
-                f"{name} is {own}, but the parent {path} has {theirs}; a stage keeps its parent's "
-                f"architecture (--config.{name}={theirs})"
-            )

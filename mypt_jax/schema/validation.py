@@ -17,7 +17,7 @@ from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax import guide
 from mypt_jax.runs import baselines, kinds, layout, lineage, own_tokenizer
 from mypt_jax.runs import drawn as drawn_windows
-from mypt_jax.schema import changes, duration, held, recorded, stage_file, together, tree, values
+from mypt_jax.schema import duration, held, parents, recorded, stage_file, together, tree, values
 from mypt_jax.schema.held import Parent, Teacher
 
 
@@ -84,7 +84,8 @@ def validate(
     drawn, since = _drawn(config["workdir"], parent)
     notes += drawn_windows.changed_sources(drawn, mixture.components)
     notes += duration.coverage(config, mixture, drawn, since=since)
-    _check_moments(config, parent)
+    if parent is not None:
+        parents.check_moments(parent.config, config, path=parent.path, step=parent.step)
     teacher = _find_teacher(config, parent)
     _check_limit(config, components)
     return Validated(
@@ -100,32 +101,6 @@ def validate(
         drawn,
         notes,
     )
-
-
-def _check_moments(config: dict, parent: Parent | None) -> None:
-    """Raises UserError where optim.moments=parent finds none, or those of another optimizer."""
-    if config["optim"]["moments"] == "fresh" or layout.steps(config["workdir"]):
-        return
-    if parent is None:
-        raise UserError(
-            "optim.moments=parent, but a run from scratch has no parent: set it to fresh"
-        )
-    if not layout.has_optimizer(parent.path, parent.step):
-        raise UserError(
-            f"optim.moments=parent, but {parent.path}@{parent.step} kept no optimizer state: train "
-            "it with --config.checkpoint.keep_optimizer=True, or set optim.moments=fresh"
-        )
-    if parent.config["adapter"]["rank"]:
-        raise UserError(
-            f"optim.moments=parent, but {parent.path} trained adapters, and its optimizer knows "
-            "these alone: set optim.moments=fresh"
-        )
-    theirs, own = parent.config["optim"].get("optimizer", "adamw"), config["optim"]["optimizer"]
-    if theirs != own:
-        raise UserError(
-            f"optim.moments=parent, but {parent.path} was trained by {theirs}, not {own}: set "
-            "optim.moments=fresh"
-        )
 
 
 def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
@@ -381,7 +356,7 @@ def _open_parent(config: dict, tokenizer: tokenizers.Tokenizer) -> Parent | None
     if os.path.realpath(path) == os.path.realpath(config["workdir"]):
         raise UserError(f"init_from {path} is the workdir itself; a run resumes without init_from")
     parent = Parent(path, step, recorded.config(path), layout.record_at(path, step))
-    changes.check_child(parent.config, config, path=path)
+    parents.check_architecture(parent.config, config, path=path)
     theirs = parent.record["tokenizer"]["sha256"]
     if theirs != tokenizer.sha256:
         raise UserError(

@@ -28,6 +28,10 @@ def check_values(config: Mapping) -> None:
             f"{config['accumulation_steps']}; accumulation_steps="
             f"{_nearest_divisor(config['batch_size'], config['accumulation_steps'])} would do"
         )
+    if config["optim"]["moments"] == "parent" and config["init_from"] == "scratch":
+        raise UserError(
+            "optim.moments=parent, but a run from scratch has no parent: set it to fresh"
+        )
 
 
 def _check(row: keys.Key, value: Any) -> None:

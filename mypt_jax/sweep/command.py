@@ -18,7 +18,7 @@ from data_pipeline import arguments, errors
 from data_pipeline.errors import UserError
 from mypt_jax import chain
 from mypt_jax.runs import layout
-from mypt_jax.schema import changes, overrides, recorded
+from mypt_jax.schema import overrides, parents
 from mypt_jax.sweep import outcome, processes, trials
 
 
@@ -67,8 +67,7 @@ def main(argv: list[str] | None = None) -> int:
                 f"{layout.make_hint(one.stage.parent)}"
             )
         if one.stage.parent and "://" not in one.stage.parent:
-            parent = recorded.config(one.stage.parent)
-            changes.check_child(parent, one.stage.config, path=one.stage.parent)
+            parents.check(one.stage.config, one.stage.config["init_from"])
     if args.print:
         print("".join(f"{shlex.join(one.command)}\n" for one in todo), end="")
         return 0

@@ -79,7 +79,7 @@ def test_a_comparison_has_steps_of_its_own():
 def test_all_are_compared_with_the_chain_or_with_the_first_that_is_named():
     assert [*command._recipes("kl,chain,ce", [], "tiny")] == ["chain", "kl", "ce"]
     assert [*command._recipes("kl,ce", [], "tiny")] == ["kl", "ce"]
-    assert next(iter(command._recipes("", [], "tiny"))) == "chain"
+    assert [*command._recipes("", [], "tiny")] == ["chain", "ce", "kl"]
 
 
 STAGE_FILE = """
@@ -97,6 +97,7 @@ def made_of(tmp_path, parent: str, start: str) -> training.Candidate:
     file = tmp_path / "mine.py"
     file.write_text(STAGE_FILE.format(parent=parent, start=start))
     recipe = command._recipes("mine", [str(file)], "tiny")["mine"]
+    assert [*command._recipes("", [str(file)], "tiny")] == [*recipes.USUAL, "mine"]
     plan = training.Plan("runs/testbed/base", "tiny", "out", ())
     return training.candidate(plan, "mine", recipe, rate=1.0, seed=1, samples="")
 
@@ -136,7 +137,7 @@ def test_what_cannot_be_measured_is_told_before_anything_is_trained(
     flag, said, datasets, tmp_path, monkeypatch
 ):
     """It was found when the first seed of all recipes had been trained."""
-    monkeypatch.setattr(training, "check_base", lambda plan: None)
+    monkeypatch.setattr(training, "check_base", lambda plan, candidates: None)
     monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trains"))
     flags = [f"--config.data.{role}={path}" for role, path in datasets.items()]
     arguments = ["--base=runs/tiny/base", f"--out_dir={tmp_path}/out", "--recipes=ce,kl", *flags]

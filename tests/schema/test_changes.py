@@ -7,7 +7,7 @@ import pytest
 from configs import base, v3
 from data_pipeline.errors import UserError
 from mypt_jax.runs import layout
-from mypt_jax.schema import changes, keys, tree
+from mypt_jax.schema import changes, keys, parents, tree
 
 
 def values(stage=base) -> dict:
@@ -110,9 +110,9 @@ def test_a_key_that_did_not_exist_is_compared_with_what_its_run_had():
     old = recorded(was, without=OLD)
     assert of_finished(old, was) == {} and changes.at_resume(old, was) == {}
     assert of_finished(old, changed(was, model__n_kv_head=2)) == {"model.n_kv_head": (0, 2)}
-    changes.check_child(old, changed(was, init_from="a"), path="a")
+    parents.check_architecture(old, changed(was, init_from="a"), path="a")
     with pytest.raises(UserError) as refused:
-        changes.check_child(old, changed(was, model__n_kv_head=2), path="runs/a")
+        parents.check_architecture(old, changed(was, model__n_kv_head=2), path="runs/a")
     assert "(--config.model.n_kv_head=0)" in str(refused.value)
     assert "None" not in str(refused.value)
 
@@ -124,11 +124,26 @@ def test_a_record_without_what_every_run_has_is_damaged():
 
 def test_a_child_keeps_the_architecture_and_may_cast_where_it_says_so():
     parent, child = recorded(values()), values(v3)
-    changes.check_child(parent, child, path="runs/a")
+    parents.check_architecture(parent, child, path="runs/a")
     narrow = changed(child, model__param_dtype="bfloat16")
     with pytest.raises(UserError, match="model.param_dtype is bfloat16, but the parent runs/a"):
-        changes.check_child(parent, narrow, path="runs/a")
-    changes.check_child(parent, changed(narrow, checkpoint__allow_cast=True), path="runs/a")
+        parents.check_architecture(parent, narrow, path="runs/a")
+    parents.check_architecture(parent, changed(narrow, checkpoint__allow_cast=True), path="runs/a")
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_moments_of_a_parent_that_will_keep_none_are_refused(is_begun, monkeypatch):
+    """When the parent had been trained, it was too late."""
+    monkeypatch.setattr(layout, "steps", lambda workdir: [2] if is_begun else [])
+    child = changed(values(v3), optim__moments="parent")
+    keeps = changed(values(), checkpoint__keep_optimizer=True)
+    parents.check_planned(keeps, child, path="runs/a")
+    parents.check_planned(values(), values(v3), path="runs/a")
+    if is_begun:
+        parents.check_planned(values(), child, path="runs/a")
+        return
+    with pytest.raises(UserError, match="runs/a will keep no optimizer state.*keep_optimizer=True"):
+        parents.check_planned(values(), child, path="runs/a")
 
 
 def test_text_that_nothing_is_trained_on_makes_no_other_model():

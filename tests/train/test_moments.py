@@ -7,6 +7,7 @@ from conftest import SMALL, train
 
 from mypt_jax.checkpoint import restore
 from mypt_jax.runs import layout
+from tests import commands
 
 KEPT = {"checkpoint.keep_optimizer": True}
 
@@ -67,6 +68,20 @@ def test_a_parent_that_kept_none_is_one_line(base, tmp_path):
     assert train("v3", plain).returncode == 0
     end = train("v5", {**child, "init_from": tmp_path / "plain", "workdir": tmp_path / "v5"})
     assert end.returncode == 2 and "kept no optimizer" in end.stderr.splitlines()[-1]
+    out_dir = tmp_path / "out"
+    values = {key: value for key, value in child.items() if key != "init_from"}
+    of_all = [f"--config.{key}={value}" for key, value in values.items()]
+    own = ["--config=configs/v5.py:tiny", f"--config.init_from={tmp_path}/plain", *of_all]
+    data = [flag for flag in of_all if ".data." in flag or ".model." in flag]
+    for line in (
+        ["plan", *own],
+        ["sweep", *own, "--seeds=2", f"--out_dir={out_dir}"],
+        ["frontier", f"--base={tmp_path}/plain", f"--out_dir={out_dir}", *data]
+        + ["--recipes=ce,kl-moments"],
+    ):
+        end = commands.run(line, timeout=100)
+        assert end.returncode == 2 and "kept no optimizer" in end.stderr, (line, end)
+    assert not out_dir.exists()
 
 
 def test_a_parent_that_trained_adapters_is_one_line(base, tmp_path):
