@@ -15,8 +15,6 @@ from data_pipeline.errors import UserError
 from mypt_jax.distributed import sharding
 from mypt_jax.model import parameters
 
-# LLVM's optimisation is most of a compilation for 8 devices, and these programs run for moments.
-QUICK_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = {"fsdp": {"n_embd": 1280}, "tensor": {"n_head": 20, "vocab_size": 50_304}}
 
@@ -136,7 +134,6 @@ def run_worker(directory: Path, compile_cache: str, *arguments: str) -> dict:
             **os.environ,
             "JAX_PLATFORMS": "cpu",
             "JAX_NUM_CPU_DEVICES": "8",
-            "XLA_FLAGS": QUICK_COMPILE,
             "PYTHONPATH": str(ROOT),
             "JAX_COMPILATION_CACHE_DIR": compile_cache,
         },

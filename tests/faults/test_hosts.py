@@ -1,11 +1,13 @@
 """Several processes and several devices: rows 22, 23, 54, 55, 56 of docs/reliability.md."""
 
+import math
 import re
 import signal
 import socket
 
 import numpy as np
 import pytest
+from conftest import QUICK_COMPILE
 
 from faults.conftest import final_losses, valid_steps
 from mypt_jax.runs import layout
@@ -95,13 +97,15 @@ def test_processes_with_different_configs_are_refused(pair, tmp_path):
 def test_eight_devices_four_one_eight(start, undisturbed, tmp_path):
     """Row 22: each start on another mesh; losses within a stated tolerance of one device's."""
     workdir = tmp_path / "base"
+    flag = "--xla_force_host_platform_device_count"
     for at, devices in ((2, 8), (5, 4), (8, 1)):
-        environment = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+        environment = {"XLA_FLAGS": f"{QUICK_COMPILE} {flag}={devices}"}
         trainer = start(workdir, faults=SLOW, environment=environment)
         trainer.wait_for_step(at)
         trainer.send(signal.SIGTERM)
         assert trainer.wait() == 75, trainer.stderr
-    environment = {"XLA_FLAGS": "--xla_force_host_platform_device_count=8"}
+        assert math.prod(layout.record(workdir)["numerics"]["mesh"]) == devices
+    environment = {"XLA_FLAGS": f"{QUICK_COMPILE} {flag}=8"}
     trainer = start(workdir, environment=environment)
     assert trainer.wait() == 0, trainer.stderr
     np.testing.assert_allclose(final_losses(workdir), final_losses(undisturbed), rtol=1e-5)
