@@ -41,6 +41,15 @@ for arguments in json.loads(sys.argv[1]):
         code = end.code
     print(json.dumps([code, "jax" in sys.modules]), flush=True)
 """
+# A third of what a training run imports, where it was imported whatever the device and the stage.
+TRAINING = """
+import json, sys
+
+import mypt_jax.train.stage
+
+unused = "scipy", "jax.experimental.pallas.tpu"
+print(json.dumps([one for one in unused if one in sys.modules]))
+"""
 # What can be known to be wrong without a device; main twice, since it is checked in two places.
 WRONG = (
     ("main", "--config=configs/v8.py:tiny", "--config.data.replay_ratio=2"),
@@ -144,3 +153,12 @@ def test_commands_have_the_names_of_their_scripts():
         module = cli.COMMANDS[name].where.partition(":")[0]
         assert re.search(rf"^from {module.rpartition('.')[0]}\S* import ", text, re.M), script
         assert f"`mypt {name}`" in text and len(text.splitlines()) < 22
+
+
+def test_a_training_run_starts_without_what_only_some_use():
+    """scipy foretells, at evaluations of a child; Pallas is for TPUs."""
+    done = subprocess.run(
+        [sys.executable, "-c", TRAINING], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []

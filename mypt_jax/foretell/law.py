@@ -16,8 +16,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import scipy.optimize
-import scipy.special
 
 from data_pipeline.errors import UserError
 from mypt_jax.foretell.lineage import ROLES, Stage
@@ -111,6 +109,7 @@ def _domain(stages: Sequence[Stage], base: float) -> Foretold:
 
 def _fitted(sums_N: np.ndarray, falls_N: np.ndarray, *, at: float, base: float) -> Foretold:
     """Where the law that is nearest to these points is at the sum `at`."""
+    import scipy.optimize  # here: half a second of every start, of use at evaluations alone
 
     def law(sums, slope, log_knee):
         return slope * np.log1p(sums / np.exp(log_knee))
@@ -146,5 +145,7 @@ def _with_interval(loss: float, error: float, freedom: int) -> Foretold:
     """Of a new value whose standard error was estimated with `freedom` degrees (Student's t)."""
     if freedom < 1 or not math.isfinite(error):
         return Foretold(loss, math.nan, math.nan)
+    import scipy.special
+
     width = float(scipy.special.stdtrit(freedom, (1 + _COVERED) / 2)) * error
     return Foretold(loss, loss - width, loss + width)

@@ -13,12 +13,6 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
-from jax.experimental.pallas.ops.tpu.splash_attention import (
-    splash_attention_kernel as splash_kernel,
-)
-from jax.experimental.pallas.ops.tpu.splash_attention import (
-    splash_attention_mask as splash_mask,
-)
 from jax.sharding import Mesh, PartitionSpec
 
 from data_pipeline import errors
@@ -203,6 +197,14 @@ def _splash(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, mesh: Mesh | None, interpret
 
 
 def _splash_local(q_BLHK, k_BLGK, v_BLGK, segments_BL, *, interpret):
+    # Here: other devices need no Pallas, and start without it.
+    from jax.experimental.pallas.ops.tpu.splash_attention import (
+        splash_attention_kernel as splash_kernel,
+    )
+    from jax.experimental.pallas.ops.tpu.splash_attention import (
+        splash_attention_mask as splash_mask,
+    )
+
     L, H, K = q_BLHK.shape[1:]
     block = math.gcd(L, SPLASH_BLOCK)
     kernel = splash_kernel.make_splash_mha(
