@@ -2,18 +2,23 @@
 
     mypt first_light                on whatever jax finds here
     mypt first_light --size=350m    another model (default: tiny on a CPU, else 150m)
-    mypt first_light --full         also the speed of every policy, weights whole and in slices
+    mypt first_light --full         also speed and memory of every form of the step
+    mypt first_light --full --into=docs/scaling.md      puts the table into a page
 
 Attention of the chosen backend against fp32, loss and gradients in the compute dtype against fp32,
 all devices against one, the memory of a step against the plan, and tokens/s.
 """
 
+import datetime
 import functools
 import itertools
+import os
+import re
 import sys
 import time
+from typing import Any
 
-from data_pipeline import arguments, errors
+from data_pipeline import arguments, atomic, errors
 from mypt_jax.schema import stage_file
 
 STEPS = 8  # of which the first two are not timed
@@ -141,49 +146,95 @@ def check_speed(config: dict, program, devices: list) -> tuple[bool, str, str]:
     return losses[-1] < losses[0], figure, f"loss {losses[0]:.2f} -> {losses[-1]:.2f}"
 
 
-def check_variant(config: dict, devices: list, **model) -> tuple[bool, str, str]:
-    """The speed of another form of the same step; one that does not fit fails nothing."""
+def check_variant(config: dict, devices: list, block: int, model: dict) -> tuple[bool, str, str]:
+    """The speed and the memory of another form of the same step; one that does not fit fails
+    nothing. `block`: positions of a block of splash attention."""
+    from unittest import mock
+
     import jax
 
+    from mypt_jax.model import attention, memory
+    from mypt_jax.plan import costs, here
+
+    program = build(config, devices, **model)
     try:
-        return check_speed(config, build(config, devices, **model), devices)
+        with mock.patch.object(attention, "SPLASH_BLOCK", block):
+            compiled = here.lower(program).compile()
+        good, found, remark = check_speed(config, program._replace(step=compiled), devices)
     except jax.errors.JaxRuntimeError as error:
         if "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return True, "does not fit", "-"
+    held: Any = compiled.memory_analysis()
+    peak = held.peak_memory_in_bytes
+    split = memory.Split(**program.mesh.shape)
+    planned = memory.estimate(config, costs.sizes(config), program.model_config, split)["total"]
+    return good, found, f"{remark}, peak {peak / memory.GIB:.2f} GiB, plan about {planned:.2f}"
 
 
 def variants(config: dict, devices: list) -> dict:
-    """{name: check} of every policy, and where there are several devices of both ways to bring
-    weights to their products."""
-    found = {}
+    """{name: check} of every policy, where there are several devices of both ways to bring weights
+    to their products, and on a TPU of attention's blocks, of which no estimate tells anything."""
+    from mypt_jax.model import attention
+
+    found: dict[str, tuple[int, dict]] = {}
     for remat in ("none", "light", "dots", "full"):
         for is_whole in (True, False) if len(devices) > 1 else (True,):
             name = f"remat={remat}" + ("" if is_whole else ", weights in slices")
-            model = {"remat": remat, "gather_weights": is_whole}
-            found[name] = functools.partial(check_variant, config, devices, **model)
-    return found
+            found[name] = attention.SPLASH_BLOCK, {"remat": remat, "gather_weights": is_whole}
+    if devices[0].platform == "tpu":
+        found |= {f"attention in blocks of {n}": (n, {}) for n in (256, 1024)}
+    return {n: functools.partial(check_variant, config, devices, *of) for n, of in found.items()}
+
+
+def pasted(text: str, title: str, lines: list[str]) -> str:
+    """A page with a section of that title, in place of the one that it has, else at its end."""
+    heading = f"### {title}\n"
+    before, found, after = text.partition(heading)
+    following = re.search(r"^#{1,3} ", after, re.MULTILINE) if found else None
+    rest = "\n" + after[following.start() :] if following else ""
+    own = "\n".join([heading, *lines])
+    return (before if found else text.rstrip("\n") + "\n\n") + f"{own}\n{rest}"
+
+
+def paste(path: str, title: str, lines: list[str]) -> None:
+    with open(path, encoding="utf-8") as file:
+        page = file.read()
+    with atomic.replacing(path) as file:
+        file.write(pasted(page, title, lines).encode())
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = arguments.Parser(__doc__)
     parser.add_argument("--size", default="", help="tiny, 150m, 350m, 750m")
     parser.add_argument("--full", action="store_true", help="time every form of the step")
+    parser.add_argument("--into", default="", metavar="FILE", help="a Markdown page, for the table")
     args = parser.parse_args(argv)
     if args.size:
         stage_file.load(f"{stage_file.BASE}:{args.size}")
+    if args.into and not os.path.isfile(args.into):
+        raise errors.UserError(f"--into={args.into} is no file: wanted a page, as docs/scaling.md")
     import jax
 
     devices = jax.devices()
     size = args.size or ("tiny" if devices[0].platform == "cpu" else "150m")
     config = config_of(size, len(devices))
     program = build(config, devices)
-    print(
-        f"{len(devices)} x {devices[0].device_kind}, jax {jax.__version__}, {size}, batch "
+    name = f"{len(devices)} x {devices[0].device_kind}"
+    lines: list[str] = []
+
+    def say(*more: str) -> None:
+        lines.extend(more)
+        print(*more, sep="\n", flush=True)
+
+    say(
+        f"{name}, jax {jax.__version__}, {size}, batch "
         f"{config['batch_size']} x {config['model']['block_size']}, mesh "
-        f"{'x'.join(map(str, program.mesh.devices.shape))}\n"
+        f"{'x'.join(map(str, program.mesh.devices.shape))}",
+        "",
+        "| check | | found | limit, remark |",
+        "|---|---|---|---|",
     )
-    print("| check | | found | limit, remark |\n|---|---|---|---|", flush=True)
     checks = {
         "attention": lambda: check_attention(config, program),
         "loss and gradients": lambda: check_gradients(config, program, devices),
@@ -194,16 +245,17 @@ def main(argv: list[str] | None = None) -> int:
     if args.full:
         checks |= variants(config, devices)
     failed = []
-    for name, check in checks.items():
+    for check_name, check in checks.items():
         start = time.perf_counter()
         good, found, remark = check()
-        print(
-            f"| {name} ({time.perf_counter() - start:.0f} s) | {'ok' if good else 'FAILED'} "
-            f"| {found} | {remark} |",
-            flush=True,
+        say(
+            f"| {check_name} ({time.perf_counter() - start:.0f} s) | {'ok' if good else 'FAILED'} "
+            f"| {found} | {remark} |"
         )
         if not good:
-            failed.append(name)
+            failed.append(check_name)
+    if args.into:
+        paste(args.into, f"First light: {name}, {size}, {datetime.date.today()}", lines)
     if failed:
         raise errors.UserError(f"failed: {', '.join(failed)}; the table above says by how much")
     return 0

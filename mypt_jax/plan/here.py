@@ -47,6 +47,17 @@ def updates(program: step.Program, rows: Batch) -> Iterator[tuple[float, float]]
         yield loss, time.perf_counter() - start
 
 
+def lower(program: step.Program) -> jax.stages.Lowered:
+    """The update as it will be called, ready to be compiled ahead of time."""
+    return program.step.lower(  # ty: ignore[missing-attribute]
+        program.abstract_state,
+        program.abstract_batch,
+        step.Control(step.dropout_key(0, 0), *np.zeros(3, np.float32)),
+        program.abstract_teacher,
+        *filter(None, [program.abstract_frozen]),
+    )
+
+
 def measure(config: Mapping) -> Pace:
     """Compiles the step of a config for all devices here, and times it. Raises UserError."""
     step.set_up_jax(deterministic=config["deterministic"], compile_cache=config["compile_cache"])

@@ -12,13 +12,12 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import numpy as np
 from jax.experimental import topologies
 
 from data_pipeline.errors import UserError
 from mypt_jax.distributed import sharding
 from mypt_jax.model import flops, memory
-from mypt_jax.plan import asked, costs, gpu, program_cache
+from mypt_jax.plan import asked, costs, gpu, here, program_cache
 from mypt_jax.train import step
 
 REMAT = memory.CHEAPEST_FIRST
@@ -104,13 +103,7 @@ def compile_step(config: Mapping, name: str, *, eot: int) -> Compiled:
     """Compiles the real train step of a config for a topology, or takes what the same program gave
     before, from config.compile_cache."""
     program = step.build(config, eot=eot, devices=devices(name))
-    lowered = program.step.lower(  # ty: ignore[missing-attribute]
-        program.abstract_state,
-        program.abstract_batch,
-        step.Control(step.dropout_key(0, 0), *np.zeros(3, np.float32)),
-        program.abstract_teacher,
-        *([program.abstract_frozen] if program.abstract_frozen else []),
-    )
+    lowered = here.lower(program)
     found = asked.gpus(name)
     if found:
         usable = gpu.GPUS[found[0]].memory_bytes / costs.GIB
