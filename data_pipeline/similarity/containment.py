@@ -16,6 +16,7 @@ import numpy as np
 from data_pipeline.similarity import dress, grams, table
 
 _BLOCK = 1 << 20  # rows or slots per step
+_MOST_HELD = 64  # batches whose hits are added at once: to add some maps two files
 _FORMULA, _FOUND = 1, 2
 _TOKEN_LETTERS = 4  # of English with gpt2
 _LOW = np.uint64(32)
@@ -75,11 +76,10 @@ class Index:
         Of equal grams it is the first row. A long text comes in several batches, and a pair of it
         may come again.
         """
-        both = _Both(texts)
-        for batch in grams.sample(both, size=self.size):
+        for batch in grams.sample(texts, size=self.size, again=dress.marked):
             order = np.argsort(batch.hashes)
             hit, rows = self.grams.first_rows(batch.hashes[order])
-            yield rows, both.numbers(batch.documents[order][hit])
+            yield rows, batch.documents[order][hit]
 
 
 def build(texts: Iterable[str], directory: Path, *, size: int) -> Index:
@@ -118,10 +118,6 @@ class _Both:
                 self.twice.append(self.places)
                 self.places += 1
                 yield plain
-
-    def numbers(self, places: np.ndarray) -> np.ndarray:
-        """Of the texts that stand at these places."""
-        return places - np.searchsorted(self.twice, places, side="right")
 
 
 class _Counted:
@@ -194,9 +190,14 @@ class Search:
 
     def add(self, texts: Iterable[str]) -> None:
         """Reads texts, numbered on from those before."""
-        counted = _Counted(texts)
+        counted, held = _Counted(texts), []
         for rows, numbers in self.index.hits(counted):
-            self.add_hits(rows, self.texts + numbers)
+            held.append((rows, self.texts + numbers))
+            if sum(len(one) for one, _ in held) >= _BLOCK or len(held) >= _MOST_HELD:
+                self.add_hits(*map(np.concatenate, zip(*held, strict=True)))
+                held = []
+        if held:
+            self.add_hits(*map(np.concatenate, zip(*held, strict=True)))
         self.texts += counted.number
 
     def add_hits(self, rows: np.ndarray, numbers: np.ndarray) -> None:

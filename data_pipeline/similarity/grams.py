@@ -8,7 +8,8 @@ every passage of `size + WINDOW - 1` letters has one, and about one in 20 is kep
 
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,9 +20,11 @@ from data_pipeline.similarity import letters
 WORD_LETTERS = 4
 # 30 words of English or German have 91 letters or more in 19 of 20 cases.
 WINDOW = 40
+# Where a text is not as it was: of a second form only windows across one are new. No letter.
+JOINT = "\x1f"
 # Short texts are put together up to so many characters, and long ones cut, with an overlap that
 # has more letters than a window spans.
-_BATCH_CHARS = 1 << 16
+_BATCH_CHARS = 1 << 18
 _PIECE_CHARS = 1 << 20
 _OVERLAP_CHARS = 1 << 12
 _BLOCK = 1 << 15  # letters per step: its arrays stay in the processor's cache
@@ -43,16 +46,27 @@ class Grams:
     short: np.ndarray  # bool[N]: the text has too few letters for a window and gave all its grams
 
 
-def sample(texts: Iterable[str], *, size: int) -> Iterator[Grams]:
+class _Piece(NamedTuple):
+    number: int  # of the text
+    offset: int  # in it
+    text: str
+    is_second: bool
+
+
+def sample(
+    texts: Iterable[str], *, size: int, again: Callable[[str], str] | None = None
+) -> Iterator[Grams]:
     """Yields the grams of `size` letters that are taken of the texts, in batches.
 
     A text of too few letters for a window gives all of its grams, one shorter than a gram none.
+    `again` gives a text's second form, with a joint at each difference: its other grams follow
+    under the same number, their places those in the second form.
     """
-    batch: list[tuple[int, int, str]] = []
+    batch: list[_Piece] = []
     chars = 0
-    for piece in _pieces(texts):
+    for piece in _pieces(texts, again):
         batch.append(piece)
-        chars += len(piece[2])
+        chars += len(piece.text)
         if chars >= _BATCH_CHARS:
             yield _sample(batch, size)
             batch, chars = [], 0
@@ -60,49 +74,107 @@ def sample(texts: Iterable[str], *, size: int) -> Iterator[Grams]:
         yield _sample(batch, size)
 
 
-def _pieces(texts: Iterable[str]) -> Iterator[tuple[int, int, str]]:
-    """Number and offset of a piece of a text, and the piece."""
+def _pieces(texts: Iterable[str], again: Callable[[str], str] | None) -> Iterator[_Piece]:
     for number, text in enumerate(texts):
-        start = 0
-        while True:
-            yield number, start, text[start : start + _PIECE_CHARS]
-            if start + _PIECE_CHARS >= len(text):
-                break
-            start += _PIECE_CHARS - _OVERLAP_CHARS
+        second = again(text) if again else text
+        for form in (text,) if second == text else (text, second):
+            start = 0
+            while True:
+                yield _Piece(number, start, form[start : start + _PIECE_CHARS], form is not text)
+                if start + _PIECE_CHARS >= len(form):
+                    break
+                start += _PIECE_CHARS - _OVERLAP_CHARS
 
 
-def _sample(batch: list[tuple[int, int, str]], size: int) -> Grams:
-    found, places = letters.of("".join(text for _, _, text in batch))
-    char_ends = np.cumsum([len(text) for _, _, text in batch])
-    # ends[i]: behind the last letter of the piece that letter i is of.
-    piece_ends = np.searchsorted(places, char_ends)
-    counts = np.diff(piece_ends, prepend=0)
-    ends = np.repeat(piece_ends, counts)
-    short = np.repeat(counts < size + WINDOW - 1, counts)
+def _sample(batch: list[_Piece], size: int) -> Grams:
+    forms = [[one for one in batch if one.is_second == is_second] for is_second in (False, True)]
+    both = [_of_forms(form, size) for form in forms if form]
+    if len(both) == 1:
+        return both[0]
+    columns = (field.name for field in dataclasses.fields(Grams))
+    return Grams(*(np.concatenate([getattr(one, name) for one in both]) for name in columns))
+
+
+def _of_forms(batch: list[_Piece], size: int) -> Grams:
+    """The grams of pieces that are all of first forms, or all of second ones."""
+    joined = "".join(piece.text for piece in batch)
+    found, places = letters.of(joined)
+    char_ends = np.cumsum([len(piece.text) for piece in batch])
+    stops = np.searchsorted(places, char_ends)
+    starts = np.concatenate([[0], stops[:-1]])
+    owners = np.arange(len(batch))  # of the spans of letters to look at, the pieces
+    is_short = stops - starts < size + WINDOW - 1
+    if batch[0].is_second:
+        joints = _joints(joined)
+        owners = np.searchsorted(char_ends, joints, side="right")
+        starts, stops, owners = _around(
+            np.searchsorted(places, joints), starts[owners], stops[owners], owners, size
+        )
+        taken = _ranges(starts, stops)
+        found, places = found[taken], places[taken]
+    ends = np.cumsum(stops - starts)  # of the spans, now one behind another
+    at, hashes = _taken(found, ends, is_short[owners], size)
+    spans = np.searchsorted(ends, at, side="right")
+    pieces = owners[spans]
+    numbers, offsets = (np.array(column, np.int64) for column in list(zip(*batch, strict=True))[:2])
+    shift = offsets - np.concatenate([[0], char_ends[:-1]])
+    return Grams(
+        hashes=hashes,
+        documents=numbers[pieces],
+        starts=places[at] + shift[pieces],
+        stops=places[at + size - 1] + 1 + shift[pieces],
+        short=is_short[pieces],
+    )
+
+
+def _taken(
+    found: np.ndarray, ends: np.ndarray, is_short: np.ndarray, size: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """First letters (int64[N]) and hashes (uint64[N]) of the grams that are taken of spans."""
     taken, hashes = [np.zeros(0, np.int64)], [np.zeros(0, np.uint64)]
+    fits = np.zeros(0, bool)  # of short spans, which letters a gram begins with
+    if is_short.any():
+        counts = np.diff(ends, prepend=0)
+        fits = np.repeat(is_short, counts)
+        fits &= np.arange(len(found)) <= np.repeat(ends, counts) - size
     for start in range(0, len(found) - size + 1, _BLOCK):
         # Windows that start in the block; they end in the next one.
         stop = min(len(found), start + _BLOCK + WINDOW + size - 2)
         own = _hashes(found[start:stop], size)
-        fits = np.arange(start + size, start + size + len(own)) <= ends[start : start + len(own)]
-        chosen = np.flatnonzero(
-            _is_smallest(own, ends[start : start + len(own)] - start, size)
-            | (short[start : start + len(own)] & fits)
-        )
-        taken.append(chosen + start)
-        hashes.append(own[chosen])
+        first, last = np.searchsorted(ends, [start, stop])
+        chosen = _is_smallest(own, (ends[first:last] - start).tolist(), size)
+        if len(fits):
+            chosen |= fits[start : start + len(own)]
+        at = np.flatnonzero(chosen)
+        taken.append(at + start)
+        hashes.append(own[at])
     # A gram behind a block's end may be chosen by both blocks.
-    at, first = np.unique(np.concatenate(taken), return_index=True)
-    pieces = np.searchsorted(piece_ends, at, side="right")
-    numbers, offsets = (np.array(column, np.int64) for column in list(zip(*batch, strict=True))[:2])
-    shift = offsets - np.concatenate([[0], char_ends[:-1]])
-    return Grams(
-        hashes=np.concatenate(hashes)[first],
-        documents=numbers[pieces],
-        starts=places[at] + shift[pieces],
-        stops=places[at + size - 1] + 1 + shift[pieces],
-        short=short[at],
-    )
+    every, first = np.unique(np.concatenate(taken), return_index=True)
+    return every, np.concatenate(hashes)[first]
+
+
+def _joints(text: str) -> np.ndarray:
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    return np.flatnonzero(codes == ord(JOINT))
+
+
+def _around(joints, starts, stops, owners, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """int64[N] starts, stops and owners of spans: what windows reach that have a joint inside.
+
+    The joints are numbers of letters, and lie between the starts and stops of their owners.
+    """
+    reach = size + WINDOW - 2
+    lows, highs = np.maximum(joints - reach, starts), np.minimum(joints + reach, stops)
+    opens, closes = np.ones((2, len(joints)), bool)
+    opens[1:] = lows[1:] >= highs[:-1]
+    closes[:-1] = opens[1:]
+    return lows[opens], highs[closes], owners[opens]
+
+
+def _ranges(starts: np.ndarray, stops: np.ndarray) -> np.ndarray:
+    """int64[sum(stops - starts)]: the numbers from each start to its stop."""
+    counts = stops - starts
+    return np.arange(counts.sum()) + np.repeat(starts - np.cumsum(counts) + counts, counts)
 
 
 def _hashes(found: np.ndarray, size: int) -> np.ndarray:
@@ -111,8 +183,9 @@ def _hashes(found: np.ndarray, size: int) -> np.ndarray:
     # Scrambled letters: small integers would make sums of few bits.
     values = (found + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     values ^= values >> np.uint64(29)
+    values *= falling[: len(found)]
     sums = np.zeros(len(found) + 1, np.uint64)
-    np.cumsum(values * falling[: len(found)], out=sums[1:])
+    np.cumsum(values, out=sums[1:])
     hashes = sums[size:] - sums[:-size]
     hashes *= rising[: len(hashes)]
     hashes ^= hashes >> np.uint64(32)
@@ -131,7 +204,7 @@ def _powers(size: int) -> tuple[np.ndarray, np.ndarray]:
     return np.cumprod(falling), np.cumprod(rising)
 
 
-def _is_smallest(hashes: np.ndarray, ends: np.ndarray, size: int) -> np.ndarray:
+def _is_smallest(hashes: np.ndarray, ends: list[int], size: int) -> np.ndarray:
     """bool[N]: whether a gram is the smallest of a window that is inside its text."""
     count = len(hashes) - WINDOW + 1
     if count < 1:
@@ -140,7 +213,8 @@ def _is_smallest(hashes: np.ndarray, ends: np.ndarray, size: int) -> np.ndarray:
     order = (hashes >> np.uint64(32)).astype(np.uint32)
     smallest = _over_window(order, np.minimum)
     # Windows that cross the end of a text count for nothing: 0 is the smallest maximum.
-    smallest[np.arange(size + WINDOW - 1, size + WINDOW - 1 + count) > ends[:count]] = 0
+    for end in ends:
+        smallest[max(0, end - size - WINDOW + 2) : end] = 0
     around = np.zeros(WINDOW - 1, np.uint32)
     # No window's minimum is above one of its grams, so the greatest of them tells.
     return _over_window(np.concatenate([around, smallest, around]), np.maximum) == order

@@ -31,12 +31,11 @@ def of(text: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _fold(codes: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray]:
     first, *more = _tables()
-    letters = first[codes]
-    places = np.flatnonzero(letters)
-    letters = letters[places]
-    following = letters >> np.uint32(24)
-    if following.any():
-        counts = following.astype(np.int64) + 1
+    letters = first.take(codes)
+    places = np.flatnonzero(letters != 0)  # of numbers it is three times as slow
+    letters = letters.take(places)
+    if len(letters) and letters.max() > _LETTER:
+        counts = (letters >> np.uint32(24)).astype(np.int64) + 1
         starts = np.cumsum(counts) - counts
         codes = codes[places]
         letters = np.repeat(letters & np.uint32(_LETTER), counts)

@@ -3,6 +3,7 @@
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -84,3 +85,40 @@ def test_texts_without_spaces():
     rows = taken([sentence, other[:100] + "\n".join(sentence) + other[100:], other])
     own, quoting, alone = ({row[1] for row in rows if row[0] == n} for n in range(3))
     assert own <= quoting and not own & alone
+
+
+@pytest.mark.parametrize("longest", [20, 80, 300])
+def test_a_second_form_gives_what_is_new_in_it(longest):
+    rng = random.Random(longest)
+
+    def part() -> str:
+        return "".join(rng.choices("abcdefgh ", k=rng.randrange(longest)))
+
+    def second(text: str) -> str:
+        return text.replace("#x", " " + grams.JOINT)
+
+    def hashes(number: int, *batches) -> set[int]:
+        return {
+            one for batch in batches for one in batch.hashes[batch.documents == number].tolist()
+        }
+
+    texts = ["#x".join(part() for _ in range(rng.randrange(200))) for _ in range(6)]
+    found = list(grams.sample(texts, size=SIZE, again=second))
+    whole = [*grams.sample(texts, size=SIZE), *grams.sample(map(second, texts), size=SIZE)]
+    assert all(hashes(n, *found) == hashes(n, *whole) for n in range(len(texts)))
+
+
+def test_of_a_second_form_only_what_is_near_a_joint_is_looked_at(monkeypatch):
+    rng = random.Random(3)
+    text = "".join(rng.choice("abcdefgh ") for _ in range(30_000))
+    text = text[:9000] + "#x" + text[9000:]
+    first, both = (
+        sum(len(one.hashes) for one in grams.sample([text], size=SIZE, again=again))
+        for again in (None, lambda text: text.replace("#x", grams.JOINT))
+    )
+    assert first < both < first + 2 * SPAN
+    monkeypatch.setattr(grams, "_PIECE_CHARS", 10_000)
+    pieces = grams.sample([text], size=SIZE, again=lambda text: text.replace("#x", grams.JOINT))
+    whole = grams.sample([text.replace("#x", "")], size=SIZE)
+    wanted = {one for batch in whole for one in batch.hashes.tolist()}
+    assert wanted <= {one for batch in pieces for one in batch.hashes.tolist()}
