@@ -4,9 +4,9 @@
 
 Half of the documents are evaluation text: paragraphs of 60 words and excerpts of 30, drawn by seed.
 Each is altered and put between two lines of a document of the other half, the training text.
-Prints the share that is found by alteration, then all paragraphs of the evaluation half in the
-unaltered training text: those that stand there indeed (a plain search for every n-gram says so),
-formulae, false alarms; and at last speed and memory.
+Prints the share that is found by alteration (the last two show what n-grams cannot find), then all
+paragraphs of the evaluation half in the unaltered training text: those that stand there indeed (a
+plain search for every n-gram says so), formulae, false alarms; and at last speed and memory.
 """
 
 import html
@@ -168,6 +168,24 @@ ALTERATIONS = {
     "lines of 60 columns with numbers": _numbered,
 }
 
+_NEARLY_EVERY = 20  # words, of which one is another
+
+
+def _nearly(text: str, rng: random.Random) -> str:
+    words = text.split(" ")
+    for at in range(rng.randrange(_NEARLY_EVERY), len(words), _NEARLY_EVERY):
+        words[at] = "".join(rng.choices("abcdefghij", k=max(1, len(words[at]))))
+    return " ".join(words)
+
+
+def _columns(text: str, rng: random.Random) -> str:
+    """Beside itself backwards, as a page of two columns read line by line."""
+    lines = textwrap.wrap(" ".join(text.split()), COLUMNS)
+    return "\n".join(f"{line:{COLUMNS}}  {line[::-1]}" for line in lines)
+
+
+LIMITS = {f"each {_NEARLY_EVERY}th word another": _nearly, "two columns, line by line": _columns}
+
 
 def _embedded(altered: list[str], training: list[str], rng: random.Random) -> list[str]:
     """The training texts, each altered paragraph between two lines of one of them."""
@@ -196,7 +214,7 @@ def _recall(evaluation, training, rng: random.Random, size: int, args) -> None:
         drawn[n] = [
             one for one, k in zip(every, found.found + found.formulae, strict=True) if not k
         ]
-    for name, alter in ALTERATIONS.items():
+    for name, alter in (ALTERATIONS | LIMITS).items():
         shares = []
         for every in drawn.values():
             texts = _embedded([alter(one, rng) for one in every], training, rng)
