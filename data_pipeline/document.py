@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import BinaryIO
 
-from data_pipeline import errors
+from data_pipeline import errors, western
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 
@@ -125,7 +125,8 @@ def read_bytes(stream: BinaryIO, *, path: str, max_bytes: int = MAX_FILE_BYTES) 
 def decode(data: bytes, *, path: str, encodings: tuple[str, ...] = ("utf-8",)) -> str:
     """Returns the text with LF line ends and without a byte order mark.
 
-    The first of `encodings` that fits is used; raises ReadError("undecodable") if none does.
+    The first of `encodings` that fits is used; raises ReadError("undecodable") if none does. No
+    byte contradicts cp1252: behind others it fits where the letters are those of its languages.
     NUL never occurs in text, so its presence means a binary file.
     """
     # A byte order mark is surer than what is declared: no other text begins so.
@@ -135,6 +136,8 @@ def decode(data: bytes, *, path: str, encodings: tuple[str, ...] = ("utf-8",)) -
         try:
             if encoding == "cp1252":  # by our table: Python's refuses five bytes, and the file
                 text = data.decode("latin-1").translate(_CP1252)
+                if encoding != encodings[0] and not western.is_likely(text):
+                    continue
             else:
                 text = data.decode(encoding)
         except UnicodeDecodeError:
@@ -142,7 +145,10 @@ def decode(data: bytes, *, path: str, encodings: tuple[str, ...] = ("utf-8",)) -
         if "\0" in text:
             break
         return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-    raise ReadError("undecodable", f"{path}: not text in {' or '.join(encodings)}")
+    tried = " or ".join(encodings)
+    raise ReadError(
+        "undecodable", f"{path}: not text in {tried}: convert it (iconv -f ITS_ENCODING -t UTF-8)"
+    )
 
 
 def read_text(

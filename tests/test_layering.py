@@ -38,7 +38,7 @@ ROWS = {
         "corpus batches",
         "readers tokens",
         "similarity document hashing digests atomic arguments",
-        "errors",
+        "errors western",
     ),
 }
 # metrics.py shows progress; main.py and errors.py end a command with one line on stderr.

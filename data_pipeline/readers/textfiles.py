@@ -75,7 +75,7 @@ def check_nul(block: bytes, path: str, offset: int) -> None:
 def bad_bytes(path: str, offset: int, *, encoding: str = "utf-8") -> document.ReadError:
     """The error for bytes that are not of the encoding."""
     what = {
-        "utf-8": "UTF-8: convert the file (iconv -f LATIN1 -t UTF-8)",
+        "utf-8": "UTF-8: convert the file (iconv -f ITS_ENCODING -t UTF-8)",
         "utf-16": "UTF-16: mend it",
     }
     return document.ReadError(
