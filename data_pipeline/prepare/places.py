@@ -16,7 +16,7 @@ from data_pipeline.prepare import not_read
 from data_pipeline.prepare.not_read import HIDDEN, METADATA, NotRead
 from data_pipeline.readers import compression, table
 
-_ARCHIVES = frozenset((".zip", ".tar", ".tgz", ".tbz", ".tbz2", ".txz"))
+_ARCHIVES = frozenset((".zip", ".tar", ".tgz", ".tbz", ".tbz2", ".txz", ".tzst"))
 _DATA_SET = frozenset(("dataset_info.json", "dataset_dict.json"))
 # What an archive may unpack to: text compresses to a tenth, a bomb to a thousandth.
 _MAX_RATIO = 100

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import datetime
+import gzip
 import hashlib
 import http.server
 import io
@@ -18,6 +19,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from data_pipeline import errors
 from data_pipeline.corpus import files, read, registry
@@ -544,6 +546,17 @@ def test_members_with_long_names_and_padding_are_unpacked(tmp_path):
     assert archives.unpack(tmp_path / "p.txz", tmp_path / "p", max_bytes=500) == 50
     (tmp_path / "p.tar").write_bytes(lzma.decompress(packed.getvalue()))
     assert archives.unpack(tmp_path / "p.tar", tmp_path / "q", max_bytes=500) == 50
+
+
+def test_a_tar_compressed_by_zstandard(tmp_path):
+    members = [(f"{n}.txt", bytes([n]) * 100_000, tarfile.REGTYPE) for n in range(3)]
+    data = zstandard.compress(gzip.decompress(_tar(*members)))
+    (tmp_path / "a.tar.zst").write_bytes(data)
+    assert archives.unpack(tmp_path / "a.tar.zst", tmp_path / "a", max_bytes=300_000) == 3
+    assert (tmp_path / "a" / "2.txt").read_bytes() == b"\2" * 100_000
+    (tmp_path / "b.tar.zst").write_bytes(data[:-20])
+    with pytest.raises(errors.UserError, match="damaged"):
+        archives.unpack(tmp_path / "b.tar.zst", tmp_path / "b", max_bytes=300_000)
 
 
 @pytest.mark.parametrize("names", [("a", "a/b"), ("a/b", "a"), ("x" * 300,)])

@@ -9,17 +9,32 @@ import os
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 from data_pipeline import errors
+from data_pipeline.readers import compression
 
 MAX_FILES = 1_000_000
 # What a member's headers may hold (long names, extended attributes): tarfile reads them whole.
 MAX_HEADER_BYTES = 1 << 20
 _CHUNK_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def _zstandard(path: Path, mode: Literal["rb"]) -> Iterator[IO[bytes]]:
+    with open(path, mode) as file, compression.zstandard_reader(file) as stream:
+        yield stream
+
+
 # First bytes of a compressed tar -> what opens it.
-_OPENERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ\0": lzma.open}
+_OPENERS: dict[bytes, Any] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ\0": lzma.open,
+    b"\x28\xb5\x2f\xfd": _zstandard,
+}
 
 
 def unpack(archive: Path, target: Path, *, max_bytes: int) -> int:
