@@ -37,7 +37,7 @@ from data_pipeline import arguments, document, errors
 from data_pipeline.commands import options
 from data_pipeline.corpus import demo
 from data_pipeline.prepare import budget, build, inputs
-from data_pipeline.tokens import tokenizer
+from data_pipeline.tokens import bpe, tokenizer
 
 _LEAST_PER_CORE, _LEAST_TWO_WORKERS, _LEAST_ENCODE = 0.9, 1.8, 1.1
 _MOST_MEMORY_BYTES = 1_500_000_000
@@ -94,7 +94,7 @@ def _speed(texts: list[str], args: argparse.Namespace, directory: Path) -> tuple
         raise errors.UserError(f"{vocabulary.name} is not a tiktoken vocabulary: use gpt2")
     published = tiktoken.Encoding(
         "published",
-        pat_str=tokenizer.PATTERN,
+        pat_str=bpe.PATTERN,
         mergeable_ranks=vocabulary.encoding._mergeable_ranks,
         special_tokens={},
     )

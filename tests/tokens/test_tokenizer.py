@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline import errors
-from data_pipeline.tokens import tokenizer
+from data_pipeline.tokens import bpe, tokenizer
 
 NAMES = ("gpt2", "gpt2-4096")
 
@@ -85,7 +85,7 @@ def published():
     ours = tokenizer.get("gpt2").encoding
     return tiktoken.Encoding(
         "published",
-        pat_str=tokenizer.PATTERN,
+        pat_str=bpe.PATTERN,
         mergeable_ranks=ours._mergeable_ranks,
         special_tokens={},
     )
