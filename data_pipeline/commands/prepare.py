@@ -6,6 +6,7 @@
         --weight wiki:0.9 --weight news:0.1 --total_tokens 1000000 --split_tsv --out_dir data/g
 """
 
+import argparse
 import contextlib
 import itertools
 import shutil
@@ -24,34 +25,7 @@ from data_pipeline.tokens import mypt_format, shards, tokenizer
 
 def main(argv=None) -> int:
     """Prints what became of each source."""
-    parser = arguments.Parser(__doc__)
-    parser.add_argument(
-        "--source",
-        action="append",
-        required=True,
-        help="NAME:folder, archive, file or glob, or NAME:tfds:builder/config:split (repeatable)",
-    )
-    parser.add_argument("--weight", action="append", default=[], help="NAME:w (repeatable)")
-    parser.add_argument("--total_tokens", type=int, help="default: everything")
-    parser.add_argument("--out_dir", type=Path, required=True)
-    parser.add_argument("--tokenizer", default="gpt2", help=", ".join(tokenizer.NAMES))
-    parser.add_argument(
-        "--bos",
-        choices=("auto", "yes", "no"),
-        default="auto",
-        help="whether documents begin with the tokenizer's BOS; auto: as its model was given texts",
-    )
-    parser.add_argument("--repeat", action="store_true", help="repeat train of short sources")
-    parser.add_argument("--max_repeat", type=int, default=100)
-    parser.add_argument("--allow_short", action="store_true", help="keep going with less")
-    parser.add_argument("--runner", choices=runner.RUNNERS, default="local", help="what tokenises")
-    parser.add_argument(
-        "--canaries", type=int, default=0, help="random texts, of which evaluate --recite asks"
-    )
-    parser.add_argument("--layout", choices=("mypt_jax", "mypt"), default="mypt_jax")
-    options.add_build(parser, val_fraction=0.1)
-    options.add_inputs(parser)
-    args = parser.parse_args(argv)
+    args = _parser().parse_args(argv)
     atomic.check_free(args.out_dir)
     refused = options.not_read_of(args)
     specs = options.parse_specs(args.source, reader=args.reader, counted=refused)
@@ -59,18 +33,7 @@ def main(argv=None) -> int:
     vocabulary = _begun(tokenizer.get(args.tokenizer), args.bos, layout=args.layout)
     watch = sensitive.Watch(args.sensitive)
     _check_canaries(args, {spec.name for spec in specs})
-    settings = budget.Settings(
-        seed=args.seed,
-        val_fraction=args.val_fraction,
-        tokens_per_shard=args.tokens_per_shard,
-        total_tokens=args.total_tokens,
-        weights=options.parse_weights(args.weight),
-        repeat=args.repeat,
-        max_repeat=args.max_repeat,
-        allow_short=args.allow_short,
-        workers=args.workers,
-        runner=args.runner,
-    )
+    settings = _settings(args)
     started, groups, counted = time.monotonic(), {}, account.Words()
     with contextlib.ExitStack() as stack:
         is_original = args.layout == "mypt"
@@ -112,6 +75,52 @@ def main(argv=None) -> int:
     for line in checks.after_build(args.out_dir, args.exclude_dir, workers=args.workers):
         print(line)
     return 0
+
+
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(__doc__)
+    parser.add_argument(
+        "--source",
+        action="append",
+        required=True,
+        help="NAME:folder, archive, file or glob, or NAME:tfds:builder/config:split (repeatable)",
+    )
+    parser.add_argument("--weight", action="append", default=[], help="NAME:w (repeatable)")
+    parser.add_argument("--total_tokens", type=int, help="default: everything")
+    parser.add_argument("--out_dir", type=Path, required=True)
+    parser.add_argument("--tokenizer", default="gpt2", help=", ".join(tokenizer.NAMES))
+    parser.add_argument(
+        "--bos",
+        choices=("auto", "yes", "no"),
+        default="auto",
+        help="whether documents begin with the tokenizer's BOS; auto: as its model was given texts",
+    )
+    parser.add_argument("--repeat", action="store_true", help="repeat train of short sources")
+    parser.add_argument("--max_repeat", type=int, default=100)
+    parser.add_argument("--allow_short", action="store_true", help="keep going with less")
+    parser.add_argument("--runner", choices=runner.RUNNERS, default="local", help="what tokenises")
+    parser.add_argument(
+        "--canaries", type=int, default=0, help="random texts, of which evaluate --recite asks"
+    )
+    parser.add_argument("--layout", choices=("mypt_jax", "mypt"), default="mypt_jax")
+    options.add_build(parser, val_fraction=0.1)
+    options.add_inputs(parser)
+    return parser
+
+
+def _settings(args: argparse.Namespace) -> budget.Settings:
+    return budget.Settings(
+        seed=args.seed,
+        val_fraction=args.val_fraction,
+        tokens_per_shard=args.tokens_per_shard,
+        total_tokens=args.total_tokens,
+        weights=options.parse_weights(args.weight),
+        repeat=args.repeat,
+        max_repeat=args.max_repeat,
+        allow_short=args.allow_short,
+        workers=args.workers,
+        runner=args.runner,
+    )
 
 
 def _begun(vocabulary: tokenizer.Tokenizer, bos: str, *, layout: str) -> tokenizer.Tokenizer:

@@ -18,6 +18,7 @@ reads the compiled program: where the compiler expects the cycles to go; --compa
 beside it. Compiled programs are kept in config.compile_cache.
 """
 
+import argparse
 import json
 import math
 import sys
@@ -30,49 +31,15 @@ UTILISATION = 0.40  # of the peak rate; published values near this size are 0.35
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = arguments.Parser(
-        __doc__,
-        prog="python -m mypt_jax.plan",
-        usage="%(prog)s --config=FILE[:SIZE] [--config.KEY=VALUE ...] [options]",
-        epilog="Every key: python -m mypt_jax.main --help",
-    )
-    parser.add_argument("--topology", default="", help="v5e:2x4, h100x8 and the like")
-    parser.add_argument("--search", action="store_true", help="with --topology: what fits")
-    parser.add_argument("--explain", action="store_true", help="with --topology: where cycles go")
-    parser.add_argument(
-        "--compare", nargs="+", default=[], metavar="KEY=VALUE", help="with --topology: variants"
-    )
-    parser.add_argument("--json", action="store_true", help="what --explain found, as JSON")
-    parser.add_argument("--here", action="store_true", help="time updates on this machine")
-    parser.add_argument("--utilisation", type=float, default=UTILISATION, help="share of peak")
-    parser.add_argument(
-        "--prices", default="", metavar="FILE", help='JSON, of a device hour: {"H100": 2.5, ..}'
-    )
-    known, rest = parser.parse_known_args(argv)
+    """The command; returns its exit code."""
+    known, rest = _parser().parse_known_args(argv)
     given = overrides.read(rest)
     if given.rest:
         strange = given.rest[0]
         raise errors.UserError(
             f"unknown argument {strange}; values are --config.KEY=VALUE{hints.hint(strange)}"
         )
-    if not 0 < known.utilisation <= 1:
-        raise errors.UserError(f"--utilisation is {known.utilisation}, wanted a share in (0, 1]")
-    for option in ("search", "explain", "compare"):
-        if getattr(known, option) and not known.topology:
-            raise errors.UserError(
-                f"--{option} wants --topology=NAME, for example --topology=v5e:2x4"
-            )
-    if asked.gpus(known.topology) and (known.explain or known.compare):
-        raise errors.UserError(
-            f"--explain reads the estimates of a TPU's compiler, and there are none for "
-            f"{known.topology}: leave --explain and --compare out"
-        )
-    if known.search and (known.explain or known.compare):
-        raise errors.UserError("--search is a command of its own: leave --explain, --compare out")
-    if known.here and (known.topology or known.json):
-        raise errors.UserError("--here is of this machine: leave --topology and --json out")
-    if known.json and not (known.explain or known.compare):
-        raise errors.UserError("--json wants --explain or --compare, and --topology=NAME")
+    _check(known)
     commands = {change: overrides.read([*rest, f"--config.{change}"]) for change in known.compare}
     config = asked.config(given)
     variants = {change: asked.config(one) for change, one in commands.items()}
@@ -116,6 +83,50 @@ def main(argv: list[str] | None = None) -> int:
         else:
             print("\n".join(explain.lines(explained, known.topology)))
     return 0
+
+
+def _parser() -> arguments.Parser:
+    parser = arguments.Parser(
+        __doc__,
+        prog="python -m mypt_jax.plan",
+        usage="%(prog)s --config=FILE[:SIZE] [--config.KEY=VALUE ...] [options]",
+        epilog="Every key: python -m mypt_jax.main --help",
+    )
+    parser.add_argument("--topology", default="", help="v5e:2x4, h100x8 and the like")
+    parser.add_argument("--search", action="store_true", help="with --topology: what fits")
+    parser.add_argument("--explain", action="store_true", help="with --topology: where cycles go")
+    parser.add_argument(
+        "--compare", nargs="+", default=[], metavar="KEY=VALUE", help="with --topology: variants"
+    )
+    parser.add_argument("--json", action="store_true", help="what --explain found, as JSON")
+    parser.add_argument("--here", action="store_true", help="time updates on this machine")
+    parser.add_argument("--utilisation", type=float, default=UTILISATION, help="share of peak")
+    parser.add_argument(
+        "--prices", default="", metavar="FILE", help='JSON, of a device hour: {"H100": 2.5, ..}'
+    )
+    return parser
+
+
+def _check(known: argparse.Namespace) -> None:
+    """Raises UserError for options that do not go together."""
+    if not 0 < known.utilisation <= 1:
+        raise errors.UserError(f"--utilisation is {known.utilisation}, wanted a share in (0, 1]")
+    for option in ("search", "explain", "compare"):
+        if getattr(known, option) and not known.topology:
+            raise errors.UserError(
+                f"--{option} wants --topology=NAME, for example --topology=v5e:2x4"
+            )
+    if asked.gpus(known.topology) and (known.explain or known.compare):
+        raise errors.UserError(
+            f"--explain reads the estimates of a TPU's compiler, and there are none for "
+            f"{known.topology}: leave --explain and --compare out"
+        )
+    if known.search and (known.explain or known.compare):
+        raise errors.UserError("--search is a command of its own: leave --explain, --compare out")
+    if known.here and (known.topology or known.json):
+        raise errors.UserError("--here is of this machine: leave --topology and --json out")
+    if known.json and not (known.explain or known.compare):
+        raise errors.UserError("--json wants --explain or --compare, and --topology=NAME")
 
 
 def _prices(path: str) -> dict[str, float]:
