@@ -27,7 +27,9 @@ COMMANDS = {
         "mypt_jax.adapt.command:main", "from a folder of text to an adapted model", True
     ),
     "main": Command("mypt_jax.main:run", "train one stage"),
-    "chain": Command("mypt_jax.chain:main", "train a chain of stages, each from its parent", True),
+    "chain": Command(
+        "mypt_jax.chain.command:main", "train a chain of stages, each from its parent", True
+    ),
     "sweep": Command(
         "mypt_jax.sweep.command:main", "train a stage with several values and seeds", True
     ),

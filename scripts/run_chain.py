@@ -5,12 +5,13 @@ import sys
 
 from _checkout import ROOT
 
-from mypt_jax import chain, console
+from mypt_jax import console
+from mypt_jax.chain import command
 
 
 def main(argv: list[str] | None = None) -> int:
     os.chdir(ROOT)  # runs/, data/ and configs/ are meant from here
-    return chain.main(argv)
+    return command.main(argv)
 
 
 if __name__ == "__main__":

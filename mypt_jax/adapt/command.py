@@ -21,9 +21,9 @@ from data_pipeline import arguments, errors
 from data_pipeline.commands import sensitive
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import shards
-from mypt_jax import chain
 from mypt_jax.adapt import choices
 from mypt_jax.adapt import place as places
+from mypt_jax.chain import process, standing
 from mypt_jax.runs import layout, lineage, own_tokenizer
 from mypt_jax.schema import overrides, parents, together, values
 
@@ -55,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     args, flags = _parse(argv)
     place = places.Place(args.out_dir)
     base = _base(args.base, place)
-    if args.dry_run and not chain.finished(base):
+    if args.dry_run and not standing.finished(base):
         raise UserError(f"--dry_run wants a base that is a run: import {args.base} first")
 
     how = [*_limit(args.limit, has_general=bool(args.general)), *flags]
@@ -66,13 +66,13 @@ def main(argv: list[str] | None = None) -> int:
     def run(*command: str) -> None:
         print(f"\n$ mypt {shlex.join(command)}", flush=True)
         with place.left_as_it_was():
-            code = chain.run_stage([sys.executable, "-m", "mypt_jax", *command])
+            code = process.run([sys.executable, "-m", "mypt_jax", *command])
         if code:
             raise StepFailed(code, f"mypt {command[0]} ended with exit code {code}: see above")
         if os.path.isdir(args.out_dir):
             place.claim(asked)
 
-    if not chain.finished(base):
+    if not standing.finished(base):
         run("interop.huggingface", "import", args.base, base)
     if own_tokenizer.chat_template(args.base):
         print(_RESIDUAL.format(base=args.base))
@@ -120,7 +120,7 @@ def main(argv: list[str] | None = None) -> int:
         *how,
     ]
     values.check_values(overrides.read(stage).config)
-    if not chain.finished(place.run):
+    if not standing.finished(place.run):
         run("plan", *stage, "--here")
     if args.dry_run:
         print(f"\n$ python -m mypt_jax.main {shlex.join(stage)}")
@@ -136,7 +136,7 @@ def main(argv: list[str] | None = None) -> int:
 def _check(base: str, how: list[str], *, has_general: bool) -> dict:
     """The stage's config with limit and flags: of a base that is to be imported, as far as it is
     known without. Raises UserError."""
-    is_there = chain.finished(base)
+    is_there = standing.finished(base)
     argument = f":{base}" if is_there else ""
     given = overrides.read([f"--config=configs/adapt.py{argument}", *how])
     config = given.config
@@ -204,7 +204,7 @@ def _parse(argv: list[str] | None):
 def _base(given: str, place: places.Place) -> str:
     """The run to start from: the one that is given, or where a folder is imported to. Raises
     UserError."""
-    if chain.finished(given):
+    if standing.finished(given):
         return given
     path = layout.join(given, layout.CONFIG)
     if not os.path.isfile(path):

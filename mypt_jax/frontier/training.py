@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ml_collections import ConfigDict
 
 from data_pipeline.errors import UserError
-from mypt_jax import chain
+from mypt_jax.chain import stages, standing
 from mypt_jax.frontier import recipes
 from mypt_jax.runs import layout
 from mypt_jax.schema import overrides, parents, stage_file, together, values
@@ -55,7 +55,7 @@ class Candidate(NamedTuple):
 
     @property
     def is_finished(self) -> bool:
-        return all(chain.finished(one.workdir) for one in self.runs.values())
+        return all(standing.finished(one.workdir) for one in self.runs.values())
 
 
 def candidate(
@@ -107,7 +107,7 @@ def _trial(plan: Plan, stage: recipes.Stage, own: Mapping, samples: str) -> Tria
     config = given.config
     values.check_values(config)
     together.check(config, given.overridden)
-    run = chain.Stage(stage.name, own["workdir"], own["init_from"], "", config)
+    run = stages.Stage(stage.name, own["workdir"], own["init_from"], "", config)
     return Trial(run, {"stage": stage.name}, arguments)
 
 
@@ -144,7 +144,7 @@ def train(candidates: Sequence[Candidate], *, parallel: int) -> Iterator[tuple[T
     A run whose parent ended without a result is left out."""
     for number in range(max((len(one.runs) for one in candidates), default=0)):
         due = [[*one.runs.values()][number] for one in candidates if number < len(one.runs)]
-        todo = [one for one in due if chain.has_parent(one.stage) and not one.is_done()]
+        todo = [one for one in due if standing.has_parent(one.stage) and not one.is_done()]
         for one in todo:
             os.makedirs(os.path.dirname(one.workdir), exist_ok=True)
         yield from processes.train(todo, parallel=parallel)
@@ -153,7 +153,7 @@ def train(candidates: Sequence[Candidate], *, parallel: int) -> Iterator[tuple[T
 def check_base(plan: Plan, candidates: Iterable[Candidate]) -> None:
     """Raises UserError where the base is not a finished run, or one that a recipe cannot start
     from."""
-    if not chain.finished(plan.base):
+    if not standing.finished(plan.base):
         raise UserError(f"--base={plan.base} is not a finished run; {layout.make_hint(plan.base)}")
     for one in candidates:
         for run in one.runs.values():

@@ -16,7 +16,7 @@ import sys
 
 from data_pipeline import arguments, errors
 from data_pipeline.errors import UserError
-from mypt_jax import chain
+from mypt_jax.chain import process, standing
 from mypt_jax.runs import layout
 from mypt_jax.schema import overrides, parents
 from mypt_jax.sweep import outcome, processes, trials
@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     print("".join(f"{line}\n" for line in idle), end="", file=sys.stderr)
     todo = [one for one in planned if not one.is_done()]
     for one in todo:
-        if one.stage.parent and not chain.has_parent(one.stage):
+        if one.stage.parent and not standing.has_parent(one.stage):
             raise UserError(
                 f"{one.stage.name} starts from {one.stage.parent}, which is not a finished run; "
                 f"{layout.make_hint(one.stage.parent)}"
@@ -87,5 +87,5 @@ def main(argv: list[str] | None = None) -> int:
     if not failed:
         return 0
     code = processes.PREEMPTED if processes.PREEMPTED in failed else failed[0]
-    meaning = chain.MEANING.get(code, "the end of its .log says why")
+    meaning = process.MEANING.get(code, "the end of its .log says why")
     raise SweepFailed(code, f"{len(failed)} runs did not finish; exit code {code}: {meaning}")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from data_pipeline.errors import UserError
-from mypt_jax import chain
+from mypt_jax.chain import stages, standing
 from mypt_jax.runs import layout
 from mypt_jax.schema import hints, keys, overrides, together, tree, values
 
@@ -20,7 +20,7 @@ _LIMIT = "objective.max_forgetting"  # of which 0, beside others, is the arm wit
 class Trial:
     """One run of a sweep; `settings`: its own values, {key: as it is typed}."""
 
-    stage: chain.Stage
+    stage: stages.Stage
     settings: Mapping[str, str]
     arguments: tuple[str, ...]  # of mypt_jax.main
 
@@ -38,7 +38,7 @@ class Trial:
 
     def is_done(self) -> bool:
         """Whether the run is finished with these values. Raises UserError where with others."""
-        return chain.is_done(self.stage, as_it_is=False)
+        return standing.is_done(self.stage, as_it_is=False)
 
 
 def read_grid(entries: Sequence[str]) -> dict[str, list[str]]:
@@ -128,5 +128,5 @@ def _trial(
     together.check(config, given.overridden)
     start = "" if config["init_from"] == "scratch" else config["init_from"]
     parent, step = layout.parse_spec(start)
-    stage = chain.Stage(config["stage"], workdir, parent, step, config, given.overridden)
+    stage = stages.Stage(config["stage"], workdir, parent, step, config, given.overridden)
     return Trial(stage, settings, arguments)

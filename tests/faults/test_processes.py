@@ -12,7 +12,7 @@ import pytest
 
 from data_pipeline.batches import loader, mixture
 from faults.conftest import assert_equal_runs, valid_steps
-from mypt_jax import chain
+from mypt_jax.chain import process
 from mypt_jax.monitor import goodput
 from mypt_jax.runs import layout
 
@@ -116,7 +116,7 @@ def test_a_shard_cut_short_in_training_ends_it_and_is_named_by_the_next_start(
         os.truncate(shard, 0)
     # One that was not mapped yet is found to be too short.
     assert trainer.wait() in (-signal.SIGBUS, 5), trainer.stderr
-    assert "was cut short" in chain.MEANING[128 + signal.SIGBUS]
+    assert "was cut short" in process.MEANING[128 + signal.SIGBUS]
     again = start(tmp_path / "base", **{"data.general": data})
     assert again.wait() == 2
     assert f"{shard.parent}" in again.last_line and "it is truncated" in again.last_line

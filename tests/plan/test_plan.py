@@ -17,7 +17,9 @@ from configs import v8
 from data_pipeline.batches import loader
 from data_pipeline.errors import UserError
 from data_pipeline.prepare import mix
-from mypt_jax import chain, optim
+from mypt_jax import optim
+from mypt_jax.chain import command as chain
+from mypt_jax.chain import stages
 from mypt_jax.distributed import sharding
 from mypt_jax.frontier import recipes
 from mypt_jax.model import flops
@@ -252,8 +254,8 @@ def test_a_parent_s_file_is_found_by_where_its_run_lies(tmp_path, monkeypatch, c
     assert re.findall(r"^  (\w+) +(?:stage file|this) ", out, re.M) == ["base", "elsewhere", "mine"]
     assert "neither a run" not in out
 
-    def load(name: str) -> chain.Stage:
-        return chain.load_stage(name, "tiny", "runs", [])
+    def load(name: str) -> stages.Stage:
+        return stages.load(name, "tiny", "runs", [])
 
     assert [one.name for one in chain.plan(["mine"], load)] == ["base", "elsewhere", "mine"]
     found = recipes.of_file("configs/mine.py", "tiny")
