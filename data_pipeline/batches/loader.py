@@ -47,6 +47,8 @@ class _Windows:
                 "give more text or a smaller model.block_size"
             )
         per_epoch = window_order.windows_per_epoch(len(stream), block_size)
+        # A cut shifts by what is left behind the last window, and by less than a window: more would
+        # cut the text as before.
         self._phases = min(block_size, len(stream) - per_epoch * block_size)
         self.order = window_order.WindowOrder(per_epoch, past=past, identity=identity)
 
@@ -87,13 +89,17 @@ class TrainLoader:
         self.seed = seed
         self._mixture = mixed
         self._settings = {"seed": seed, "batch_size": batch_size, "block_size": block_size}
+        # What came later stands here where it is used: the fingerprint of an older run stays.
         self._settings |= {"bos_at_cuts": True} if bos_at_cuts else {}
         self._settings |= {"first_step": first_step} if first_step else {}
         self._first_step = first_step
         self._batch_size = batch_size
         self._rows = range(batch_size) if rows is None else rows
+        # Ours to get right: the mesh names the rows, and no user does.
         assert all(0 <= row < batch_size for row in self._rows)
         self._block_size = block_size
+        # One without a share is evaluated only. Numbers stay those of all components, which is what
+        # the step knows sources by.
         self._numbers = [n for n, one in enumerate(mixed.components) if one.share]
         self._drawn = [mixed.components[n] for n in self._numbers]
         past = {} if version == window_order.FROM_THE_START else past or {}
@@ -104,6 +110,7 @@ class TrainLoader:
                 one.data.stream("train"),
                 block_size=block_size,
                 past=self._past[one.key],
+                # The first of the twins names the shuffle of all: they walk through one order.
                 identity=f"{seed}/{self._drawn[twins[0]].key}",
                 first=one.dataset.edges() if bos_at_cuts else None,
             )
@@ -115,12 +122,14 @@ class TrainLoader:
         """For each drawn source those that are the same text in another role, itself included."""
         if self.version == window_order.FROM_THE_START:
             return [[i] for i in range(len(self._drawn))]
+        # By text and not by name: a dataset in both roles would otherwise repeat its windows.
         texts = [one.train_fingerprint for one in self._drawn]
         return [[j for j, other in enumerate(texts) if other == text] for text in texts]
 
     def batch(self, step: int) -> Batch:
         """Returns the rows of this process of batch `step`, counted from 0."""
         first = self._elements(step)
+        # Filled row by row: stacking would copy every window a second time, at each step.
         tokens = np.empty((len(self._rows), self._block_size + 1), np.int32)
         sources = np.empty(len(self._rows), np.int32)
         for place, row in enumerate(self._rows):
@@ -175,6 +184,7 @@ class TrainLoader:
     @property
     def fingerprint(self) -> str:
         """SHA-256 of the description without paths."""
+        # A run whose datasets were moved reads the same batches, and is to go on.
         content = {**self._decisive(), "mixture": self._mixture.fingerprint}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -192,7 +202,11 @@ class Prefetch:
         self._stop = threading.Event()
         self._ended = False
         self._thread = threading.Thread(
-            target=self._run, args=(loader, start_step), name="prefetch", daemon=True
+            # A daemon: a run that ends by an exception must not wait for a full queue.
+            target=self._run,
+            args=(loader, start_step),
+            name="prefetch",
+            daemon=True,
         )
         self._thread.start()
 
@@ -207,6 +221,7 @@ class Prefetch:
     def _put(self, item) -> None:
         while not self._stop.is_set():
             try:
+                # With a limit, so that a close is noticed while nobody takes.
                 return self._queue.put(item, timeout=0.1)
             except queue.Full:
                 continue

@@ -23,6 +23,7 @@ def main(argv=None) -> int:
     parser.add_argument("--tokenizer", help="only to be sure: must be the dataset's")
     options.add_build(parser, val_fraction=None)
     options.add_inputs(parser)
+    # "" is not "off": what was not typed follows what the dataset was prepared with.
     parser.set_defaults(sensitive="")
     args = parser.parse_args(argv)
     dataset = shards.open_dataset(args.dataset_dir)
@@ -46,12 +47,14 @@ def main(argv=None) -> int:
             inputs.documents(specs, chosen, groups=groups, account=counted, counted=refused)
         ),
         dataset_dir=args.dataset_dir,
+        # Another one than the dataset's is refused inside: ids of two vocabularies look alike.
         vocabulary=tokenizer.get(args.tokenizer or dataset.tokenizer),
         settings=budget.Settings(
             seed=args.seed,
             val_fraction=fraction,
             tokens_per_shard=args.tokens_per_shard,
             total_tokens=args.target_tokens,
+            # --target_tokens says at most: a text that is shorter is no mistake here.
             allow_short=True,
             workers=args.workers,
         ),
@@ -71,10 +74,12 @@ def main(argv=None) -> int:
         *watch.lines(),
     ):
         print(line)
+    # Said at the end, where it is read: the append itself is right without it.
     if not near_duplicates.is_available():
         print(
             "near-duplicates of older text: not looked for; pip install -r requirements-corpora.txt"
         )
+    # Read again from the disk: that is what the next reader sees.
     now = shards.open_dataset(args.dataset_dir)
     total = sum(source.tokens["train"] for source in now.sources.values())
     print(f"{args.dataset_dir}: {total} train tokens in {len(now.sources)} sources now")

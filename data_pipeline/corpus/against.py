@@ -22,6 +22,7 @@ _VERSION = 2
 def source_of(path: Path, number: int) -> tuple[registry.Source, Path]:
     """Evaluation documents as a source that wins every comparison and is never written."""
     directory = path if path.is_dir() else path.parent
+    # A directory is a corpus that was built; other files in it are about it and hold no documents.
     glob = "**/*.jsonl*" if path.is_dir() else path.name
     reader = "plain" if path.suffix == ".txt" else "jsonl"
     source = registry.Source(
@@ -34,8 +35,10 @@ def source_of(path: Path, number: int) -> tuple[registry.Source, Path]:
         attribution="",
         homepage="",
         fetch={"kind": "local"},
+        # Every rule is open: a text that is dropped here would be trained on.
         quality={"min_chars": 1, "max_symbol_share": 1.0, "max_repeated_lines": 1.0,
                  "max_repeated_ngrams": 1.0},
+        # Before the sources in the order of parts; that it is kept is dedup's Group.protected.
         priority=-1 - number,
     )  # fmt: skip
     return source, directory
@@ -46,6 +49,7 @@ def check_read(paths, protected, planned, markers: dict) -> None:
     for path, source in zip(paths, protected, strict=True):
         read = [markers[part.key] for part in planned if part.source["name"] == source.name]
         documents = sum(marker["documents"] for marker in read)
+        # One unread file is too many: its text would be found nowhere, and all look clean.
         failed = sum(
             count
             for marker in read
@@ -79,6 +83,7 @@ def plan(own: Sequence[parts.Part], protected: Sequence[parts.Part], work_dir: P
     """Indexes the evaluation documents, unless that was done; returns what is to be looked at."""
     keys = [part.key for part in protected]
     settings = dataclasses.asdict(containment.Settings())
+    # Named by what it is of: other texts, or another setting, make an index beside it.
     name = hashlib.sha256(json.dumps([_VERSION, settings, keys]).encode()).hexdigest()[:20]
     directory = work_dir / "against" / name
     if not (directory / "done").exists():
@@ -86,6 +91,7 @@ def plan(own: Sequence[parts.Part], protected: Sequence[parts.Part], work_dir: P
         directory.mkdir(parents=True)
         texts = (one.text for key in keys for one in parts.documents(key, work_dir))
         containment.build(texts, directory, size=containment.Settings().gram_letters)
+        # Last: a build that was killed before starts over.
         files.write_bytes(directory / "done", b"")
     return [Part(part.key, str(work_dir), str(directory)) for part in own]
 
@@ -109,6 +115,7 @@ def holding(own: Sequence[parts.Part], looked: Sequence[Part], work_dir: Path) -
     by_source: dict[str, list[Part]] = {}
     for part, task in zip(own, looked, strict=True):
         by_source.setdefault(part.source["name"], []).append(task)
+    # By source, since a formula is of its source: a licence in every page of one alone.
     for tasks in by_source.values():
         settings = containment.Settings()
         index = containment.Index(Path(tasks[0].index_dir), size=settings.gram_letters)
@@ -118,6 +125,7 @@ def holding(own: Sequence[parts.Part], looked: Sequence[Part], work_dir: Path) -
             for task in tasks:
                 rows, numbers = files.read_array(task.result)
                 search.add_hits(rows, starts[-1] + numbers)
+                # Only for their number: the documents themselves are not read again.
                 chars = files.read_array(work_dir / "read" / f"{task.key}.chars.npy")
                 starts.append(starts[-1] + len(chars))
             holders = search.holders(**settings.limits(starts[-1]))

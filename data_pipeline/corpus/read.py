@@ -27,8 +27,10 @@ from data_pipeline.similarity import minhash
 
 # Part of every key: raise it when a reader or a rule changes what it writes.
 VERSION = 10
+# A part is what workers share out, and what one changed file costs to read again.
 PART_FILES = 64
 PART_BYTES = 8 * 1024 * 1024
+# Enough to see what a reason drops; a report is read by a person.
 EXAMPLES = 10
 _ZSTD_LEVEL = 3
 
@@ -153,6 +155,7 @@ def read(part: Part) -> dict:
     done = files.read_json(base / f"{part.key}.json")
     if done is not None and _has_not_changed(done["included"], Path(part.root)):
         return done
+    # Read anew under the same key where a file changed that its pages take in.
     for stale in Path(part.work_dir).glob(f"against/*/{part.key}.*"):
         stale.unlink()  # what was found in the part's former text
     report = Report()
@@ -178,6 +181,7 @@ def read(part: Part) -> dict:
     files.write_array(base / f"{part.key}.chars.npy", np.array(chars, np.int64))
     ends = np.cumsum([0, *map(len, sets)]).astype(np.int64)
     files.write_array(base / f"{part.key}.ends.npy", ends)
+    # All sets in one file with their ends: a file for each document would be millions.
     joined = np.concatenate(sets) if sets else np.zeros(0, np.uint32)
     files.write_array(base / f"{part.key}.sets.npy", joined)
     marker = {
@@ -306,6 +310,7 @@ def _pairs(names: tuple[str, ...], failed) -> Iterator[tuple[str, str]]:
     for name in names:
         by_stem.setdefault(name.rpartition(".")[0], []).append(name)
     for stem, found in sorted(by_stem.items()):
+        # Of three it is not known which two belong together.
         if len(found) == 2:
             yield found[0], found[1]
         else:

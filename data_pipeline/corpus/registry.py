@@ -56,6 +56,7 @@ class Source:
     def origin(self) -> str:
         """Where the text comes from, precisely enough to get it again."""
         kind = self.fetch["kind"]
+        # With its commit: a branch is another text tomorrow.
         if kind == "git":
             return f"{self.fetch['url']}@{self.fetch['commit']}"
         if kind == "https":
@@ -86,6 +87,7 @@ def load(path: str | Path) -> list[Source]:
     # wrong is said of it by its name.
     if not isinstance(rows, list) or not rows:
         raise errors.UserError(f"{path}: got no sources, wanted a list of them")
+    # What no source wants (tests, vendored copies), said once.
     common = found.get("exclude", [])
     if not isinstance(common, list) or not all(isinstance(glob, str) for glob in common):
         raise errors.UserError(f"{path}: got exclude {common!r}, wanted a list of globs")

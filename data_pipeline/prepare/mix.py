@@ -29,6 +29,7 @@ def write_view(
         general_weights=tuple(decimal(weight) for weight in general_weights),
         replay_ratio=decimal(replay_ratio),
     )
+    # Before anything is written: what cannot be trained on together is not to be mixed.
     mixture.check_alike(made.components)
     out_dir = Path(os.path.abspath(out_dir))
     datasets = {one.dataset.path: one.dataset for one in made.components}
@@ -44,6 +45,7 @@ def write_view(
                 "domain_weights": [],
                 "general_weights": [decimal(weight) for weight in general_weights],
                 "replay_ratio": decimal(replay_ratio),
+                # What a later start compares: a dataset that was built again is another mixture.
                 "fingerprints": {
                     _relative(path, out_dir): dataset.fingerprint
                     for path, dataset in datasets.items()
@@ -83,6 +85,7 @@ def materialize(
     domain = [one for one in made.components if one.role == "domain"]
     general = [one for one in made.components if one.role == "general"]
     for one in domain:
+        # Replay may be of any storage, since its documents are read and written anew.
         if one.data.storage != "shards":  # its files are copied as they are
             raise errors.UserError(
                 f"{one.dataset.path} is stored as {one.dataset.storage}: prepare it again, or "
@@ -94,6 +97,7 @@ def materialize(
                 f"{one.dataset.path} has a model's own words (mypt sample), which are evaluated "
                 "apart from other text: leave --materialize out (a view keeps them apart)"
             )
+    # The amount of replay follows from the domain's: share / (1 - ratio) has no value here.
     if made.replay_ratio == 1:
         raise errors.UserError(
             "replay_ratio 1 leaves no domain text: use the replay dataset itself"
@@ -163,6 +167,7 @@ def _copy(one: mixture.Component, root: Path) -> dict:
         for part in one.data.parts[split]:
             for suffix in ("bin", "idx", "doc"):
                 name = f"{Path(part.path).name}.{suffix}"
+                # Bytes as they are, so that the hashes of the manifest hold.
                 shutil.copyfile(f"{part.path}.{suffix}", root / one.source / split / name)
     return _entry(one)
 
@@ -197,6 +202,7 @@ def _replay(
     documents = sum(entry["documents"] for entry in splits.values())
     return {
         "licence": one.data.licence,
+        # Of the documents that were taken, not of those that the replay dataset has.
         "licences": {one.data.licence: documents},
         "cut_texts": [],
         "splits": splits,
@@ -212,6 +218,7 @@ def _take(
     starts = np.concatenate([[0], ends[:-1]])
     hashes = stream.doc_hashes
     if not len(hashes):  # the original's shards: each counts as one document
+        # Their place is all that tells them apart.
         hashes = np.arange(len(ends), dtype=np.uint64)
     at = f"{one.dataset.path}: {one.source}/{split}"
     for i in np.argsort(hashing.order_keys(hashes, seed), kind="stable").tolist():

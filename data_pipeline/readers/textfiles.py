@@ -21,12 +21,15 @@ _WIDE_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 def text_blocks(stream: BinaryIO, *, path: str, bad_text: str) -> Iterator[str]:
     """Yields text in blocks, without byte order mark, line ends as LF: UTF-8, or UTF-16 where a
     mark says so."""
+    # A mark of UTF-16 has two bytes.
     block = stream.read(max(2, _BLOCK_BYTES))
     encoding = "utf-16" if block.startswith(_WIDE_MARKS) else "utf-8"
     decoder = codecs.getincrementaldecoder(encoding)(_handler(bad_text))
     offset, held, is_start = 0, "", True
     while True:
+        # Bytes of a character that the block before began: the place of an error counts from them.
         pending = len(decoder.getstate()[0])
+        # Before decoding: NUL is a valid character, and the surest sign of a file that is no text.
         if bad_text == "error" and encoding == "utf-8":
             check_nul(block, path, offset)
         try:
@@ -41,6 +44,7 @@ def text_blocks(stream: BinaryIO, *, path: str, bad_text: str) -> Iterator[str]:
             text, is_start = text.removeprefix("\ufeff"), False
         offset += len(block)
         text, held = held + text, ""
+        # Its LF may begin the next block: two line ends would be made of one.
         if block and text.endswith("\r"):
             text, held = text[:-1], "\r"
         if "\r" in text:
@@ -90,6 +94,7 @@ def lines(
     """Yields (line number from 1, byte offset, line without its end), blank ones too."""
     max_bytes = max_bytes or MAX_LINE_BYTES
     number = offset = 0
+    # One byte more than is allowed tells a long line from one that just fits.
     while line := stream.readline(max_bytes + 1):
         number += 1
         if len(line) > max_bytes:

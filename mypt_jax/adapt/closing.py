@@ -10,11 +10,14 @@ from mypt_jax import continuation
 from mypt_jax.evaluate import scorer
 from mypt_jax.runs import comparison, evaluations, layout
 
+# As many as are read; figures are in the report.
 _PASSAGES = 3
 _PROMPT_TOKENS = 32  # or half of the context
 _NEW_TOKENS = 48
+# A share of 200 is uncertain by 7 points.
 _QUESTIONS = 200
 _FEW_QUESTIONS = 50  # a share of so many is uncertain by 14 points
+# Greedy: what differs is the model, and not the dice.
 _GREEDY = dict(
     temperature=0.0,
     top_k=0,
@@ -52,6 +55,7 @@ def _continued(base: str, run: str, domain: str) -> list[tuple[str, str, str]]:
     prompts = []
     for source in shards.open_dataset(domain).sources.values():
         stream = source.stream("val")
+        # Of the half that nothing was chosen on, as the figures below.
         kept = [
             one for one in eval_windows.kept_documents(source) if one[2] - one[1] > prompt_tokens
         ]
@@ -60,6 +64,7 @@ def _continued(base: str, run: str, domain: str) -> list[tuple[str, str, str]]:
             # The prompt gets its BOS again.
             ids = ids[1:] if ids[0] == vocabulary.document_bos else ids
             prompts.append(vocabulary.decode(ids))
+    # One after the other: two models at once need not fit where one of them was trained.
     said = [[continuation.of(one, [p], options)[0][0] for p in prompts] for one in (base, run)]
     return [*zip(prompts, *said, strict=True)]
 
@@ -68,6 +73,7 @@ def _chosen(base: str, run: str, data: str) -> str:
     """ "in 81% of 200 passages, base 62%", of all sources of a dataset; that none is long enough,
     or too few are asked to tell."""
     shares, passages = [], 0
+    # The same questions to both: they follow from the dataset alone.
     for path in (run, base):
         answers = scorer.Scorer(path, batch_size=8).score_tasks(data, most=_QUESTIONS)
         asked = [one["choice"] for one in answers.values() if "choice" in one]
@@ -85,6 +91,7 @@ def _last(run: str, *, has_general: bool) -> str:
     assert end is not None, run
     whole = evaluations.read(layout.eval_file(run, end["step"]))
     own, where = whole.reported, whole.told_on(("domain", "general"))
+    # The base on the run's own windows: its own evaluation was of other text.
     base = evaluations.read(layout.baseline_file(run))
     learned = _change(comparison.compare(own, base, "domain"))
     told = f"{where[0].upper()}{where[1:]}: domain loss {learned}"

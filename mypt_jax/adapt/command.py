@@ -27,7 +27,9 @@ from mypt_jax.chain import process, standing
 from mypt_jax.runs import layout, lineage, own_tokenizer
 from mypt_jax.schema import overrides, parents, together, values
 
+# Half of it is kept for the end, so that less of somebody's few texts would say little.
 _VAL_FRACTION = 0.1
+# Fewer say nothing of what was forgotten, however little is replayed.
 _LEAST_SAMPLES = 64  # windows
 # {key that is chosen here: what says it instead}
 _CHOSEN = {
@@ -65,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
 
     def run(*command: str) -> None:
         print(f"\n$ mypt {shlex.join(command)}", flush=True)
+        # A step that fails before it wrote leaves no directory which the next start would refuse.
         with place.left_as_it_was():
+            # A process each: an accelerator belongs to one at a time, and a kill costs one step.
             code = process.run([sys.executable, "-m", "mypt_jax", *command])
         if code:
             raise StepFailed(code, f"mypt {command[0]} ended with exit code {code}: see above")
@@ -74,6 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 
     if not standing.finished(base):
         run("interop.huggingface", "import", args.base, base)
+    # Said before hours of training, when another base can still be taken.
     if own_tokenizer.chat_template(args.base):
         print(_RESIDUAL.format(base=args.base))
     tokenizer = own_tokenizer.name_of(base, layout.config(base))
@@ -98,6 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     wanted = chosen.replay_tokens(config["model"]["block_size"], config["data"]["replay_ratio"])
     if not args.general and not place.has("samples"):
         least = _LEAST_SAMPLES * config["model"]["block_size"] / _VAL_FRACTION
+        # Val comes out of them, too.
         tokens = math.ceil(max(wanted / (1 - _VAL_FRACTION), least))
         held = f"--val_fraction={_VAL_FRACTION}"
         where = place.data("samples")
@@ -119,6 +125,7 @@ def main(argv: list[str] | None = None) -> int:
         "--config.guard.action=warn",  # a limit is held at the end, and the end says what was lost
         *how,
     ]
+    # What is chosen depends on the texts: it may be out of a key's range only now.
     values.check_values(overrides.read(stage).config)
     if not standing.finished(place.run):
         run("plan", *stage, "--here")
@@ -194,6 +201,7 @@ def _parse(argv: list[str] | None):
         args.limit = arguments.share(args.limit, "limit", "the base's loss")
     flags = overrides.expand(flags)
     for flag in flags:
+        # Refused, not overruled: the lines above would say what is not done.
         if found := re.fullmatch(
             rf"--?(?:no)?config\.({'|'.join(map(re.escape, _CHOSEN))})(=.*)?", flag, re.DOTALL
         ):
