@@ -72,12 +72,16 @@ def _imported(module: str, function: str) -> Callable:
         return getattr(importlib.import_module(f"data_pipeline.readers.{module}"), function)
 
 
+# ls.1, printf.3p: a man page by its name, if its first lines are such.
 _SECTION = re.compile(r"\A\.[1-9][a-z]{0,4}\Z")
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f\x7f]")
 _ROFF = re.compile(rb"^(?:[.']\s*(?:TH|Dd|so)\s|\.\\\"|'\\\")", re.MULTILINE)
+# Enough for a shebang and the comments above .TH; the file is not read for it.
 _HEAD_BYTES = 1 << 12
+# What the table gives a reader itself, so that no registry may set it.
 _OWN = frozenset(("path", "account", "includes", "on_bad", "on_error"))
 READERS: dict[str, Reader] = {
+    # Without a suffix: .xml is any of several formats, and a registry says which.
     "akn": Reader("publications.akoma_ntoso"),
     "arrow": Reader(
         "records.columns",
@@ -119,6 +123,7 @@ READERS: dict[str, Reader] = {
     "pptx": Reader("office.slides", (".pptx",), streams=True, converts=False),
     "rest": Reader("markup.rst", (".rst",)),
     "rfc": Reader("publications.rfc"),
+    # A .tsv of somebody's own is a table of rows; "tsv" is parallel text, a sentence in each field.
     "rows": Reader("records.rows", (".tsv",), streams=True, converts=False),
     "stix": Reader("publications.stix", takes="source", function="read_source"),
     "tsv": Reader("records.tsv", streams=True, converts=False),
@@ -129,6 +134,7 @@ BY_NAME = {found: name for name, each in READERS.items() for found in each.names
 
 def named_for(path: str) -> str | None:
     """Returns the name of the reader for a file by its name, less the suffix of its compression."""
+    # NAMES of systems without case: README.TXT, MAKEFILE.
     name = Path(compression.stripped(path)).name.lower()
     return BY_NAME.get(name) or BY_SUFFIX.get(Path(name).suffix)
 

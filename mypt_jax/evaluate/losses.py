@@ -130,7 +130,10 @@ def _measured(
     between_batches: Callable[[], None],
 ) -> dict[str, dict[str, np.ndarray]]:
     """{key: {name: float64[W, L]}} of the windows of every source."""
+    # All sources as one list: a last batch that is not full comes once, and not for each source.
     windows = np.concatenate([source.tokens for source in plan.values()])
+    # One shape for one compiled program: what the last batch lacks is windows from the front, whose
+    # figures are cut off below.
     rows = np.arange(-(-len(windows) // batch_size) * batch_size) % len(windows)
     local = sharding.local_rows(mesh, batch_size)
     results = []
@@ -162,6 +165,7 @@ def score_of(
     bytes_WL are the bytes of text of each target. Those of no document in doc_WL do not count."""
     counts_WL = doc_WL != NOT_COUNTED
     bytes_WL = np.where(counts_WL, bytes_WL, 0)
+    # Bits per byte: an end of text costs nats and stands for no byte.
     is_text = bytes_WL > 0
     nll_WL = measured["nll"]
     doc_D, sums = _by_document({**measured, "tokens": np.ones_like(nll_WL)}, doc_WL)
@@ -203,6 +207,7 @@ def figures(name: str, scores: Iterable[Score]) -> dict[str, float]:
     found = {
         "loss": mean,
         "stderr": stderr,
+        # exp overflows above 709; a diverged model is to be told, not to raise.
         "perplexity": math.exp(mean) if mean < 700 else math.inf,
         "bits_per_byte": text_nll / math.log(2) / max(1, text_bytes),
     }
@@ -222,6 +227,7 @@ def rows(scores: Mapping[str, Score], shares: Mapping[str, float]) -> dict[str, 
         row.update(figures(name, of_role))
     for key, source in scores.items():
         row.update(figures(key, [source]))
+    # A half that was not measured at this step has no row.
     for half in ("", REPORT):
         known = {half + key: share for key, share in shares.items() if share > 0}
         known = {key: share for key, share in known.items() if key in scores}

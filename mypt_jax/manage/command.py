@@ -61,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     names = sorted(
         names, key=lambda name: -len(os.path.realpath(name))
     )  # first what lies in others
+    # All are checked before the first goes.
     for name in names:
         _check_unneeded(name, leaving=names, force=args.force)
         _check_alone(name, leaving=names, moves=args.what == "rename" and args.force)
@@ -99,6 +100,7 @@ def _parse(argv: list[str] | None):
     one.add_argument("new")
     one.add_argument("--force", action="store_true", help="also what others started from")
     given = sys.argv[1:] if argv is None else list(argv)
+    # A path alone means the list; a mistyped command is not a directory.
     if given and given[0] not in _WHATS and ("/" in given[0] or os.path.isdir(given[0])):
         given = ["list", *given]
     args = parser.parse_args(given)
@@ -132,6 +134,7 @@ def _check_unneeded(path: str, *, leaving: list[str], force: bool) -> None:
         raise UserError(f"{path} is at work ({who}): stop it first")
     if force:
         return
+    # Real paths: a run may be reached by a link, and recorded by the other name.
     own, gone = os.path.realpath(path), {*map(os.path.realpath, leaving)}
     for other in _beside(path):
         needed = {place for place, _ in _needs(other)}
@@ -166,6 +169,7 @@ def _near() -> Iterator[Run]:
     for directory, names, files in os.walk("."):
         if layout.CONFIG in files and lineage.FILE in files:
             with contextlib.suppress(UserError):
+                # Strangers' directories: a damaged one among them is not this command's to refuse.
                 yield runs.read_run(Path(directory))
         is_deep = os.path.normpath(directory).count(os.sep) + 1 >= _DEPTH
         names[:] = [] if is_deep else [name for name in names if not name.startswith(".")]
@@ -220,6 +224,7 @@ def _spare(root: Path, *, optimizer: bool) -> list[tuple[str, int, str, int]]:
         for step in layout.steps(path):
             directory = layout.step_dir(path, step)
             if step == run.finished["step"]:
+                # The result itself stays in any case: it is what the run is.
                 rest = listing.size(layout.join(directory, "rest"))
                 if optimizer and rest:
                     found.append((path, step, "optimizer's state", rest))

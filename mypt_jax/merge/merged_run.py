@@ -43,6 +43,7 @@ def write(
     `line`: one that the run is a point of, kept with it. Until finished.json is there the run is
     not finished, and no stage starts from it.
     """
+    # Before the directory is made: parents that do not fit leave nothing behind.
     params = weights.combine([(one.weight, one.params) for one in parents])
     config = _config(out, parents, evaluator)
     record = _record(config, parents, evaluator)
@@ -119,6 +120,7 @@ def _evaluate(
         run,
         evaluator.program,
         plan=evaluator.plan,
+        # Of no mixture: nothing was trained on any.
         shares={},
         frozen={},
         domain_epochs=0.0,

@@ -48,6 +48,7 @@ def plan(
     lines += _tokens(parts, own.tokens, past)
     lines += _rates(config, stages[-1] if stages else None)
     lines += _foretold(config, stages, parts, past)
+    # What is trained already costs nothing more.
     todo = [one for one in stages if one.origin == costs.STAGE_FILE] + [own]
     lines += _operations(config, parts, own.tokens)
     lines += _hours(todo, parts, utilisation, prices or {})
@@ -168,6 +169,7 @@ def _hours(
         found = [hours[-1], sum(hours), sum(hours) / 8]
         peak = f"{chip.peak / 1e12:,.0f} {chip.dtype}"
         rows.append((name, peak, f"{rate:,.0f}", *map(_time, found), *([money] if prices else [])))
+    # Eight as eight times one: what they lose to each other depends on the mesh (--topology).
     names = ", ".join(one.name for one in todo)
     header = ("one", "peak TFLOP/s", "tokens/s", "this stage", "all to do", "on eight")
     return [
@@ -222,6 +224,7 @@ def _memory(config: Mapping, size: memory.Bytes) -> list[str]:
             size,
             devices=devices,
             compute_dtype=dtype,
+            # Fused kernels take no float32; without them the scores of a block are held.
             attention="xla" if dtype == "float32" else "cudnn",
             limit_gib=0.0,
         )
@@ -244,6 +247,7 @@ def _with_room(config: Mapping, size: memory.Bytes, devices: int) -> str:
     takes where that is chosen."""
     found = []
     for name, chip in flops.CHIPS.items():
+        # TPUs are called v5e, v6e; all others are NVIDIA's.
         fused = "splash" if name.startswith("v") else "cudnn"
         remat, need = costs.memory(
             config,
@@ -263,6 +267,7 @@ def _disk(config, size, stages: list[costs.Stage], parts) -> list[str]:
     tokens = sum(part.tokens for part in parts)
     need = costs.disk(config, size, len(stages), tokens)
     rows = [(name, f"{value / 1e9:.2f}") for name, value in need.items()]
+    # One checkpoint is in what a run takes already.
     total = sum(value for name, value in need.items() if not name.startswith("one checkpoint"))
     return [
         "",

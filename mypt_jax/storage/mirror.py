@@ -26,6 +26,7 @@ def prepare(url: str) -> str:
     bucket = Bucket(url)
     with locked(local):
         if _owner(bucket) and not is_newest(bucket, local):
+            # Another machine went on: rows here that it does not have would be pushed over its own.
             shutil.rmtree(local, ignore_errors=True)
             objects = bucket.objects()
             small = [name for name in objects if _is_of_run(name) and not _of_step(name)]
@@ -101,6 +102,7 @@ class Mirror:
             if not self.is_newest:
                 objects = self._remote.objects()
                 self._fetch([name for name in objects if _is_of_run(name)], objects)
+                # A mirror keeps its name, so that a restart of the same machine finds its own.
                 name = _name(self._workdir) or uuid.uuid4().hex
                 lineage.write_json(os.path.join(self._workdir, MARKER), {"owner": name})
                 self._remote.put(os.path.join(self._workdir, MARKER), MARKER)
@@ -138,6 +140,7 @@ class Mirror:
             return file.read() == self._remote.read(name)
 
     def _fetch(self, names: list[str], objects: Mapping[str, Object]) -> None:
+        # Last, as they were written: a fetch that is cut leaves a step that is none.
         manifests = [name for name in names if name.endswith(f"/{integrity.MANIFEST}")]
         self._remote.fetch(self._workdir, [n for n in names if n not in manifests], objects)
         self._remote.fetch(self._workdir, manifests, objects)
@@ -175,6 +178,7 @@ class Mirror:
                 changed.setdefault(_rank(name), []).append(name)
         for rank in sorted(changed):
             self._put(changed[rank], check_owner)
+            # Only these are final: rows and records grow while they are sent.
             if rank == 0:
                 self._check_arrived(changed[rank])
         remote = self._remote.objects()
