@@ -8,7 +8,7 @@ from data_pipeline.errors import UserError
 from mypt_jax.foretell import law, lineage
 from mypt_jax.runs import layout
 from mypt_jax.runs import lineage as data_lineage
-from mypt_jax.schema import duration, recorded, validation
+from mypt_jax.schema import duration, recorded, stage_data
 
 SEEN = (0.0, 0.25, 0.5, 0.75)  # shares of a run's steps
 
@@ -47,7 +47,7 @@ def _of_run(path: str) -> Iterator[tuple[float, str, law.Foretold, float]]:
     if not last.keys() >= {*lineage.ROLES}:
         raise UserError("it was not evaluated on domain and general at its end, or that is damaged")
     above = lineage.above(record["ancestors"])
-    mixture = validation.open_data(config)[0]
+    mixture = stage_data.open_data(config)[0]
     since = data_lineage.changed(record)["step"]
     epochs = duration.domain_epochs(config, mixture, record.get("drawn", {}), since=since)
     told, why = 0, ""

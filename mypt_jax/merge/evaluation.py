@@ -13,7 +13,7 @@ from data_pipeline.tokens import tokenizer as tokenizers
 from mypt_jax.evaluate import losses
 from mypt_jax.merge.parents import Parent
 from mypt_jax.runs import evaluations, layout, own_tokenizer
-from mypt_jax.schema import validation
+from mypt_jax.schema import stage_data
 from mypt_jax.train import step
 
 
@@ -53,7 +53,7 @@ def open_evaluator(parents: Sequence[Parent]) -> Evaluator:
     plan: dict[str, eval_windows.EvalWindows] = {}
     notes, components = [], {}
     for parent in measured:
-        mixed, elsewhere, extra = validation.open_data(parent.config)
+        mixed, elsewhere, extra = stage_data.open_data(parent.config)
         for one in (*mixed.components, *elsewhere, *extra):
             components.setdefault((one.key, one.train_fingerprint, bool(one.share)), one)
         found = eval_windows.plan_eval(

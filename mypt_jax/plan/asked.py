@@ -6,7 +6,7 @@ import re
 
 from data_pipeline.errors import UserError
 from mypt_jax.plan import gpu
-from mypt_jax.schema import overrides, together, validation, values
+from mypt_jax.schema import overrides, stage_data, together, values
 from mypt_jax.storage import fetch
 
 EXAMPLES = ("v5e:1x1", "v5e:2x4", "v4:2x2x1", "v5p:2x2x1", "v6e:2x2", "v5e:16x16", "h100x8")
@@ -19,9 +19,9 @@ def config(given: overrides.Given) -> dict:
     found = fetch.expand_home(given.config)
     values.check_values(found)
     together.tokenizer(found)
-    validation.check_extra(found["eval"]["extra"])
+    stage_data.check_extra(found["eval"]["extra"])
     if found["data"]["mixture"]:
-        validation.open_view(found["data"], given.overridden)
+        stage_data.open_view(found["data"], given.overridden)
     together.check_objective(found, given.overridden)
     together.check_adapter(found)
     return found

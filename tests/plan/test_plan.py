@@ -24,7 +24,7 @@ from mypt_jax.distributed import sharding
 from mypt_jax.frontier import recipes
 from mypt_jax.model import flops
 from mypt_jax.plan import asked, command, costs, describe, topology
-from mypt_jax.schema import duration, overrides, tree, validation
+from mypt_jax.schema import duration, overrides, stage_data, tree
 from mypt_jax.sweep import command as sweep
 from mypt_jax.train import step
 
@@ -82,10 +82,10 @@ def test_a_mixture_decides_the_ratio_in_plan_and_training(capsys, datasets, tmp_
     with pytest.raises(UserError, match="0.3 differs from the 0.25 of"):
         command.main([*arguments, "--config.data.replay_ratio=0.3"])
     data = {"mixture": str(view), "replay_ratio": 0.2}
-    assert validation.open_view(data, ()).replay_ratio == Fraction("0.25")
+    assert stage_data.open_view(data, ()).replay_ratio == Fraction("0.25")
     assert data["replay_ratio"] == 0.25
     with pytest.raises(UserError, match="leave one of the two out"):
-        validation.open_view(data | {"replay_ratio": 0.3}, {"data.replay_ratio"})
+        stage_data.open_view(data | {"replay_ratio": 0.3}, {"data.replay_ratio"})
 
 
 def test_sizes_come_from_manifests_where_they_are(capsys, datasets):
@@ -108,7 +108,7 @@ def test_a_text_in_two_roles_is_gone_through_by_both(datasets, capsys):
     given = overrides.read(argv)
     config = costs.resolve(asked.config(given), given.overridden)
     total = config["num_steps"] * config["batch_size"] * config["model"]["block_size"]
-    mixed = validation.open_data(config)[0]
+    mixed = stage_data.open_data(config)[0]
     batches = loader.TrainLoader(
         mixed, block_size=config["model"]["block_size"], batch_size=config["batch_size"], seed=1
     )
@@ -459,7 +459,7 @@ def test_a_teacher_reads_as_many_rows_as_in_training(small, tmp_path):
     config["data"] |= {"domain": (small["data.domain"],), "general": (str(tmp_path / "general"),)}
     config["data"] |= {"general_weights": (), "replay_ratio": 0.1}
     config["objective"]["replay"], config["batch_size"] = "kl", 8
-    mixed = validation.open_data(config)[0]
+    mixed = stage_data.open_data(config)[0]
     sources = [step.Source(one.role, one.share) for one in mixed.components]
     rows = step._rows(config, sources, sharding.make_mesh((1, 1, 1), jax.devices()[:1]))
     assert costs.teacher_rows(config) == (rows.replay, 8) == (2, 8)

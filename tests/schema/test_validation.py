@@ -9,7 +9,7 @@ from conftest import SMALL, build_dataset
 from configs import base, v3
 from data_pipeline.errors import UserError
 from mypt_jax.runs import lineage
-from mypt_jax.schema import duration, validation
+from mypt_jax.schema import duration, stage_data, validation
 from tests import run_factory
 
 
@@ -134,7 +134,7 @@ def test_the_resolved_numbers_are_told(make):
 
 def test_domain_epochs_set_the_length(make, datasets):
     found = validation.validate(make(domain_epochs=2.0, data__replay_ratio=0.2))
-    tokens = validation._domain_tokens(found.mixture)
+    tokens = stage_data.domain_tokens(found.mixture)
     trained = 0.8 * found.config["num_steps"] * 8 * 32
     assert trained == pytest.approx(2 * tokens, rel=0.01)
     with pytest.raises(UserError, match="both given"):
