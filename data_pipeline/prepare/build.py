@@ -10,6 +10,7 @@ import shutil
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -73,7 +74,7 @@ def build_dataset(
 
 def saved_settings(settings: budget.Settings) -> dict:
     saved = dataclasses.asdict(settings)
-    del saved["workers"], saved["runner"]
+    del saved["workers"], saved["runner"]  # the bytes are the same with any
     saved["weights"] = {name: str(weight) for name, weight in settings.weights.items()}
     return saved
 
@@ -101,21 +102,17 @@ def write_sources(
     )
     sources = sorted(gate.documents)
     _check_sources(sources, gate)
-    holding = {source: watch.holding(source) if watch else NO_HASHES for source in sources}
-    left_out = {
-        source: np.union1d(_left_out(source, gate, excluded), holding[source]) for source in sources
-    }
-    have = {source: selection.available(store, source, left_out[source])[0] for source in sources}
+    found = {source: _find(source, gate, store, watch, excluded) for source in sources}
     reports = [
-        build_report.of_known(gate, source, holding=len(holding[source]))
+        build_report.of_known(gate, source, holding=len(found[source].holding))
         for source in sources
-        if not have[source]
+        if not found[source].tokens
     ]
-    sources = [source for source in sources if have[source]]
+    sources = [source for source in sources if found[source].tokens]
     if not sources:
         shutil.rmtree(work, ignore_errors=True)
         return {}, reports
-    have = {source: have[source] for source in sources}
+    have = {source: found[source].tokens for source in sources}
     targets = budget.targets(have, groups=groups, settings=settings)
     chosen = {
         source: selection.select(
@@ -124,12 +121,13 @@ def write_sources(
             limit_tokens=targets[source],
             val_fraction=settings.val_fraction,
             cut=source in gate.cut,
-            excluded=left_out[source],
+            excluded=found[source].left_out,
         )
         for source in sources
     }
     chosen = decide(store, chosen)
     budget.check_repeats(chosen, targets, settings=settings)
+    # A text that is val of one source is in no other's train, though both may have it.
     every_val = np.unique(np.concatenate([one.val_docs for one in chosen.values()]))
     trained = NO_HASHES  # of the sources before, where there are several
     entries = {}
@@ -146,18 +144,12 @@ def write_sources(
         )
         shared = int(hashing.contains(trained, written.trained).sum())
         trained = np.union1d(trained, written.trained) if len(sources) > 1 else trained
-        licences = gate.licences[source]
-        entries[source] = {
-            "licence": " AND ".join(sorted(name for name in licences if name)),
-            "licences": dict(sorted(licences.items())),
-            "cut_texts": [f"{one:016x}" for one in sorted(gate.cut.get(source, ()))],
-            "splits": written.splits,
-        }
+        entries[source] = _entry(source, gate, written.splits)
         reports.append(
             build_report.of_source(
                 gate,
                 chosen[source],
-                holding=len(holding[source]),
+                holding=len(found[source].holding),
                 wanted_tokens=targets[source],
                 splits=written.splits,
                 in_other_val=written.in_other_val,
@@ -167,6 +159,37 @@ def write_sources(
         )
     shutil.rmtree(work)
     return entries, reports
+
+
+class _Found(NamedTuple):
+    """What there is of a source: texts that hold others' text, all that is left out, and tokens."""
+
+    holding: np.ndarray  # uint64[N], as left_out
+    left_out: np.ndarray
+    tokens: int
+
+
+def _find(
+    source: str,
+    gate: small_sources.Gate,
+    store: spill.Spill,
+    watch: exclusion.Exclusion | None,
+    excluded: np.ndarray,
+) -> _Found:
+    holding = watch.holding(source) if watch else NO_HASHES
+    left_out = np.union1d(_left_out(source, gate, excluded), holding)
+    return _Found(holding, left_out, selection.available(store, source, left_out)[0])
+
+
+def _entry(source: str, gate: small_sources.Gate, splits: dict[str, dict]) -> dict:
+    """A source's entry of the manifest."""
+    licences = gate.licences[source]
+    return {
+        "licence": " AND ".join(sorted(name for name in licences if name)),
+        "licences": dict(sorted(licences.items())),
+        "cut_texts": [f"{one:016x}" for one in sorted(gate.cut.get(source, ()))],
+        "splits": splits,
+    }
 
 
 def _left_out(source: str, gate: small_sources.Gate, excluded: np.ndarray) -> np.ndarray:
@@ -244,8 +267,10 @@ def write_source(
     every_val: np.ndarray,
     first_shard,
 ) -> _Written:
-    writers = {
-        split: shard_writer.ShardWriter(
+    """Writes a source's shards, once through its documents and again for what `repeat` adds."""
+
+    def writer_of(split: str) -> shard_writer.ShardWriter:
+        return shard_writer.ShardWriter(
             root,
             source=chosen.source,
             split=split,
@@ -253,8 +278,8 @@ def write_source(
             tokens_per_shard=settings.tokens_per_shard,
             first=first_shard(chosen.source, split),
         )
-        for split in shards.SPLITS
-    }
+
+    writers = {split: writer_of(split) for split in shards.SPLITS}
     in_other_val = passes = 0
     trained = [NO_HASHES]
     room = (target or 0) - chosen.available_tokens  # > 0: train is repeated to fill it
@@ -274,17 +299,17 @@ def write_source(
                 if passes:
                     keys = hashing.order_keys(rows["doc"], settings.seed + passes)
                     order = np.argsort(keys, kind="stable").tolist()
+                # Val once: a text that is scored twice would count twice.
+                kept = ~foreign & ~val if passes else ~foreign
                 # Lists, since a million tiny documents are a million turns of this loop.
-                table, sizes, val, foreign = (
-                    column.tolist() for column in (rows, sizes, val, foreign)
-                )
+                table, sizes, val, kept = (column.tolist() for column in (rows, sizes, val, kept))
                 for i in order:
-                    if foreign[i] or (passes and val[i]):
+                    if not kept[i]:
                         continue
                     size = sizes[i]
                     if passes:
                         size = min(size, room)
-                        if size < 2:
+                        if size < 2:  # one token and its end-of-text is the least that is a text
                             break
                         room -= size
                     _add(writers["val" if val[i] else "train"], table[i], size, tokens, vocabulary)
@@ -301,7 +326,7 @@ def write_source(
 def _add(writer, row: tuple, size: int, tokens: np.ndarray, vocabulary) -> None:
     _, doc_hash, _, offset, whole, text_bytes = row  # spill.ROW
     piece = tokens[offset : offset + size]
-    if size < whole:
+    if size < whole:  # cut to fit the budget: it ends as every document does
         piece = np.append(piece[:-1], piece.dtype.type(vocabulary.eot))
         text_bytes = int(vocabulary.token_bytes()[piece].sum())
     writer.add(piece, doc_hash=doc_hash, text_bytes=text_bytes)
