@@ -186,7 +186,7 @@ def test_a_start_that_made_nothing_leaves_nothing(tmp_path, monkeypatch):
             os.makedirs(tmp_path / "out/data/domain")
         return code
 
-    monkeypatch.setattr(command.chain, "run_stage", runs)
+    monkeypatch.setattr(command.process, "run", runs)
     with pytest.raises(command.StepFailed):
         command.main(line)
     assert not (tmp_path / "out").exists()
@@ -286,7 +286,7 @@ def test_a_base_that_was_moved_has_its_own_tokenizer(tmp_path, monkeypatch):
     (base / "tokenizer").mkdir()
     (base / "tokenizer/tokenizer.json").write_text("{}")
     ran = []
-    monkeypatch.setattr(command.chain, "run_stage", lambda line: ran.append(line) or 9)
+    monkeypatch.setattr(command.process, "run", lambda line: ran.append(line) or 9)
     flags = [f"--base={base}", f"--text={tmp_path}/texts", f"--out_dir={tmp_path}/out"]
     with pytest.raises(command.StepFailed):
         command.main([*flags, "--sensitive=count"])
