@@ -72,7 +72,7 @@ def measure(topology: str, batch_size: int, *, gather: bool) -> dict:
         ]
     )
     config = costs.resolve(asked.config(given), given.overridden)
-    one = explain.explain(config, topology)
+    one = explain.explain(config, topology, options={})
     found = explain.as_json({explain.OWN: one})["explain"]
     return {
         "topology": topology,

@@ -38,6 +38,23 @@ def compiler(name: str) -> str:
     return "jax-cuda12-plugin" if gpus(name) else "libtpu"
 
 
+def compiler_options(change: str) -> dict[str, bool | int | str]:
+    """Of xla_one=true+xla_other=8; {} for a key of the config. Raises UserError."""
+    if not change.startswith("xla_"):
+        return {}
+    found: dict[str, bool | int | str] = {}
+    for one in change.split("+"):
+        name, equals, value = one.partition("=")
+        if not (name.startswith("xla_") and equals and value):
+            raise UserError(
+                f"--compare {change}: {one!r} is no option of the compiler, wanted xla_NAME=VALUE, "
+                "joined by + where several go together"
+            )
+        number = int(value) if re.fullmatch(r"-?\d+", value) else value
+        found[name] = {"true": True, "false": False}.get(value.lower(), number)
+    return found
+
+
 def topology(name: str) -> None:
     """Raises UserError for what cannot be a topology, or whose compiler is not installed."""
     if not gpus(name):

@@ -10,12 +10,16 @@ learning rates, FLOPs, memory, disk, days per accelerator. Needs neither data no
     python -m mypt_jax.plan --config=configs/v8.py:750m,batch=96 --topology=v5e:2x4 --explain \\
         --compare model.remat=dots model.loss_chunks=8
 
+    python -m mypt_jax.plan --config=configs/v8.py:750m,batch=96 --topology=v5e:2x4 --explain \\
+        --compare xla_tpu_scoped_vmem_limit_kib=65536 xla_one=true+xla_other=false
+
     python -m mypt_jax.plan --config=configs/v8.py:750m --topology=h100x8
 
 --here times some updates on this machine. --topology compiles the real train step for that TPU
 slice (requirements-tpu.txt), or for so many GPUs of one host (requirements-cuda.txt). --explain
 reads the compiled program: where the compiler expects the cycles to go; --compare sets variants
-beside it. Compiled programs are kept in config.compile_cache.
+beside it: keys of the config, or options of the compiler, joined by + where they go together.
+Compiled programs are kept in config.compile_cache.
 """
 
 import argparse
@@ -40,7 +44,11 @@ def main(argv: list[str] | None = None) -> int:
             f"unknown argument {strange}; values are --config.KEY=VALUE{hints.hint(strange)}"
         )
     _check(known)
-    commands = {change: overrides.read([*rest, f"--config.{change}"]) for change in known.compare}
+    options = {change: asked.compiler_options(change) for change in known.compare}
+    commands = {
+        change: overrides.read([*rest, *([] if options[change] else [f"--config.{change}"])])
+        for change in known.compare
+    }
     config = asked.config(given)
     variants = {change: asked.config(one) for change, one in commands.items()}
     if known.topology:
@@ -55,7 +63,10 @@ def main(argv: list[str] | None = None) -> int:
         from mypt_jax.plan import topology
 
         topology.prepare()
-        topology.devices(known.topology)  # refused, if so, before anything is printed
+        # Refused, if so, before anything is printed.
+        topology.devices(known.topology)
+        for change, one in options.items():
+            topology.check_options(known.topology, one, told=f"--compare {change}")
     idle = together.without_effect(config, given.overridden)
     for change, one in variants.items():
         own = together.without_effect(one, commands[change].overridden)
@@ -75,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
         from mypt_jax.plan import explain
 
         explained = {
-            name: explain.explain(one, known.topology)
+            name: explain.explain(one, known.topology, options=options.get(name, {}))
             for name, one in {explain.OWN: config, **variants}.items()
         }
         if known.json:

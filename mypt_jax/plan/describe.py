@@ -285,7 +285,7 @@ def compiled(config: dict, name: str, *, search: bool) -> list[str]:
         rows = topology.search(config, name, eot=eot)
         more = [topology.advice(config, rows)]
     else:
-        made = topology.compile_step(config, name, eot=eot)
+        made = topology.compile_step(config, name, eot=eot, options={})
         rows = [made.memory]
         if asked.gpus(name) and made.text:
             more = _called(made)

@@ -18,10 +18,10 @@ class Explained(NamedTuple):
     account: accounts.Account | None
 
 
-def explain(config: Mapping, name: str) -> Explained:
-    """Compiles the step of a config for a topology and reads it."""
+def explain(config: Mapping, name: str, *, options: Mapping) -> Explained:
+    """Compiles the step of a config for a topology, with options of the compiler, and reads it."""
     eot = tokenizer.get(config["data"]["tokenizer"]).eot
-    compiled = topology.compile_step(config, name, eot=eot)
+    compiled = topology.compile_step(config, name, eot=eot, options=options)
     if not compiled.text:
         return Explained(compiled.memory, None)
     data, fsdp, tensor = compiled.memory.mesh

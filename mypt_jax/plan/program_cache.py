@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -14,10 +15,11 @@ import jax
 from data_pipeline import atomic
 
 
-def key(lowered: Any, topology: str, compiler: str) -> str:
-    """Of a lowered step, its places in the source included, and of the compiler's package."""
+def key(lowered: Any, topology: str, compiler: str, options: Mapping) -> str:
+    """Of a lowered step, its places in the source included, and the compiler with its options."""
     versions = [jax.__version__, importlib.metadata.version(compiler)]
     said = [topology, *versions, lowered.as_text(debug_info=True)]
+    said += [json.dumps(dict(options), sort_keys=True)] if options else []
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 

@@ -96,12 +96,24 @@ class Compiled(NamedTuple):
 
 def attempt(config: Mapping, name: str, *, eot: int) -> Memory:
     """The memory of the real train step of a config on a topology."""
-    return compile_step(config, name, eot=eot).memory
+    return compile_step(config, name, eot=eot, options={}).memory
 
 
-def compile_step(config: Mapping, name: str, *, eot: int) -> Compiled:
-    """Compiles the real train step of a config for a topology, or takes what the same program gave
-    before, from config.compile_cache."""
+def check_options(name: str, options: Mapping, *, told: str) -> None:
+    """Raises UserError where the compiler of a topology refuses its options, by a program of no
+    size: the step itself takes minutes."""
+    place = jax.sharding.SingleDeviceSharding(devices(name)[0])
+    nothing = jax.jit(lambda x: x, in_shardings=place).lower(jax.ShapeDtypeStruct((), "float32"))
+    try:
+        nothing.compile(compiler_options=dict(options))
+    except jax.errors.JaxRuntimeError as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{told}: the compiler for {name} refuses it ({why})") from error
+
+
+def compile_step(config: Mapping, name: str, *, eot: int, options: Mapping) -> Compiled:
+    """Compiles the real train step of a config for a topology, with `options` of the compiler, or
+    takes what the same program gave before, from config.compile_cache."""
     program = step.build(config, eot=eot, devices=devices(name))
     lowered = here.lower(program)
     found = asked.gpus(name)
@@ -117,12 +129,12 @@ def compile_step(config: Mapping, name: str, *, eot: int) -> Compiled:
         usable,
     )
     slice_size = program.mesh.size // sharding.num_slices(list(program.mesh.devices.flat))
-    key = program_cache.key(lowered, name, asked.compiler(name))
+    key = program_cache.key(lowered, name, asked.compiler(name), options)
     made = program_cache.load(config["compile_cache"], key)
     if made is None:
         start = time.monotonic()
         try:
-            made = _made(lowered.compile(), start)
+            made = _made(lowered.compile(compiler_options=dict(options)), start)
         except jax.errors.JaxRuntimeError as error:
             if "RESOURCE_EXHAUSTED" not in str(error):
                 raise

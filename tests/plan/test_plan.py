@@ -366,6 +366,8 @@ def test_a_parent_s_earlier_step_is_what_is_planned_from(capsys, tmp_path):
         (["--search"], "--search wants --topology"),
         (["--explain"], "--explain wants --topology"),
         (["--compare", "model.remat=full"], "--compare wants --topology"),
+        (["--topology=v5e:2x4", "--compare", "xla_one"], "'xla_one' is no option of the compiler"),
+        (["--topology=v5e:2x4", "--compare", "xla_a=1+b=2"], "'b=2' is no option of the compiler"),
         (["--json"], "--json wants --explain"),
         (["--topology=v5e:2x2", "--search", "--explain"], "--search is a command of its own"),
         (["--utilisation=40"], "wanted a share in"),
@@ -441,10 +443,11 @@ def test_a_program_that_does_not_fit_says_what_it_needs():
 def test_what_is_compared_without_effect_is_said(more, monkeypatch, capsys):
     from mypt_jax.plan import explain, topology
 
-    for place, name in ((asked, "topology"), (topology, "prepare"), (topology, "devices")):
-        monkeypatch.setattr(place, name, lambda *_: None)
+    for name in ("prepare", "devices", "check_options"):
+        monkeypatch.setattr(topology, name, lambda *_, **__: None)
+    monkeypatch.setattr(asked, "topology", lambda *_: None)
     for name in ("explain", "lines", "as_json"):
-        monkeypatch.setattr(explain, name, lambda *_: [])
+        monkeypatch.setattr(explain, name, lambda *_, **__: [])
     argv = ["--config=configs/v8.py:tiny", "--topology=v5e:2x2", "--explain", *more]
     assert command.main([*argv, "--compare", "adapter.alpha=4", "batch_size=4"]) == 0
     out, err = capsys.readouterr()

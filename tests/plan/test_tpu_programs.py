@@ -54,6 +54,26 @@ def test_a_compiled_step_is_explained_and_compared(tmp_path):
     assert (own["attention_forward_again"], full["attention_forward_again"]) == (0, 2)
 
 
+def test_options_of_the_compiler_are_compared_and_refused(tmp_path):
+    pytest.importorskip("libtpu")
+    arguments = ["-m", "mypt_jax.plan", *STEP, "--topology=v5e:2x2", "--explain", "--json"]
+    arguments += [f"--config.compile_cache={tmp_path}", "--compare"]
+    known = "xla_enable_async_all_gather=false+xla_tpu_enable_async_collective_fusion=false"
+    found = json.loads(said(*arguments, known))
+    assert found["compare"][known] != found["explain"]
+    for strange in ("xla_no_such_option=1", "xla_tpu_scoped_vmem_limit_kib=much"):
+        done = subprocess.run(
+            [sys.executable, *arguments, strange],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "JAX_PLATFORMS": "cpu"},
+        )
+        line = f"error: --compare {strange}: the compiler for v5e:2x2 refuses it"
+        assert done.returncode == 2 and done.stderr.startswith(line), done.stderr
+        assert not done.stdout and done.stderr.count("\n") == 1
+
+
 WIDE = """
 import json, sys
 from mypt_jax.plan import asked, costs, explain, topology
@@ -62,7 +82,7 @@ topology.prepare()
 for gather in (True, False):
     given = overrides.read([*sys.argv[1:], f"--config.model.gather_weights={gather}"])
     config = costs.resolve(asked.config(given), given.overridden)
-    account = explain.explain(config, "v5e:2x4").account
+    account = explain.explain(config, "v5e:2x4", options={}).account
     of_loss = [(c.kind, c.times) for c in account.collectives if "loss.py" in "".join(c.source)]
     print(json.dumps([account.windowed_products, of_loss]))
 """
