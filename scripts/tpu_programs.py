@@ -2,6 +2,7 @@
 
     python scripts/tpu_programs.py                     all rows into docs/tpu_programs.json
     python scripts/tpu_programs.py --only=v5e:2x4      of one topology, the others stay
+    python scripts/tpu_programs.py --only=v5e:2x4 --batch_size=96      of one batch of it
     python scripts/tpu_programs.py --table             prints the kept rows, compiles nothing
 
 Compiles `configs/v8.py:750m` with remat=full for chips that are not here (requirements-tpu.txt),
@@ -115,12 +116,19 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default="", help="one topology, as v5e:2x4")
+    parser.add_argument("--batch_size", type=int, default=0, help="windows, of one batch alone")
     parser.add_argument("--table", action="store_true", help="print the kept table")
     args = parser.parse_args(argv)
-    cases = [case for case in CASES if args.only in ("", case[0])]
+    cases = [
+        (name, batch_size)
+        for name, batch_size in CASES
+        if args.only in ("", name) and args.batch_size in (0, batch_size)
+    ]
     if not cases:
-        known = ", ".join(dict(CASES))
-        raise errors.UserError(f"--only={args.only} has no row here: wanted one of {known}")
+        known = ", ".join(f"{name} with {batch_size}" for name, batch_size in CASES)
+        raise errors.UserError(
+            f"--only={args.only} --batch_size={args.batch_size} has no row here: there are {known}"
+        )
     if not args.table:
         from mypt_jax.plan import topology
 
