@@ -75,9 +75,20 @@ _CP1252 = {
 # Not utf-7, punycode, rot13 and the like, which are no text to Python or not only that.
 _CHARSET = re.compile(
     r"(?:us-)?ascii|utf[-_]?(?:8|16|32).*|iso[-_]?(?:8859|2022).*|latin-?\d+|windows-.*|cp-?\d+"
-    r"|koi8[-_].*|gb\w+|big5.*|shift.?jis|s-?jis|euc[-_].*|mac.*",
+    r"|koi8[-_].*|gb\w+|big5.*|shift.?jis|s-?jis|euc[-_].*|mac.*|tis-?620",
     re.IGNORECASE,
 )
+
+# What is declared -> what is written, of which it is a part (WHATWG Encoding 4.2).
+_WIDER = {
+    "big5": "cp950",
+    "euc_kr": "cp949",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "iso8859-9": "cp1254",
+    "shift_jis": "cp932",
+    "tis-620": "cp874",
+}
 
 # How a file names its encoding: in its first lines (Python, Ruby, Emacs, Vim), as CSS or LaTeX.
 _DECLARED = re.compile(
@@ -91,9 +102,10 @@ _HEAD_BYTES = 1 << 12
 def charset(name: str) -> str:
     """Returns Python's name of an encoding of text, "" for what is none or unknown."""
     try:
-        return codecs.lookup(name).name if _CHARSET.fullmatch(name) else ""
+        found = codecs.lookup(name).name if _CHARSET.fullmatch(name) else ""
     except LookupError:
         return ""
+    return _WIDER.get(found, found)
 
 
 def encodings_of(declared: str) -> tuple[str, ...]:

@@ -61,3 +61,22 @@ def test_what_is_named_is_read_as_that_and_cp1252_alone_is_no_guess():
     (found,) = table.READERS["code"].read(io.BytesIO(data), path="a.py")
     assert text.strip() in found.text
     assert document.decode(text.encode("cp1251"), path="a", encodings=("cp1252",))
+
+
+@pytest.mark.parametrize(
+    ("declared", "written", "text"),
+    [
+        ("gb2312", "gb18030", "朱镕基说㐀"),
+        ("shift_jis", "cp932", "①髙島屋"),
+        ("euc-kr", "cp949", "똠방각하"),
+        ("big5", "cp950", "碁銹裏"),
+        ("iso-8859-9", "cp1254", "“ışık”"),
+        ("tis-620", "cp874", "“ไทย”"),
+    ],
+)
+def test_what_is_declared_is_read_as_what_is_written(declared, written, text):
+    page = f'<meta charset="{declared}"><p>{text}'.encode(written)
+    (found,) = table.READERS["html"].read(io.BytesIO(page), path="a")
+    mail = f"Content-Type: text/plain; charset={declared}\n\n{text}\n".encode(written)
+    (other,) = table.READERS["mail"].read(io.BytesIO(mail), path="a")
+    assert found.text == other.text.strip() == text

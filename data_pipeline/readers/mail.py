@@ -140,9 +140,9 @@ def _text(part: email.message.Message, where: str, account: Account) -> str:
     data = part.get_payload(decode=True)
     if not isinstance(data, bytes):
         return ""
-    declared = part.get_content_charset() or ""
+    declared = document.charset(part.get_content_charset() or "")
     # Much mail declares what it is not: the others are tried behind it.
-    known = (declared,) if document.charset(declared) else ()
+    known = (declared,) if declared else ()
     try:
         return _clean(document.decode(data, path=where, encodings=(*known, *document.WESTERN)))
     except document.ReadError:

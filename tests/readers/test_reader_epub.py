@@ -52,7 +52,29 @@ def test_pages_in_the_order_of_the_spine():
     assert marks.unmarked(found.text) == "One\n\nfirst\n\nsecond\n\nx  = 1"
     assert (found.title, found.path) == ("The Book", "b.epub")
     assert counted.reasons["nav"] == 1 and counted.total["unaccounted"] == 0
+    assert counted.notes == {"missing_page": 1}
     assert read(book({})) == []
+
+
+def test_pages_that_are_missing_or_no_html_are_counted():
+    data = book({"a.xhtml": "<p>one", "b.xhtml": "<p>two"})
+    renamed = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(renamed, "w") as new:
+        for name in old.namelist():
+            text = old.read(name).replace(
+                b'"a.xhtml" media-type="application/xhtml+xml"',
+                b'"a.xhtml" media-type="image/svg+xml"',
+            )
+            new.writestr(name.replace("b.xhtml", "B.xhtml"), text)
+    counted = account.Words()
+    assert read(renamed.getvalue(), counted) == []
+    assert counted.notes == {"missing_page": 2, "page_no_html": 1}
+
+
+def test_a_page_in_the_encoding_that_it_names():
+    page = '<?xml version="1.0" encoding="windows-1251"?><html><body><p>Съешь же ещё'
+    (found,) = read(book({"a.xhtml": page.encode("cp1251")}))
+    assert found.text == "Съешь же ещё"
 
 
 LOCKED = (

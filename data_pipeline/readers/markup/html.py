@@ -37,8 +37,7 @@ _TABLE_BOUNDARY = {
 }
 # ISO-8859-1 means Windows-1252 in HTML (WHATWG Encoding 4.2), which is tried anyway.
 _CHARSET = re.compile(
-    rb"""<meta[^>]{1,200}charset\s*=\s*["']?\s*(iso-8859-(?:[2-8]|10|13|14|15|16)|windows-125[0-8]"""
-    rb"""|koi8-[ru]|shift_jis|euc-(?:jp|kr)|gbk|gb2312|gb18030|big5)\b""",
+    rb"""<(?:meta[^>]{1,200}charset|\?xml[^>]{1,200}encoding)\s*=\s*["']?\s*([\w.-]+)""",
     re.IGNORECASE,
 )
 # What is no text in HTML: whose words may be missing from it.
@@ -67,7 +66,7 @@ def read(
     of the one element of a page that says it is the main one (<main>, role=main, <article>).
     """
     data = document.read_bytes(stream, path=path, max_bytes=MAX_CHARS)
-    raw = document.decode(data, path=path, encodings=_encodings(data))
+    raw = document.decode(data, path=path, encodings=encodings(data))
     extractor, text = _Extractor(skip), ""
     if main_content and (main := _main_element(raw)):
         extractor = _told(raw, lambda: _Extractor(skip, main=main, cuts_menus=True))
@@ -87,12 +86,10 @@ def unescaped(raw: str) -> str:
     return html.unescape(raw) if "&" in raw else raw
 
 
-def _encodings(data: bytes) -> tuple[str, ...]:
+def encodings(data: bytes) -> tuple[str, ...]:
     """What to try, in order: pages declare ISO-8859-1 and hold UTF-8, so that stays first."""
     declared = _CHARSET.search(data, 0, 4096)
-    if declared is None:
-        return document.WESTERN
-    return ("utf-8", declared.group(1).decode("ascii"), "cp1252")
+    return document.encodings_of(declared.group(1).decode("latin-1") if declared else "")
 
 
 def convert(

@@ -69,8 +69,11 @@ class _Book:
         titles = (each.text or "" for each in self._elements("title"))
         return " ".join(next(titles, "").split())
 
-    def pages(self) -> Iterator[str]:
-        """Yields the HTML of each page, in the order of the book; tables of contents are none."""
+    def pages(self, account: Account) -> Iterator[str]:
+        """Yields the HTML of each page, in the order of the book; tables of contents are none.
+
+        Pages that are not there, or no HTML, are counted.
+        """
         items = {each.get("id"): each for each in self._elements("item")}
         locked = {
             urllib.parse.unquote(each.get("URI", ""))
@@ -78,15 +81,23 @@ class _Book:
         }
         for reference in self._elements("itemref"):
             item = items.get(reference.get("idref"))
-            if item is None or "nav" in item.get("properties", "").split():
+            if item is None:
+                account.note("missing_page", f"{self._path}: {reference.get('idref')}")
+                continue
+            if "nav" in item.get("properties", "").split():
                 continue
             href = urllib.parse.unquote(item.get("href", ""))
             name = posixpath.normpath(posixpath.join(posixpath.dirname(self._package), href))
             if name in locked:
                 raise document.ReadError("encrypted_epub", f"{self._path}: a key opens {name}")
-            if name in self._names and "html" in item.get("media-type", ""):
+            if name not in self._names:
+                account.note("missing_page", f"{self._path}/{name}")
+            elif "html" not in item.get("media-type", ""):
+                account.note("page_no_html", f"{self._path}/{name}")
+            else:
                 data = self._read(name)
-                yield document.decode(data, path=f"{self._path}/{name}", encodings=document.WESTERN)
+                encodings = html.encodings(data)
+                yield document.decode(data, path=f"{self._path}/{name}", encodings=encodings)
 
     def _elements(self, name: str) -> Iterator[Element]:
         return (each for each in self._description.iter() if xmlsafe.local(each.tag) == name)
@@ -109,7 +120,7 @@ class _Book:
 
 def _document(book: _Book, path: str, account: Account) -> Iterator[document.Document]:
     raws, texts = [], []
-    for page in book.pages():
+    for page in book.pages(account):
         # Each page's own head has the book's title again.
         raw = _HEAD_ENDS.split(page, 1)[-1]
         raws.append(raw)
