@@ -78,3 +78,21 @@ def test_any_nesting_accounts_for_its_words(parts):
     assert counted.total["in"] + counted.total["added"] == counted.total["out"] + sum(
         counted.reasons.values()
     )
+
+
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        ("a<br><br>b<br>\n<br/> c<br>d<br><br>", "a\n\nb\n\nc\nd"),
+        ("<ul><li>a<br><br>b<li>c</ul>", "- a\n\n  b\n- c"),
+        ("<table><tr><td>a<br><br>b<td>c</table>", "a b | c"),
+        ("<pre>a<br><br>b</pre>", "a\n\nb"),
+        ("Donau&shy;dampf\u00ad<b>schiff</b>", "Donaudampfschiff"),
+        ("<code>a&shy;b</code>", "a\u00adb"),
+    ],
+)
+def test_breaks_part_paragraphs_and_soft_hyphens_no_words(raw, text):
+    counted = account.Words()
+    (found,) = html.read(io.BytesIO(raw.encode()), path="a", account=counted)
+    assert marks.unmarked(found.text) == text
+    assert counted.total["unaccounted"] == 0

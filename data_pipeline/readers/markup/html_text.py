@@ -81,6 +81,8 @@ class Writer:
             return  # between two blocks
         if self._lists and self._cuts_menus:
             self._list.count(len(text.strip()), is_link=self._open_links > 0)
+        if "\xad" in text and not self._pieces:
+            text = text.replace("\xad", "")  # where a word may be parted, and is not
         # White space outside of code is folded in the end, for a whole block.
         self._current.append(_SPACES.sub(" ", text) if self._pieces and not self._pre else text)
 
@@ -219,8 +221,13 @@ class Writer:
     def _flush(self) -> None:
         if not self._current:
             return
-        lines = map(marks.folded, self._taken().split(_BREAK))
-        self._blocks.add("\n".join(filter(None, lines)))
+        paragraph: list[str] = []
+        for line in map(marks.folded, [*self._taken().split(_BREAK), ""]):
+            if line:
+                paragraph.append(line)
+            elif paragraph:  # two breaks are how pages without <p> part paragraphs
+                self._blocks.add("\n".join(paragraph))
+                paragraph = []
 
     def _taken(self) -> str:
         """Takes the current text; code that is still open goes on behind it."""
