@@ -38,6 +38,23 @@ def tag(key: str) -> str:
     return f"data/{key}" if key.startswith(_DATA) else f"train/{key}"
 
 
+# What is under train/ without being a figure of the objective.
+_OF_THE_RUN = ("loss", "lr", "grad_norm", "nonfinite_steps")
+_BESIDE = ("guard/", "foretold/", "average/")
+
+
+def of_objective(row: Mapping) -> dict[str, float]:
+    """What the objective told at a step beside its loss, by its own names."""
+    return {
+        key: value
+        for key, value in row.items()
+        if isinstance(value, int | float)
+        and key not in ("step", *_OF_THE_RUN)
+        and not key.startswith(_BESIDE)
+        and tag(key).startswith("train/")
+    }
+
+
 def scalars(row: Mapping) -> dict[str, float]:
     """The row's finite numbers; run_id and the like are no curves, and `step` is the axis."""
     return {

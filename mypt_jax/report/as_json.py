@@ -27,8 +27,7 @@ def _change(change: cells.Change) -> dict | None:
     return {**found, "sources": list(change.sources), "left_out": dict(change.left_out)}
 
 
-def _drift(run: Run, role: str) -> dict | None:
-    found = run.drift(role)
+def _measured(found: tuple[float, float] | None) -> dict | None:
     return found and dict(zip(("mean", "stderr"), map(_number, found), strict=True))
 
 
@@ -79,7 +78,13 @@ def _run_json(
         "apart": {role: why[run.name] for role, why in apart.items() if run.name in why},
         "from_start": {name: _change(run.against_start(name)) for name in (MIXTURE, *roles)},
         "from_baseline": {role: _change(run.against_baseline(role)) for role in roles},
-        "drift": {role: _drift(run, role) for role in roles},
+        "drift": {role: _measured(run.drift(role)) for role in roles},
+        # Whatever an evaluation measures beside the loss, and an objective tells, by its own name.
+        "measures": {
+            role: {name: _measured(found) for name, found in run.measures(role).items()}
+            for role in roles
+        },
+        "objective": {name: _number(value) for name, value in run.told.items()},
         "verdict": rules.verdict(run),
         "advice": rules.advice(run, choices),
         "warnings": rules.warnings(run),

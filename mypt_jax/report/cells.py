@@ -61,6 +61,10 @@ def drift_text(run: Run, role: str) -> str:
     found = run.drift(role)
     if found is None:
         return UNKNOWN if run.is_domain_stage else NONE
+    return measured_text(found)
+
+
+def measured_text(found: tuple[float, float]) -> str:
     bar = f" +/- {found[1]:.3f}" if math.isfinite(found[1]) else ""
     return f"{found[0]:.3f}{bar}"
 

@@ -4,6 +4,7 @@ A trace's meta.run names the run it belongs to, so that the page can hide a run 
 Colours of text and grid are set by the page, which follows the reader's light or dark scheme.
 """
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,6 +21,7 @@ ROLE_HUES = {"domain": (174, 62), "general": (215, 16)}  # hue, saturation in %
 HEIGHT = 350  # of the two charts that stand beside each other, on the first screen
 STEPS = "steps along the lineage"
 MAX_POINTS = 1500  # per curve: more cannot be told apart on a screen, and the file stays small
+_DASHES = ("solid", "dot", "dash", "dashdot", "longdash")
 _ALL_POINTS = 24_000  # of the curves of a chart, but at least 200 of each
 
 
@@ -86,6 +88,18 @@ def _curve(run: Run, group: Group, key: str, most: int = MAX_POINTS, **line) -> 
         "meta": {"run": group.name},
         "hovertemplate": f"{run.name}, step %{{x:,}}: %{{y:.4g}}<extra></extra>",
     }
+
+
+def _told(found: Sequence[Group]) -> list[dict]:
+    """The figures of objectives, a dash for each: their names are the objectives' own."""
+    keys = dict.fromkeys(key for group in found for run in group.runs for key in run.told)
+    traces = []
+    for key, dash in zip(keys, itertools.cycle(_DASHES), strict=False):
+        for trace in _curves(found, key, width=1.2, dash=dash):
+            name = f"{trace['name']}, {key}"
+            hover = f"{name}, step %{{x:,}}: %{{y:.4g}}<extra></extra>"
+            traces.append({**trace, "name": name, "hovertemplate": hover})
+    return traces
 
 
 def _loss_curves(found: Sequence[Group], role: str) -> list[dict]:
@@ -171,11 +185,14 @@ def curves(runs: Sequence[Run]) -> list[Chart]:
     domain, general = _loss_curves(found, "domain"), _loss_curves(found, "general")
     lost = _curves(stages, "forgetting/percent") if stages else []
     trained = _curves(found, "loss", width=1.2)
+    told = _told(found)
+    parts = Chart("objective", "Parts of the objective", "As it tells them.", told, axes(STEPS, ""))
     return [
         _losses("domain", "Domain loss", "Held-out domain text, at every evaluation.", domain),
         _losses("general", "General loss", "Held-out general text, at every evaluation.", general),
         Chart("forgetting", "Forgetting", "With the guide's limits.", lost, forgetting),
         _losses("train", "Training loss", "Of the mixture, as logged.", trained),
+        *([parts] if told else []),
         Chart("rate", "Learning rate", "On a logarithmic axis.", _curves(found, "lr"), rate),
         Chart("speed", "Throughput", "As logged.", _curves(found, "tokens_per_sec"), speed),
     ]

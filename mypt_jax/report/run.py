@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data_pipeline.batches.eval_windows import REPORT
+from mypt_jax.monitor import tracked
 from mypt_jax.runs import baselines, comparison, evaluation_file, evaluations, layout, recited
 from mypt_jax.runs.comparison import Difference, Refusal
 from mypt_jax.runs.evaluations import Evaluation
@@ -180,16 +181,29 @@ class Run:
             name: loss for name, loss in found.items() if loss is not None and math.isfinite(loss)
         }
 
+    def measures(self, role: str) -> dict[str, tuple[float, float]]:
+        """{name: (mean per token, standard error)} of what was measured beside the loss at the end,
+        of all sources of a role."""
+        sources = list(self.result.of(role).values())
+        names = [name for name in (sources[0].sums if sources else ()) if name != "nll"]
+        return {
+            name: evaluations.mean_and_stderr(
+                np.concatenate([one.sums[name] for one in sources]),
+                np.concatenate([one.tokens_D for one in sources]),
+            )
+            for name in names
+            if all(name in one.sums for one in sources)
+        }
+
     def drift(self, role: str) -> tuple[float, float] | None:
         """(KL(base || this model), nats/token on held-out text, its standard error), as measured
         at the end."""
-        found = [one for one in self.result.of(role).values() if "drift" in one.sums]
-        if not found or len(found) < len(self.result.of(role)):
-            return None
-        return evaluations.mean_and_stderr(
-            np.concatenate([one.sums["drift"] for one in found]),
-            np.concatenate([one.tokens_D for one in found]),
-        )
+        return self.measures(role).get("drift")
+
+    @cached_property
+    def told(self) -> dict[str, float]:
+        """What the objective told beside its loss, by its own names, as logged last."""
+        return {key: value for row in self.rows for key, value in tracked.of_objective(row).items()}
 
     def against_start(self, name: str) -> Difference | Refusal | None:
         """None where the run has no such loss. A merged run starts from the ancestor that the runs

@@ -144,8 +144,9 @@ def run_table(run: Run) -> Table:
     for role in roles if run.is_domain_stage else ():
         change = run.against_baseline(role)
         rows.append(_change_row(f"{role}, from baseline", run, role, change))
-        if run.drift(role):
-            rows.append((f"{role}, drift", NONE, cells.drift_text(run, role), NONE, NONE))
+    for role in roles:
+        for name, found in run.measures(role).items():
+            rows.append((f"{role}, {name}", NONE, cells.measured_text(found), NONE, NONE))
     header = ("Metric", f"Start ({cells.start_text(run)})", "Final", "Change, nats", "Change")
     return Table(f"{run.name}: {cells.steps_text(run)} steps", header, tuple(rows))
 

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_pipeline.errors import UserError
+from mypt_jax.report import charts, rules, runs, tables
 from mypt_jax.report import command as report
-from mypt_jax.report import rules, runs, tables
+from mypt_jax.runs import evaluations, layout
 from tests import run_factory
 
 BASE = (5.038, 2.227)
@@ -128,6 +129,30 @@ def test_writes_what_it_prints_and_numbers_as_json(guide, capsys):
     v8 = lineage["runs"][-1]
     assert v8["from_baseline"]["general"]["nats"] == pytest.approx(0.133)
     assert v8["tokens_by_source"] == {"domain/cwe": 800, "general/wiki": 200}
+
+
+def test_what_nobody_has_heard_of_is_shown_by_its_name(tmp_path):
+    """An objective's figures and an evaluation's measures: a new one is a name in one place."""
+    run = run_factory.write_run(tmp_path, "base", parent=None, start=(9, 9), final=(5, 2))
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    for row in rows[1:]:
+        row |= {"margin/replay": 0.5, "foretold/domain/loss": 1.0, "guard/action": "warn"}
+    (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    own = run_factory.measured([5.0, 5.0], "domain/cwe")
+    own.sums["entropy"] = 2.0 * own.tokens_D
+    other = run_factory.measured([2.0], "general/wiki")
+    evaluations.write(layout.eval_file(str(run), 20), {"domain/cwe": own, "general/wiki": other})
+    assert report.main([str(tmp_path)]) == 0
+    (one,) = json.loads((tmp_path / "report.json").read_text())["lineages"][0]["runs"]
+    assert one["objective"] == {"margin/replay": 0.5}
+    assert one["measures"] == {"domain": {"entropy": {"mean": 2.0, "stderr": 0.0}}, "general": {}}
+    shown = {
+        row[0]: row[2] for row in table((tmp_path / "report.md").read_text(), "base: 20 steps")[1:]
+    }
+    assert shown["domain, entropy"] == "2.000 +/- 0.000"
+    ((found,),) = runs.lineages(runs.read_runs(tmp_path))
+    chart = next(one for one in charts.curves([found]) if one.key == "objective")
+    assert [trace["name"] for trace in chart.data] == ["base, margin/replay"]
 
 
 def test_a_parent_elsewhere_that_is_still_there_is_no_warning(tmp_path):
