@@ -14,17 +14,9 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from data_pipeline import errors
-from data_pipeline.batches import eval_windows as windows
 from data_pipeline.batches import mixture, source_order, window_order
 from data_pipeline.batches.batch import Batch, begun
 from data_pipeline.tokens import streams
-
-# What an evaluation reads belongs to the same interface.
-EvalWindows = windows.EvalWindows
-eval_windows = windows.eval_windows
-plan_eval = windows.plan_eval
-
-Segment = window_order.Segment
 
 
 class _Windows:
@@ -35,7 +27,7 @@ class _Windows:
         stream: streams.TokenStream,
         *,
         block_size: int,
-        past: Sequence[Segment],
+        past: Sequence[window_order.Segment],
         identity: str,
         first: Mapping[str, int] | None,
     ):
@@ -71,7 +63,7 @@ class TrainLoader:
         block_size: int,
         batch_size: int,
         seed: int,
-        past: Mapping[str, Sequence[Segment]] | None = None,
+        past: Mapping[str, Sequence[window_order.Segment]] | None = None,
         version: int = window_order.VERSION,
         rows: Sequence[int] | np.ndarray | None = None,
         bos_at_cuts: bool = False,

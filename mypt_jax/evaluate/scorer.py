@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from flax import nnx
 
-from data_pipeline.batches import loader as loaders
+from data_pipeline.batches import eval_windows
 from data_pipeline.errors import UserError
 from data_pipeline.tokens import check, shards
 from mypt_jax.checkpoint import restore
@@ -75,7 +75,7 @@ class Scorer:
             return {os.path.basename(data): self.score_text(_read_text(data))}
         dataset = self._open(data)
         plan = {
-            name: loaders.eval_windows(
+            name: eval_windows.eval_windows(
                 source,
                 block_size=self.block_size,
                 num_windows=windows or max(1, source.tokens["val"] // self.block_size),

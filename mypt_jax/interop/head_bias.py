@@ -7,7 +7,7 @@ import numpy as np
 from flax import nnx
 
 from data_pipeline import errors
-from data_pipeline.batches import loader, mixture
+from data_pipeline.batches import eval_windows, mixture
 from data_pipeline.tokens import check
 from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
@@ -79,7 +79,7 @@ def _windows(data: Mapping, role: str, block_size: int) -> np.ndarray:
     check.check((source, "val") for source in sources)
     found = [np.zeros((0, block_size + 1), np.int32)]
     for source in sources:
-        plan = loader.eval_windows(source, block_size=block_size, num_windows=WINDOWS)
+        plan = eval_windows.eval_windows(source, block_size=block_size, num_windows=WINDOWS)
         found.append(plan.tokens)
     return np.concatenate(found)
 

@@ -4,8 +4,8 @@ import contextlib
 import hashlib
 from collections.abc import Mapping
 
+from data_pipeline.batches import eval_windows, window_order
 from data_pipeline.batches import loader as loaders
-from data_pipeline.batches import window_order
 from mypt_jax.checkpoint import restore
 from mypt_jax.distributed import sharding
 from mypt_jax.monitor import data_check
@@ -38,9 +38,9 @@ def open_loader(
     )
 
 
-def plan_evaluation(validated: Validated) -> dict[str, loaders.EvalWindows]:
+def plan_evaluation(validated: Validated) -> dict[str, eval_windows.EvalWindows]:
     config = validated.config
-    return loaders.plan_eval(
+    return eval_windows.plan_eval(
         [*validated.mixture.components, *validated.elsewhere],
         validated.extra,
         windows_per_role=config["eval"]["windows"],

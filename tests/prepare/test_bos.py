@@ -8,7 +8,7 @@ import pytest
 from bos_factory import BOS, EOS
 from conftest import build_dataset
 
-from data_pipeline.batches import loader, mixture
+from data_pipeline.batches import eval_windows, loader, mixture
 from data_pipeline.commands import append, inspect, prepare
 from data_pipeline.errors import UserError
 from data_pipeline.prepare import encoded, mix, tokenise
@@ -157,7 +157,7 @@ def test_windows_cut_out_of_a_document_begin_with_it_where_that_is_wanted(work):
     assert {*other[:, 0]} <= {BOS, EOS} and not {*one[:, 0]} <= {BOS, EOS}
     np.testing.assert_array_equal(one[:, 1:], other[:, 1:])
     plans = [
-        loader.plan_eval(
+        eval_windows.plan_eval(
             made.components,
             windows_per_role=8,
             min_per_source=1,
