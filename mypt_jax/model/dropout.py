@@ -45,7 +45,7 @@ def _hash(key: jax.Array, rate: float, shape: tuple[int, ...]) -> jax.Array:
 
     Multipliers and shifts: C. Wellons, "Prospecting for hash functions" (2018), lowbias32.
     """
-    first, second = jax.random.key_data(key)
+    first, second = jax.random.key_data(key)[:2]  # of four with JAX_DEFAULT_PRNG_IMPL=rbg
     strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     numbers = sum(
         jax.lax.broadcasted_iota(jnp.uint32, shape, axis) * jnp.uint32(stride)

@@ -57,6 +57,15 @@ def test_the_hash_is_a_function_of_the_element_s_number_and_both_words_of_the_ke
     np.testing.assert_array_equal(kept, x >= np.uint32(2**30))
 
 
+@pytest.mark.parametrize("bits", dropout.KEPT)
+def test_keys_of_another_generator_do_too(bits):
+    """JAX_DEFAULT_PRNG_IMPL=rbg is what some set on TPUs; its keys have four words."""
+    keys = [jax.random.key(seed, impl="rbg") for seed in (0, 1)]
+    one, other = (dropout.apply(jnp.ones(SHAPE), 0, rate=0.1, key=k, bits=bits) for k in keys)
+    assert abs((np.asarray(one) == 0).mean() - 0.1) < 0.005
+    assert (np.asarray(one) != np.asarray(other)).any()
+
+
 @pytest.mark.parametrize(
     ("name", "platform", "bits"),
     [("auto", "tpu", "hash"), ("auto", "gpu", "threefry"), ("auto", "cpu", "threefry")]
