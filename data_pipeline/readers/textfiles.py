@@ -1,7 +1,8 @@
 """Text from streams of any size: decoding, line ends; errors say where.
 
 `bad_text` says what happens to bytes that are not UTF-8, to NUL and to lone surrogates: `error`,
-`replace` (by U+FFFD), or `cut`, which takes them away where a reader counts that.
+`replace` (by U+FFFD), or `cut`, which takes them away where a reader counts that. `text_blocks`
+also knows `escape`: bytes become lone surrogates, by which a reader finds the record they are in.
 """
 
 import codecs
@@ -24,19 +25,21 @@ def text_blocks(stream: BinaryIO, *, path: str, bad_text: str) -> Iterator[str]:
     # A mark of UTF-16 has two bytes.
     block = stream.read(max(2, _BLOCK_BYTES))
     encoding = "utf-16" if block.startswith(_WIDE_MARKS) else "utf-8"
+    if bad_text == "escape" and encoding != "utf-8":
+        bad_text = "error"
     decoder = codecs.getincrementaldecoder(encoding)(_handler(bad_text))
     offset, held, is_start = 0, "", True
     while True:
         # Bytes of a character that the block before began: the place of an error counts from them.
         pending = len(decoder.getstate()[0])
         # Before decoding: NUL is a valid character, and the surest sign of a file that is no text.
-        if bad_text == "error" and encoding == "utf-8":
+        if bad_text in ("error", "escape") and encoding == "utf-8":
             check_nul(block, path, offset)
         try:
             text = decoder.decode(block, final=not block)
         except UnicodeDecodeError as error:
             raise bad_bytes(path, offset - pending + error.start, encoding=encoding) from None
-        if bad_text == "error" and "\0" in text:
+        if bad_text in ("error", "escape") and "\0" in text:
             raise document.ReadError(
                 "undecodable", f"{path}: U+0000 in UTF-16, so it is binary or UTF-32: {_REMEDY}"
             )
@@ -59,7 +62,12 @@ def text_blocks(stream: BinaryIO, *, path: str, bad_text: str) -> Iterator[str]:
 
 
 def _handler(bad_text: str) -> str:
-    return {"error": "strict", "replace": "replace", "cut": "ignore"}[bad_text]
+    return {
+        "error": "strict",
+        "escape": "surrogateescape",
+        "replace": "replace",
+        "cut": "ignore",
+    }[bad_text]
 
 
 def _substitute(bad_text: str) -> str:

@@ -70,6 +70,15 @@ def test_a_wrong_name_of_the_text_is_found_early(tmp_path):
         read(path, max_bad=0.001)
 
 
+def test_one_byte_that_is_no_text_leaves_out_its_row_of_a_csv(tmp_path):
+    rows = b"n,text\n" + b"1,x\n" * 999 + b'1,"two\nb\xfcd"\n1,\xc3\xbc\n'
+    (tmp_path / "a.csv").write_bytes(rows)
+    found, counted = read(tmp_path / "a.csv", max_bad=0.002)
+    assert [each.text for each in found] == ["x"] * 999 + ["ü"]
+    assert counted.by_kind() == {"s": {"records, undecodable": 1}}
+    assert "line 1002: not UTF-8" in counted.lines()[0]
+
+
 @pytest.mark.parametrize("share", ["x", "-1", "101%", "nan", "1.5", "%"])
 def test_the_limit_is_a_share(tmp_path, share):
     arguments = ["--source", f"a:{tmp_path}", "--out_dir", str(tmp_path / "out")]

@@ -4,6 +4,7 @@ Rows of a table are joined by " | ", a cell on one line, below the names of the 
 """
 
 import csv
+import re
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ from data_pipeline.readers.account import NONE, Account
 from data_pipeline.readers.records import fields
 
 _DELIMITERS = ",;\t|"
-_HEAD_BYTES = 1 << 16
+_ESCAPED = re.compile("[\udc80-\udcff]")
 
 
 def read(
@@ -32,19 +33,20 @@ def read(
     The separator is the comma, semicolon, tab or bar that the first line has most of. Raises
     ReadError: "csv_broken" for quotes that do not end, "undecodable" for what is no text.
     """
-    lines = _lines(stream, path=path, bad_text=bad_text)
+    how = "escape" if bad_text == "error" else bad_text
+    lines = _lines(stream, path=path, bad_text=how)
     first = next(lines, "")
     csv.field_size_limit(textfiles.MAX_LINE_BYTES)
     reader = csv.reader(_chained(first, lines), delimiter=_delimiter(first), strict=True)
     try:
-        names = [name.strip() for name in next(reader, [])]
+        names = [name.strip() for name in _decoded(next(reader, []), f"{path}, line 1")]
         if text_key in names:
             options = {"text_key": text_key, "id_key": id_key, "bad_text": bad_text}
             for row in reader:
                 if any(cell.strip() for cell in row):
                     where, name = f"{path}, line {reader.line_num}", f"{path}#{reader.line_num}"
-                    record = _record(names, row)
                     try:
+                        record = _record(names, _decoded(row, where))
                         found = fields.taken(
                             record, where=where, name=name, account=account, **options
                         )
@@ -53,10 +55,22 @@ def read(
                     else:
                         yield found
         else:
-            yield from _tables(names, reader, path=path, rows=rows, account=account)
+            every = (_decoded(row, f"{path}, line {reader.line_num}") for row in reader)
+            yield from _tables(names, every, path=path, rows=rows, account=account)
     except csv.Error as error:
         message = f"{path}, line {reader.line_num}: no CSV ({error}): mend it"
         raise document.ReadError("csv_broken", message) from None
+
+
+def _decoded(row: list[str], where: str) -> list[str]:
+    """The row; raises ReadError for bytes that are not UTF-8, which are lone surrogates in it."""
+    if any(_ESCAPED.search(cell) for cell in row if not cell.isascii()):
+        raise document.ReadError(
+            "undecodable",
+            f"{where}: not UTF-8: convert the file (iconv -f ITS_ENCODING -t UTF-8), or pass "
+            "--bad_text=replace",
+        )
+    return row
 
 
 def _record(names: list[str], row: list[str]) -> dict[str, str]:
