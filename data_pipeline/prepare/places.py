@@ -126,10 +126,11 @@ def unpacked(file: File, *, source: str, reader: str, counted: NotRead) -> Itera
     """
     size = file.path.stat().st_size
     limit = min(max(_MAX_RATIO * size, _SMALL_BYTES), _MAX_BYTES)
+    links: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mypt-archive-") as scratch:
         target = Path(scratch, "files")
         try:
-            archives.unpack(file.path, target, max_bytes=limit)
+            archives.unpack(file.path, target, max_bytes=limit, left_out=links.append)
         except OSError as error:
             raise errors.UserError(
                 f"{file.name}: cannot be unpacked in {scratch} ({error.strerror}): free some "
@@ -137,6 +138,9 @@ def unpacked(file: File, *, source: str, reader: str, counted: NotRead) -> Itera
             ) from error
         except errors.UserError as error:
             raise document.ReadError("archive", f"{file.name}: {error}") from error
+        for name in links:
+            said = f"{file.name}/{name}: links and devices in an archive are not taken"
+            counted.add(source, "symlink", said)
         yield in_folder(
             target,
             shown=file.name,

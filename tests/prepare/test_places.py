@@ -243,7 +243,9 @@ def test_archives_are_limited(tmp_path, monkeypatch):
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(info)
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    assert read(folder) == ({"a.txt": "one"}, {"archive": 3})
+    assert read(folder) == ({"a.txt": "one"}, {"archive": 3, "symlink": 1})
+    with pytest.raises(errors.UserError, match=r"links.tar/passwd.txt: links .*--strict"):
+        read(folder / "links.tar", strict=True)
     assert [path.name for path in tmp_path.iterdir()] == ["texts"]
     for name, said in (
         ("out", "leaves the archive's directory"),

@@ -9,7 +9,7 @@ import os
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Literal
 
@@ -37,13 +37,20 @@ _OPENERS: dict[bytes, Any] = {
 }
 
 
-def unpack(archive: Path, target: Path, *, max_bytes: int) -> int:
+def unpack(
+    archive: Path,
+    target: Path,
+    *,
+    max_bytes: int,
+    left_out: Callable[[str], None] = lambda name: None,
+) -> int:
     """Unpacks into the new directory `target`; returns the number of files.
 
     Raises UserError for members outside of target, more than `max_bytes` in all (a bomb shows
-    its size only when read), too many files, or a damaged archive. Links and devices are left out.
+    its size only when read), too many files, or a damaged archive. `left_out` is told the names of
+    links and devices.
     """
-    budget = _Budget(archive.name, target, max_bytes)
+    budget = _Budget(archive.name, target, max_bytes, left_out)
     target.mkdir(parents=True)
     try:
         if zipfile.is_zipfile(archive):
@@ -65,8 +72,9 @@ def unpack(archive: Path, target: Path, *, max_bytes: int) -> int:
 
 
 class _Budget:
-    def __init__(self, name: str, target: Path, max_bytes: int):
+    def __init__(self, name: str, target: Path, max_bytes: int, left_out: Callable[[str], None]):
         self.name, self.target, self.left = name, target, max_bytes
+        self.left_out = left_out
         self.max_bytes = max_bytes
         self.files = 0
 
@@ -114,7 +122,9 @@ def _zip(archive: Path, budget: _Budget) -> None:
             mode = member.external_attr >> 16
             is_link = mode & 0o170000 == 0o120000
             path = budget.path(member.filename) if not member.is_dir() else None
-            if path and not is_link:
+            if path and is_link:
+                budget.left_out(member.filename)
+            elif path:
                 with opened.open(member) as stream:
                     budget.write(stream, path, _changed_secs(member))
 
@@ -148,6 +158,8 @@ def _tar(archive: Path, budget: _Budget) -> None:
                     budget.write(content, budget.path(member.name), member.mtime)
                 else:
                     budget.take(member.size)
+                    if not member.isdir():
+                        budget.left_out(member.name)
 
 
 class _Limited:
