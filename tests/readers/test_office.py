@@ -110,6 +110,12 @@ def test_word():
     (found,) = read("docx", docx(body, **{"docProps/core.xml": core}), counted)
     assert marks.unmarked(found.text) == "Heading\n\nOne & two.\n\nleft | right"
     assert found.title == "A & B" and counted.total["unaccounted"] == 0
+    part = f'<w:x xmlns:w="{WORD}">{paragraph("Not &amp; taken")}</w:x>'
+    others = {"word/header1.xml": part, "word/comments.xml": part}
+    counted = account.Words()
+    (found,) = read("docx", docx(body, **others), counted)
+    assert "taken" not in found.text
+    assert counted.reasons["running_heads"] == counted.reasons["comments"] == 2
 
 
 @FULL

@@ -14,6 +14,8 @@ def read(stream: BinaryIO, *, path: str, account: Account = NONE) -> Iterator[do
     found = sandbox.converted(stream, "docx", path=path)
     raw = sandbox.clean(found["html"])
     text = html.convert(raw, fragment=True, left_out=account.left_out)
+    for kind, words in found["left_out"].items():
+        account.skip(kind, words)
     account.read(html.unescaped(raw), text, where=path, pieces=lambda _: html.MARKUP(raw))
     if text:
         yield document.Document(id=path, text=text, path=path, title=sandbox.line(found["title"]))

@@ -75,7 +75,20 @@ def _docx(data: bytes) -> dict[str, Any]:
     # Pictures have no text; their alternative text is an attribute that stays.
     pictures = mammoth.images.img_element(lambda image: {"src": ""})
     html = mammoth.convert_to_html(io.BytesIO(data), convert_image=pictures).value
-    return {"html": html, "title": _title(data)}
+    return {"html": html, "title": _title(data), "left_out": _unconverted(data)}
+
+
+def _unconverted(data: bytes) -> dict[str, str]:
+    """The text of those parts of a Word file that the converter does not look at, by kind."""
+    found: dict[str, list[str]] = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        for name in archive.namelist():
+            if part := re.fullmatch(r"word/(header|footer|comments)\d*\.xml", name):
+                kind = "comments" if part[1] == "comments" else "running_heads"
+                with archive.open(name) as file:
+                    text = file.read(1 << 20).decode("utf-8", "ignore")
+                found.setdefault(kind, []).extend(re.findall(r"<w:t(?: [^>]*)?>([^<]*)<", text))
+    return {kind: entities.unescape(" ".join(texts)) for kind, texts in found.items()}
 
 
 def _title(data: bytes) -> str:
