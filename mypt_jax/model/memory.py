@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from mypt_jax.model import flops
 from mypt_jax.model import state as states
+from mypt_jax.schema import tree
 
 GIB = 2**30
 AUTO = "auto"
@@ -77,7 +78,7 @@ def estimate(config: Mapping, size: Bytes, model: Mapping, split: Split) -> dict
         held = ((blocks + head) * width + (size.parameters - blocks - head) * 4) / parts
         found["the model, not trained"] = held
         found["the model, merged"] = max(0.0, held - found["saved activations"])
-    if config["objective"]["replay"] != "ce" and not size.shares_teacher:
+    if tree.has_effect(config, "objective.teacher") and not size.shares_teacher:
         found["teacher"] = size.parameters * width / parts
     found = {name: value / GIB for name, value in found.items()}
     return {**found, "total": sum(found.values())}

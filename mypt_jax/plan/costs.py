@@ -232,7 +232,7 @@ def teacher_rows(config: Mapping) -> tuple[int, int]:
     pass has, since arrays have one shape; (0, ..) where the objective has no teacher."""
     rows = config["batch_size"] // config["accumulation_steps"]
     ratio = mixtures.exact(config["data"]["replay_ratio"], "replay_ratio")
-    if config["objective"]["replay"] == "ce" or not ratio:
+    if not tree.has_effect(config, "objective.teacher") or not ratio:
         return 0, rows
     shares = tuple(_exact_shares(config, ratio))
     return _most_replay(shares, config["batch_size"], config["accumulation_steps"]), rows

@@ -34,9 +34,8 @@ def without_effect(config: Mapping, overridden: Collection[str]) -> list[str]:
     """A line for each key that was typed and changes nothing."""
     found = {key: why for key, (why, is_idle) in _IDLE.items() if is_idle(config)}
     for row in keys.ROWS:
-        other, *values = row.only or ("",)
-        if other and (value := tree.get(config, other)) not in values:
-            found[row.name] = f"{other}={value}"
+        if not tree.has_effect(config, row.name):
+            found[row.name] = f"{row.only[0]}={tree.get(config, row.only[0])}"
     return [
         f"warning: {key} has no effect with {why}"
         for key, why in found.items()
@@ -68,7 +67,8 @@ def check_objective(config: Mapping, overridden: Collection[str]) -> None:
     show. Wants data.replay_ratio as data.mixture decides it; `overridden`: the keys that were
     typed."""
     wanted = config["objective"]
-    if wanted["replay"] != "ce" and config["data"]["replay_ratio"] == 0:
+    has_teacher = tree.has_effect(config, "objective.teacher")
+    if has_teacher and config["data"]["replay_ratio"] == 0:
         raise UserError(
             f"objective.replay={wanted['replay']} compares on replay windows, but "
             "data.replay_ratio is 0: give replay a share, or set objective.replay=ce"
@@ -82,7 +82,7 @@ def check_objective(config: Mapping, overridden: Collection[str]) -> None:
             )
         return
     told = f"objective.max_forgetting={wanted['max_forgetting']:g}"
-    if wanted["replay"] == "ce":
+    if not has_teacher:
         raise UserError(
             f"{told} is held by the weight of a teacher's words: set objective.replay=kl"
         )

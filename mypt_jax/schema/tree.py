@@ -13,6 +13,12 @@ def get(config: Mapping, name: str) -> Any:
     return config
 
 
+def has_effect(config: Mapping, name: str) -> bool:
+    """Whether a key has one, with these values of the others."""
+    other, *values = keys.BY_NAME[name].only or ("",)
+    return not other or get(config, other) in values
+
+
 def put(config: dict, name: str, value: Any) -> None:
     """config["optim"]["peak_lr"] = value by "optim.peak_lr"; a missing group is made."""
     *groups, leaf = name.split(".")

@@ -124,7 +124,7 @@ def _find_teacher(config: dict, parent: Parent | None) -> Teacher | None:
             f"objective.teacher is {wanted['teacher']}, but the run at {workdir} was started with "
             f"{before}; another value wants another --config.workdir"
         )
-    if wanted["replay"] == "ce":
+    if not tree.has_effect(config, "objective.teacher"):
         return None
     told = f"objective.replay={wanted['replay']}"
     if parent is None and not is_begun:

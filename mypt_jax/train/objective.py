@@ -135,11 +135,6 @@ def make(name: str, *, roles: Sequence[str], rows: Rows) -> Callable:
     return objective
 
 
-def has_teacher(name: str) -> bool:
-    """Whether the objective compares with a teacher."""
-    return REPLAY[name] is not None
-
-
 class _Chosen(NamedTuple):
     """Rows of a batch by index, the same number from every shard of it."""
 

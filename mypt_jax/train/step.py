@@ -26,6 +26,7 @@ from mypt_jax.distributed import sharding
 from mypt_jax.evaluate import losses
 from mypt_jax.model import adapters, forward, gpt, memory, parameters
 from mypt_jax.model import state as states
+from mypt_jax.schema import tree
 from mypt_jax.train import averaging
 from mypt_jax.train import objective as objectives
 
@@ -136,7 +137,7 @@ def build(
         bind_adapted = forward.binder(nnx.eval_shape(make.adapted)[0], mesh=mesh, eot=eot)
     name = config["objective"]["replay"]
     abstract_teacher = {}
-    if objectives.has_teacher(name):
+    if tree.has_effect(config, "objective.teacher"):
         abstract_teacher = _teacher_of(abstract_params, resolved["compute_dtype"])
     train_step = functools.partial(
         _train_step,

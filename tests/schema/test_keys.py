@@ -9,7 +9,7 @@ import pytest
 
 from configs import base, base_llama, common, v3, v5, v7, v8
 from data_pipeline.errors import UserError
-from mypt_jax.schema import help, keys, tree, values
+from mypt_jax.schema import help, keys, together, tree, validation, values
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -93,6 +93,19 @@ def test_the_choices_are_the_rows_of_the_tables():
         ("objective.replay", objective.REPLAY),
     ):
         assert keys.BY_NAME[name].choices == tuple(table)
+
+
+def test_what_has_a_teacher_is_said_by_its_row():
+    """A new loss without one is a row of the objectives alone: nobody compares with "ce"."""
+    from mypt_jax.train import objective
+
+    with_teacher = [name for name, ce_weight in objective.REPLAY.items() if ce_weight is not None]
+    assert keys.BY_NAME["objective.teacher"].only == ("objective.replay", *with_teacher)
+    config = tree.plain(v3.get_config("tiny").to_dict())
+    config["objective"]["replay"] = "margin"  # nobody has heard of it
+    together.check_objective(config, set())
+    assert not tree.has_effect(config, "objective.teacher")
+    assert validation._find_teacher(config, None) is None
 
 
 def test_an_old_config_is_read_with_the_values_that_its_run_had():
