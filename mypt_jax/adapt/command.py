@@ -25,7 +25,7 @@ from mypt_jax.adapt import choices
 from mypt_jax.adapt import place as places
 from mypt_jax.chain import process, standing
 from mypt_jax.runs import layout, lineage, own_tokenizer
-from mypt_jax.schema import overrides, parents, together, values
+from mypt_jax.schema import overrides, parents, recorded, together, values
 
 # Half of it is kept for the end, so that less of somebody's few texts would say little.
 _VAL_FRACTION = 0.1
@@ -43,6 +43,7 @@ _CHOSEN = {
     "data.mixture": "type the stage itself to set it",
     "objective.max_forgetting": "--limit=1% says it",
 }
+_KEPT = "the base kept its optimizer, from which the stage goes on: less is forgotten"
 
 
 class StepFailed(errors.Stop):
@@ -85,7 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     prepare = (f"--tokenizer={tokenizer}", f"--val_fraction={_VAL_FRACTION}")
     prepare += (f"--sensitive={args.sensitive}",) if args.sensitive != "off" else ()
     spec = f"configs/adapt.py:{base}"
-    config = _check(base, how, has_general=bool(args.general))
+    given = _check(base, how, has_general=bool(args.general))
+    config, moments = given.config, _moments(given, base, place.run)
     for role, folder in (("domain", args.text), ("general", args.general)):
         if folder and place.has(role):
             _check_masked(place.data(role), args.sensitive)
@@ -110,7 +112,7 @@ def main(argv: list[str] | None = None) -> int:
         run("sample", f"--run={base}", f"--tokens={tokens}", held, f"--out_dir={where}")
     replay = place.data("general" if args.general else "samples")
     print("\nchosen:")
-    for line in chosen.lines:
+    for line in (*chosen.lines, *([_KEPT] if moments == "parent" else [])):
         print(f"  {line}")
     for line in filter(None, (*chosen.warnings, choices.replay_warning(_corpus(replay), wanted))):
         print(f"  warning: {line}")
@@ -122,6 +124,7 @@ def main(argv: list[str] | None = None) -> int:
         f"--config.data.general={replay}",
         f"--config.domain_epochs={args.epochs:g}",
         f"--config.eval.every_steps={chosen.every_steps}",
+        f"--config.optim.moments={moments}",
         "--config.guard.action=warn",  # a limit is held at the end, and the end says what was lost
         *how,
     ]
@@ -140,8 +143,20 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _check(base: str, how: list[str], *, has_general: bool) -> dict:
-    """The stage's config with limit and flags: of a base that is to be imported, as far as it is
+def _moments(given: overrides.Given, base: str, run: str) -> str:
+    """The stage's optim.moments: those of a base that kept them, where nothing else was typed."""
+    config = given.config
+    if "optim.moments" in given.overridden or "://" in base:
+        return config["optim"]["moments"]
+    if layout.steps(run):
+        return recorded.config(run)["optim"]["moments"]  # the base may have dropped them since
+    path, step = layout.resolve_step(base)
+    why = parents.why_no_moments(recorded.config(path), config, path=path, step=step)
+    return "fresh" if why or config["adapter"]["rank"] else "parent"
+
+
+def _check(base: str, how: list[str], *, has_general: bool) -> overrides.Given:
+    """The stage's values with limit and flags: of a base that is to be imported, as far as it is
     known without. Raises UserError."""
     is_there = standing.finished(base)
     argument = f":{base}" if is_there else ""
@@ -160,7 +175,7 @@ def _check(base: str, how: list[str], *, has_general: bool) -> dict:
             "objective.limit_on=general wants general text: give --general=FOLDER, or leave the "
             "key out for a limit on the base's own words"
         )
-    return config
+    return given
 
 
 _RESIDUAL = """{base} has a chat template: training on plain texts takes from its answers. Where its

@@ -42,19 +42,20 @@ def check_moments(parent: Mapping, config: Mapping, *, path: str, step: int) -> 
     of another optimizer; a run that goes on has its own."""
     if config["optim"]["moments"] == "fresh" or layout.steps(config["workdir"]):
         return
+    if why := why_no_moments(parent, config, path=path, step=step):
+        raise UserError(f"optim.moments=parent, but {why}, or set optim.moments=fresh")
+
+
+def why_no_moments(parent: Mapping, config: Mapping, *, path: str, step: int) -> str:
+    """Why a stage cannot take its parent's moments, and what to do; "" where it can."""
     if not layout.has_optimizer(path, step):
-        raise UserError(
-            f"optim.moments=parent, but {path}@{step} kept no optimizer state: train it with "
-            "--config.checkpoint.keep_optimizer=True, or set optim.moments=fresh"
+        return (
+            f"{path}@{step} kept no optimizer state: train it with "
+            "--config.checkpoint.keep_optimizer=True"
         )
     if parent["adapter"]["rank"]:
-        raise UserError(
-            f"optim.moments=parent, but {path} trained adapters, and its optimizer knows these "
-            "alone: set optim.moments=fresh"
-        )
+        return f"{path} trained adapters, and its optimizer knows these alone: take another parent"
     theirs, own = parent["optim"]["optimizer"], config["optim"]["optimizer"]
     if theirs != own:
-        raise UserError(
-            f"optim.moments=parent, but {path} was trained by {theirs}, not {own}: set "
-            "optim.moments=fresh"
-        )
+        return f"{path} was trained by {theirs}, not {own}: set optim.optimizer={theirs}"
+    return ""

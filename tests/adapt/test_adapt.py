@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from data_pipeline.errors import UserError
 from mypt_jax.adapt import choices, closing, command, place
 from mypt_jax.runs import evaluations, layout
+from mypt_jax.schema import overrides
 from tests import run_factory
 
 
@@ -195,11 +196,35 @@ def test_a_start_that_made_nothing_leaves_nothing(tmp_path, monkeypatch):
     assert sorted(os.listdir(tmp_path / "out")) == ["adapt.json", "data"]
 
 
+@pytest.mark.parametrize(
+    ("kept", "typed", "begun_with", "want"),
+    [
+        (True, [], "", "parent"),
+        (False, [], "", "fresh"),
+        (True, ["--config.optim.moments=fresh"], "", "fresh"),
+        (True, ["--config.optim.optimizer=lion"], "", "fresh"),
+        (True, ["--config.adapter.rank=4"], "", "fresh"),
+        (False, [], "parent", "parent"),  # the base has dropped them since
+        (True, [], "fresh", "fresh"),
+    ],
+)
+def test_a_base_that_kept_its_optimizer_gives_it(kept, typed, begun_with, want, monkeypatch):
+    values = overrides.read(["--config=configs/base.py:tiny"]).config
+    values["optim"]["moments"] = begun_with or "fresh"
+    monkeypatch.setattr(layout, "resolve_step", lambda spec: (spec, 9))
+    monkeypatch.setattr(layout, "has_optimizer", lambda path, step: kept)
+    monkeypatch.setattr(layout, "steps", lambda path: [4] if begun_with and path == "run" else [])
+    monkeypatch.setattr(command.recorded, "config", lambda path: values)
+    given = overrides.read(["--config=configs/adapt.py:tiny", *typed])
+    assert command._moments(given, "base", "run") == want
+
+
 @pytest.mark.full  # seven processes
 @pytest.mark.parametrize("has_general", [True, False])
 def test_from_a_folder_to_a_model(has_general, datasets, compile_cache, tmp_path):
     small = {**SMALL, "data.domain": datasets["domain"], "compile_cache": compile_cache}
     base = {**small, "data.general": datasets["general"], "num_steps": 6}
+    base["checkpoint.keep_optimizer"] = has_general
     assert train("base", {**base, "workdir": tmp_path / "base"}).returncode == 0
     for role in ("text", "general"):
         (tmp_path / role).mkdir()
@@ -214,6 +239,9 @@ def test_from_a_folder_to_a_model(has_general, datasets, compile_cache, tmp_path
     done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert layout.finished(str(tmp_path / "out" / "adapted"))["step"] > 0
+    moments = layout.config(str(tmp_path / "out" / "adapted"))["optim"]["moments"]
+    assert moments == ("parent" if has_general else "fresh")
+    assert ("the base kept its optimizer" in done.stdout) == has_general
     assert "it picks the right continuation, by chance in 25 %: of your texts in" in done.stdout
     assert f"mypt export {tmp_path}/out/adapted FOLDER" in done.stdout
     last = done.stdout.splitlines()[-1]
