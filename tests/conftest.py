@@ -23,7 +23,7 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # What XLA and LLVM optimise is most of a compilation, and these programs run for moments: a third
 # of the time for the first run of a shape. Users' flags, where there are some, stay as they are.
 QUICK_COMPILE = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-if importlib.metadata.version("jaxlib") < "0.11":  # which knows no other way
+if importlib.metadata.version("jaxlib").startswith("0.10."):  # later ones know no other way
     QUICK_COMPILE += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("XLA_FLAGS", QUICK_COMPILE)
 

@@ -146,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
 def _moments(given: overrides.Given, base: str, run: str) -> str:
     """The stage's optim.moments: those of a base that kept them, where nothing else was typed."""
     config = given.config
-    if "optim.moments" in given.overridden or "://" in base:
+    if "optim.moments" in given.overridden:
         return config["optim"]["moments"]
     if layout.steps(run):
         return recorded.config(run)["optim"]["moments"]  # the base may have dropped them since

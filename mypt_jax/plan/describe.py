@@ -35,10 +35,8 @@ def plan(
     an hour of one device, by the names of flops.CHIPS."""
     parts = costs.mixture_parts(config)
     stages, note = costs.ancestors(config, given)
-    if stages and stages[-1].origin == costs.RUN:
-        parents.check_architecture(stages[-1].config, config, path=stages[-1].path)
-        if layout.finished(stages[-1].path):
-            parents.check(config, config["init_from"])
+    if stages:
+        _check_parent(config, stages[-1])
     shared = costs.shares_teacher(config, stages)
     size = costs.sizes(config)._replace(shares_teacher=shared)
     own = costs.stage_of(config, "this")
@@ -54,6 +52,16 @@ def plan(
     lines += _hours(todo, parts, utilisation, prices or {})
     lines += _memory(config, size)
     return lines + _disk(config, size, [*stages, own], parts)
+
+
+def _check_parent(config: dict, parent: costs.Stage) -> None:
+    """Raises UserError where the stage could not start from its parent, as far as that is made."""
+    if parent.origin == costs.STAGE_FILE:
+        parents.check_planned(parent.config, config, path=parent.path)
+    elif layout.finished(parent.path):
+        parents.check(config, config["init_from"])
+    else:
+        parents.check_architecture(parent.config, config, path=parent.path)
 
 
 def _lineage(stages: list[costs.Stage], note: str) -> list[str]:

@@ -28,7 +28,9 @@ def check_architecture(parent: Mapping, config: Mapping, *, path: str) -> None:
 
 
 def check_planned(parent: Mapping, config: Mapping, *, path: str) -> None:
-    """Raises UserError where a stage wants moments that its parent, yet to be trained, drops."""
+    """Raises UserError where a stage has another architecture than its parent, yet to be trained,
+    or wants moments that it drops."""
+    check_architecture(parent, config, path=path)
     wanted = config["optim"]["moments"] == "parent" and not layout.steps(config["workdir"])
     if wanted and not parent["checkpoint"]["keep_optimizer"]:
         raise UserError(

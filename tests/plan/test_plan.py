@@ -129,6 +129,10 @@ def test_a_text_in_two_roles_is_gone_through_by_both(datasets, capsys):
 def test_rates_of_kept_moments_rise_from_the_parents_last_one(capsys):
     """As training has them: plan said that they rise from 0."""
     kept = ["--config=configs/v3.py", "--config.optim.moments=parent"]
+    with pytest.raises(UserError, match="runs/750m/base will keep no optimizer state"):
+        command.main(kept)
+    capsys.readouterr()
+    kept.append("--config.checkpoint.keep_optimizer=True")
     kept += ["--config.optim.warmup_steps=2", "--config.optim.peak_lr=9e-4"]
     told = re.search(
         r"^learning rate by update .*\n +1: (\S+) +2: (\S+)", said(capsys, *kept), re.M

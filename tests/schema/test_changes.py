@@ -131,6 +131,12 @@ def test_a_child_keeps_the_architecture_and_may_cast_where_it_says_so():
     parents.check_architecture(parent, changed(narrow, checkpoint__allow_cast=True), path="runs/a")
 
 
+def test_another_architecture_than_that_of_a_parent_yet_to_be_trained_is_refused():
+    """When the parent had been trained, it was too late."""
+    with pytest.raises(UserError, match="model.n_kv_head is 2, but the parent runs/a has 0"):
+        parents.check_planned(values(), changed(values(v3), model__n_kv_head=2), path="runs/a")
+
+
 @pytest.mark.parametrize("is_begun", [False, True])
 def test_moments_of_a_parent_that_will_keep_none_are_refused(is_begun, monkeypatch):
     """When the parent had been trained, it was too late."""
