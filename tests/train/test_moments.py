@@ -74,7 +74,7 @@ def test_a_parent_that_kept_none_is_one_line(base, tmp_path):
     own = ["--config=configs/v5.py:tiny", f"--config.init_from={tmp_path}/plain", *of_all]
     data = [flag for flag in of_all if ".data." in flag or ".model." in flag]
     for line in (
-        ["plan", *own],
+        ["plan", *own, f"--config.workdir={tmp_path}/v5"],
         ["sweep", *own, "--seeds=2", f"--out_dir={out_dir}"],
         ["frontier", f"--base={tmp_path}/plain", f"--out_dir={out_dir}", *data]
         + ["--recipes=ce,kl-moments"],
